@@ -12,8 +12,6 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-MESSAGE_VERSION = 1
-
 
 def _first_of_month(day: date) -> date:
     if day.day != 1:
@@ -31,6 +29,9 @@ Price = Annotated[
 ]
 """Brazilian reais, written as a string in JSON: money is never a float."""
 
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""Any text that PostgreSQL can store."""
+
 VehicleType = Literal[1, 2, 3]
 """FIPE's own codes: 1 car, 2 motorcycle, 3 truck."""
 
@@ -40,7 +41,7 @@ class _Strict(BaseModel):
 
 
 class Reference(_Strict):
-    """A published table: FIPE's code for it (neither a function of the month nor in its order) and its month."""
+    """A published table: FIPE's code (neither a function of the month nor in its order) and its month."""
 
     code: int
     month: Month
@@ -50,7 +51,7 @@ class Named(_Strict):
     """A brand or a model: FIPE's code and the name it is published under."""
 
     code: int
-    name: str
+    name: Text
 
 
 class YearFuel(_Strict):
@@ -63,18 +64,20 @@ class YearFuel(_Strict):
 class PricedVehicle(YearFuel):
     """One published price, in reais, of one model year and fuel."""
 
-    fuel: str
-    fipe_code: str
+    fuel: Text
+    fipe_code: Text
     price_brl: Price
 
 
 class _Message(_Strict):
-    version: Literal[1] = MESSAGE_VERSION
+    version: Literal[1] = 1
     run_id: UUID
     reference: Reference
     vehicle_type: VehicleType
     brand: Named
-    brands_in_run: int = Field(ge=1, description="brands of this run and reference, all vehicle types together")
+    brands_in_run: int = Field(
+        ge=1, description="brands of this run and reference, all vehicle types together"
+    )
 
 
 class Discovery(_Strict):
@@ -83,7 +86,9 @@ class Discovery(_Strict):
     models: tuple[Named, ...]
     years_to_ask: tuple[YearFuel, ...] = ()
     models_to_ask: tuple[int, ...] = ()
-    found: dict[int, tuple[YearFuel, ...]] = Field(default_factory=dict, description="year-fuels by model code")
+    found: dict[int, tuple[YearFuel, ...]] = Field(
+        default_factory=dict, description="year-fuels by model code"
+    )
 
 
 class BrandMessage(_Message):
@@ -98,7 +103,7 @@ class _BrandPart(_Message):
 
 
 class ModelMessage(_BrandPart):
-    """Model queue: one model whose prices are to be asked; prices already known ride along when handed back."""
+    """Model queue: one model whose prices are to be asked; those known already ride along when handed back."""
 
     kind: Literal["model"] = "model"
     model: Named
@@ -113,11 +118,13 @@ class PriceMessage(_BrandPart):
     kind: Literal["prices"] = "prices"
     model: Named
     prices: tuple[PricedVehicle, ...]
-    unpriced: tuple[YearFuel, ...] = Field(default=(), description="listed by the source, but without a price")
+    unpriced: tuple[YearFuel, ...] = Field(
+        default=(), description="listed by the source, but without a price"
+    )
 
 
 class EmptyBrandMessage(_BrandPart):
-    """Model and price queue: a brand in which the run has nothing to load, so that the ledger can close it."""
+    """Model and price queue: a brand in which the run finds nothing to load, so that the ledger can close it."""
 
     kind: Literal["empty_brand"] = "empty_brand"
     models_in_brand: Literal[0] = 0
@@ -125,5 +132,9 @@ class EmptyBrandMessage(_BrandPart):
 
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PriceQueueMessage = PriceMessage | EmptyBrandMessage
-MODEL_QUEUE: TypeAdapter[ModelQueueMessage] = TypeAdapter(Annotated[ModelQueueMessage, Field(discriminator="kind")])
-PRICE_QUEUE: TypeAdapter[PriceQueueMessage] = TypeAdapter(Annotated[PriceQueueMessage, Field(discriminator="kind")])
+MODEL_QUEUE: TypeAdapter[ModelQueueMessage] = TypeAdapter(
+    Annotated[ModelQueueMessage, Field(discriminator="kind")]
+)
+PRICE_QUEUE: TypeAdapter[PriceQueueMessage] = TypeAdapter(
+    Annotated[PriceQueueMessage, Field(discriminator="kind")]
+)
