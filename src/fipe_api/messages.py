@@ -7,7 +7,7 @@ messages and their repetition mean nothing.
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
@@ -103,7 +103,7 @@ class _BrandPart(_Message):
 
 
 class ModelMessage(_BrandPart):
-    """Model queue: one model whose prices are to be asked; those known already ride along when handed back."""
+    """Model queue: one model whose prices are to be asked; those known ride along when handed back."""
 
     kind: Literal["model"] = "model"
     model: Named
@@ -124,7 +124,7 @@ class PriceMessage(_BrandPart):
 
 
 class EmptyBrandMessage(_BrandPart):
-    """Model and price queue: a brand in which the run finds nothing to load, so that the ledger can close it."""
+    """Model and price queue: a brand with nothing to load, so that the ledger can close it."""
 
     kind: Literal["empty_brand"] = "empty_brand"
     models_in_brand: Literal[0] = 0
@@ -138,3 +138,15 @@ MODEL_QUEUE: TypeAdapter[ModelQueueMessage] = TypeAdapter(
 PRICE_QUEUE: TypeAdapter[PriceQueueMessage] = TypeAdapter(
     Annotated[PriceQueueMessage, Field(discriminator="kind")]
 )
+
+
+class Unfinished(NamedTuple):
+    """What is left of a message's work, to be sent to the queue it came from.
+
+    Attributes:
+        message: the same message with the progress inside.
+        retry_in: seconds until it makes sense to go on.
+    """
+
+    message: BrandMessage | ModelMessage
+    retry_in: float

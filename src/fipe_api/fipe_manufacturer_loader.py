@@ -1,0 +1,48 @@
+"""FipeManufacturerLoader: starts a load, one message a brand."""
+
+from typing import Any
+from uuid import UUID
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from fipe_api.fipe_api_service import NotNowError
+from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
+from fipe_api.loader import environment, fipe_api, publish
+from fipe_api.observability import logger, metrics
+from fipe_api.queue_publisher import Outgoing, SendError
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Starts the load that the payload asks for (see LoadRequest).
+
+    Returns:
+        `run_id`; `references`, each with its code, month and number of brands; and `brands_sent`.
+
+    Raises:
+        LoadRequestError: the payload makes no sense, or the source cannot be asked now; nothing was started.
+        SendError: SQS took only some of the brands.
+    """
+    request = parse_request(event)
+    # Lambda retries an asynchronous invocation under the same id: that is the same run, not another one.
+    run_id = UUID(context.aws_request_id)
+    api = fipe_api(context)
+    try:
+        references = choose_references(request, api.references())
+        messages = brand_messages(run_id, request, references, api)
+    except NotNowError as error:
+        raise LoadRequestError(f"nothing was started: {error}") from error
+    queue = environment().sqs_output_url
+    failed = publish([[Outgoing(queue, message.model_dump_json())] for message in messages])
+    if failed:
+        lost = f"{len(failed)} of {len(messages)} brands were not sent; start the load again"
+        raise SendError(lost) from next(iter(failed.values()))
+    brands = {message.reference.code: message.brands_in_run for message in messages}
+    started = [
+        {"code": reference.code, "month": f"{reference.month:%Y-%m}", "brands": brands.get(reference.code, 0)}
+        for reference in references
+    ]
+    logger.info("load started", run_id=str(run_id), references=started, brands_sent=len(messages))
+    metrics.add_metric("BrandsSent", "Count", len(messages))
+    return {"run_id": str(run_id), "references": started, "brands_sent": len(messages)}

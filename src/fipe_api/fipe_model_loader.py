@@ -1,0 +1,25 @@
+"""FipeModelLoader: a brand in, its models with their model years out."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from fipe_api.loader import consumer_environment, fipe_api, outgoing, publish, sqs_client
+from fipe_api.messages import BrandMessage
+from fipe_api.model_discovery import find_model_years
+from fipe_api.observability import logger, metrics
+from fipe_api.queue_publisher import Outgoing
+from fipe_api.sqs_batch import process_batch
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """Works on a batch of the manufacturer queue; answers which messages failed."""
+    api = fipe_api(context)
+
+    def work(body: str) -> list[Outgoing]:
+        return outgoing(find_model_years(BrandMessage.model_validate_json(body), api))
+
+    return process_batch(event, work, publish, sqs_client(), consumer_environment())

@@ -1,0 +1,25 @@
+"""FipePriceLoader: a model with its model years in, its prices out."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from fipe_api.loader import consumer_environment, fipe_api, outgoing, publish, sqs_client
+from fipe_api.messages import MODEL_QUEUE
+from fipe_api.observability import logger, metrics
+from fipe_api.price_collection import collect_prices
+from fipe_api.queue_publisher import Outgoing
+from fipe_api.sqs_batch import process_batch
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """Works on a batch of the model queue; answers which messages failed."""
+    api = fipe_api(context)
+
+    def work(body: str) -> list[Outgoing]:
+        return outgoing(collect_prices(MODEL_QUEUE.validate_json(body), api))
+
+    return process_batch(event, work, publish, sqs_client(), consumer_environment())

@@ -1,0 +1,84 @@
+"""FipeSomaIngestor: writes a batch of the price queue to PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import psycopg2
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from fipe_api.environment import ConsumerEnvironment, DatabaseEnvironment, read_environment
+from fipe_api.get_db_password import get_db_password
+from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
+from fipe_api.observability import logger, metrics
+from fipe_api.price_writer import ReferenceMismatchError, Written, write_messages
+from fipe_api.sqs_batch import process_batch
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+    from types_boto3_sqs import SQSClient
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
+    """Writes a batch of the price queue; answers which messages failed."""
+    return process_batch(event, PRICE_QUEUE.validate_json, _write, _sqs_client(), _queue())
+
+
+def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
+    """Writes all messages at once, or each alone when one of them is at fault; answers errors by position."""
+    try:
+        written = _write_together(messages)
+    except psycopg2.OperationalError as error:
+        return dict.fromkeys(range(len(messages)), error)
+    except (psycopg2.Error, ReferenceMismatchError) as error:
+        if len(messages) == 1:
+            return {0: error}
+        return {
+            position: error
+            for position, message in enumerate(messages)
+            for error in _write([message]).values()
+        }
+    logger.info("prices written", messages=len(messages), prices=written.given, changed=written.changed)
+    metrics.add_metric("PricesReceived", "Count", written.given)
+    metrics.add_metric("PricesChanged", "Count", written.changed)
+    return {}
+
+
+def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
+    try:
+        return write_messages(_connection(), messages)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        # The connection of a warm environment may be gone: a restart, a failover, an idle timeout.
+        _connection().close()
+        _connection.cache_clear()
+        return write_messages(_connection(), messages)
+
+
+@cache
+def _connection() -> "connection":
+    environment = read_environment(DatabaseEnvironment)
+    return psycopg2.connect(
+        host=environment.rds_host,
+        port=environment.rds_port,
+        dbname=environment.rds_database,
+        user=environment.rds_user,
+        password=get_db_password(environment),
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name="FipeSomaIngestor",
+    )
+
+
+@cache
+def _queue() -> ConsumerEnvironment:
+    return read_environment(ConsumerEnvironment)
+
+
+@cache
+def _sqs_client() -> "SQSClient":
+    return boto3.client("sqs")

@@ -1,0 +1,117 @@
+"""The ingestor without AWS: JSON Lines into any PostgreSQL that has the schema.
+
+A line is a message of the price queue (a replay) or a row of fipe.vehicle_price (an import):
+
+    python -m fipe_api.fipe_soma_ingestor_adapted --dsn "$DSN" prices.jsonl
+    psql "$DSN" -Atc 'select to_json(p) from fipe.vehicle_price p' | python -m ... --dsn "$OTHER" -
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import IO, NamedTuple
+
+import psycopg2
+from pydantic import BaseModel, PositiveInt, TypeAdapter, ValidationError
+
+from fipe_api.messages import (
+    EmptyBrandMessage,
+    Month,
+    Price,
+    PriceMessage,
+    Text,
+    VehicleType,
+)
+from fipe_api.price_writer import PriceRow, write_messages, write_rows
+
+LINES_A_TRANSACTION = 5_000
+
+
+class VehiclePrice(BaseModel):
+    """A row of fipe.vehicle_price; zero_km follows from the model year and is passed over."""
+
+    reference_month: Month
+    reference_code: PositiveInt
+    vehicle_type: VehicleType
+    brand_code: int
+    brand: Text
+    model_code: int
+    model: Text
+    model_year: PositiveInt
+    fuel_code: int
+    fuel: Text
+    fipe_code: Text
+    price_brl: Price
+
+
+Line = PriceMessage | EmptyBrandMessage | VehiclePrice
+LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+class Totals(NamedTuple):
+    """How many lines were read, how many of them refused, and how many prices were new or changed."""
+
+    lines: int = 0
+    refused: int = 0
+    changed: int = 0
+
+
+def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Totals:
+    """Writes JSON Lines into the database at the DSN, some thousand lines a transaction.
+
+    A line that cannot be read is reported with its number and passed over; the others are written.
+
+    Raises:
+        psycopg2.Error, ReferenceMismatchError: the transaction at hand was not written; earlier ones were.
+    """
+    totals = Totals()
+    with closing(psycopg2.connect(dsn)) as connection:
+        numbered = enumerate(lines, start=1)
+        while chunk := list(itertools.islice(numbered, LINES_A_TRANSACTION)):
+            parsed = list(_parse(chunk, report))
+            messages = [line for line in parsed if not isinstance(line, VehiclePrice)]
+            rows = [_row(line) for line in parsed if isinstance(line, VehiclePrice)]
+            changed = write_messages(connection, messages).changed if messages else 0
+            changed += write_rows(connection, rows).changed if rows else 0
+            totals = Totals(
+                totals.lines + len(chunk), totals.refused + len(chunk) - len(parsed), totals.changed + changed
+            )
+            print(f"{totals.lines} lines, {totals.changed} prices new or changed", file=report)
+    return totals
+
+
+def _parse(numbered: Iterable[tuple[int, str]], report: IO[str]) -> Iterator[Line]:
+    for number, text in numbered:
+        try:
+            yield LINE.validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(map(str, problem["loc"]))
+            print(f"line {number} refused: {place}: {problem['msg']}", file=report)
+
+
+def _row(line: VehiclePrice) -> PriceRow:
+    return PriceRow(**line.model_dump())
+
+
+def main() -> int:
+    """The command; exits with 1 when a line was refused or the database failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=argparse.FileType(encoding="utf-8"), help="JSON Lines, or - for stdin")
+    parser.add_argument("--dsn", required=True, help="postgresql://user:password@host:port/database")
+    arguments = parser.parse_args()
+    try:
+        totals = ingest(arguments.file, arguments.dsn)
+    except (psycopg2.Error, ValueError) as error:
+        print(f"stopped: {error}".strip(), file=sys.stderr)
+        return 1
+    print(f"done: {totals.lines - totals.refused} of {totals.lines} lines written", file=sys.stderr)
+    return 1 if totals.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""How a load starts: what was asked for, checked against what the source has, as one message a brand."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
+
+from fipe_api.fipe_api_service import FipeApi, NoDataError
+from fipe_api.messages import BrandMessage, Named, Reference, VehicleType
+
+VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
+
+_MONTH = r"\d{4}-(?:0[1-9]|1[0-2])"
+
+
+class LoadRequestError(ValueError):
+    """The load that was asked for makes no sense; nothing was started."""
+
+
+def _vehicle_type(value: object) -> object:
+    return VEHICLE_TYPES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _ordered_range(months: str) -> str:
+    first, _, last = months.partition("..")
+    if last and last < first:
+        raise ValueError("the range ends before it begins")
+    return months
+
+
+MonthOrRange = Annotated[
+    str, StringConstraints(pattern=rf"^{_MONTH}(?:\.\.{_MONTH})?$"), AfterValidator(_ordered_range)
+]
+CodeOrName = PositiveInt | Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Wanted = Annotated[tuple[CodeOrName, ...], Field(min_length=1)]
+
+
+class LoadRequest(BaseModel):
+    """The payload that starts a load; everything is optional, and what is left out means all.
+
+    Attributes:
+        reference: "latest", a month ("2026-06"), a range with both ends ("2024-01..2024-12"), or FIPE's code.
+        vehicle_types: "car", "motorcycle", "truck", or FIPE's codes 1, 2, 3.
+        brands: names (in any case) or codes.
+        models: names (in any case) or codes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reference: Literal["latest"] | MonthOrRange | PositiveInt = "latest"
+    vehicle_types: Annotated[
+        frozenset[Annotated[VehicleType, BeforeValidator(_vehicle_type)]], Field(min_length=1)
+    ] = frozenset({1, 2, 3})
+    brands: Wanted | None = None
+    models: Wanted | None = None
+
+
+_HINTS = {
+    "reference": 'give "latest", a month like "2026-06", a range like "2024-01..2024-12", or FIPE\'s code',
+    "vehicle_types": 'give a list of "car", "motorcycle", "truck" or 1, 2, 3, or leave it out for all',
+    "brands": "give a list of names or codes, or leave it out for all",
+    "models": "give a list of names or codes, or leave it out for all",
+}
+
+
+def parse_request(payload: Any) -> LoadRequest:
+    """Checks the payload of an invocation.
+
+    Raises:
+        LoadRequestError: one line that names the wrong part and what it may be.
+    """
+    try:
+        return LoadRequest.model_validate(payload or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise LoadRequestError("the payload is not a JSON object") from error
+        field = str(first["loc"][0])
+        value = payload[field]
+        if field not in _HINTS:
+            raise LoadRequestError(f"unknown key {field!r}; known are {', '.join(_HINTS)}") from error
+        raise LoadRequestError(f"{field}: {value!r} makes no sense; {_HINTS[field]}") from error
+
+
+def choose_references(request: LoadRequest, published: Sequence[Reference]) -> list[Reference]:
+    """The references that were asked for, the oldest first.
+
+    Args:
+        request: what was asked for.
+        published: all published references, the newest month first.
+
+    Raises:
+        LoadRequestError: a month or code that is not published.
+    """
+    newest, oldest = published[0], published[-1]
+    if request.reference == "latest":
+        return [newest]
+    if isinstance(request.reference, int):
+        chosen = [reference for reference in published if reference.code == request.reference]
+        if not chosen:
+            raise LoadRequestError(f"reference {request.reference}: no published table has this code")
+        return chosen
+    first, _, last = request.reference.partition("..")
+    begin, end = _month(first), _month(last or first)
+    if begin < oldest.month or end > newest.month:
+        raise LoadRequestError(
+            f"reference {request.reference}: not published; "
+            f"FIPE has {oldest.month:%Y-%m} to {newest.month:%Y-%m}"
+        )
+    return sorted(
+        (reference for reference in published if begin <= reference.month <= end),
+        key=lambda reference: reference.month,
+    )
+
+
+def brand_messages(
+    run_id: UUID, request: LoadRequest, references: Iterable[Reference], api: FipeApi
+) -> list[BrandMessage]:
+    """One message a brand of each reference and vehicle type, after one call for each of those.
+
+    Raises:
+        LoadRequestError: a wanted brand that no reference has, or nothing to load at all.
+    """
+    seen: list[Named] = []
+    messages: list[BrandMessage] = []
+    for reference in references:
+        found = [
+            (vehicle_type, brand)
+            for vehicle_type in sorted(request.vehicle_types)
+            for brand in _brands(api, reference, vehicle_type)
+        ]
+        seen += [brand for _, brand in found]
+        kept = [pair for pair in found if request.brands is None or is_wanted(pair[1], request.brands)]
+        messages += [
+            BrandMessage(
+                run_id=run_id,
+                reference=reference,
+                vehicle_type=vehicle_type,
+                brand=brand,
+                brands_in_run=len(kept),
+                wanted_models=request.models or (),
+            )
+            for vehicle_type, brand in kept
+        ]
+    _refuse_unknown_brands(request.brands or (), seen)
+    if not messages:
+        raise LoadRequestError("the source lists no brand for what was asked")
+    return messages
+
+
+def is_wanted(named: Named, wanted: Iterable[int | str]) -> bool:
+    """Whether a brand or model is among names (in any case, outer spaces aside) or codes."""
+    name = _folded(named.name)
+    return any(named.code == want if isinstance(want, int) else name == _folded(want) for want in wanted)
+
+
+def _brands(api: FipeApi, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
+    try:
+        return api.brands(reference, vehicle_type)
+    except NoDataError:
+        return []
+
+
+def _refuse_unknown_brands(wanted: Iterable[int | str], seen: Sequence[Named]) -> None:
+    for want in wanted:
+        if not any(is_wanted(brand, [want]) for brand in seen):
+            names = {_folded(brand.name): brand.name for brand in seen}
+            close = [names[match] for match in difflib.get_close_matches(_folded(str(want)), names)]
+            hint = f"; did you mean {', '.join(close)}?" if close else ""
+            raise LoadRequestError(f"brands: the source has no brand {want!r} in what was asked{hint}")
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _month(text: str) -> date:
+    return date.fromisoformat(f"{text}-01")

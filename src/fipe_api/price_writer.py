@@ -1,0 +1,307 @@
+"""Writing prices to PostgreSQL: all SQL of the ingestion, set-based, one transaction a call.
+
+Rows are copied into a temporary table and merged from there. Each statement touches only what is new or
+changed, in the order of its keys, so that a repetition changes nothing and overlapping writers do not
+deadlock: they take the tables, and the rows in them, in the same order.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg2.extras import execute_values
+
+from fipe_api.messages import PriceMessage, PriceQueueMessage
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection, cursor
+
+
+class PriceRow(NamedTuple):
+    """One price with all that names it, as fipe.vehicle_price shows it (zero_km follows from model_year)."""
+
+    reference_month: date
+    reference_code: int
+    vehicle_type: int
+    brand_code: int
+    brand: str
+    model_code: int
+    model: str
+    model_year: int
+    fuel_code: int
+    fuel: str
+    fipe_code: str
+    price_brl: Decimal
+
+
+class LedgerEntry(NamedTuple):
+    """What one message says of its run; without a model it says that the brand is empty."""
+
+    run_id: str
+    reference_code: int
+    brands_expected: int
+    vehicle_type: int
+    brand_code: int
+    models_expected: int
+    model_code: int | None
+    prices: int
+    unpriced: int
+
+
+class Written(NamedTuple):
+    """How many price rows a call was given, and how many of them were new or changed."""
+
+    given: int
+    changed: int
+
+
+CREATE_STAGES = """
+create temporary table if not exists staged_price (
+    reference_month date, reference_code integer, vehicle_type smallint, brand_code integer, brand text,
+    model_code integer, model text, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
+    price_brl numeric(12,2)
+) on commit delete rows;
+create temporary table if not exists staged_load (
+    run_id uuid, reference_code integer, brands_expected integer, vehicle_type smallint, brand_code integer,
+    models_expected integer, model_code integer, prices smallint, unpriced smallint
+) on commit delete rows
+"""
+
+INSERT_REFERENCE_MONTHS = """
+insert into fipe.reference_month (code, month) values %s on conflict (code) do nothing
+"""
+
+SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
+
+MERGE_MANUFACTURERS = """
+insert into fipe.manufacturer as kept (vehicle_type, code, name, named_in)
+select distinct on (vehicle_type, brand_code) vehicle_type, brand_code, brand, reference_month
+from staged_price as staged
+where not exists (
+    select from fipe.manufacturer as same
+    where (same.vehicle_type, same.code) = (staged.vehicle_type, staged.brand_code)
+      and (same.named_in > staged.reference_month
+           or (same.named_in, same.name) = (staged.reference_month, staged.brand))
+)
+order by vehicle_type, brand_code, reference_month desc
+on conflict (vehicle_type, code) do update set name = excluded.name, named_in = excluded.named_in
+where excluded.named_in >= kept.named_in
+"""
+
+MERGE_MODELS = """
+insert into fipe.model as kept (vehicle_type, brand_code, code, name, named_in)
+select distinct on (vehicle_type, brand_code, model_code)
+       vehicle_type, brand_code, model_code, model, reference_month
+from staged_price as staged
+where not exists (
+    select from fipe.model as same
+    where (same.vehicle_type, same.brand_code, same.code)
+        = (staged.vehicle_type, staged.brand_code, staged.model_code)
+      and (same.named_in > staged.reference_month
+           or (same.named_in, same.name) = (staged.reference_month, staged.model))
+)
+order by vehicle_type, brand_code, model_code, reference_month desc
+on conflict (vehicle_type, brand_code, code) do update set name = excluded.name, named_in = excluded.named_in
+where excluded.named_in >= kept.named_in
+"""
+
+MERGE_MODEL_YEARS = """
+insert into fipe.model_year as kept (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
+select distinct on (model.id, model_year, fuel_code)
+       model.id, model_year, fuel_code, fuel, fipe_code, reference_month
+from staged_price as staged
+join fipe.model on (model.vehicle_type, model.brand_code, model.code)
+                 = (staged.vehicle_type, staged.brand_code, staged.model_code)
+where not exists (
+    select from fipe.model_year as same
+    where (same.model_id, same.model_year, same.fuel_code)
+        = (model.id, staged.model_year, staged.fuel_code)
+      and (same.named_in > staged.reference_month
+           or (same.named_in, same.fuel, same.fipe_code)
+            = (staged.reference_month, staged.fuel, staged.fipe_code))
+)
+order by model.id, model_year, fuel_code, reference_month desc
+on conflict (model_id, model_year, fuel_code) do update
+set fuel = excluded.fuel, fipe_code = excluded.fipe_code, named_in = excluded.named_in
+where excluded.named_in >= kept.named_in
+"""
+
+MERGE_PRICES = """
+insert into fipe.price as kept (model_year_id, reference_code, price_brl)
+select vehicle.id, staged.reference_code, staged.price_brl
+from staged_price as staged
+join fipe.model on (model.vehicle_type, model.brand_code, model.code)
+                 = (staged.vehicle_type, staged.brand_code, staged.model_code)
+join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
+                                 = (model.id, staged.model_year, staged.fuel_code)
+where not exists (
+    select from fipe.price as same
+    where (same.model_year_id, same.reference_code, same.price_brl)
+        = (vehicle.id, staged.reference_code, staged.price_brl)
+)
+order by vehicle.id, staged.reference_code
+on conflict (model_year_id, reference_code) do update set price_brl = excluded.price_brl
+where kept.price_brl <> excluded.price_brl
+"""
+
+INSERT_LOAD_RUNS = """
+insert into fipe.load_run (run_id, reference_code, brands_expected)
+select distinct on (run_id, reference_code) run_id, reference_code, brands_expected
+from staged_load as staged
+where not exists (
+    select from fipe.load_run as same
+    where (same.run_id, same.reference_code) = (staged.run_id, staged.reference_code)
+)
+order by run_id, reference_code
+on conflict (run_id, reference_code) do nothing
+"""
+
+INSERT_LOAD_BRANDS = """
+insert into fipe.load_brand (load_run_id, vehicle_type, brand_code, models_expected)
+select distinct on (run.id, vehicle_type, brand_code) run.id, vehicle_type, brand_code, models_expected
+from staged_load as staged
+join fipe.load_run as run using (run_id, reference_code)
+where not exists (
+    select from fipe.load_brand as same
+    where (same.load_run_id, same.vehicle_type, same.brand_code)
+        = (run.id, staged.vehicle_type, staged.brand_code)
+)
+order by run.id, vehicle_type, brand_code
+on conflict (load_run_id, vehicle_type, brand_code) do nothing
+"""
+
+MERGE_LOAD_MODELS = """
+insert into fipe.load_model as kept (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced)
+select run.id, vehicle_type, brand_code, model_code, prices, unpriced
+from staged_load as staged
+join fipe.load_run as run using (run_id, reference_code)
+where model_code is not null
+order by run.id, vehicle_type, brand_code, model_code
+on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
+set prices = excluded.prices, unpriced = excluded.unpriced, received_at = excluded.received_at
+where (kept.prices, kept.unpriced) <> (excluded.prices, excluded.unpriced)
+"""
+
+
+class ReferenceMismatchError(ValueError):
+    """A reference code is already known for another month."""
+
+
+def write_messages(connection: "connection", messages: Sequence[PriceQueueMessage]) -> Written:
+    """Writes the prices of messages and what they say of their runs, in one transaction.
+
+    Of two messages on the same model and month the later one wins.
+
+    Raises:
+        ReferenceMismatchError: nothing was written.
+        psycopg2.Error: nothing was written.
+    """
+    priced = {
+        (message.reference.code, message.vehicle_type, message.brand.code, message.model.code): message
+        for message in messages
+        if isinstance(message, PriceMessage)
+    }
+    rows = [row for message in priced.values() for row in _price_rows(message)]
+    with connection, connection.cursor() as cursor:
+        cursor.execute(CREATE_STAGES)
+        _write_reference_months(
+            cursor, {message.reference.code: message.reference.month for message in messages}
+        )
+        written = _write_rows(cursor, rows)
+        _write_ledger(cursor, messages)
+    return written
+
+
+def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
+    """Writes prices that belong to no run, in one transaction; of two rows with the same key the later wins.
+
+    Raises:
+        ReferenceMismatchError: nothing was written.
+        psycopg2.Error: nothing was written.
+    """
+    latest = {
+        (
+            row.reference_code,
+            row.vehicle_type,
+            row.brand_code,
+            row.model_code,
+            row.model_year,
+            row.fuel_code,
+        ): row
+        for row in rows
+    }
+    with connection, connection.cursor() as cursor:
+        cursor.execute(CREATE_STAGES)
+        _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
+        return _write_rows(cursor, list(latest.values()))
+
+
+def _price_rows(message: PriceMessage) -> Iterable[PriceRow]:
+    vehicles = {(vehicle.model_year, vehicle.fuel_code): vehicle for vehicle in message.prices}
+    for vehicle in vehicles.values():
+        yield PriceRow(
+            reference_month=message.reference.month,
+            reference_code=message.reference.code,
+            vehicle_type=message.vehicle_type,
+            brand_code=message.brand.code,
+            brand=message.brand.name,
+            model_code=message.model.code,
+            model=message.model.name,
+            model_year=vehicle.model_year,
+            fuel_code=vehicle.fuel_code,
+            fuel=vehicle.fuel,
+            fipe_code=vehicle.fipe_code,
+            price_brl=vehicle.price_brl,
+        )
+
+
+def _ledger_entry(message: PriceQueueMessage) -> LedgerEntry:
+    model = message if isinstance(message, PriceMessage) else None
+    return LedgerEntry(
+        run_id=str(message.run_id),
+        reference_code=message.reference.code,
+        brands_expected=message.brands_in_run,
+        vehicle_type=message.vehicle_type,
+        brand_code=message.brand.code,
+        models_expected=message.models_in_brand,
+        model_code=model.model.code if model else None,
+        prices=len(model.prices) if model else 0,
+        unpriced=len(model.unpriced) if model else 0,
+    )
+
+
+def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
+    if not months:
+        return
+    execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months.items()))
+    cursor.execute(SELECT_REFERENCE_MONTHS, (list(months),))
+    for code, month in cursor.fetchall():
+        if months[code] != month:
+            raise ReferenceMismatchError(f"reference {code} is {month:%Y-%m}, not {months[code]:%Y-%m}")
+
+
+def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> Written:
+    _copy(cursor, "staged_price", rows)
+    for merge in (MERGE_MANUFACTURERS, MERGE_MODELS, MERGE_MODEL_YEARS, MERGE_PRICES):
+        cursor.execute(merge)
+    return Written(given=len(rows), changed=cursor.rowcount)
+
+
+def _write_ledger(cursor: "cursor", messages: Sequence[PriceQueueMessage]) -> None:
+    entries = {
+        (entry.run_id, entry.reference_code, entry.vehicle_type, entry.brand_code, entry.model_code): entry
+        for entry in map(_ledger_entry, messages)
+    }
+    _copy(cursor, "staged_load", entries.values())
+    for merge in (INSERT_LOAD_RUNS, INSERT_LOAD_BRANDS, MERGE_LOAD_MODELS):
+        cursor.execute(merge)
+
+
+def _copy(cursor: "cursor", table: str, rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    text.seek(0)
+    cursor.copy_expert(f"copy {table} from stdin (format csv)", text)

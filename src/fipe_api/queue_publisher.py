@@ -1,0 +1,88 @@
+"""Sending to SQS in batches, within its limits, until every entry is in the queue."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef, SendMessageBatchRequestEntryTypeDef
+
+MAX_ENTRIES = 10
+MAX_BATCH_BYTES = 262_144
+"""SQS took 256 KiB a call for years; a batch within that is taken everywhere."""
+MAX_DELAY_SECONDS = 900
+ATTEMPTS = 5
+FIRST_BACKOFF_SECONDS = 0.1
+
+
+class Outgoing(NamedTuple):
+    """A message for a queue, to become visible after a delay in seconds (SQS allows 900)."""
+
+    queue_url: str
+    body: str
+    delay_seconds: int = 0
+
+
+class SendError(Exception):
+    """SQS refused an entry, or kept failing on it."""
+
+
+def send_all(client: "SQSClient", messages: Sequence[Outgoing]) -> dict[int, SendError]:
+    """Sends messages, in as few calls as the limits allow; failed entries of a batch are sent again.
+
+    Returns:
+        The error of each message that could not be sent, by its position; empty when all are in their queues.
+    """
+    failed: dict[int, SendError] = {}
+    for queue_url in {message.queue_url: None for message in messages}:
+        positions = [position for position, message in enumerate(messages) if message.queue_url == queue_url]
+        for batch in _batches(positions, messages):
+            failed |= _send_batch(client, queue_url, batch, messages)
+    return failed
+
+
+def _batches(positions: Iterable[int], messages: Sequence[Outgoing]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    batch_bytes = 0
+    for position in positions:
+        size = len(messages[position].body.encode())
+        if batch and (len(batch) == MAX_ENTRIES or batch_bytes + size > MAX_BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(position)
+        batch_bytes += size
+    if batch:
+        yield batch
+
+
+def _send_batch(
+    client: "SQSClient", queue_url: str, positions: Iterable[int], messages: Sequence[Outgoing]
+) -> dict[int, SendError]:
+    pending = {position: SendError("not sent") for position in positions}
+    rejected: dict[int, SendError] = {}
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
+        answer = client.send_message_batch(
+            QueueUrl=queue_url, Entries=[_entry(position, messages[position]) for position in pending]
+        )
+        failed = answer.get("Failed", [])
+        # What is the sender's fault stays one, however often it is sent.
+        rejected |= {int(entry["Id"]): _error(entry) for entry in failed if entry["SenderFault"]}
+        pending = {int(entry["Id"]): _error(entry) for entry in failed if not entry["SenderFault"]}
+        if not pending:
+            break
+    return rejected | pending
+
+
+def _error(entry: "BatchResultErrorEntryTypeDef") -> SendError:
+    return SendError(f"{entry['Code']}: {entry.get('Message', '')}")
+
+
+def _entry(position: int, message: Outgoing) -> "SendMessageBatchRequestEntryTypeDef":
+    return {
+        "Id": str(position),
+        "MessageBody": message.body,
+        "DelaySeconds": min(message.delay_seconds, MAX_DELAY_SECONDS),
+    }
