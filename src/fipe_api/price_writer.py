@@ -36,6 +36,11 @@ class PriceRow(NamedTuple):
     fipe_code: str
     price_brl: Decimal
 
+    def key(self) -> tuple[int, ...]:
+        """What only one price may have."""
+        vehicle = (self.vehicle_type, self.brand_code, self.model_code, self.model_year, self.fuel_code)
+        return (self.reference_code, *vehicle)
+
 
 class LedgerEntry(NamedTuple):
     """What one message says of its run; without a model it says that the brand is empty."""
@@ -71,7 +76,7 @@ create temporary table if not exists staged_load (
 """
 
 INSERT_REFERENCE_MONTHS = """
-insert into fipe.reference_month (code, month) values %s on conflict (code) do nothing
+insert into fipe.reference_month (code, month) values %s on conflict do nothing
 """
 
 SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
@@ -178,7 +183,11 @@ insert into fipe.load_model as kept (load_run_id, vehicle_type, brand_code, mode
 select run.id, vehicle_type, brand_code, model_code, prices, unpriced
 from staged_load as staged
 join fipe.load_run as run using (run_id, reference_code)
-where model_code is not null
+where model_code is not null and not exists (
+    select from fipe.load_model as same
+    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code, same.prices, same.unpriced)
+        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code, staged.prices, staged.unpriced)
+)
 order by run.id, vehicle_type, brand_code, model_code
 on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
 set prices = excluded.prices, unpriced = excluded.unpriced, received_at = excluded.received_at
@@ -187,7 +196,7 @@ where (kept.prices, kept.unpriced) <> (excluded.prices, excluded.unpriced)
 
 
 class ReferenceMismatchError(ValueError):
-    """A reference code is already known for another month."""
+    """A reference code is known for another month already, or the month under another code."""
 
 
 def write_messages(connection: "connection", messages: Sequence[PriceQueueMessage]) -> Written:
@@ -222,17 +231,7 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    latest = {
-        (
-            row.reference_code,
-            row.vehicle_type,
-            row.brand_code,
-            row.model_code,
-            row.model_year,
-            row.fuel_code,
-        ): row
-        for row in rows
-    }
+    latest = {row.key(): row for row in rows}
     with connection, connection.cursor() as cursor:
         cursor.execute(CREATE_STAGES)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
@@ -278,9 +277,12 @@ def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
         return
     execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months.items()))
     cursor.execute(SELECT_REFERENCE_MONTHS, (list(months),))
-    for code, month in cursor.fetchall():
-        if months[code] != month:
-            raise ReferenceMismatchError(f"reference {code} is {month:%Y-%m}, not {months[code]:%Y-%m}")
+    known = dict(cursor.fetchall())
+    for code, month in months.items():
+        if known.get(code) != month:
+            raise ReferenceMismatchError(
+                f"reference {code} of {month:%Y-%m} contradicts a reference known already"
+            )
 
 
 def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> Written:

@@ -1,0 +1,97 @@
+"""Valid values for tests that care for other things; a test names what it cares for."""
+
+import itertools
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from fipe_api.messages import (
+    BrandMessage,
+    EmptyBrandMessage,
+    ModelMessage,
+    Named,
+    PricedVehicle,
+    PriceMessage,
+    Reference,
+    YearFuel,
+)
+
+ROOT_SQL = Path(__file__).resolve().parent.parent / "create_fipe_db.sql"
+RUN = UUID("11111111-2222-3333-4444-555555555555")
+JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
+MAY_2026 = Reference(code=333, month=date(2026, 5, 1))
+
+_counter = itertools.count(1)
+
+
+def any_code() -> int:
+    return 1000 + next(_counter)
+
+
+def any_named(**given: Any) -> Named:
+    code = any_code()
+    return Named(**{"code": code, "name": f"Name {code}", **given})
+
+
+def any_price(**given: Any) -> PricedVehicle:
+    defaults = {
+        "model_year": 2014,
+        "fuel_code": 3,
+        "fuel": "Diesel",
+        "fipe_code": "005340-6",
+        "price_brl": Decimal("125318.00"),
+    }
+    return PricedVehicle(**{**defaults, **given})
+
+
+def any_brand_message(**given: Any) -> BrandMessage:
+    return BrandMessage(**{**_common(), **given})
+
+
+def any_model_message(**given: Any) -> ModelMessage:
+    defaults = {
+        "models_in_brand": 1,
+        "model": any_named(),
+        "years_to_ask": (YearFuel(model_year=2014, fuel_code=3),),
+    }
+    return ModelMessage(**{**_common(), **defaults, **given})
+
+
+def any_price_message(**given: Any) -> PriceMessage:
+    defaults = {"models_in_brand": 1, "model": any_named(), "prices": (any_price(),)}
+    return PriceMessage(**{**_common(), **defaults, **given})
+
+
+def any_empty_brand_message(**given: Any) -> EmptyBrandMessage:
+    return EmptyBrandMessage(**{**_common(), **given})
+
+
+def sqs_event(*bodies: str, receives: int = 1) -> dict[str, Any]:
+    """An event of an SQS event source, as Lambda sends it."""
+    return {
+        "Records": [
+            {
+                "messageId": str(uuid4()),
+                "receiptHandle": f"receipt-{position}",
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": str(receives)},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:any-queue",
+                "awsRegion": "us-east-1",
+            }
+            for position, body in enumerate(bodies)
+        ]
+    }
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "reference": JUNE_2026,
+        "vehicle_type": 1,
+        "brand": Named(code=59, name="VW - VolksWagen"),
+        "brands_in_run": 1,
+    }

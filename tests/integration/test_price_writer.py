@@ -1,0 +1,236 @@
+"""The writer against a real PostgreSQL."""
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+
+from fipe_api.messages import Named, PriceMessage, Reference, YearFuel
+from fipe_api.price_writer import ReferenceMismatchError, Written, write_messages
+from tests.builders import (
+    JUNE_2026,
+    MAY_2026,
+    ROOT_SQL,
+    any_empty_brand_message,
+    any_named,
+    any_price,
+    any_price_message,
+)
+
+ALL_TABLES = (
+    "reference_month", "manufacturer", "model", "model_year", "price", "load_run", "load_brand", "load_model",
+)  # fmt: skip
+
+
+def select(database: connection, query: str) -> list[tuple[Any, ...]]:
+    with database, database.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def row_versions(database: connection) -> dict[str, list[tuple[Any, ...]]]:
+    """Which transaction wrote each row, and where it lies: any write to a row shows."""
+    return {
+        table: select(database, f"select ctid, xmin, xmax from fipe.{table} order by ctid")
+        for table in ALL_TABLES
+    }
+
+
+def vehicle_prices(database: connection) -> list[tuple[Any, ...]]:
+    return select(database, "select * from fipe.vehicle_price order by 2, 3, 4, 6, 8, 10")
+
+
+def test_shows_every_field_of_a_price_as_it_was_published(database: connection) -> None:
+    message = any_price_message(
+        model=Named(code=20001, name='MARRUÁ AM 100 2.8  CS TDI \t"Diesel", \\N '),
+        prices=(any_price(model_year=32000, price_brl=Decimal("105863.00")),),
+    )
+    assert write_messages(database, [message]) == Written(given=1, changed=1)
+    assert vehicle_prices(database) == [
+        (
+            date(2026, 6, 1), 334, 1, 59, "VW - VolksWagen", 20001, "MARRUÁ AM 100 2.8  CS TDI \t\"Diesel\", \\N ",
+            32000, True, 3, "Diesel", "005340-6", Decimal("105863.00"),
+        )
+    ]  # fmt: skip
+
+
+def test_touches_no_row_when_the_same_messages_come_again(database: connection) -> None:
+    messages = [any_price_message(prices=(any_price(), any_price(model_year=2015))) for _ in range(5)]
+    write_messages(database, messages)
+    before = row_versions(database)
+    assert write_messages(database, messages) == Written(given=10, changed=0)
+    assert row_versions(database) == before
+
+
+def test_changes_only_the_price_that_changed(database: connection) -> None:
+    model = any_named()
+    first = any_price_message(model=model, prices=(any_price(), any_price(model_year=2015)))
+    write_messages(database, [first])
+    changed = any_price(model_year=2015, price_brl=Decimal("99.50"))
+    again = any_price_message(model=model, prices=(any_price(), changed))
+    assert write_messages(database, [again]) == Written(given=2, changed=1)
+    assert [row[-1] for row in vehicle_prices(database)] == [Decimal("125318.00"), Decimal("99.50")]
+
+
+def test_keeps_the_later_of_two_messages_on_one_model_in_a_batch(database: connection) -> None:
+    model = any_named()
+    messages = [
+        any_price_message(model=model, prices=(any_price(price_brl=Decimal(price)),))
+        for price in ("1.00", "2.00")
+    ]
+    write_messages(database, messages)
+    assert [row[-1] for row in vehicle_prices(database)] == [Decimal("2.00")]
+
+
+def test_keeps_the_prices_of_two_months_apart(database: connection) -> None:
+    model = any_named()
+    messages = [
+        any_price_message(model=model, reference=reference, prices=(any_price(price_brl=Decimal(price)),))
+        for reference, price in ((JUNE_2026, "6.00"), (MAY_2026, "5.00"))
+    ]
+    write_messages(database, messages)
+    assert [(row[0], row[-1]) for row in vehicle_prices(database)] == [
+        (date(2026, 5, 1), Decimal("5.00")),
+        (date(2026, 6, 1), Decimal("6.00")),
+    ]
+
+
+def test_takes_names_from_the_newest_month_in_whatever_order_months_come(database: connection) -> None:
+    brand, model = any_named(), any_named()
+    months = [Reference(code=300 + month, month=date(2025, month, 1)) for month in range(1, 7)]
+    messages = [
+        any_price_message(
+            reference=reference,
+            brand=Named(code=brand.code, name=f"brand in {reference.month.month}"),
+            model=Named(code=model.code, name=f"model in {reference.month.month}"),
+            prices=(any_price(fuel=f"fuel in {reference.month.month}"),),
+        )
+        for reference in months
+    ]
+    random.Random(7).shuffle(messages)
+    for message in messages:
+        write_messages(database, [message])
+    names = {row[4:7:2] + row[10:11] for row in vehicle_prices(database)}
+    assert names == {("brand in 6", "model in 6", "fuel in 6")}
+
+
+def test_stores_an_unknown_fuel_and_a_zero_price(database: connection) -> None:
+    odd = any_price(fuel_code=42, fuel="Hidrogênio", price_brl=Decimal("0.00"))
+    write_messages(database, [any_price_message(prices=(odd,))])
+    assert [row[9:11] + row[12:] for row in vehicle_prices(database)] == [(42, "Hidrogênio", Decimal("0.00"))]
+
+
+@pytest.mark.parametrize(
+    "wrong", [Reference(code=334, month=date(2020, 1, 1)), Reference(code=335, month=date(2026, 6, 1))]
+)
+def test_refuses_a_reference_that_contradicts_a_known_one_and_writes_nothing(
+    database: connection, wrong: Reference
+) -> None:
+    write_messages(database, [any_price_message(reference=JUNE_2026)])
+    before = row_versions(database)
+    with pytest.raises(ReferenceMismatchError, match="contradicts"):
+        write_messages(database, [any_price_message(reference=wrong), any_price_message(reference=MAY_2026)])
+    assert row_versions(database) == before
+
+
+def load_status(database: connection) -> list[tuple[Any, ...]]:
+    return select(
+        database,
+        "select reference_code, brands_expected, brands_complete, models_expected, models_received, "
+        "prices, unpriced, complete from fipe.load_status order by run_id, reference_code",
+    )
+
+
+def test_tells_that_a_run_is_complete_once_every_model_of_every_brand_came(database: connection) -> None:
+    fiat, ford, empty = any_named(), any_named(), any_named()
+    common = {"brands_in_run": 3}
+    fiats = [any_price_message(brand=fiat, models_in_brand=2, **common) for _ in range(2)]
+    unpriced = (YearFuel(model_year=1999, fuel_code=1),)
+    fords = [any_price_message(brand=ford, prices=(), unpriced=unpriced, **common)]
+    write_messages(database, [fiats[0]])
+    assert load_status(database) == [(334, 3, 0, 2, 1, 1, 0, False)]
+    write_messages(database, [fiats[0], *fords])
+    assert load_status(database) == [(334, 3, 1, 3, 2, 1, 1, False)]
+    write_messages(database, [fiats[1], any_empty_brand_message(brand=empty, **common)])
+    assert load_status(database) == [(334, 3, 3, 3, 3, 2, 1, True)]
+
+
+def test_keeps_the_ledgers_of_two_runs_of_one_month_apart(database: connection) -> None:
+    message = any_price_message()
+    again = message.model_copy(update={"run_id": uuid4()})
+    write_messages(database, [message, again])
+    assert load_status(database) == [(334, 1, 1, 1, 1, 1, 0, True)] * 2
+
+
+def test_overlapping_batches_of_concurrent_writers_neither_fail_nor_deadlock(
+    dsn: str, database: connection
+) -> None:
+    brands = [any_named() for _ in range(3)]
+    messages = [
+        any_price_message(
+            brand=brands[number % 3], brands_in_run=3, models_in_brand=20, prices=(any_price(),)
+        )
+        for number in range(60)
+    ]
+
+    def write_in_own_order(seed: int) -> None:
+        shuffled = random.Random(seed).sample(messages, len(messages))
+        with closing(psycopg2.connect(dsn)) as own:
+            for start in range(0, len(shuffled), 15):
+                write_messages(own, shuffled[start : start + 15])
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write_in_own_order, range(8)))
+    assert len(vehicle_prices(database)) == 60
+    assert load_status(database) == [(334, 3, 3, 60, 60, 60, 0, True)]
+
+
+def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> Any:
+    with database, database.cursor() as cursor:
+        cursor.execute("set session authorization fipe_ingestor")
+    return attempt(database)
+
+
+def test_the_ingestors_role_can_do_its_work(database: connection) -> None:
+    messages: list[PriceMessage] = [any_price_message(), any_price_message()]
+    assert as_ingestor(database, lambda own: write_messages(own, messages)).changed == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from fipe.price",
+        "truncate fipe.price",
+        "drop table fipe.price",
+        "create table fipe.mine ()",
+        "create table public.mine ()",
+        "create role other",
+        "select * from pg_authid",
+    ],
+)
+def test_the_ingestors_role_can_do_nothing_else(database: connection, statement: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        as_ingestor(database, lambda own: own.cursor().execute(statement))
+
+
+def test_the_schema_script_run_again_changes_nothing(database: connection) -> None:
+    write_messages(database, [any_price_message()])
+    catalogue = (
+        "select 'class', oid::text, relname::text, relacl::text from pg_class where relnamespace = 'fipe'::regnamespace "
+        "union all select 'constraint', oid::text, conname::text, pg_get_constraintdef(oid) from pg_constraint "
+        "where connamespace = 'fipe'::regnamespace union all select 'column', attrelid::text, attname::text, "
+        "atttypid::text from pg_attribute where attrelid in (select oid from pg_class where relnamespace = "
+        "'fipe'::regnamespace) order by 1, 2, 3"
+    )
+    before = select(database, catalogue), row_versions(database)
+    with database, database.cursor() as cursor:
+        cursor.execute(ROOT_SQL.read_text())
+    assert (select(database, catalogue), row_versions(database)) == before
