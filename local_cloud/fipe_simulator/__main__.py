@@ -21,7 +21,6 @@ from local_cloud.fipe_simulator import (
     read_catalogue,
 )
 
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -95,7 +94,7 @@ def serve(
             quirks=_quirks(quirk or []),
         )
     except ValidationError as error:
-        raise _failed(error.errors()[0]["msg"]) from None
+        raise _failed(_first_problem(error)) from None
     except ValueError as error:
         raise _failed(str(error)) from None
     except OSError as error:
@@ -104,6 +103,11 @@ def serve(
     with simulator:
         print(simulator.url, flush=True)
         _wait_for_the_end()
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
 
 
 def _failed(reason: str) -> typer.Exit:

@@ -154,7 +154,8 @@ def read_catalogue(path: Path, month: date = SAMPLE_MONTH) -> Catalogue:
         with _text(path, "r") as lines:
             rows = list(_rows(path, lines))
     except (OSError, EOFError, zlib.error) as error:
-        raise CatalogueError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CatalogueError(f"{path}: cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
         raise CatalogueError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
     if not rows:
