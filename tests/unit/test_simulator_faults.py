@@ -1,10 +1,13 @@
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from local_cloud.fipe_simulator import Ceiling, Fault, Faults
+from local_cloud.fipe_simulator import Ceiling, Fault, Faults, Quirks
 from local_cloud.fipe_simulator.faults import Gate
+
+README = Path(__file__).parents[2] / "local_cloud" / "fipe_simulator" / "README.md"
 
 
 class Clock:
@@ -105,3 +108,8 @@ def test_another_ceiling_ends_the_block() -> None:
     assert passed(gate, 3) == 1
     gate.set(Ceiling(calls=2))
     assert passed(gate, 3) == 2
+
+
+def test_the_readme_lists_every_fault_and_quirk() -> None:
+    readme = README.read_text(encoding="utf-8")
+    assert [name for name in (*Fault, *Quirks.model_fields) if f"`{name}`" not in readme] == []

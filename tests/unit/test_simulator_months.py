@@ -28,10 +28,10 @@ RECORDED = REAL_MONTH.parent / "recorded" / "ConsultarTabelaDeReferencia.json"
 months = st.builds(date, st.integers(2001, 2026), st.integers(1, 12), st.just(1)).filter(lambda m: m <= JUNE)
 
 
-def any_row(model_year: int, fuel_code: int, **more: object) -> CatalogueRow:
+def any_row(model_year: int, fuel_code: int) -> CatalogueRow:
     fuel = {1: "Gasolina", 3: "Diesel", 5: "Flex", 6: "Híbrido"}[fuel_code]
-    row = CatalogueRow(1, 1, "Acura", 1, "NSX", model_year, fuel_code, fuel, "038001-6", Decimal("100000.00"))
-    return row._replace(**more)
+    price = Decimal("100000.00")
+    return CatalogueRow(1, 1, "Acura", 1, "NSX", model_year, fuel_code, fuel, "038001-6", price)
 
 
 def in_month(month: date, *rows: CatalogueRow) -> set[tuple[int, int]]:
@@ -113,7 +113,7 @@ def test_a_month_is_made_the_same_way_each_time_and_holds_no_key_twice(month: da
     made = catalogue_for_month(SAMPLE, month)
     assert made.month == month
     assert made.rows == catalogue_for_month(SAMPLE, month).rows
-    keys = Counter(row[:2] + (row.model_code, row.model_year, row.fuel_code) for row in made.rows)
+    keys = Counter((*row[:2], row.model_code, row.model_year, row.fuel_code) for row in made.rows)
     assert set(keys.values()) <= {1}
 
 
