@@ -1,6 +1,6 @@
 """The six calls of the official API: parameters in, the JSON value that FIPE would answer out.
 
-Shapes, spellings and order follow recorded answers of November 2019 and those that public clients of FIPE show.
+Shapes, spellings and order follow recorded answers of November 2019 and those that public clients show.
 """
 
 from collections.abc import Callable, Mapping
