@@ -95,3 +95,18 @@ def _common() -> dict[str, Any]:
         "brand": Named(code=59, name="VW - VolksWagen"),
         "brands_in_run": 1,
     }
+
+
+class AnyContext:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name = "any-function"
+    memory_limit_in_mb = 256
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:any-function"
+
+    def __init__(self, seconds_left: float = 300) -> None:
+        self.aws_request_id = str(uuid4())
+        self._seconds_left = seconds_left
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round(self._seconds_left * 1000)

@@ -99,14 +99,13 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
 
     Args:
         request: what was asked for.
-        published: all published references, the newest month first.
+        published: all published references, at least one.
 
     Raises:
         LoadRequestError: a month or code that is not published.
     """
-    newest, oldest = published[0], published[-1]
     if request.reference == "latest":
-        return [newest]
+        return [max(published, key=lambda reference: reference.month)]
     if isinstance(request.reference, int):
         chosen = [reference for reference in published if reference.code == request.reference]
         if not chosen:
@@ -114,10 +113,11 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
         return chosen
     first, _, last = request.reference.partition("..")
     begin, end = _month(first), _month(last or first)
-    if begin < oldest.month or end > newest.month:
+    months = {reference.month for reference in published}
+    if begin not in months or end not in months:
         raise LoadRequestError(
             f"reference {request.reference}: not published; "
-            f"FIPE has {oldest.month:%Y-%m} to {newest.month:%Y-%m}"
+            f"FIPE has {min(months):%Y-%m} to {max(months):%Y-%m}"
         )
     return sorted(
         (reference for reference in published if begin <= reference.month <= end),

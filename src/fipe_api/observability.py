@@ -1,6 +1,6 @@
-"""The logger and the metrics of all functions, made once; named by the POWERTOOLS_ variables."""
+"""The logger and the metrics of all functions; POWERTOOLS_ variables set the service and the log level."""
 
 from aws_lambda_powertools import Logger, Metrics
 
 logger = Logger()
-metrics = Metrics()
+metrics = Metrics(namespace="Fipe")

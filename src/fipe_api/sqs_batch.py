@@ -41,7 +41,11 @@ def process_batch(
     """
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(records=event["Records"], handler=lambda record: work(record.body)):
-        worked = [(record, result) for outcome, result, record in processor.process() if outcome == "success"]
+        worked = [
+            (SQSRecord(record), result)
+            for outcome, result, record in processor.process()
+            if outcome == "success"
+        ]
         for position, error in hand_on([result for _, result in worked]).items():
             processor.failure_handler(worked[position][0], (type(error), error, error.__traceback__))
     for record, (_, failure, _) in zip(processor.fail_messages, processor.exceptions, strict=True):

@@ -49,14 +49,15 @@ def vehicle_prices(database: connection) -> list[tuple[Any, ...]]:
 
 
 def test_shows_every_field_of_a_price_as_it_was_published(database: connection) -> None:
+    name = 'MARRUÁ AM 100 2.8  CS TDI \t"Diesel", \\N '
     message = any_price_message(
-        model=Named(code=20001, name='MARRUÁ AM 100 2.8  CS TDI \t"Diesel", \\N '),
+        model=Named(code=20001, name=name),
         prices=(any_price(model_year=32000, price_brl=Decimal("105863.00")),),
     )
     assert write_messages(database, [message]) == Written(given=1, changed=1)
     assert vehicle_prices(database) == [
         (
-            date(2026, 6, 1), 334, 1, 59, "VW - VolksWagen", 20001, "MARRUÁ AM 100 2.8  CS TDI \t\"Diesel\", \\N ",
+            date(2026, 6, 1), 334, 1, 59, "VW - VolksWagen", 20001, name,
             32000, True, 3, "Diesel", "005340-6", Decimal("105863.00"),
         )
     ]  # fmt: skip
@@ -223,13 +224,17 @@ def test_the_ingestors_role_can_do_nothing_else(database: connection, statement:
 
 def test_the_schema_script_run_again_changes_nothing(database: connection) -> None:
     write_messages(database, [any_price_message()])
-    catalogue = (
-        "select 'class', oid::text, relname::text, relacl::text from pg_class where relnamespace = 'fipe'::regnamespace "
-        "union all select 'constraint', oid::text, conname::text, pg_get_constraintdef(oid) from pg_constraint "
-        "where connamespace = 'fipe'::regnamespace union all select 'column', attrelid::text, attname::text, "
-        "atttypid::text from pg_attribute where attrelid in (select oid from pg_class where relnamespace = "
-        "'fipe'::regnamespace) order by 1, 2, 3"
-    )
+    catalogue = """
+        select 'class', oid::text, relname::text, relacl::text
+        from pg_class where relnamespace = 'fipe'::regnamespace
+        union all
+        select 'constraint', oid::text, conname::text, pg_get_constraintdef(oid)
+        from pg_constraint where connamespace = 'fipe'::regnamespace
+        union all
+        select 'column', attrelid::text, attname::text, atttypid::text
+        from pg_attribute join pg_class on attrelid = pg_class.oid where relnamespace = 'fipe'::regnamespace
+        order by 1, 2, 3
+    """
     before = select(database, catalogue), row_versions(database)
     with database, database.cursor() as cursor:
         cursor.execute(ROOT_SQL.read_text())

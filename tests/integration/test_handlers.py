@@ -1,0 +1,287 @@
+"""The handlers as Lambda calls them, on the SQS and DynamoDB APIs, the simulator and PostgreSQL."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection, parse_dsn
+
+from fipe_api import (
+    fipe_manufacturer_loader,
+    fipe_model_loader,
+    fipe_price_loader,
+    fipe_soma_ingestor,
+    loader,
+)
+from fipe_api.environment import DatabaseEnvironment
+from fipe_api.get_db_password import get_db_password
+from fipe_api.load_request import LoadRequestError
+from fipe_api.messages import BrandMessage, ModelMessage, Reference
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from tests.aws import aws_apis, client
+from tests.builders import (
+    AnyContext,
+    any_brand_message,
+    any_model_message,
+    any_named,
+    any_price_message,
+    sqs_event,
+)
+
+CACHED = (
+    loader.environment, loader.consumer_environment, loader.sqs_client, loader._session, loader._pace,
+    fipe_soma_ingestor._connection, fipe_soma_ingestor._queue, fipe_soma_ingestor._sqs_client,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with aws_apis() as url:
+        yield url
+
+
+@pytest.fixture
+def simulator() -> Iterator[FipeSimulator]:
+    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def sqs(endpoint: str) -> Any:
+    return client("sqs", endpoint)
+
+
+class Queues:
+    """The input and the output queue of the function under test."""
+
+    def __init__(self, sqs: Any) -> None:
+        self._sqs = sqs
+        self.input, self.output = (
+            str(sqs.create_queue(QueueName=f"{name}-{uuid.uuid4().hex}")["QueueUrl"])
+            for name in ("in", "out")
+        )
+
+    def received(self, queue: str) -> list[Any]:
+        messages = self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"]) for message in messages]
+
+    def count(self, queue: str, state: str) -> int:
+        name = f"ApproximateNumberOfMessages{state}"
+        return int(self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"][name])
+
+    def event_of(self, *bodies: str) -> dict[str, Any]:
+        """Sends bodies to the input queue and receives them, as the event source does."""
+        for body in bodies:
+            self._sqs.send_message(QueueUrl=self.input, MessageBody=body)
+        messages = self._sqs.receive_message(
+            QueueUrl=self.input, MaxNumberOfMessages=10, AttributeNames=["All"], VisibilityTimeout=1800
+        )["Messages"]
+        event = sqs_event(*(message["Body"] for message in messages))
+        for record, message in zip(event["Records"], messages, strict=True):
+            record |= {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"]}
+        return event
+
+
+@pytest.fixture
+def queues(sqs: Any) -> Queues:
+    return Queues(sqs)
+
+
+@pytest.fixture(autouse=True)
+def _environment(
+    endpoint: str, simulator: FipeSimulator, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    variables = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "SQS_INPUT_URL": queues.input,
+        "SQS_OUTPUT_URL": queues.output,
+        "FIPE_API_URL": simulator.url,
+        "FIPE_CALLS_PER_MINUTE": "max",
+        "RETRY_DELAY_SECONDS": "7",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for cached in CACHED:
+        cached.cache_clear()
+    yield
+    for cached in CACHED:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def _database_environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    place = parse_dsn(dsn)
+    monkeypatch.setenv("RDS_HOST", place["host"])
+    monkeypatch.setenv("RDS_PORT", place["port"])
+    monkeypatch.setenv("RDS_DATABASE", place["dbname"])
+    yield
+    if fipe_soma_ingestor._connection.cache_info().currsize:
+        fipe_soma_ingestor._connection().close()
+
+
+def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
+    context = AnyContext()
+    answer = fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 59]}, context)
+    assert answer == {
+        "run_id": context.aws_request_id,
+        "references": [{"code": 334, "month": "2026-06", "brands": 2}],
+        "brands_sent": 2,
+    }
+    messages = [BrandMessage.model_validate(body) for body in queues.received(queues.output)]
+    assert {(message.brand.name, message.brands_in_run) for message in messages} == {
+        ("Fiat", 2), ("VW - VolksWagen", 2),
+    }  # fmt: skip
+    assert {str(message.run_id) for message in messages} == {context.aws_request_id}
+
+
+def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulator: FipeSimulator) -> None:
+    with pytest.raises(LoadRequestError):
+        fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
+    with pytest.raises(LoadRequestError):
+        fipe_manufacturer_loader.handler({"reference": "2031-01"}, AnyContext())
+    assert queues.received(queues.output) == []
+    assert set(simulator.statistics().calls) == {"ConsultarTabelaDeReferencia"}
+
+
+def test_starts_nothing_when_the_source_throttles(queues: Queues, simulator: FipeSimulator) -> None:
+    simulator.faults = Faults.of(Fault.TOO_MANY_REQUESTS, rate=1)
+    with pytest.raises(LoadRequestError, match="nothing was started: throttled"):
+        fipe_manufacturer_loader.handler({}, AnyContext())
+    assert queues.received(queues.output) == []
+
+
+def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -> None:
+    good = any_brand_message(brand=any_named(code=21, name="Fiat")).model_dump_json()
+    event = queues.event_of(good, '{"version": 1}')
+    (bad,) = [record["messageId"] for record in event["Records"] if record["body"] != good]
+    answer = fipe_model_loader.handler(event, AnyContext())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": bad}]}
+    assert {body["brand"]["name"] for body in queues.received(queues.output)} == {"Fiat"}
+
+
+def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queues) -> None:
+    event = queues.event_of("not JSON")
+    asked: list[dict[str, Any]] = []
+    loader.sqs_client().meta.events.register(
+        "provide-client-params.sqs.ChangeMessageVisibility", lambda params, **_: asked.append(params)
+    )
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "3"
+    fipe_price_loader.handler(event, AnyContext())
+    assert [call["VisibilityTimeout"] for call in asked] == [7 * 2**2]
+    assert queues.count(queues.input, "NotVisible") == 1
+
+
+def test_hands_a_model_back_when_the_source_throttles_without_failing_it(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    simulator.faults = Faults.of(Fault.TOO_MANY_REQUESTS, rate=1)
+    model = any_model_message()
+    answer = fipe_price_loader.handler(queues.event_of(model.model_dump_json()), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == 1
+    assert queues.received(queues.output) == []
+
+
+def test_hands_a_brand_back_at_once_when_its_own_time_is_up(queues: Queues) -> None:
+    brand = any_brand_message(brand=any_named(code=21, name="Fiat"))
+    context = AnyContext(seconds_left=5)
+    assert fipe_model_loader.handler(queues.event_of(brand.model_dump_json()), context) == {
+        "batchItemFailures": []
+    }
+    assert [BrandMessage.model_validate(body) for body in queues.received(queues.input)] == [brand]
+
+
+def test_a_brand_becomes_models_and_a_model_its_prices(queues: Queues, simulator: FipeSimulator) -> None:
+    brand = any_brand_message(brand=any_named(code=1, name="Acura"))
+    fipe_model_loader.handler(queues.event_of(brand.model_dump_json()), AnyContext())
+    models = [ModelMessage.model_validate(body) for body in queues.received(queues.output)]
+    assert [model.model.code for model in models] == [code for code, _ in simulator.catalogue.models(1, 1)]
+    event = queues.event_of(*(model.model_dump_json() for model in models))
+    assert fipe_price_loader.handler(event, AnyContext()) == {"batchItemFailures": []}
+    prices = queues.received(queues.output)
+    assert sum(len(body["prices"]) for body in prices) == sum(len(model.years_to_ask) for model in models) > 0
+
+
+def stored(dsn: str) -> int:
+    with closing(psycopg2.connect(dsn)) as reader, reader.cursor() as cursor:
+        cursor.execute("select count(*) from fipe.vehicle_price")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.usefixtures("_database_environment")
+def test_writes_the_good_messages_of_a_batch_and_reports_each_poison_alone(dsn: str, queues: Queues) -> None:
+    contradicts = any_price_message(reference=Reference(code=1, month="2026-06-01"))
+    good = [any_price_message() for _ in range(3)]
+    fipe_soma_ingestor.handler(queues.event_of(good[0].model_dump_json()), AnyContext())
+    event = queues.event_of(
+        *(message.model_dump_json() for message in (good[1], contradicts, good[2])), "poison"
+    )
+    poisons = {
+        record["messageId"]
+        for record in event["Records"]
+        if record["body"] in ("poison", contradicts.model_dump_json())
+    }
+    answer = fipe_soma_ingestor.handler(event, AnyContext())
+    assert {failure["itemIdentifier"] for failure in answer["batchItemFailures"]} == poisons
+    assert stored(dsn) == 3
+
+
+@pytest.mark.usefixtures("_database_environment")
+def test_survives_a_warm_connection_that_the_server_has_closed(
+    dsn: str, database: connection, queues: Queues
+) -> None:
+    fipe_soma_ingestor.handler(queues.event_of(any_price_message().model_dump_json()), AnyContext())
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and usename = 'fipe_ingestor'"
+        )
+        assert cursor.fetchall() == [(True,)]
+    answer = fipe_soma_ingestor.handler(queues.event_of(any_price_message().model_dump_json()), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert stored(dsn) == 2
+
+
+@pytest.mark.usefixtures("_database_environment")
+def test_reports_every_message_and_loses_none_when_the_database_cannot_be_reached(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RDS_PORT", "1")
+    event = queues.event_of(*(any_price_message().model_dump_json() for _ in range(2)))
+    answer = fipe_soma_ingestor.handler(event, AnyContext())
+    assert len(answer["batchItemFailures"]) == 2
+
+
+def test_signs_a_token_for_the_role_without_calling_any_api() -> None:
+    environment = DatabaseEnvironment(
+        RDS_HOST="fipe.cluster-x.us-east-1.rds.amazonaws.com", RDS_PORT=5432, RDS_USER="fipe_ingestor"
+    )
+    token = urlparse(f"https://{get_db_password(environment)}")
+    asked = parse_qs(token.query)
+    assert token.netloc == "fipe.cluster-x.us-east-1.rds.amazonaws.com:5432"
+    assert (asked["Action"], asked["DBUser"]) == (["connect"], ["fipe_ingestor"])
+    assert "X-Amz-Signature" in asked
+
+
+def test_reads_the_secret_anew_for_each_connection(endpoint: str) -> None:
+    secrets = client("secretsmanager", endpoint)
+    arn = secrets.create_secret(Name=f"db-{uuid.uuid4().hex}", SecretString='{"password": "first"}')["ARN"]
+    environment = DatabaseEnvironment(RDS_HOST="any", DB_SECRET_ARN=arn)
+    assert get_db_password(environment) == "first"
+    secrets.put_secret_value(SecretId=arn, SecretString='{"password": "rotated"}')
+    assert get_db_password(environment) == "rotated"
+
+
+def test_names_the_environment_variables_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SQS_OUTPUT_URL")
+    with pytest.raises(RuntimeError, match="environment variables: SQS_OUTPUT_URL: Field required"):
+        fipe_manufacturer_loader.handler({}, AnyContext())
