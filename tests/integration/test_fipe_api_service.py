@@ -33,7 +33,8 @@ needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"no recorded 
 
 JANUARY_2023 = Reference(code=293, month=date(2023, 1, 1))
 AMAROK_2014 = YearFuel(model_year=2014, fuel_code=3)
-AMAROK = """{"Valor":"R$ 125.318,00","Marca":"VW - VolksWagen","Modelo":"AMAROK High.CD 2.0 16V TDI 4x4 Dies. Aut",
+AMAROK = """{"Valor":"R$ 125.318,00","Marca":"VW - VolksWagen",
+ "Modelo":"AMAROK High.CD 2.0 16V TDI 4x4 Dies. Aut",
  "AnoModelo":2014,"Combustivel":"Diesel","CodigoFipe":"005340-6","MesReferencia":"janeiro de 2023 ",
  "Autenticacao":"cd6kfps5tj1q","TipoVeiculo":1,"SiglaCombustivel":"D",
  "DataConsulta":"sábado, 20 de julho de 2024 12:42"}""".encode()

@@ -1,0 +1,30 @@
+"""AWS's APIs for tests, served by moto over real HTTP."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+
+@contextmanager
+def aws_apis() -> Iterator[str]:
+    """Serves the AWS APIs on a free port; gives the endpoint's URL."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        yield f"http://localhost:{port}"
+    finally:
+        server.stop()
+
+
+def client(service: str, endpoint: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )

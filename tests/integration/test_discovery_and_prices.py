@@ -1,0 +1,191 @@
+"""From a brand to its prices, against the simulator: every road gives what was published."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import requests
+
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.load_request import LoadRequestError, brand_messages, parse_request
+from fipe_api.messages import (
+    BrandMessage,
+    EmptyBrandMessage,
+    ModelMessage,
+    Named,
+    PriceMessage,
+    Unfinished,
+    YearFuel,
+)
+from fipe_api.model_discovery import find_model_years
+from fipe_api.pace import Unpaced
+from fipe_api.price_collection import collect_prices
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
+from tests.builders import JUNE_2026, RUN, any_brand_message, any_empty_brand_message, any_model_message
+from tests.scripted_source import scripted_source
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[FipeSimulator]:
+    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def api() -> Iterator[Callable[..., FipeApi]]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield lambda url, seconds_left=lambda: 300.0: FipeApi(session, url, Unpaced(), seconds_left)
+
+
+def only_for(calls: int) -> Callable[[], float]:
+    """Time for so many calls, then none."""
+    counter = count()
+    return lambda: 300.0 if next(counter) < calls else 0.0
+
+
+def brands(api: FipeApi, **payload: Any) -> list[BrandMessage]:
+    return brand_messages(RUN, parse_request(payload), [JUNE_2026], api)
+
+
+def published(simulator: FipeSimulator) -> set[tuple[Any, ...]]:
+    catalogue = simulator.catalogue
+    return {tuple(row) for rows in catalogue.by_model() for row in rows}
+
+
+def rows_of(message: PriceMessage) -> set[tuple[Any, ...]]:
+    return {
+        (
+            message.vehicle_type,
+            message.brand.code, message.brand.name, message.model.code, message.model.name,
+            vehicle.model_year, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code, vehicle.price_brl,
+        )
+        for vehicle in message.prices
+    }  # fmt: skip
+
+
+def test_ends_with_exactly_what_was_published(simulator: FipeSimulator, api: Callable[..., FipeApi]) -> None:
+    source = api(simulator.url)
+    rows: set[tuple[Any, ...]] = set()
+    for brand in brands(source):
+        models = find_model_years(brand, source)
+        assert isinstance(models, list)
+        for model in models:
+            assert isinstance(model, ModelMessage)
+            assert model.models_in_brand == len(models)
+            (prices,) = collect_prices(model, source)
+            assert isinstance(prices, PriceMessage)
+            rows |= rows_of(prices)
+    assert rows == published(simulator)
+
+
+def test_asks_by_year_where_a_brand_has_fewer_years_than_models(
+    simulator: FipeSimulator, api: Callable[..., FipeApi]
+) -> None:
+    source = api(simulator.url)
+    catalogue = simulator.catalogue
+    for brand in brands(source):
+        before = simulator.statistics().total
+        find_model_years(brand, source)
+        models = catalogue.models(brand.vehicle_type, brand.brand.code)
+        years = catalogue.year_fuels_of_brand(brand.vehicle_type, brand.brand.code)
+        assert simulator.statistics().total - before == 1 + min(len(models), len(years))
+
+
+@pytest.mark.parametrize("calls_at_a_time", [1, 2, 5])
+def test_goes_on_where_it_stopped_when_time_runs_out(
+    simulator: FipeSimulator, api: Callable[..., FipeApi], calls_at_a_time: int
+) -> None:
+    unhurried = api(simulator.url)
+    for brand in brands(unhurried, brands=[21, 99]):
+        expected = find_model_years(brand, unhurried)
+        outcome = find_model_years(brand, api(simulator.url, only_for(calls_at_a_time)))
+        stops = 0
+        while isinstance(outcome, Unfinished):
+            stops += 1
+            handed_back = BrandMessage.model_validate_json(outcome.message.model_dump_json())
+            outcome = find_model_years(handed_back, api(simulator.url, only_for(calls_at_a_time)))
+        assert stops > 0
+        assert outcome == expected
+        model = outcome[0]
+        (complete,) = collect_prices(model, unhurried)
+        collected = collect_prices(model, api(simulator.url, only_for(calls_at_a_time)))
+        while isinstance(collected, Unfinished):
+            left = ModelMessage.model_validate_json(collected.message.model_dump_json())
+            collected = collect_prices(left, api(simulator.url, only_for(calls_at_a_time)))
+        assert collected == [complete]
+
+
+def test_sends_only_the_wanted_models_of_the_wanted_brands(
+    simulator: FipeSimulator, api: Callable[..., FipeApi]
+) -> None:
+    source = api(simulator.url)
+    first, second = simulator.catalogue.models(1, 21)[:2]
+    (fiat,) = brands(source, brands=["fiat"], models=[first[0], second[1]])
+    models = find_model_years(fiat, source)
+    assert isinstance(models, list)
+    assert [message.model.code for message in models if isinstance(message, ModelMessage)] == [
+        first[0],
+        second[0],
+    ]
+    assert {message.models_in_brand for message in models} == {2}
+
+
+def test_closes_a_brand_that_has_none_of_the_wanted_models(
+    simulator: FipeSimulator, api: Callable[..., FipeApi]
+) -> None:
+    source = api(simulator.url)
+    (fiat,) = brands(source, brands=["fiat"], models=["no such model"])
+    (closing,) = find_model_years(fiat, source)
+    assert isinstance(closing, EmptyBrandMessage)
+
+
+def test_refuses_a_brand_that_the_source_does_not_have(
+    simulator: FipeSimulator, api: Callable[..., FipeApi]
+) -> None:
+    with pytest.raises(LoadRequestError, match="no brand 'Fait' in what was asked; did you mean Fiat"):
+        brands(api(simulator.url), brands=["Fiat", "Fait"])
+
+
+TWO_YEARS_THREE_MODELS = b"""{
+    "Modelos":[{"Label":"A","Value":1},{"Label":"B","Value":2},{"Label":"C","Value":3}],
+    "Anos":[{"Label":"2001 Gasolina","Value":"2001-1"},{"Label":"2000 Gasolina","Value":"2000-1"}]}"""
+
+
+def years_by_model(messages: Any) -> dict[int, list[int]]:
+    return {message.model.code: [year.model_year for year in message.years_to_ask] for message in messages}
+
+
+def test_asks_a_model_by_itself_that_no_years_list_names(api: Callable[..., FipeApi]) -> None:
+    year_2000 = b'[{"Label":"A","Value":"1"}]'
+    year_2001 = b'[{"Label":"A","Value":"1"},{"Label":"B","Value":"2"}]'
+    years_of_c = b'[{"Label":"1999 Gasolina","Value":"1999-1"}]'
+    with scripted_source(TWO_YEARS_THREE_MODELS, year_2000, year_2001, years_of_c) as source:
+        messages = find_model_years(any_brand_message(), api(source.url))
+    assert years_by_model(messages) == {1: [2000, 2001], 2: [2001], 3: [1999]}
+
+
+def test_asks_every_model_when_a_year_of_the_brands_list_has_none(api: Callable[..., FipeApi]) -> None:
+    year = b'[{"Label":"2000 Gasolina","Value":"2000-1"}]'
+    with scripted_source(TWO_YEARS_THREE_MODELS, b"[]", year) as source:
+        messages = find_model_years(any_brand_message(), api(source.url))
+        assert [asked.path.rsplit("/", 1)[1] for asked in source.asked] == [
+            "ConsultarModelos", "ConsultarModelosAtravesDoAno", *["ConsultarAnoModelo"] * 3,
+        ]  # fmt: skip
+    assert years_by_model(messages) == {1: [2000], 2: [2000], 3: [2000]}
+
+
+def test_reports_a_listed_year_without_a_price_as_unpriced(api: Callable[..., FipeApi]) -> None:
+    model = any_model_message()
+    with scripted_source(b'{"codigo":"0","erro":"nadaencontrado"}') as source:
+        (message,) = collect_prices(model, api(source.url))
+    assert isinstance(message, PriceMessage)
+    assert (message.prices, message.unpriced) == ((), (YearFuel(model_year=2014, fuel_code=3),))
+
+
+def test_passes_an_empty_brand_on(api: Callable[..., FipeApi]) -> None:
+    empty = any_empty_brand_message(brand=Named(code=7, name="None left"))
+    with scripted_source(b"") as source:
+        assert collect_prices(empty, api(source.url)) == [empty]
+    assert source.asked == []

@@ -1,0 +1,100 @@
+"""What may start a load, and what is refused with which words."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from fipe_api.load_request import (
+    LoadRequest,
+    LoadRequestError,
+    choose_references,
+    is_wanted,
+    parse_request,
+)
+from fipe_api.messages import Named, Reference
+
+# Newest month first; neither the code nor its order follows the month, as in FIPE's own list.
+PUBLISHED = [
+    Reference(code=8, month=date(2006, 1, 1)),
+    Reference(code=111, month=date(2005, 12, 1)),
+    Reference(code=112, month=date(2005, 11, 1)),
+    Reference(code=1, month=date(2005, 9, 1)),
+]
+
+
+def chosen(reference: Any) -> list[str]:
+    request = parse_request({"reference": reference})
+    return [f"{reference.month:%Y-%m}" for reference in choose_references(request, PUBLISHED)]
+
+
+@pytest.mark.parametrize("payload", [{}, None])
+def test_asks_for_everything_of_the_newest_month_by_default(payload: Any) -> None:
+    assert parse_request(payload) == LoadRequest(
+        reference="latest", vehicle_types={1, 2, 3}, brands=None, models=None
+    )
+
+
+def test_takes_vehicle_types_by_name_and_by_code_once_each() -> None:
+    assert parse_request({"vehicle_types": ["car", 2, "Motorcycle", "truck"]}).vehicle_types == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("reference", "months"),
+    [
+        ("latest", ["2006-01"]),
+        ("2005-12", ["2005-12"]),
+        ("2005-11..2006-01", ["2005-11", "2005-12", "2006-01"]),
+        ("2005-12..2005-12", ["2005-12"]),
+        (111, ["2005-12"]),
+        ("111", ["2005-12"]),
+    ],
+)
+def test_chooses_references_by_month_whatever_their_codes(reference: Any, months: list[str]) -> None:
+    assert chosen(reference) == months
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("2006-02", "2006-02: not published; FIPE has 2005-09 to 2006-01"),
+        ("2005-12..2006-02", "not published; FIPE has"),
+        ("1999-01", "not published; FIPE has"),
+        ("2005-10", "2005-10: not published"),
+        (999, "no published table has this code"),
+    ],
+)
+def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -> None:
+    with pytest.raises(LoadRequestError, match=words):
+        chosen(reference)
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"reference": "last"}, "reference: 'last' makes no sense; give \"latest\", a month like"),
+        ({"reference": "2026-13"}, "reference: '2026-13' makes no sense"),
+        ({"reference": "2024-12..2024-01"}, "makes no sense"),
+        ({"reference": -1}, "reference: -1 makes no sense"),
+        ({"vehicle_types": ["boat"]}, "vehicle_types: .* makes no sense; give a list of"),
+        ({"vehicle_types": []}, "vehicle_types: .* makes no sense"),
+        ({"brands": []}, "brands: .* makes no sense; give a list of names or codes"),
+        ({"brands": "Fiat"}, "brands: 'Fiat' makes no sense"),
+        ({"brands": [""]}, "brands: "),
+        ({"models": []}, "models: "),
+        ({"brnads": ["Fiat"]}, "unknown key 'brnads'; known are reference, vehicle_types, brands, models"),
+        ("latest", "the payload is not a JSON object"),
+        ([1], "the payload is not a JSON object"),
+    ],
+)
+def test_refuses_a_payload_that_makes_no_sense_in_one_line(payload: Any, words: str) -> None:
+    with pytest.raises(LoadRequestError, match=words) as refused:
+        parse_request(payload)
+    assert "\n" not in str(refused.value)
+
+
+def test_knows_a_wanted_name_in_any_case_and_with_outer_spaces() -> None:
+    named = Named(code=21, name="Citroën ")
+    assert is_wanted(named, ["CITROËN"])
+    assert is_wanted(named, [7, 21])
+    assert not is_wanted(named, ["Citro", "21"])
