@@ -219,7 +219,8 @@ class FipeApi:
         wait = self._pace.reserve(patience)
         if wait > patience:
             raise NotNowError("the pace allows no call for now", retry_in=wait)
-        time.sleep(wait)
+        if wait > 0:
+            time.sleep(wait)
 
     def _post(self, name: str, parameters: Mapping[str, str | int]) -> bytes:
         try:
