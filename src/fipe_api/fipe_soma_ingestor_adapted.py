@@ -107,7 +107,7 @@ def main() -> int:
     try:
         totals = ingest(arguments.file, arguments.dsn)
     except (psycopg2.Error, ValueError) as error:
-        print(f"stopped: {error}".strip(), file=sys.stderr)
+        print("stopped:", *str(error).split(), file=sys.stderr)
         return 1
     print(f"done: {totals.lines - totals.refused} of {totals.lines} lines written", file=sys.stderr)
     return 1 if totals.refused else 0
