@@ -6,6 +6,7 @@ ReportBatchItemFailures only the messages it names stay. Like the service's own 
 not over HTTP.
 """
 
+import base64
 import json
 import logging
 import threading
@@ -150,8 +151,8 @@ def failed_message_ids(response: bytes, ids: set[str]) -> set[str]:
         return set()
     if not isinstance(failures, list):
         return ids
-    failed = {failure.get("itemIdentifier") if isinstance(failure, dict) else None for failure in failures}
-    return failed if failed <= ids else ids
+    named = [failure.get("itemIdentifier") if isinstance(failure, dict) else None for failure in failures]
+    return set(named) if all(isinstance(name, str) and name in ids for name in named) else ids
 
 
 class _Slots:
@@ -203,5 +204,5 @@ def _message_attribute(value: dict[str, Any]) -> dict[str, Any]:
     names = {"StringValue": "stringValue", "BinaryValue": "binaryValue", "DataType": "dataType"}
     shaped = {ours: value[theirs] for theirs, ours in names.items() if value.get(theirs) is not None}
     if isinstance(shaped.get("binaryValue"), bytes):
-        shaped["binaryValue"] = shaped["binaryValue"].decode("latin-1")
+        shaped["binaryValue"] = base64.b64encode(shaped["binaryValue"]).decode()
     return {**shaped, "stringListValues": [], "binaryListValues": []}

@@ -1,0 +1,42 @@
+"""Where functions behind custom resources send their answers: the ResponseURL of a CloudFormation request."""
+
+import json
+import secrets
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+PATH = "/local-cloud/custom-resource/"
+
+
+class CustomResourceAnswers:
+    """Open requests by the secret part of their ResponseURL."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        """ResponseURLs start with `endpoint_url`."""
+        self._endpoint_url = endpoint_url
+        self._lock = threading.Lock()
+        self._open: dict[str, Future[dict[str, Any]]] = {}
+
+    def expect(self) -> tuple[str, "Future[dict[str, Any]]"]:
+        """A new ResponseURL, and the answer that will be sent to it."""
+        token = secrets.token_urlsafe(24)
+        answer: Future[dict[str, Any]] = Future()
+        with self._lock:
+            self._open[token] = answer
+        return f"{self._endpoint_url}{PATH}{token}", answer
+
+    def deliver(self, path: str, body: bytes) -> bool:
+        """Take what was sent to the URL with `path`; False when nobody waits for it or it is no JSON object."""
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return False
+        if not isinstance(document, dict):
+            return False
+        with self._lock:
+            answer = self._open.pop(path.removeprefix(PATH), None)
+        if answer is None:
+            return False
+        answer.set_result(document)
+        return True

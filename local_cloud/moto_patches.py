@@ -1,0 +1,255 @@
+"""Every change to moto's own behaviour, in one place, each with its reason. moto is extended, not forked.
+
+Checked against moto 5.2.5.
+"""
+
+import base64
+import functools
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from moto.awslambda import models as awslambda
+from moto.awslambda.exceptions import LambdaClientError
+from moto.cloudformation import models as cloudformation
+from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
+from moto.core.common_models import BaseModel
+from moto.dynamodb.models import DynamoDBBackend
+from moto.rds import models as rds
+from moto.sqs import models as sqs
+
+from local_cloud import dynamic_references, stacks
+from local_cloud.event_sources import QueuePoller
+from local_cloud.function_runner import Outcome, Throttled
+from local_cloud.functions import spec_of
+from local_cloud.message_queue import StandardQueue
+from local_cloud.resources import aurora, queue_policy, secrets  # noqa: F401  (moto finds the classes by itself)
+from local_cloud.resources.custom_resource import CustomResource
+from local_cloud.resources.unsupported import UnsupportedResource
+from local_cloud.services import services
+
+StartPoller = Callable[[QueuePoller], None]
+
+
+def install(start_poller: StartPoller) -> None:
+    """Apply all patches to this process; `start_poller` is told of each event source mapping at work."""
+    _forget_instances()
+    _index_queues()
+    _lock_tables()
+    _run_functions()
+    _poll_queues(start_poller)
+    _put_databases_on_loopback()
+    _make_all_resources()
+    _change_stacks_like_aws()
+
+
+def _forget_instances() -> None:
+    """moto keeps every object it ever made in a list of its class, to reset itself between tests: here a leak."""
+
+    def make(cls: type[Any], *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    BaseModel.__new__ = make
+
+
+def _index_queues() -> None:
+    """moto's queue slows down with its depth and is not safe under threads; see message_queue."""
+    sqs.Queue, moto_queue = StandardQueue, sqs.Queue
+
+    def receive_message(
+        self: Any,
+        queue_name: str,
+        count: int,
+        wait_seconds_timeout: int,
+        visibility_timeout: int,
+        message_attribute_names: list[str] | None = None,
+    ) -> list[Any]:
+        queue = self.get_queue(queue_name)
+        found: list[Any] = queue.receive(
+            count, wait_seconds_timeout, visibility_timeout, message_attribute_names or []
+        )
+        return found
+
+    def change_message_visibility(
+        self: Any, queue_name: str, receipt_handle: str, visibility_timeout: int
+    ) -> None:
+        self.get_queue(queue_name).change_visibility(receipt_handle, int(visibility_timeout))
+
+    def purge_queue(self: Any, queue_name: str) -> None:
+        self.get_queue(queue_name).purge()
+
+    def update_from_template(
+        original_resource: Any,
+        new_resource_name: str,  # noqa: ARG001
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        attributes = {
+            name: value
+            for name, value in cloudformation_json["Properties"].items()
+            if name in StandardQueue.BASE_ATTRIBUTES
+        }
+        backend = sqs.sqs_backends[account_id][region_name]
+        return backend.set_queue_attributes(original_resource.name, attributes)
+
+    sqs.SQSBackend.receive_message = receive_message
+    sqs.SQSBackend.change_message_visibility = change_message_visibility
+    sqs.SQSBackend.purge_queue = purge_queue
+    # moto's update of a queue in a template takes over two of its attributes only.
+    moto_queue.update_from_cloudformation_json = staticmethod(update_from_template)
+
+
+def _lock_tables() -> None:
+    """moto reads, changes and writes an item without a lock, but UpdateItem is atomic, and the shared pace needs it."""
+    lock = threading.RLock()
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                return method(*args, **kwargs)
+
+        return run
+
+    for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
+        setattr(DynamoDBBackend, name, locked(getattr(DynamoDBBackend, name)))
+
+
+def _run_functions() -> None:
+    """moto runs functions in Docker, calls every error Handled and knows no asynchronous invocation."""
+
+    def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
+        event = (body.encode() if isinstance(body, str) else body) or b"{}"
+        try:
+            json.loads(event)
+        except ValueError as error:
+            raise _client_error("InvalidRequestContentException", f"Could not parse request body: {error}") from error
+        kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
+        if kind == "DryRun":
+            return b""
+        if kind == "Event":
+            services().runner.invoke_later(spec_of(self), event, _reserved(self))
+            return b""
+        try:
+            outcome = _invoke(self, event)
+        except Throttled as error:
+            raise _client_error("TooManyRequestsException", "Rate Exceeded.", 429) from error
+        response_headers["x-amz-executed-version"] = "$LATEST"
+        response_headers["x-amz-log-result"] = base64.b64encode(outcome.log_tail).decode()
+        if outcome.is_error:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return outcome.payload
+
+    awslambda.LambdaFunction.invoke = invoke
+
+
+def _poll_queues(start_poller: StartPoller) -> None:
+    """moto invokes a function once a message, inside SendMessage, and knows neither windows nor partial failures."""
+    create = awslambda.LambdaBackend.create_event_source_mapping
+
+    def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:
+        mapping = create(self, spec)
+        queues = sqs.sqs_backends[self.account_id][self.region_name].queues.values()
+        queue = next((queue for queue in queues if queue.queue_arn == mapping.event_source_arn), None)
+        if queue is not None:
+            start_poller(
+                QueuePoller(
+                    mapping,
+                    queue,
+                    invoke=lambda event: _invoke(self.get_function(mapping.function_arn), event),
+                    is_deleted=lambda: self.get_event_source_mapping(mapping.uuid) is not mapping,
+                )
+            )
+        return mapping
+
+    awslambda.LambdaBackend.create_event_source_mapping = create_event_source_mapping
+
+
+def _put_databases_on_loopback() -> None:
+    """moto gives clusters and instances host names that do not exist; the server behind them is on this machine."""
+    localhost = property(lambda _: "localhost")
+    rds.DBCluster.endpoint = localhost
+    rds.DBCluster.reader_endpoint = localhost
+    rds.DBInstance.address = localhost
+
+
+def _make_all_resources() -> None:
+    """moto skips a resource type that it lacks without a word; it is made by this package, or noted as skipped."""
+    known = parsing.resource_class_from_type
+    parse_resource = parsing.parse_resource
+
+    def resource_class_from_type(resource_type: str) -> Any:
+        if resource_type.startswith("Custom::"):
+            return CustomResource  # moto's own cannot fail, be updated or be deleted
+        if resource_type not in parsing.NULL_MODELS and resource_type not in parsing.get_model_map():
+            return UnsupportedResource
+        return known(resource_type)
+
+    def parse_resource_and_resolve(resource_json: dict[str, Any], resources: Any) -> Any:
+        parsed = parse_resource(resource_json, resources)
+        if not parsed:
+            return parsed
+        resource_class, clean, resource_type = parsed  # moto knows no dynamic references
+        return resource_class, dynamic_references.resolve(clean, resources._account_id, resources._region_name), resource_type
+
+    parsing.resource_class_from_type = resource_class_from_type
+    parsing.parse_resource = parse_resource_and_resolve
+
+
+def _change_stacks_like_aws() -> None:
+    """See stacks: order, events, failures, rollback, nested stacks that are updated and not replaced."""
+    stack = cloudformation.Stack
+    backend = cloudformation.CloudFormationBackend
+    outputs = stack.outputs.fget
+
+    def execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
+        change_set = self.describe_change_set(change_set_name)
+        if change_set is None:
+            raise ValidationError(stack_name)
+        changed = self.stacks[change_set.stack_id]
+        change_set.execution_status = "EXECUTE_COMPLETE"
+        if change_set.change_set_type == "CREATE":
+            stacks.create_from_change_set(changed, change_set, self.exports)
+        else:
+            stacks.update(changed, change_set.template, change_set.parameters, change_set.tags)
+
+    def update(
+        self: Any,
+        template: str,
+        role_arn: str | None = None,  # noqa: ARG001
+        parameters: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        stacks.update(self, template, parameters, tags)
+
+    parsing.parse_and_create_resource = stacks.create_resource
+    stack.create_resources = stacks.create
+    stack.update = update
+    stack.get_cfn_attribute = stacks.nested_output
+    stack.update_from_cloudformation_json = staticmethod(stacks.update_nested)
+    # As in AWS, where a nested stack is referred to by its ARN.
+    stack.physical_resource_id = property(lambda self: self.stack_id)
+    # All three make resources as a side effect, in the midst of a change.
+    stack.stack_resources = property(stacks.existing_resources)
+    stack.outputs = property(lambda self: outputs(self) if stacks.is_settled(self) else None)
+    stack.exports = property(lambda self: self.output_map.exports if stacks.is_settled(self) else [])
+    backend.execute_change_set = execute_change_set
+    backend.delete_stack = stacks.delete
+
+
+def _invoke(function: Any, event: bytes) -> Outcome:
+    return services().runner.invoke(spec_of(function), event, _reserved(function))
+
+
+def _reserved(function: Any) -> int | None:
+    reserved = function.reserved_concurrency
+    return None if reserved is None else int(reserved)
+
+
+def _client_error(code: str, message: str, status: int = 400) -> LambdaClientError:
+    error = LambdaClientError(code, message)
+    error.code = status
+    return error
