@@ -42,7 +42,16 @@ ASYNC_RETRY_SECONDS = (60.0, 120.0)
 LOG_TAIL_BYTES = 4096
 
 # What the machine needs of the environment; a function sees nothing else of the user's.
-_INHERITED = ("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "SYSTEMROOT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
 
 
 class Throttled(Exception):
@@ -180,9 +189,12 @@ class ExecutionEnvironment:
         self.kill()
         text = f"Task timed out after {self.spec.timeout_seconds:.2f} seconds"
         self._output.pump()
-        self._output.note(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {invocation.request_id} {text}")
+        self._output.note(
+            f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {invocation.request_id} {text}"
+        )
         return Answer(
-            error_document("Sandbox.Timedout", f"RequestId: {invocation.request_id} Error: {text}"), is_error=True
+            error_document("Sandbox.Timedout", f"RequestId: {invocation.request_id} Error: {text}"),
+            is_error=True,
         )
 
     def _exit_error(self, invocation: Invocation) -> Answer:
@@ -280,7 +292,9 @@ class FunctionRunner:
 
     def invoke_later(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None = None) -> None:
         """Run an invocation in the background, again when it fails, as Lambda does with asynchronous ones."""
-        threading.Thread(target=self._run_with_retries, args=(spec, event, reserved_concurrency), daemon=True).start()
+        threading.Thread(
+            target=self._run_with_retries, args=(spec, event, reserved_concurrency), daemon=True
+        ).start()
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Figures by function name."""
@@ -294,7 +308,9 @@ class FunctionRunner:
         """The ids of the processes of all environments."""
         with self._lock:
             return [
-                environment._process.pid for pool in self._pools.values() for environment in (*pool.idle, *pool.busy)
+                environment._process.pid
+                for pool in self._pools.values()
+                for environment in (*pool.idle, *pool.busy)
             ]
 
     def stop(self) -> None:
@@ -308,7 +324,9 @@ class FunctionRunner:
         for pool in pools:
             pool.log.close()
 
-    def _acquire(self, spec: FunctionSpec, reserved_concurrency: int | None) -> tuple[ExecutionEnvironment, _Pool]:
+    def _acquire(
+        self, spec: FunctionSpec, reserved_concurrency: int | None
+    ) -> tuple[ExecutionEnvironment, _Pool]:
         with self._lock:
             if self._stopping.is_set():
                 raise RunnerStopped

@@ -33,7 +33,9 @@ class Database:
 
 def queues() -> list[QueueCounts]:
     """The queues of all regions, by name."""
-    found = [queue for backend in sqs_backends[DEFAULT_ACCOUNT_ID].values() for queue in backend.queues.values()]
+    found = [
+        queue for backend in sqs_backends[DEFAULT_ACCOUNT_ID].values() for queue in backend.queues.values()
+    ]
     dead_letter_queues = {id(queue.dead_letter_queue) for queue in found}
     return sorted(
         (
@@ -52,7 +54,11 @@ def queues() -> list[QueueCounts]:
 
 def clusters_in_use() -> list[PostgresCluster]:
     """The servers that run behind clusters of this cloud."""
-    ports = {cluster.port for backend in rds_backends[DEFAULT_ACCOUNT_ID].values() for cluster in backend.clusters.values()}
+    ports = {
+        cluster.port
+        for backend in rds_backends[DEFAULT_ACCOUNT_ID].values()
+        for cluster in backend.clusters.values()
+    }
     return [cluster for cluster in clusters(services().state.postgres) if cluster.port in ports]
 
 

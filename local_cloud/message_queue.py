@@ -40,7 +40,9 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
         self._visible: OrderedDict[str, sqs.Message] = OrderedDict()
         self._in_flight: dict[str, sqs.Message] = {}
         self._delayed: dict[str, sqs.Message] = {}
-        self._due: list[tuple[float, int, sqs.Message]] = []  # a heap; entries whose time has changed are stale
+        self._due: list[
+            tuple[float, int, sqs.Message]
+        ] = []  # a heap; entries whose time has changed are stale
         self._serial = itertools.count()
         self._message_of: dict[str, sqs.Message] = {}
         super().__init__(name, region, account_id, **kwargs)
@@ -204,7 +206,10 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
         now = unix_time_millis()
         while self._due and self._due[0][0] <= now:
             due, _, message = heapq.heappop(self._due)
-            for place, current in ((self._in_flight, message.visible_at), (self._delayed, message.delayed_until)):
+            for place, current in (
+                (self._in_flight, message.visible_at),
+                (self._delayed, message.delayed_until),
+            ):
                 if current == due and place.pop(message.id, None) is not None:
                     self._visible[message.id] = message
 

@@ -126,7 +126,9 @@ def _run_functions() -> None:
         try:
             json.loads(event)
         except ValueError as error:
-            raise _client_error("InvalidRequestContentException", f"Could not parse request body: {error}") from error
+            raise _client_error(
+                "InvalidRequestContentException", f"Could not parse request body: {error}"
+            ) from error
         kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
         if kind == "DryRun":
             return b""
@@ -193,7 +195,11 @@ def _make_all_resources() -> None:
         if not parsed:
             return parsed
         resource_class, clean, resource_type = parsed  # moto knows no dynamic references
-        return resource_class, dynamic_references.resolve(clean, resources._account_id, resources._region_name), resource_type
+        return (
+            resource_class,
+            dynamic_references.resolve(clean, resources._account_id, resources._region_name),
+            resource_type,
+        )
 
     parsing.resource_class_from_type = resource_class_from_type
     parsing.parse_resource = parse_resource_and_resolve
@@ -234,8 +240,8 @@ def _change_stacks_like_aws() -> None:
     stack.physical_resource_id = property(lambda self: self.stack_id)
     # All three make resources as a side effect, in the midst of a change.
     stack.stack_resources = property(stacks.existing_resources)
-    stack.outputs = property(lambda self: outputs(self) if stacks.is_settled(self) else None)
-    stack.exports = property(lambda self: self.output_map.exports if stacks.is_settled(self) else [])
+    stack.outputs = property(lambda self: outputs(self) if stacks.is_whole(self) else None)
+    stack.exports = property(lambda self: self.output_map.exports if stacks.is_whole(self) else [])
     backend.execute_change_set = execute_change_set
     backend.delete_stack = stacks.delete
 

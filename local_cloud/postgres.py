@@ -103,6 +103,13 @@ class PostgresCluster:
         postmaster = self._postmaster()
         return postmaster.port if postmaster else None
 
+    def processes(self) -> list[int]:
+        """The ids of the server's processes, if it runs."""
+        postmaster = self._postmaster()
+        if postmaster is None:
+            return []
+        return [postmaster.pid, *(child.pid for child in postmaster.process.children())]
+
     def start(self) -> int:
         """Start the server unless it runs, on the port it had before when that is free; return the port.
 
@@ -167,7 +174,9 @@ class PostgresCluster:
             log = self._data / "server.log"
             self._pgexec("pg_ctl", "-w", "-o", options, "-l", str(log), "-D", str(self._data), "start")
         except (OSError, subprocess.SubprocessError) as error:
-            raise PostgresError(f"PostgreSQL {self.name} does not start: {self._last_words() or error}") from error
+            raise PostgresError(
+                f"PostgreSQL {self.name} does not start: {self._last_words() or error}"
+            ) from error
         return port
 
     def _free_port(self) -> int:
@@ -214,7 +223,9 @@ class PostgresCluster:
 
     def _pgexec(self, command: str, *arguments: str) -> str:
         return str(
-            pgexec(command, arguments, bin_path=self._server.bin_path, user=self._server.system_user, timeout=60)
+            pgexec(
+                command, arguments, bin_path=self._server.bin_path, user=self._server.system_user, timeout=60
+            )
         )
 
     def _write_as_owner(self, path: Path, text: str) -> None:

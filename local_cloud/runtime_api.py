@@ -130,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
                 known = self.server.api.answer(request_id, Answer(body, is_error=kind == "error"))
             case _:
                 known = False
-        self._reply(HTTPStatus.ACCEPTED if known else HTTPStatus.BAD_REQUEST, b'{"status":"OK"}' if known else b"{}")
+        self._reply(
+            HTTPStatus.ACCEPTED if known else HTTPStatus.BAD_REQUEST, b'{"status":"OK"}' if known else b"{}"
+        )
 
     def log_message(self, *_: object) -> None:
         """The functions' own logs say what matters."""

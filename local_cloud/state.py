@@ -8,6 +8,15 @@ from pathlib import Path
 
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 
+REGION = "us-east-1"
+"""The one region of the local cloud; its account is moto's, 123456789012."""
+
+STATUS_PATH = "/local-cloud/status"
+"""GET: what runs and waits."""
+
+SIMULATOR_PATH = "/local-cloud/simulator"
+"""POST a catalogue's path: the base URL of a simulator that serves it."""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -22,6 +22,12 @@ from local_cloud.state import Endpoint, LocalState
 T = TypeVar("T")
 
 ROLE = "arn:aws:iam::123456789012:role/test"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
 CREDENTIALS = {
     "aws_access_key_id": "testing",
     "aws_secret_access_key": "testing",
@@ -78,7 +84,9 @@ class Cloud:
     def send(self, queue_url: str, *bodies: str) -> None:
         client = self.client("sqs")
         for start in range(0, len(bodies), 10):
-            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
+            entries = [
+                {"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])
+            ]
             assert "Failed" not in client.send_message_batch(QueueUrl=queue_url, Entries=entries)
 
     def counts(self, queue_url: str) -> dict[str, Any]:
@@ -129,7 +137,9 @@ def running_cloud(folder: Path) -> Iterator[Cloud]:
             [sys.executable, "-m", "local_cloud.server", "0"], env=environment, stdout=log, stderr=log
         )
     try:
-        yield Cloud(eventually(state.endpoint), state)
+        cloud = Cloud(eventually(state.endpoint), state)
+        cloud.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument=json.dumps(TRUST))
+        yield cloud
     finally:
         server.terminate()
         server.wait(30)

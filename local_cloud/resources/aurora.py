@@ -74,7 +74,9 @@ class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
         if properties["Engine"] != "aurora-postgresql":
             raise ValueError(f"the local cloud has aurora-postgresql, not {properties['Engine']}")
         stack_name = kwargs["StackId"].split("/")[1]
-        postgres = PostgresCluster(services().state.postgres / file_name(f"{stack_name}-{kwargs['LogicalId']}"))
+        postgres = PostgresCluster(
+            services().state.postgres / file_name(f"{stack_name}-{kwargs['LogicalId']}")
+        )
         port = postgres.start()
         cluster = rds_backends[account_id][region_name].create_db_cluster(
             {"db_cluster_identifier": resource_name.lower(), **_settings(properties), "port": port}
@@ -116,7 +118,11 @@ class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
             value = json.loads(backend.get_secret_value(secret.arn, "", "")["SecretString"])
             password = value["password"]
             backend.put_secret_value(
-                secret.arn, json.dumps({**value, "username": cluster.master_username}), None, None, ["AWSCURRENT"]
+                secret.arn,
+                json.dumps({**value, "username": cluster.master_username}),
+                None,
+                None,
+                ["AWSCURRENT"],
             )
         postgres.set_up(user=cluster.master_username, password=str(password), database=cluster.database_name)
 
@@ -161,7 +167,9 @@ class AuroraInstance(CloudFormationModel):  # type: ignore[misc]
         """Record an instance. Raises ValueError when it belongs to no cluster."""
         properties = cloudformation_json["Properties"]
         if "DBClusterIdentifier" not in properties:
-            raise ValueError("the local cloud has instances of a cluster only: DBClusterIdentifier is missing")
+            raise ValueError(
+                "the local cloud has instances of a cluster only: DBClusterIdentifier is missing"
+            )
         backend = rds_backends[account_id][region_name]
         cluster = backend.clusters[properties["DBClusterIdentifier"]]
         instance = backend.create_db_instance(

@@ -95,7 +95,10 @@ class CustomResource(CloudFormationModel):  # type: ignore[misc]
     def delete(self, account_id: str, region_name: str) -> None:
         """Have the function delete the resource. Raises CustomResourceError."""
         _ask(
-            "Delete", {**self._request, "PhysicalResourceId": self.physical_resource_id}, account_id, region_name
+            "Delete",
+            {**self._request, "PhysicalResourceId": self.physical_resource_id},
+            account_id,
+            region_name,
         )
 
 

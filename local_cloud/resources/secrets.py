@@ -70,7 +70,9 @@ class Secret(CloudFormationModel):  # type: ignore[misc]
     ) -> "Secret":
         """Update the description and the tags."""
         properties = cloudformation_json["Properties"]
-        secret = secretsmanager_backends[account_id][region_name].secrets[original_resource.physical_resource_id]
+        secret = secretsmanager_backends[account_id][region_name].secrets[
+            original_resource.physical_resource_id
+        ]
         secret.description = properties.get("Description")
         secret.tags = properties.get("Tags")
         return original_resource
@@ -120,7 +122,9 @@ class SecretTargetAttachment(CloudFormationModel):  # type: ignore[misc]
         """Attach a cluster. Raises ValueError for another target."""
         properties = cloudformation_json["Properties"]
         if properties["TargetType"] != "AWS::RDS::DBCluster":
-            raise ValueError(f"the local cloud attaches secrets to clusters, not to {properties['TargetType']}")
+            raise ValueError(
+                f"the local cloud attaches secrets to clusters, not to {properties['TargetType']}"
+            )
         cluster = rds_backends[account_id][region_name].clusters[properties["TargetId"]]
         backend = secretsmanager_backends[account_id][region_name]
         secret = backend.secrets[properties["SecretId"]]

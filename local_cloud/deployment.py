@@ -1,0 +1,107 @@
+"""`cdk bootstrap` and `cdk deploy` of the application into the local cloud, with the project's own CDK CLI."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from local_cloud.lifecycle import LocalCloudError
+from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
+
+ACCOUNT = "123456789012"
+CREDENTIALS = {
+    "aws_access_key_id": "testing",
+    "aws_secret_access_key": "testing",
+    "aws_session_token": "testing",
+    "region_name": REGION,
+}
+
+
+def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
+    """A boto3 client of the local cloud, whatever AWS credentials the user has."""
+    return boto3.client(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+
+
+def default_vpc(endpoint: Endpoint) -> str:
+    """The id of the VPC that is there from the start."""
+    vpcs = client(endpoint, "ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    return str(vpcs[0]["VpcId"])
+
+
+def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
+    """Bootstrap if needed, deploy the application with `context`, and return the outputs of its stack.
+
+    vpc_id, allowed_ip and stage have defaults that fit this place. Raises LocalCloudError with the CDK's reason.
+    """
+    settings = {"stage": "dev", "vpc_id": default_vpc(endpoint), "allowed_ip": "127.0.0.1", **context}
+    log = state.logs / "deploy.log"
+    log.unlink(missing_ok=True)
+    if not _is_bootstrapped(endpoint):
+        _cdk(endpoint, log, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    outputs = state.root / "outputs.json"
+    outputs.unlink(missing_ok=True)
+    options = [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
+    places = ["--output", str(state.root / "cdk.out"), "--outputs-file", str(outputs)]
+    _cdk(endpoint, log, "deploy", "--require-approval", "never", *places, *options)
+    stacks: dict[str, dict[str, str]] = json.loads(outputs.read_text())
+    return {name: value for stack in stacks.values() for name, value in stack.items()}
+
+
+def _is_bootstrapped(endpoint: Endpoint) -> bool:
+    stacks = client(endpoint, "cloudformation").describe_stacks()["Stacks"]
+    return any(stack["StackName"] == "CDKToolkit" for stack in stacks)
+
+
+def _cdk(endpoint: Endpoint, log: Path, *arguments: str) -> None:
+    command = [str(REPOSITORY / "node_modules/.bin/cdk"), "--no-notices", *arguments]
+    try:
+        with log.open("a") as file:
+            ended = subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env=_environment(endpoint),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+    except FileNotFoundError as error:
+        raise LocalCloudError("the CDK CLI is missing: `make setup` installs it") from error
+    if ended.returncode:
+        raise LocalCloudError(f"cdk {arguments[0]} failed: {_reason(log.read_text())} (all of it: {log})")
+
+
+def _environment(endpoint: Endpoint) -> dict[str, str]:
+    """The user's environment without their AWS settings: nothing may reach a real account."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    binaries = [str(Path(sys.executable).parent), str(REPOSITORY / "node_modules/.bin"), kept.get("PATH", "")]
+    return {
+        **kept,
+        "PATH": os.pathsep.join(binaries),
+        "AWS_ENDPOINT_URL": endpoint.url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        "NO_COLOR": "1",
+    }
+
+
+def _reason(output: str) -> str:
+    """The one line of the CDK's output that says most."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for mark in ("CREATE_FAILED", "UPDATE_FAILED", "❌", "rror:"):
+        telling = [line for line in lines if mark in line]
+        if telling:
+            return telling[0]
+    return lines[-1] if lines else "it said nothing"
