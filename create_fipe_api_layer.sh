@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds what a deployment packs: the Lambda layers, with pip and for the Lambda platform (no Docker), and the
+# copy of the SQL script that travels with the SQL-init functions. Does nothing that is up to date already.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+PYTHON=${PYTHON:-.venv/bin/python}
+BUILD=lambda-layer/build
+LIMIT_KIB=$((30 * 1024)) # a layer counts against the 250 MB of a function, and against its cold start
+
+sha256() {
+    "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(name, "rb").read() for name in sys.argv[1:])).hexdigest())' "$@"
+}
+
+# Wheels for the runtime python3.14 on arm64, which stands on Amazon Linux 2023 (glibc 2.34). Dependencies that the
+# runtime brings along (see lambda-layer/README.md) are left out of the requirements, hence --no-deps.
+install_wheels() { # requirements, target
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+        --implementation cp --python-version 3.14 --only-binary=:all: \
+        --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 \
+        --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+        --requirement "$1" --target "$2"
+}
+
+# Commands carry the path of this machine's Python, which would make another layer of it on each machine. The
+# *.dist-info stay: licences, and what Amazon Inspector finds vulnerable packages by.
+strip_unused() { # target
+    rm -rf "$1/bin"
+    find "$1" -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
+}
+
+build_layer() { # name
+    local requirements=lambda-layer/requirements-$1.txt folder=$BUILD/$1 stamp=$BUILD/$1.sha256 hash size
+    hash=$(sha256 "$requirements" "$0")
+    if [ -d "$folder" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ]; then
+        return
+    fi
+    install_wheels "$requirements" "$DRAFTS/$1/python"
+    strip_unused "$DRAFTS/$1/python"
+    size=$(du -sk "$DRAFTS/$1" | cut -f1)
+    if [ "$size" -gt "$LIMIT_KIB" ]; then
+        echo "layer $1 is $((size / 1024)) MB unzipped, more than $((LIMIT_KIB / 1024)) MB" >&2
+        exit 1
+    fi
+    rm -rf "$folder"
+    mv "$DRAFTS/$1" "$folder"
+    echo "$hash" >"$stamp"
+    echo "layer $1: $(awk "BEGIN {printf \"%.1f\", $size / 1024}") MB unzipped"
+}
+
+mkdir -p "$BUILD" lambda/assets
+DRAFTS=$(mktemp -d "$BUILD/draft.XXXXXX")
+trap 'rm -rf "$DRAFTS"' EXIT
+build_layer api
+build_layer psycopg2
+cmp -s create_fipe_db.sql lambda/assets/create_fipe_db.sql || cp create_fipe_db.sql lambda/assets/
