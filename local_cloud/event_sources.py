@@ -61,6 +61,16 @@ class QueuePoller:
         self._thread.join(timeout)
 
     @property
+    def mapping_id(self) -> str:
+        """The id of the event source mapping."""
+        return str(self._mapping.uuid)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it polls, or could when it is enabled."""
+        return self._thread.is_alive()
+
+    @property
     def running_batches(self) -> int:
         """Batches that are with the function now."""
         return self._slots.taken

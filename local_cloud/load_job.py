@@ -187,7 +187,7 @@ def _count(queue: dict[str, Any]) -> int:
 
 def _is_busy(seen: dict[str, Any]) -> bool:
     running = sum(figures["running"] + figures["waiting_retries"] for figures in seen["functions"].values())
-    return bool(running or seen["running_batches"])
+    return bool(running or sum(seen["event_sources"].values()))
 
 
 def _line(run: Run, rows: list[LoadStatus], waiting: int) -> str:

@@ -153,9 +153,15 @@ def _poll_queues(start_poller: StartPoller) -> None:
     create = awslambda.LambdaBackend.create_event_source_mapping
 
     def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:
-        mapping = create(self, spec)
         queues = sqs.sqs_backends[self.account_id][self.region_name].queues.values()
-        queue = next((queue for queue in queues if queue.queue_arn == mapping.event_source_arn), None)
+        queue = next((queue for queue in queues if queue.queue_arn == spec.get("EventSourceArn")), None)
+        timeout = int(self.get_function(spec.get("FunctionName", "")).timeout)
+        if queue is not None and queue.visibility_timeout < timeout:
+            raise awslambda.InvalidParameterValueException(
+                f"Queue visibility timeout: {queue.visibility_timeout} seconds is less than "
+                f"Function timeout: {timeout} seconds"
+            )
+        mapping = create(self, spec)
         if queue is not None:
             start_poller(
                 QueuePoller(

@@ -85,7 +85,9 @@ class LocalCloud:
             "functions": self._services.runner.statistics(),
             "databases": [asdict(database) for database in databases()],
             "skipped_resource_types": sorted(self._services.skipped_types),
-            "running_batches": sum(poller.running_batches for poller in self._pollers),
+            "event_sources": {
+                poller.mapping_id: poller.running_batches for poller in self._pollers if poller.is_alive
+            },
             "processes": [
                 os.getpid(),
                 *self._services.runner.processes(),

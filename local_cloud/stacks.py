@@ -20,6 +20,9 @@ from moto.cloudformation.models import Event, cloudformation_backends
 
 logger = logging.getLogger(__name__)
 
+HEAD_START_SECONDS = 15
+"""How long the call that starts a change waits for its end: clients look again only after 5 s (the CDK) to 30 s."""
+
 _RESOLVED = "resolved_properties"
 _SUB_REFERENCE = re.compile(r"\$\{(?!!)([^}.]+)(?:\.[^}]+)?\}")
 
@@ -194,7 +197,9 @@ def _run(stack: Any, verb: str, work: Callable[[], None], undo: Callable[[], Non
         _thread.changes_a_stack = True
         _attempt(stack, verb, work, undo)
 
-    threading.Thread(target=run, name=f"{verb} {stack.name}", daemon=True).start()
+    thread = threading.Thread(target=run, name=f"{verb} {stack.name}", daemon=True)
+    thread.start()
+    thread.join(HEAD_START_SECONDS)
 
 
 def _attempt(stack: Any, verb: str, work: Callable[[], None], undo: Callable[[], None]) -> Exception | None:
@@ -320,10 +325,11 @@ def _events(
 
 
 def _change_status(stack: Any, status: str, reason: str | None = None) -> None:
-    if (
-        not stack.events or stack.events[-1].resource_status != status
-    ):  # moto records the start of some changes itself
-        stack._add_stack_event(status, resource_status_reason=reason)
+    last = stack.events[-1] if stack.events else None
+    if last is None or (last.logical_resource_id, last.resource_status) != (stack.name, status):
+        stack._add_stack_event(
+            status, resource_status_reason=reason
+        )  # some starts are recorded by moto already
     stack.status = status
 
 

@@ -87,7 +87,7 @@ class Cloud:
             entries = [
                 {"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])
             ]
-            assert "Failed" not in client.send_message_batch(QueueUrl=queue_url, Entries=entries)
+            assert not client.send_message_batch(QueueUrl=queue_url, Entries=entries)["Failed"]
 
     def counts(self, queue_url: str) -> dict[str, Any]:
         """The status entry of a queue."""

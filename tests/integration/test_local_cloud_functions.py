@@ -1,0 +1,171 @@
+"""Functions in the local cloud behave as Lambda's: real processes, warm, ended by timeouts, errors told alike."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_cloud_support import Cloud, eventually, running_cloud, zipped
+
+FUNCTION = """
+    import os, time
+
+    def handler(event, context):
+        print("about to", sorted(event))
+        if "sleep" in event:
+            time.sleep(event["sleep"])
+        if "exit" in event:
+            os._exit(event["exit"])
+        if "error" in event:
+            raise ValueError(event["error"])
+        if "variable" in event:
+            return os.environ.get(event["variable"])
+        return {
+            "process": os.getpid(),
+            "request": context.aws_request_id,
+            "milliseconds": context.get_remaining_time_in_millis(),
+        }
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        cloud.put_function("echo", FUNCTION, timeout=2, Environment={"Variables": {"GREETING": "hello"}})
+        yield cloud
+
+
+def answer(response: Any) -> Any:
+    return json.load(response["Payload"])
+
+
+def test_runs_the_deployed_code_and_keeps_its_process_warm(cloud: Cloud) -> None:
+    first, second = answer(cloud.invoke("echo", {})), answer(cloud.invoke("echo", {}))
+    assert first["process"] == second["process"]
+    assert first["request"] != second["request"]
+    assert 1000 < first["milliseconds"] <= 2000
+
+
+def test_runs_as_many_processes_as_invocations_at_once(cloud: Cloud) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        responses = list(pool.map(lambda _: answer(cloud.invoke("echo", {"sleep": 0.5})), range(3)))
+    assert len({response["process"] for response in responses}) == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GREETING", "hello"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "echo"),
+        ("AWS_REGION", "us-east-1"),
+        ("PGSSLMODE", "disable"),
+        ("PYTHONPATH", None),
+    ],
+)
+def test_gives_the_function_its_environment_and_not_the_users(
+    cloud: Cloud, variable: str, value: str
+) -> None:
+    assert answer(cloud.invoke("echo", {"variable": variable})) == value
+
+
+def test_lets_the_function_reach_the_aws_apis_here(cloud: Cloud) -> None:
+    assert answer(cloud.invoke("echo", {"variable": "AWS_ENDPOINT_URL"})) == cloud.endpoint.url
+
+
+def test_tells_an_exception_as_an_unhandled_function_error(cloud: Cloud) -> None:
+    response = cloud.invoke("echo", {"error": "no such brand"})
+    assert response["FunctionError"] == "Unhandled"
+    document = answer(response)
+    assert (document["errorType"], document["errorMessage"]) == ("ValueError", "no such brand")
+
+
+def test_ends_a_function_at_its_timeout_and_starts_afresh(cloud: Cloud) -> None:
+    before = answer(cloud.invoke("echo", {}))["process"]
+    response = cloud.invoke("echo", {"sleep": 30})
+    assert response["FunctionError"] == "Unhandled"
+    assert answer(response)["errorMessage"].endswith("Task timed out after 2.00 seconds")
+    assert not psutil.pid_exists(before)
+    assert answer(cloud.invoke("echo", {}))["process"] != before
+
+
+def test_tells_a_crash_and_starts_afresh(cloud: Cloud) -> None:
+    response = cloud.invoke("echo", {"exit": 3})
+    assert answer(response)["errorType"] == "Runtime.ExitError"
+    assert "exit status 3" in cloud.log("echo")
+    assert "FunctionError" not in cloud.invoke("echo", {})
+
+
+def test_tells_code_that_cannot_be_loaded(cloud: Cloud) -> None:
+    cloud.put_function("broken", "import nowhere")
+    assert answer(cloud.invoke("broken", {}))["errorType"] == "Runtime.ImportModuleError"
+
+
+def test_shows_the_end_of_the_log_when_asked(cloud: Cloud) -> None:
+    response = cloud.invoke("echo", {"a": 1}, LogType="Tail")
+    tail = base64.b64decode(response["LogResult"]).decode()
+    assert "about to ['a']" in tail
+    assert "REPORT RequestId:" in tail
+    assert "LogResult" not in cloud.invoke("echo", {})
+
+
+def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
+    cloud.invoke("echo", {"findme": 1})
+    assert "about to ['findme']" in cloud.log("echo")
+    events = cloud.client("logs").filter_log_events(logGroupName="/aws/lambda/echo", filterPattern="findme")
+    assert events["events"]
+
+
+def test_does_not_run_a_dry_run(cloud: Cloud) -> None:
+    assert cloud.invoke("echo", {"dry": 1}, InvocationType="DryRun")["StatusCode"] == 204
+    assert "about to ['dry']" not in cloud.log("echo")
+
+
+def test_runs_an_asynchronous_invocation_after_answering(cloud: Cloud) -> None:
+    started = time.monotonic()
+    assert cloud.invoke("echo", {"sleep": 1, "later": 1}, InvocationType="Event")["StatusCode"] == 202
+    assert time.monotonic() - started < 1
+    eventually(lambda: "about to ['later', 'sleep']" in cloud.log("echo"))
+
+
+def test_keeps_to_the_reserved_concurrency(cloud: Cloud) -> None:
+    cloud.put_function("alone", FUNCTION)
+    cloud.client("lambda").put_function_concurrency(FunctionName="alone", ReservedConcurrentExecutions=1)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(cloud.invoke, "alone", {"sleep": 2})
+        eventually(lambda: cloud.status()["functions"].get("alone", {}).get("running"))
+        with pytest.raises(ClientError, match="TooManyRequestsException"):
+            cloud.invoke("alone", {})
+        assert "FunctionError" not in running.result()
+
+
+def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:
+    cloud.put_function("changing", "def handler(event, context): return 1")
+    assert answer(cloud.invoke("changing", {})) == 1
+    cloud.client("lambda").update_function_code(
+        FunctionName="changing", ZipFile=zipped("def handler(event, context): return 2")
+    )
+    assert answer(cloud.invoke("changing", {})) == 2
+
+
+def test_counts_what_was_run_and_what_failed(cloud: Cloud) -> None:
+    cloud.put_function("counted", FUNCTION)
+    cloud.invoke("counted", {})
+    cloud.invoke("counted", {"error": "x"})
+    figures = cloud.status()["functions"]["counted"]
+    assert (figures["invocations"], figures["errors"], figures["warm"]) == (2, 1, 1)
+    assert figures["billed_ms"] > 0
+
+
+def test_ends_every_process_with_the_cloud(tmp_path: Any) -> None:
+    with running_cloud(tmp_path) as cloud:
+        cloud.put_function("echo", FUNCTION)
+        cloud.invoke("echo", {})
+        processes = cloud.status()["processes"]
+        assert len(processes) == 2
+    assert not any(psutil.pid_exists(pid) for pid in processes)
