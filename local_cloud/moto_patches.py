@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from moto import backends
 from moto.awslambda import models as awslambda
 from moto.awslambda.exceptions import LambdaClientError
 from moto.cloudformation import models as cloudformation
@@ -36,6 +37,7 @@ StartPoller = Callable[[QueuePoller], None]
 def install(start_poller: StartPoller) -> None:
     """Apply all patches to this process; `start_poller` is told of each event source mapping at work."""
     _forget_instances()
+    _work_things_out_once()
     _index_queues()
     _lock_tables()
     _run_functions()
@@ -52,6 +54,13 @@ def _forget_instances() -> None:
         return object.__new__(cls)
 
     BaseModel.__new__ = make
+
+
+def _work_things_out_once() -> None:
+    """On each request moto lists its own folders, and spells each attribute of a queue anew for each message."""
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    sqs.camelcase_to_underscores = functools.cache(sqs.camelcase_to_underscores)
 
 
 def _index_queues() -> None:
@@ -214,7 +223,7 @@ def _make_all_resources() -> None:
 def _change_stacks_like_aws() -> None:
     """See stacks: order, events, failures, rollback, nested stacks that are updated and not replaced."""
     stack = cloudformation.Stack
-    backend = cloudformation.CloudFormationBackend
+    service = cloudformation.CloudFormationBackend
     outputs = stack.outputs.fget
 
     def execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
@@ -248,8 +257,8 @@ def _change_stacks_like_aws() -> None:
     stack.stack_resources = property(stacks.existing_resources)
     stack.outputs = property(lambda self: outputs(self) if stacks.is_whole(self) else None)
     stack.exports = property(lambda self: self.output_map.exports if stacks.is_whole(self) else [])
-    backend.execute_change_set = execute_change_set
-    backend.delete_stack = stacks.delete
+    service.execute_change_set = execute_change_set
+    service.delete_stack = stacks.delete
 
 
 def _invoke(function: Any, event: bytes) -> Outcome:
