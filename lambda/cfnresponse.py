@@ -1,0 +1,49 @@
+"""The answer that CloudFormation waits for from a custom resource.
+
+Source: CloudFormation user guide, "Custom resource request and response reference".
+"""
+
+import json
+import time
+from typing import Any, Literal
+from urllib.request import Request, urlopen
+
+Status = Literal["SUCCESS", "FAILED"]
+
+LONGEST_REASON = 900
+"""Characters. A whole answer may have 4,096 bytes, and a character takes up to four of them."""
+ATTEMPTS = 3
+TIMEOUT_SECONDS = 10
+
+
+def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -> None:
+    """Answers a custom resource's request.
+
+    The event's ResponseURL lets anyone answer in our place: it is a credential, and is never logged.
+
+    Raises:
+        OSError: the answer did not arrive, in several attempts.
+    """
+    answer = {
+        "Status": status,
+        "Reason": reason[:LONGEST_REASON],
+        "PhysicalResourceId": physical_id,
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+    }
+    # The URL is signed for an empty content type.
+    request = Request(
+        event["ResponseURL"],
+        data=json.dumps(answer, ensure_ascii=False).encode(),
+        method="PUT",
+        headers={"Content-Type": ""},
+    )
+    for attempt in range(ATTEMPTS):
+        try:
+            with urlopen(request, timeout=TIMEOUT_SECONDS):
+                return
+        except OSError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(2**attempt)

@@ -1,0 +1,138 @@
+"""The custom resource Custom::FipeDatabase: runs create_fipe_db.sql at the first deploy and when it changes.
+
+Two functions share this code. `on_event` stands outside the VPC, where it reaches AWS's APIs and can answer
+CloudFormation; `run_sql` stands inside, where it reaches the database and nothing else.
+"""
+
+import json
+import logging
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import cfnresponse
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from psycopg2.extensions import connection
+
+SCRIPT = Path(__file__).parent / "assets" / "create_fipe_db.sql"
+PHYSICAL_ID = "fipe-database"
+
+CONNECT_PATIENCE_SECONDS = 90
+"""How long to try to connect: a database that was made a moment ago may not be there yet."""
+CONNECT_TIMEOUT_SECONDS = 10
+CONNECT_PAUSE_SECONDS = 3
+TIME_TO_ANSWER_SECONDS = 15
+"""What a function keeps of its time, to say why it stopped rather than be stopped."""
+
+logger = logging.getLogger()
+logger.setLevel(logging.INFO)
+
+
+class InitError(Exception):
+    """The script could not be run; the text says why and holds no secret."""
+
+
+def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
+    """Has the script run for Create and Update; Delete leaves the data alone. Always answers CloudFormation.
+
+    Environment: DB_SECRET_ARN, the secret with host, port, dbname, username and password; SQL_RUNNER, the
+    name of the function with `run_sql`.
+    """
+    status: cfnresponse.Status = "SUCCESS"
+    reason = ""
+    try:
+        logger.info("%s of %s", event["RequestType"], event["LogicalResourceId"])
+        if event["RequestType"] != "Delete":
+            _have_script_run(_seconds_left(context))
+    except Exception as error:
+        status, reason = "FAILED", f"{type(error).__name__}: {error}"
+        logger.error("failed: %s", reason)
+    cfnresponse.send(event, status, reason, PHYSICAL_ID)
+
+
+def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    """Runs the script in one transaction.
+
+    Args:
+        event: host, port, dbname, user and password; libpq's variables say the rest, PGSSLMODE among them.
+        context: its remaining time bounds each statement.
+
+    Returns:
+        `{"ok": true}`, or `{"ok": false, "error": text}`.
+    """
+    # Only this function has the layer, and `on_event` must be able to answer whatever is missing.
+    import psycopg2
+
+    try:
+        # The inner `with` of the connection is the transaction.
+        with closing(_connect(event)) as database, database, database.cursor() as cursor:
+            cursor.execute("set local statement_timeout = %s", (int(_seconds_left(context) * 1000),))
+            cursor.execute(SCRIPT.read_text(encoding="utf-8"))
+    except psycopg2.Error as error:
+        reason = str(error).strip()
+        logger.error("failed: %s", reason)
+        return {"ok": False, "error": reason}
+    logger.info("%s has run", SCRIPT.name)
+    return {"ok": True}
+
+
+def _have_script_run(seconds: float) -> None:
+    """Invokes the runner with the secret's contents and waits for its word, at most so many seconds."""
+    configuration = Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=seconds,
+        retries={"total_max_attempts": 1},
+        tcp_keepalive=True,
+    )
+    answer = boto3.client("lambda", config=configuration).invoke(
+        FunctionName=os.environ["SQL_RUNNER"], Payload=json.dumps(_database_credentials())
+    )
+    outcome = json.load(answer["Payload"])
+    if "FunctionError" in answer:
+        raise InitError(f"{os.environ['SQL_RUNNER']}: {outcome.get('errorMessage', 'ended without a word')}")
+    if not outcome["ok"]:
+        raise InitError(outcome["error"])
+
+
+def _database_credentials() -> dict[str, Any]:
+    secret = boto3.client("secretsmanager").get_secret_value(SecretId=os.environ["DB_SECRET_ARN"])
+    try:
+        values = json.loads(secret["SecretString"])
+        return {
+            "host": values["host"],
+            "port": values["port"],
+            "dbname": values["dbname"],
+            "user": values["username"],
+            "password": values["password"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InitError(
+            f"the database's secret is not as it should be: {type(error).__name__} {error}"
+        ) from None
+
+
+def _connect(parameters: dict[str, Any]) -> "connection":
+    """Connects, again and again for a while: at a first deploy the database may still be on its way."""
+    import psycopg2
+
+    deadline = time.monotonic() + CONNECT_PATIENCE_SECONDS
+    while True:
+        try:
+            database: connection = psycopg2.connect(
+                **parameters, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="FipeSqlRunner"
+            )
+            return database
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(CONNECT_PAUSE_SECONDS)
+
+
+def _seconds_left(context: "LambdaContext") -> float:
+    return max(1.0, context.get_remaining_time_in_millis() / 1000 - TIME_TO_ANSWER_SECONDS)
