@@ -1,0 +1,1 @@
+"""The local cloud: the application's AWS on one machine."""

@@ -27,7 +27,7 @@ class CustomResourceAnswers:
         return f"{self._endpoint_url}{PATH}{token}", answer
 
     def deliver(self, path: str, body: bytes) -> bool:
-        """Take what was sent to the URL with `path`; False when nobody waits for it or it is no JSON object."""
+        """Take what was sent to the URL with `path`; False when nobody waits for it or it is no object."""
         try:
             document = json.loads(body)
         except ValueError:

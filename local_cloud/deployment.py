@@ -1,4 +1,4 @@
-"""`cdk bootstrap` and `cdk deploy` of the application into the local cloud, with the project's own CDK CLI."""
+"""`cdk bootstrap` and `cdk deploy` of the application into the local cloud, by the project's CDK CLI."""
 
 import json
 import os
@@ -24,7 +24,8 @@ CREDENTIALS = {
 
 def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
     """A boto3 client of the local cloud, whatever AWS credentials the user has."""
-    return boto3.client(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+    make: Any = boto3.client  # typed for names of services that are literals
+    return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
 
 
 def default_vpc(endpoint: Endpoint) -> str:
@@ -36,7 +37,8 @@ def default_vpc(endpoint: Endpoint) -> str:
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
     """Bootstrap if needed, deploy the application with `context`, and return the outputs of its stack.
 
-    vpc_id, allowed_ip and stage have defaults that fit this place. Raises LocalCloudError with the CDK's reason.
+    vpc_id, allowed_ip and stage have defaults that fit this place.
+    Raises LocalCloudError with the CDK's reason.
     """
     settings = {"stage": "dev", "vpc_id": default_vpc(endpoint), "allowed_ip": "127.0.0.1", **context}
     log = state.logs / "deploy.log"

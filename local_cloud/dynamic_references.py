@@ -1,4 +1,4 @@
-"""CloudFormation's dynamic references: {{resolve:secretsmanager:ARN:SecretString:KEY}} and {{resolve:ssm:NAME}}."""
+"""CloudFormation's {{resolve:secretsmanager:ARN:SecretString:KEY}} and {{resolve:ssm:NAME}}."""
 
 import json
 import re
@@ -11,7 +11,7 @@ _REFERENCE = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\
 
 
 def resolve(value: Any, account_id: str, region_name: str) -> Any:
-    """`value` with every reference in it replaced. Raises KeyError for a secret or a key that does not exist."""
+    """`value` with every reference in it replaced. Raises KeyError for a key that does not exist."""
     if isinstance(value, dict):
         return {key: resolve(inner, account_id, region_name) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,9 +1,9 @@
 """Event source mappings from SQS: polls a queue, invokes a function with batches, deletes what it did.
 
-Semantics from the Lambda developer guide, "Using Lambda with Amazon SQS": batch size, batching window and the payload
-limit end a batch, whichever comes first; a function that fails leaves the whole batch to its visibility timeout; with
-ReportBatchItemFailures only the messages it names stay. Like the service's own pollers, these reach the queue directly,
-not over HTTP.
+Semantics from the Lambda developer guide, "Using Lambda with Amazon SQS": batch size, batching window and the
+payload limit end a batch, whichever comes first; a function that fails leaves the whole batch to its
+visibility timeout; with ReportBatchItemFailures only the messages it names stay. Like the service's own
+pollers, these reach the queue directly, not over HTTP.
 """
 
 import base64
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from local_cloud.function_runner import Outcome, RunnerStopped, Throttled
+from local_cloud.function_runner import Outcome, RunnerStoppedError, ThrottledError
 from local_cloud.message_queue import StandardQueue
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class QueuePoller:
         invoke: Callable[[bytes], Outcome],
         is_deleted: Callable[[], bool],
     ) -> None:
-        """Poll for moto's `mapping`, whose settings are read anew for each batch, until it is deleted or stop()."""
+        """Poll for moto's `mapping`, its settings read anew for each batch, until it is deleted."""
         self._mapping = mapping
         self._queue = queue
         self._invoke = invoke
@@ -96,7 +96,7 @@ class QueuePoller:
         return int((self._mapping.scaling_config or {}).get("MaximumConcurrency", DEFAULT_CONCURRENCY))
 
     def _gather(self) -> list[Any]:
-        """Receive until the batch is full, its window has passed since the first message, or its payload is full."""
+        """Receive until the batch or its payload is full, or the window since its first message is over."""
         batch, self._leftover = self._leftover, []
         size = sum(_payload_bytes(message) for message in batch)
         window = float(self._mapping.max_batch_window or 0)
@@ -127,7 +127,7 @@ class QueuePoller:
             for message in batch:
                 if message.id not in failed:
                     self._queue.delete_message(message.receipt_handle)
-        except (Throttled, RunnerStopped):
+        except (ThrottledError, RunnerStoppedError):
             pass  # the messages become visible again after their timeout
         except Exception:
             logger.exception("event source %s of %s", self._mapping.uuid, self._queue.name)
@@ -145,8 +145,8 @@ class QueuePoller:
 def failed_message_ids(response: bytes, ids: set[str]) -> set[str]:
     """The message ids of a batch that a response with batchItemFailures leaves in the queue.
 
-    Nothing, null or an empty list means that all succeeded; a response that cannot be understood, or names a message
-    that was not in the batch, means that all failed.
+    Nothing, null or an empty list means that all succeeded; a response that cannot be understood, or
+    names a message that was not in the batch, means that all failed.
     """
     try:
         document = json.loads(response or b"null")
@@ -162,7 +162,9 @@ def failed_message_ids(response: bytes, ids: set[str]) -> set[str]:
     if not isinstance(failures, list):
         return ids
     named = [failure.get("itemIdentifier") if isinstance(failure, dict) else None for failure in failures]
-    return set(named) if all(isinstance(name, str) and name in ids for name in named) else ids
+    if not all(isinstance(name, str) and name in ids for name in named):
+        return ids
+    return {str(name) for name in named}
 
 
 class _Slots:

@@ -35,7 +35,7 @@ class FunctionLog:
 
 
 class OutputReader:
-    """Reads what one process prints from a pipe, line by line, and keeps the lines of the current invocation."""
+    """Reads what one process prints, line by line, and keeps the lines of the current invocation."""
 
     def __init__(self, descriptor: int, log: FunctionLog) -> None:
         """Read from the pipe `descriptor`, made non-blocking."""

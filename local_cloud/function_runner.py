@@ -1,8 +1,8 @@
 """Runs functions as Lambda does: the deployed code under awslambdaric, in processes that stay warm.
 
-An execution environment is one process with one Runtime API; it takes one invocation at a time. A function gets as
-many environments as invocations run at once, idle ones end after a while, and a timeout or a crash ends the
-environment, so that the next invocation starts with a fresh one.
+An execution environment is one process with one Runtime API; it takes one invocation at a time. A function
+gets as many environments as invocations run at once, idle ones end after a while, and a timeout or a crash
+ends the environment, so that the next invocation starts with a fresh one.
 """
 
 import logging
@@ -18,11 +18,12 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from local_cloud.function_logs import FunctionLog, OutputReader, PublishLogs
 from local_cloud.runtime_api import Answer, Invocation, RuntimeApi, error_document
@@ -54,11 +55,11 @@ _INHERITED = (
 )
 
 
-class Throttled(Exception):
+class ThrottledError(Exception):
     """The function already runs as often as its reserved concurrency allows."""
 
 
-class RunnerStopped(Exception):
+class RunnerStoppedError(Exception):
     """The local cloud is ending: nothing is started any more."""
 
 
@@ -89,7 +90,7 @@ class Outcome:
 
 @dataclass
 class FunctionStatistics:
-    """What a function did since the local cloud started; billed_ms rounds each invocation up, its start included."""
+    """What a function did since the cloud started; billed_ms includes starts, each run rounded up."""
 
     invocations: int = 0
     errors: int = 0
@@ -138,7 +139,7 @@ class ExecutionEnvironment:
         return self._process.poll() is None
 
     def run(self, event: bytes, statistics: FunctionStatistics, publish: PublishLogs) -> Outcome:
-        """Run one invocation to its end, whatever that is; add it to `statistics` and its lines to the logs."""
+        """Run one invocation to its end; add it to `statistics` and its lines to the logs."""
         invocation = Invocation(str(uuid.uuid4()), event, self.spec.arn, self.spec.timeout_seconds)
         self._output.note(f"START RequestId: {invocation.request_id} Version: $LATEST")
         self._api.submit(invocation)
@@ -154,10 +155,8 @@ class ExecutionEnvironment:
     def kill(self) -> None:
         """End the process and all it started."""
         if self.is_alive:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._process.wait()
 
     def _wait_for_start(self, invocation: Invocation) -> Answer | None:
@@ -170,11 +169,9 @@ class ExecutionEnvironment:
         if self._exited.done():
             return self._exit_error(invocation)
         self.kill()
+        text = f"Initialization timed out after {INIT_SECONDS:.2f} seconds"
         return Answer(
-            error_document(
-                "Sandbox.Timedout",
-                f"RequestId: {invocation.request_id} Error: Initialization timed out after {INIT_SECONDS:.2f} seconds",
-            ),
+            error_document("Sandbox.Timedout", f"RequestId: {invocation.request_id} Error: {text}"),
             is_error=True,
         )
 
@@ -223,7 +220,7 @@ class ExecutionEnvironment:
         statistics.max_memory_mb = max(statistics.max_memory_mb, self.max_memory_mb)
 
     def _before_answer(self) -> None:
-        """All that the handler printed is in the pipe: take it in, so that the log of the invocation is whole."""
+        """All that the handler printed is in the pipe: take it in, so that its log is whole."""
         self._output.pump()
         try:
             resident = psutil.Process(self._process.pid).memory_info().rss
@@ -278,7 +275,8 @@ class FunctionRunner:
     def invoke(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None = None) -> Outcome:
         """Run an invocation and wait for its end.
 
-        Raises Throttled when `reserved_concurrency` invocations run already, RunnerStopped at the end.
+        Raises ThrottledError when `reserved_concurrency` invocations run already, and RunnerStoppedError
+        once the cloud is ending.
         """
         environment, pool = self._acquire(spec, reserved_concurrency)
         try:
@@ -329,13 +327,13 @@ class FunctionRunner:
     ) -> tuple[ExecutionEnvironment, _Pool]:
         with self._lock:
             if self._stopping.is_set():
-                raise RunnerStopped
+                raise RunnerStoppedError
             if spec.name not in self._pools:
                 self._pools[spec.name] = _Pool(FunctionLog(self._state.log_of(file_name(spec.name))))
             pool = self._pools[spec.name]
             if reserved_concurrency is not None and len(pool.busy) >= reserved_concurrency:
                 pool.statistics.throttles += 1
-                raise Throttled(spec.name)
+                raise ThrottledError(spec.name)
             while pool.idle:
                 environment = pool.idle.pop()
                 if environment.spec == spec and environment.is_alive:
@@ -367,9 +365,9 @@ class FunctionRunner:
             try:
                 if not self.invoke(spec, event, reserved_concurrency).is_error:
                     return
-            except Throttled:
+            except ThrottledError:
                 continue
-            except RunnerStopped:
+            except RunnerStoppedError:
                 return
         logger.error("%s: an asynchronous invocation failed each time and is dropped", spec.name)
 
@@ -389,7 +387,7 @@ class FunctionRunner:
                 environment.kill()
 
     def _variables(self, spec: FunctionSpec) -> dict[str, str]:
-        """The environment of the process: Lambda's own variables around the function's, then what this place needs."""
+        """Lambda's own variables around the function's, then what this place needs."""
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "LANG": "en_US.UTF-8",

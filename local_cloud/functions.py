@@ -13,7 +13,7 @@ from local_cloud.services import services
 
 
 def spec_of(function: Any) -> FunctionSpec:
-    """The spec of moto's LambdaFunction, its code unzipped. Layers are replaced by the packages of this venv."""
+    """The spec of moto's LambdaFunction, its code unzipped. This venv's packages replace its layers."""
     return FunctionSpec(
         name=function.function_name,
         arn=function.function_arn,
@@ -29,7 +29,7 @@ def spec_of(function: Any) -> FunctionSpec:
 
 def _unzipped(function: Any) -> Path:
     """The folder with the function's code, shared by all functions that have the same code."""
-    folder = services().state.functions / function.code_digest.removeprefix("sha256:")[:16]
+    folder: Path = services().state.functions / function.code_digest.removeprefix("sha256:")[:16]
     if not folder.exists():
         draft = Path(tempfile.mkdtemp(dir=folder.parent))
         with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as archive:

@@ -5,7 +5,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 
-class KeepAliveRequestHandler(MotoRequestHandler):  # type: ignore[misc]
+class KeepAliveRequestHandler(MotoRequestHandler):
     """moto's handler, which closes the connection after each answer, with HTTP/1.1."""
 
     protocol_version = "HTTP/1.1"

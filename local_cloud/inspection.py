@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.rds.models import rds_backends
 from moto.sqs.models import sqs_backends
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import requests
 
 from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
@@ -73,7 +73,7 @@ def stop(state: LocalState) -> bool:
 
 
 def status(endpoint: Endpoint) -> dict[str, Any]:
-    """What runs and waits in the local cloud; see LocalCloud.status. Raises LocalCloudError when it is gone."""
+    """What runs and waits; see LocalCloud.status. Raises LocalCloudError when the cloud is gone."""
     try:
         answer: dict[str, Any] = requests.get(endpoint.url + STATUS_PATH, timeout=30).json()
     except requests.RequestException as error:
@@ -82,7 +82,7 @@ def status(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
-    """Have the local cloud serve a catalogue file (empty: the sample); the base URL. Raises LocalCloudError."""
+    """Have the cloud serve a catalogue file (empty: the sample); the base URL. Raises LocalCloudError."""
     answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
     document = answer.json()
     if answer.status_code != requests.codes.ok:

@@ -1,4 +1,4 @@
-"""The `make local` job: start the cloud, deploy, load, watch until nothing is left to do, and say what came of it."""
+"""The `make local` job: start the cloud, deploy, load, watch until nothing is left, and say what came."""
 
 import json
 import time
@@ -213,7 +213,8 @@ def _summarise(
     console.print(table)
     rows = load_status(connection, run.run_id)
     console.print(
-        f"This load: {sum(row.prices for row in rows):,} prices of {sum(row.models_received for row in rows):,} models, "
+        f"This load: {sum(row.prices for row in rows):,} prices"
+        f" of {sum(row.models_received for row in rows):,} models, "
         f"{sum(row.unpriced for row in rows):,} listed without a price; {seconds:.1f} s"
         + (f", {calls:,} calls" if calls else "")
         + f", at most {watch.peak_mb:,.0f} MiB of memory."
@@ -236,8 +237,8 @@ def _missing(run: Run, rows: list[LoadStatus]) -> list[str]:
     return [
         *(f"everything of reference {code}" for code in sorted(silent)),
         *(
-            f"{row.reference_month:%Y-%m}: {row.brands_complete} of {row.brands_expected} brands are complete, "
-            f"{row.models_received} of {row.models_expected} models came"
+            f"{row.reference_month:%Y-%m}: {row.brands_complete} of {row.brands_expected} brands are complete"
+            f", {row.models_received} of {row.models_expected} models came"
             for row in rows
             if not row.complete
         ),

@@ -3,14 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fipe_api.load_request import LoadRequestError, parse_request
-
 from local_cloud.fipe_simulator import CatalogueError, read_catalogue
 from local_cloud.lifecycle import LocalCloudError
-
-Source = Literal["simulator", "fipe"]
 
 OFFICIAL_CALLS_PER_MINUTE = "40"
 
@@ -19,7 +16,8 @@ OFFICIAL_CALLS_PER_MINUTE = "40"
 class LoadOptions:
     """A load that makes sense, as far as can be told without asking the source."""
 
-    source: Source
+    source: str
+    """simulator or fipe."""
     catalogue: str
     """Path of the file that the simulator serves; empty means its sample."""
     payload: dict[str, Any]
@@ -35,7 +33,7 @@ class LoadOptions:
 def read_options(
     *, source: str, catalogue: str, reference: str, types: str, brands: str, rate: str
 ) -> LoadOptions:
-    """The options from texts, empty ones meaning the default. Raises LocalCloudError with the one wrong thing."""
+    """The options from texts, empty meaning the default. Raises LocalCloudError with the wrong one."""
     if source not in ("simulator", "fipe"):
         raise LocalCloudError(f"SOURCE={source} makes no sense; it is simulator or fipe")
     if catalogue and source == "fipe":
@@ -73,7 +71,7 @@ def _payload(reference: str, types: str, brands: str) -> dict[str, Any]:
     return payload
 
 
-def _rate(rate: str, source: Source) -> str:
+def _rate(rate: str, source: str) -> str:
     if not rate:
         return "max" if source == "simulator" else OFFICIAL_CALLS_PER_MINUTE
     if rate != "max" and not _is_positive(rate):

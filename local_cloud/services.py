@@ -1,4 +1,4 @@
-"""What the resources and patches inside moto need of the local cloud: moto makes them, so they cannot be handed it."""
+"""What the classes that moto instantiates need of the local cloud: nobody else can hand it to them."""
 
 from dataclasses import dataclass, field
 

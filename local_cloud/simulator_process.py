@@ -1,4 +1,4 @@
-"""The FIPE simulator as a process of the local cloud: it has its own interpreter, and ends with the server."""
+"""The FIPE simulator as a process of the local cloud: an interpreter of its own, ended with the server."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ class SimulatorProcess:
         return [self._process.pid] if self._process and self._process.poll() is None else []
 
     def serve(self, catalogue: str) -> str:
-        """Have a simulator serve the file `catalogue` (empty: the sample); its base URL. Raises SimulatorError."""
+        """Serve the file `catalogue` (empty: the sample); the base URL. Raises SimulatorError."""
         with self._lock:
             if self.pids and self._catalogue == catalogue:
                 return self.url

@@ -1,9 +1,9 @@
-"""CloudFormation's way of changing a stack, for moto's stacks: in the background, in order of dependency, with events.
+"""CloudFormation's way of changing a stack, for moto's stacks.
 
-moto changes a stack inside the API call, ignores DependsOn on updates, replaces a nested stack (and with it the queues
-and their messages) whenever its template changes, knows no rollback and records no event of a resource. Here a change
-runs in a thread of its own, like in AWS: each resource after those it refers to, a resource is updated when its
-resolved properties changed, a failure is told in the events and undone.
+moto changes a stack inside the API call, ignores DependsOn on updates, replaces a nested stack (and with it
+the queues and their messages) whenever its template changes, knows no rollback and records no event of a
+resource. Here a change runs in a thread of its own, like in AWS: each resource after those it refers to; a
+resource is updated when its resolved properties changed; a failure is told in the events, and undone.
 """
 
 import logging
@@ -21,7 +21,7 @@ from moto.cloudformation.models import Event, cloudformation_backends
 logger = logging.getLogger(__name__)
 
 HEAD_START_SECONDS = 15
-"""How long the call that starts a change waits for its end: clients look again only after 5 s (the CDK) to 30 s."""
+"""How long the call that starts a change waits for its end: the CDK looks again only after 5 s."""
 
 _RESOLVED = "resolved_properties"
 _SUB_REFERENCE = re.compile(r"\$\{(?!!)([^}.]+)(?:\.[^}]+)?\}")
@@ -182,7 +182,7 @@ def existing_resources(stack: Any) -> list[Any]:
 
 
 def _run(stack: Any, verb: str, work: Callable[[], None], undo: Callable[[], None]) -> None:
-    """Run a change in the background; at once, and passing on its failure, when it is part of another change."""
+    """Run a change in the background; at once, passing on its failure, when it is part of another."""
     _change_status(stack, f"{verb}_IN_PROGRESS", "User Initiated")
     if _thread.changes_a_stack:
         error = _attempt(stack, verb, work, undo)
@@ -288,7 +288,7 @@ def _delete_resources(stack: Any, names: list[str]) -> list[str]:
 def _events(
     resources: Any, logical_id: str, resource_type: str, verb: str
 ) -> Iterator[Callable[[Any], None]]:
-    """Record the start and the end of what happens to a resource; turn any failure into a StackError with its name."""
+    """Record what happens to a resource; turn any failure into a StackError with its name."""
     stack = cloudformation_backends[resources._account_id][resources._region_name].get_stack(
         resources.stack_id
     )

@@ -29,7 +29,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The endpoint URL. It must say localhost, not 127.0.0.1: moto finds CloudFormation templates by that name."""
+        """It says localhost, not 127.0.0.1: moto finds CloudFormation templates by that name."""
         return f"http://localhost:{self.port}"
 
 
@@ -71,7 +71,7 @@ class LocalState:
         return self.logs / f"{function_name}.log"
 
     def server_lock(self) -> InterProcessLock:
-        """The lock that a server process holds while it lives; the system frees it however the process ends."""
+        """The lock that a server process holds while it lives; the system frees it however it ends."""
         return InterProcessLock(self.root / "server.lock")
 
     def run_lock(self) -> InterProcessLock:

@@ -1,4 +1,4 @@
-"""A local cloud of its own for a test module: a server process in a temporary folder, and small stacks in it."""
+"""A local cloud of its own for a test module: a server in a temporary folder, small stacks in it."""
 
 import io
 import json

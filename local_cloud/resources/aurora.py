@@ -1,4 +1,4 @@
-"""AWS::RDS::DBCluster and its instances on the embedded PostgreSQL, visible to the RDS API like any cluster."""
+"""AWS::RDS::DBCluster and its instances on the embedded PostgreSQL, visible to the RDS API."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from local_cloud.services import services
 from local_cloud.state import file_name
 
 
-class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
+class AuroraCluster(CloudFormationModel):
     """A cluster. Its data stays under `.local/postgres/STACK-LOGICALID` when the stack is deleted."""
 
     def __init__(self, cluster: Any, postgres: PostgresCluster) -> None:
@@ -69,7 +69,7 @@ class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
         region_name: str,
         **kwargs: Any,
     ) -> "AuroraCluster":
-        """Start PostgreSQL and record the cluster. Raises ValueError for an engine other than aurora-postgresql."""
+        """Start PostgreSQL and record the cluster. Raises ValueError for another engine."""
         properties = cloudformation_json["Properties"]
         if properties["Engine"] != "aurora-postgresql":
             raise ValueError(f"the local cloud has aurora-postgresql, not {properties['Engine']}")
@@ -114,7 +114,7 @@ class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
         password = properties.get("MasterUserPassword")
         if cluster.manage_master_user_password:
             secret = cluster.master_user_secret.secret
-            backend = secretsmanager_backends[account_id][region_name]
+            backend: Any = secretsmanager_backends[account_id][region_name]
             value = json.loads(backend.get_secret_value(secret.arn, "", "")["SecretString"])
             password = value["password"]
             backend.put_secret_value(
@@ -127,7 +127,7 @@ class AuroraCluster(CloudFormationModel):  # type: ignore[misc]
         postgres.set_up(user=cluster.master_username, password=str(password), database=cluster.database_name)
 
 
-class AuroraInstance(CloudFormationModel):  # type: ignore[misc]
+class AuroraInstance(CloudFormationModel):
     """An instance of a cluster; one server stands behind all instances."""
 
     def __init__(self, instance: Any) -> None:

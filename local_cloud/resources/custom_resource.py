@@ -23,7 +23,7 @@ class CustomResourceError(Exception):
     """The function behind a custom resource reported a failure, or did not answer."""
 
 
-class CustomResource(CloudFormationModel):  # type: ignore[misc]
+class CustomResource(CloudFormationModel):
     """One custom resource, as its function last described it."""
 
     def __init__(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -116,13 +116,15 @@ def _ask(kind: str, request: dict[str, Any], account_id: str, region_name: str) 
     }
     invocation = _invoke(function, json.dumps(event).encode())
     limit = float(properties.get("ServiceTimeout", SERVICE_TIMEOUT_SECONDS))
-    wait((answer, _failure_of(invocation)), limit, FIRST_COMPLETED)
+    ends: tuple[Future[Any], ...] = (answer, _failure_of(invocation))
+    wait(ends, limit, FIRST_COMPLETED)
     if not answer.done():
         raise CustomResourceError(_why_silent(function.function_name, invocation, limit))
     document = answer.result()
     if document.get("Status") != "SUCCESS":
         raise CustomResourceError(
-            f"Received response status [FAILED] from custom resource. Message returned: {document.get('Reason')}"
+            "Received response status [FAILED] from custom resource. "
+            f"Message returned: {document.get('Reason')}"
         )
     if not document.get("PhysicalResourceId"):
         raise CustomResourceError("Invalid PhysicalResourceId")
@@ -143,7 +145,7 @@ def _invoke(function: Any, event: bytes) -> "Future[Outcome]":
 
 
 def _failure_of(invocation: "Future[Outcome]") -> "Future[None]":
-    """Done when the invocation failed. AWS would wait for the service timeout; here a failure is told at once."""
+    """Done when the invocation failed: AWS waits for the service timeout, here it is told at once."""
     failure: Future[None] = Future()
 
     def look(ended: "Future[Outcome]") -> None:

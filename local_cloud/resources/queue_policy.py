@@ -7,7 +7,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
 
-class QueuePolicy(CloudFormationModel):  # type: ignore[misc]
+class QueuePolicy(CloudFormationModel):
     """A policy on one or more queues."""
 
     def __init__(self, name: str, queue_names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""AWS::SecretsManager::Secret with a generated value, and the attachment that adds a database's address to it."""
+"""AWS::SecretsManager::Secret with a generated value, and the attachment of a database's address."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.secretsmanager.utils import random_password
 
 
-class Secret(CloudFormationModel):  # type: ignore[misc]
+class Secret(CloudFormationModel):
     """A secret of Secrets Manager; its value is made once and kept by updates."""
 
     def __init__(self, arn: str) -> None:
@@ -70,7 +70,7 @@ class Secret(CloudFormationModel):  # type: ignore[misc]
     ) -> "Secret":
         """Update the description and the tags."""
         properties = cloudformation_json["Properties"]
-        secret = secretsmanager_backends[account_id][region_name].secrets[
+        secret: Any = secretsmanager_backends[account_id][region_name].secrets[
             original_resource.physical_resource_id
         ]
         secret.description = properties.get("Description")
@@ -84,7 +84,7 @@ class Secret(CloudFormationModel):  # type: ignore[misc]
         )
 
 
-class SecretTargetAttachment(CloudFormationModel):  # type: ignore[misc]
+class SecretTargetAttachment(CloudFormationModel):
     """Adds engine, host, port, dbname and the identifier of a cluster to its secret."""
 
     def __init__(self, secret_arn: str) -> None:
@@ -126,7 +126,7 @@ class SecretTargetAttachment(CloudFormationModel):  # type: ignore[misc]
                 f"the local cloud attaches secrets to clusters, not to {properties['TargetType']}"
             )
         cluster = rds_backends[account_id][region_name].clusters[properties["TargetId"]]
-        backend = secretsmanager_backends[account_id][region_name]
+        backend: Any = secretsmanager_backends[account_id][region_name]
         secret = backend.secrets[properties["SecretId"]]
         current = secret.versions[secret.default_version_id]["secret_string"]
         value = {

@@ -7,7 +7,7 @@ from moto.core.common_models import CloudFormationModel
 from local_cloud.services import services
 
 
-class UnsupportedResource(CloudFormationModel):  # type: ignore[misc]
+class UnsupportedResource(CloudFormationModel):
     """Makes the rest of a template work, and is listed by `status`."""
 
     def __init__(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """Event sources from SQS: batches, windows, partial failures, redrive and concurrency as in Lambda.
 
-The functions write down what they were given, a line an invocation, in the folder named by the variable NOTES.
+The functions write down what they were given, a file an invocation, in the folder named by NOTES.
 """
 
 import hashlib

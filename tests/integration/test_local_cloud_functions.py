@@ -1,4 +1,4 @@
-"""Functions in the local cloud behave as Lambda's: real processes, warm, ended by timeouts, errors told alike."""
+"""Functions in the local cloud behave as Lambda's: warm processes, timeouts, errors, logs."""
 
 import base64
 import json

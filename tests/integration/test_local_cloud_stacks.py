@@ -1,4 +1,4 @@
-"""Stacks in the local cloud: the resources that moto lacks, events, failures, rollback, nested stacks updated in place."""
+"""Stacks in the local cloud: the resources that moto lacks, failures, rollback, nested stacks."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ import json, urllib.request
 
 def handler(event, context):
     properties = event["ResourceProperties"]
-    print("asked", event["RequestType"], json.dumps(event.get("OldResourceProperties")), json.dumps(properties))
+    before = json.dumps(event.get("OldResourceProperties"))
+    print("asked", event["RequestType"], before, json.dumps(properties))
     if properties.get("Crash") == "true":
         raise RuntimeError("nothing works")
     failed = properties.get("Fail") == "true" and event["RequestType"] != "Delete"

@@ -1,4 +1,4 @@
-"""The local cloud's SQS queue: visibility, receipts, redrive, and no message lost or doubled under threads."""
+"""The local cloud's SQS queue: visibility, receipts, redrive, nothing lost or doubled under threads."""
 
 import threading
 import time
