@@ -23,15 +23,17 @@ setup: $(DEV) $(NODE) ## Install everything, pinned, into .venv and node_modules
 
 ##@ On one machine, without AWS
 .PHONY: local local-up local-down local-status local-psql
-# What `make local` loads, and from where; each is handed on only when it is set.
-LOCAL_OPTIONS = $(foreach option,SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE,\
-	$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) "$($(option))"))
+# Each of these variables is handed on as an option only when it is set.
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
+SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
+LOAD_OPTIONS   = $(call options,REFERENCE TYPES BRANDS)
 
 local: $(RUNTIME) $(NODE) prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
-	@python -m local_cloud run $(LOCAL_OPTIONS)
+	@python -m local_cloud run $(SOURCE_OPTIONS) $(LOAD_OPTIONS)
 
-local-up: $(RUNTIME) $(NODE) ## Start the local cloud and leave it running
-	@python -m local_cloud up
+local-up: $(RUNTIME) $(NODE) prepare-layers ## Start the local cloud with the application in it: PORT SOURCE CATALOGUE RATE
+	@python -m local_cloud up $(call options,PORT)
+	@python -m local_cloud deploy $(SOURCE_OPTIONS)
 
 local-down: $(RUNTIME) ## Stop the local cloud; the database's files stay
 	@python -m local_cloud down
@@ -46,7 +48,7 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 STAGES := dev stg prd
 .PHONY: prepare-layers bootstrap synth $(foreach stage,$(STAGES),deploy-$(stage) diff-$(stage) destroy-$(stage))
 prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
-	@./create_fipe_api_layer.sh
+	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
 
 ##@ Work on the project
 .PHONY: test lint lock clean
