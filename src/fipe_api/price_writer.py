@@ -64,7 +64,7 @@ class Written(NamedTuple):
 
 
 # A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
-# to have any, the planner would hash whole tables instead: that doubles the time of a month in batches of ten.
+# to have any, the planner would hash whole tables instead: that doubles the time of small batches.
 BEGIN_STAGING = """
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
