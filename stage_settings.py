@@ -70,7 +70,8 @@ class StageSettings(BaseModel):
         description="the VPC to put the database in, for example vpc-0a1b2c3d",
     )
     allowed_ip: Annotated[str, AfterValidator(_cidr)] = Field(
-        description="the address that may reach the database, like 203.0.113.7, or a block like 203.0.113.0/24"
+        description="the address that may reach the database, like 203.0.113.7, or a block of them, like"
+        " 203.0.113.0/24"
     )
     cost_centre: str = Field(
         default="fipe",
@@ -103,7 +104,7 @@ class StageSettings(BaseModel):
     )
     database_subnets: Literal["auto", "isolated", "private", "public"] = Field(
         default="auto",
-        description="auto (the most closed kind there is), isolated, private, or public (reached from outside)",
+        description="auto (the most closed kind there is), isolated, private or public (open to outside)",
     )
     instance_class: str = Field(
         default="db.t3.medium",
@@ -205,6 +206,6 @@ def _line(problem: ErrorDetails) -> str:
     description = StageSettings.model_fields[name].description
     if problem["type"] == "missing":
         return f"{name} is missing; give {description}"
-    # A pattern says nothing to a reader; the description does.
-    trouble = "" if problem["type"] == "string_pattern_mismatch" else f": {message[0].lower()}{message[1:]}"
+    # What pydantic says of a pattern or a range, the description says better.
+    trouble = f": {message}" if problem["type"] == "value_error" else ""
     return f"{name}={problem['input']} is refused{trouble}; give {description}"

@@ -1,0 +1,182 @@
+"""The child stack, which owns the work: loaders, queues and the ingestor, from the source to the database."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import CfnOutput, Duration, NestedStack, RemovalPolicy, Tags, Token
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as event_sources
+from constructs import Construct
+
+from infrastructure.database import Database
+from infrastructure.functions import FipeFunction, FunctionNetwork, build_layer
+from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED
+from infrastructure.queues import QueueWithDlq
+from stage_settings import StageSettings
+
+INGESTOR_ROLE = "fipe_ingestor"
+"""The database role of the ingestor, made by create_fipe_db.sql; it logs in with an IAM token."""
+
+LOADER_MEMORY_MB = 256
+INGESTOR_MEMORY_MB = 512
+
+
+class FipeApiStack(NestedStack):
+    """Four functions, each fed by the one before it through a queue: three loaders and the ingestor.
+
+    The loaders stand outside the VPC, where they reach the source and AWS; the ingestor stands inside.
+
+    Attributes:
+        output_names: the outputs, for the parent to show as well.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: StageSettings,
+        database: Database,
+        psycopg2_layer: lambda_.ILayerVersion,
+    ) -> None:
+        super().__init__(scope, construct_id, description="FIPE: loaders, queues and the ingestor")
+        Tags.of(self).add("component", "api")
+        self.output_names: list[str] = []
+        self._settings = settings
+        self._code = lambda_.Code.from_asset(str(FUNCTIONS), exclude=NOT_PACKED)
+        self._api_layer = build_layer(
+            self, "ApiLayer", API_LAYER, "pydantic, requests, aws-lambda-powertools"
+        )
+        self._pace = self._build_pace_table()
+
+        manufacturers, models, prices = (
+            self._build_queue(kind) for kind in ("Manufacturer", "Model", "Price")
+        )
+        start = self._build_loader("FipeManufacturerLoader", "fipe_manufacturer_loader", output=manufacturers)
+        model_loader = self._build_loader(
+            "FipeModelLoader", "fipe_model_loader", source=manufacturers, output=models
+        )
+        price_loader = self._build_loader(
+            "FipePriceLoader", "fipe_price_loader", source=models, output=prices
+        )
+        ingestor = self._build_ingestor(prices, database, psycopg2_layer)
+
+        self._feed(model_loader, manufacturers, settings.model_concurrency)
+        self._feed(price_loader, models, settings.price_concurrency)
+        self._feed(ingestor, prices, settings.ingestor_concurrency)
+        self._add_output("FipeManufacturerLambda", start.function_name)
+
+    def _build_pace_table(self) -> dynamodb.Table:
+        """Holds one item, when the source may be called next, which is worth nothing a minute later."""
+        return dynamodb.Table(
+            self,
+            "Pace",
+            table_name=f"fipe-pace-{self._settings.stage}",
+            partition_key=dynamodb.Attribute(name="source", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def _build_queue(self, kind: str) -> QueueWithDlq:
+        queue = QueueWithDlq(self, f"{kind}Queue", kind=kind.lower(), settings=self._settings)
+        self._add_output(f"{kind}QueueUrl", queue.queue.queue_url)
+        self._add_output(f"{kind}DLQUrl", queue.dlq.queue_url)
+        return queue
+
+    def _build_loader(
+        self, name: str, module: str, *, output: QueueWithDlq, source: QueueWithDlq | None = None
+    ) -> FipeFunction:
+        """A function that calls the source, and hands back to its own queue what it could not finish."""
+        loader = self._build_function(
+            name,
+            module,
+            memory_mb=LOADER_MEMORY_MB,
+            environment={
+                "SQS_OUTPUT_URL": output.queue.queue_url,
+                "FIPE_API_URL": self._settings.fipe_api_url,
+                "FIPE_CALLS_PER_MINUTE": self._settings.calls_per_minute,
+                "PACE_TABLE": self._pace.table_name,
+                **(self._consumer_environment(source) if source else {}),
+            },
+            may_loop=source is not None,
+        )
+        self._pace.grant(loader, "dynamodb:UpdateItem")
+        output.queue.grant(loader, "sqs:SendMessage")
+        if source:
+            source.queue.grant(loader, "sqs:SendMessage")
+        return loader
+
+    def _build_ingestor(
+        self, source: QueueWithDlq, database: Database, psycopg2_layer: lambda_.ILayerVersion
+    ) -> FipeFunction:
+        endpoint = database.cluster.cluster_endpoint
+        ingestor = self._build_function(
+            "FipeSomaIngestor",
+            "fipe_soma_ingestor",
+            memory_mb=INGESTOR_MEMORY_MB,
+            environment={
+                "RDS_HOST": endpoint.hostname,
+                "RDS_PORT": Token.as_string(endpoint.port),
+                "RDS_DATABASE": self._settings.database_name,
+                "RDS_USER": INGESTOR_ROLE,
+                "PGSSLMODE": "require",
+                **self._consumer_environment(source),
+            },
+            layers=[psycopg2_layer],
+            network=database.network,
+        )
+        database.cluster.grant_connect(ingestor, INGESTOR_ROLE)
+        return ingestor
+
+    def _consumer_environment(self, source: QueueWithDlq) -> dict[str, str]:
+        return {
+            "SQS_INPUT_URL": source.queue.queue_url,
+            "RETRY_DELAY_SECONDS": str(self._settings.retry_delay_seconds),
+        }
+
+    def _build_function(
+        self,
+        name: str,
+        module: str,
+        *,
+        memory_mb: int,
+        environment: Mapping[str, str],
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        network: FunctionNetwork | None = None,
+        may_loop: bool = False,
+    ) -> FipeFunction:
+        return FipeFunction(
+            self,
+            name,
+            name=f"{name}-{self._settings.stage}",
+            handler=f"fipe_api.{module}.handler",
+            code=self._code,
+            timeout=Duration.seconds(self._settings.function_timeout_seconds),
+            memory_mb=memory_mb,
+            environment={
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_METRICS_NAMESPACE": "Fipe",
+                "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
+                **environment,
+            },
+            layers=[self._api_layer, *layers],
+            network=network,
+            may_loop=may_loop,
+        )
+
+    def _feed(self, function: FipeFunction, source: QueueWithDlq, concurrency: int) -> None:
+        """Invokes the function with batches of the queue, which also lets it receive and delete messages."""
+        function.add_event_source(
+            event_sources.SqsEventSource(
+                source.queue,
+                batch_size=self._settings.batch_size,
+                max_batching_window=Duration.seconds(self._settings.batching_window_seconds),
+                report_batch_item_failures=True,
+                # Reserved concurrency would let messages be received, throttled, and so counted as failed.
+                max_concurrency=concurrency,
+            )
+        )
+
+    def _add_output(self, name: str, value: str) -> None:
+        CfnOutput(self, name, value=value)
+        self.output_names.append(name)

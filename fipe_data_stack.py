@@ -1,0 +1,57 @@
+"""The parent stack, which owns the data: the database and its contents; the child within it owns the work."""
+
+from aws_cdk import CfnOutput, Environment, Stack, Tags, Token
+from constructs import Construct
+
+from fipe_api_stack import FipeApiStack
+from infrastructure.database import Database
+from infrastructure.functions import build_layer
+from infrastructure.paths import PSYCOPG2_LAYER
+from infrastructure.sql_init import SqlInit
+from stage_settings import StageSettings
+
+
+class FipeDataStack(Stack):
+    """Everything of one stage: one stack to deploy, to diff and to destroy.
+
+    Raises:
+        SettingsError: the settings do not fit the VPC.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: StageSettings, env: Environment
+    ) -> None:
+        tags = {"project": "fipe", "stage": settings.stage, "cost-centre": settings.cost_centre}
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            description=f"FIPE ({settings.stage}): Aurora PostgreSQL, its schema, and the loading of prices",
+            termination_protection=settings.keeps_data,
+            tags=tags,
+        )
+        for key, value in {**tags, "component": "data"}.items():
+            Tags.of(self).add(key, value)
+
+        database = Database(self, "Database", settings=settings)
+        psycopg2_layer = build_layer(self, "Psycopg2Layer", PSYCOPG2_LAYER, "psycopg2")
+        contents = SqlInit(
+            self, "SqlInit", settings=settings, database=database, psycopg2_layer=psycopg2_layer
+        )
+        work = FipeApiStack(
+            self, "FipeApiStack", settings=settings, database=database, psycopg2_layer=psycopg2_layer
+        )
+        # New code may need the new schema.
+        work.node.add_dependency(contents)
+        self._add_outputs(database, work)
+
+    def _add_outputs(self, database: Database, work: FipeApiStack) -> None:
+        """Shows the child's outputs, too, so that one deploy prints them all."""
+        endpoint = database.cluster.cluster_endpoint
+        CfnOutput(self, "DBEndpoint", value=endpoint.hostname)
+        CfnOutput(self, "DBPort", value=Token.as_string(endpoint.port))
+        CfnOutput(self, "DBSecretArn", value=database.secret.secret_arn)
+        child = work.nested_stack_resource
+        assert child is not None, "a nested stack is a resource of its parent"
+        for name in work.output_names:
+            CfnOutput(self, name, value=child.get_att(f"Outputs.{name}").to_string())

@@ -1,0 +1,142 @@
+"""Lambda functions with the project's defaults, and the layers that they use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infrastructure.paths import NOT_PACKED
+
+RUNTIME = lambda_.Runtime.PYTHON_3_14
+ARCHITECTURE = lambda_.Architecture.ARM_64
+LOG_RETENTION = logs.RetentionDays.ONE_MONTH
+
+_NETWORK_INTERFACE_ACTIONS = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
+
+
+@dataclass(frozen=True)
+class FunctionNetwork:
+    """Where a function stands that works with the database.
+
+    Any kind of subnet will do, public ones included: such a function reaches the database and, having no
+    public address, nothing outside the VPC. It needs nothing there: SQS and CloudWatch Logs are reached
+    through the Lambda service, and the database token is signed locally.
+    """
+
+    vpc: ec2.IVpc
+    subnets: ec2.SubnetSelection
+    security_group: ec2.ISecurityGroup
+
+
+class FipeFunction(lambda_.Function):
+    """A function with a role and a log group of its own; the role may write to that log, and nothing else.
+
+    Args:
+        name: the physical name.
+        handler: module and function.
+        code: what is packed.
+        timeout: the longest run.
+        memory_mb: the memory, and with it the share of a processor.
+        environment: variables.
+        layers: layers, lowest first.
+        network: where in a VPC it stands; None for outside.
+        may_loop: it sends messages to the queue that invokes it. Lambda would take that for a runaway loop
+            and send a message to the DLQ at its 16th round.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        handler: str,
+        code: lambda_.Code,
+        timeout: Duration,
+        memory_mb: int,
+        environment: Mapping[str, str],
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        network: FunctionNetwork | None = None,
+        may_loop: bool = False,
+    ) -> None:
+        log_group = logs.LogGroup(
+            scope,
+            f"{construct_id}Log",
+            log_group_name=f"/aws/lambda/{name}",
+            retention=LOG_RETENTION,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        if network is not None:
+            _allow_network_interfaces(role, name)
+        super().__init__(
+            scope,
+            construct_id,
+            function_name=name,
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            handler=handler,
+            code=code,
+            timeout=timeout,
+            memory_size=memory_mb,
+            environment=dict(environment),
+            layers=list(layers),
+            role=role,
+            log_group=log_group,
+            tracing=lambda_.Tracing.DISABLED,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if may_loop else None,
+            vpc=network.vpc if network else None,
+            vpc_subnets=network.subnets if network else None,
+            security_groups=[network.security_group] if network else None,
+            allow_public_subnet=True if network else None,
+        )
+
+
+def build_layer(scope: Construct, construct_id: str, folder: Path, description: str) -> lambda_.LayerVersion:
+    """A layer from what create_fipe_api_layer.sh has built."""
+    return lambda_.LayerVersion(
+        scope,
+        construct_id,
+        code=lambda_.Code.from_asset(str(folder), exclude=NOT_PACKED),
+        compatible_runtimes=[RUNTIME],
+        compatible_architectures=[ARCHITECTURE],
+        description=description,
+    )
+
+
+def _allow_network_interfaces(role: iam.Role, function_name: str) -> None:
+    """Lets the Lambda service, but not the function's own code, manage network interfaces by this role.
+
+    Lambda demands these actions on `*`: Describe... knows no resources, and the interfaces do not exist yet.
+    The denial takes them away from the code: only requests made by it carry lambda:SourceFunctionArn.
+    Source: Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC".
+    """
+    function_arn = Stack.of(role).format_arn(
+        service="lambda",
+        resource="function",
+        resource_name=function_name,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    role.add_to_policy(iam.PolicyStatement(actions=_NETWORK_INTERFACE_ACTIONS, resources=["*"]))
+    role.add_to_policy(
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            actions=_NETWORK_INTERFACE_ACTIONS,
+            resources=["*"],
+            conditions={"ArnEquals": {"lambda:SourceFunctionArn": function_arn}},
+        )
+    )

@@ -1,0 +1,24 @@
+"""What a deployment packs, and where it lies."""
+
+from pathlib import Path
+
+from stage_settings import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FUNCTIONS = ROOT / "src"
+SQL_INIT = ROOT / "lambda"
+SQL_SCRIPT = ROOT / "create_fipe_db.sql"
+API_LAYER = ROOT / "lambda-layer" / "build" / "api"
+PSYCOPG2_LAYER = ROOT / "lambda-layer" / "build" / "psycopg2"
+
+NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/*.egg-info", "**/.*_cache"]
+
+
+def check_prepared() -> None:
+    """Raises SettingsError unless create_fipe_api_layer.sh has built what is not in the repository."""
+    packed_script = SQL_INIT / "assets" / SQL_SCRIPT.name
+    if not (API_LAYER.is_dir() and PSYCOPG2_LAYER.is_dir() and packed_script.is_file()):
+        raise SettingsError(["the Lambda layers are not built; run ./create_fipe_api_layer.sh"])
+    if packed_script.read_bytes() != SQL_SCRIPT.read_bytes():
+        raise SettingsError([f"{SQL_SCRIPT.name} has changed; run ./create_fipe_api_layer.sh"])

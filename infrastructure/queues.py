@@ -1,0 +1,57 @@
+"""A queue with the dead letter queue beside it."""
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stage_settings import StageSettings
+
+TIMEOUTS_OF_VISIBILITY = 6
+"""AWS: visibility of at least six times the function's timeout, plus the batching window."""
+
+
+class QueueWithDlq(Construct):
+    """The queue `fipe-{kind}-queue-{stage}`, and `fipe-{kind}-dlq-{stage}` that takes its messages only.
+
+    Both are encrypted with keys that SQS manages, and refuse plain HTTP.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, kind: str, settings: StageSettings) -> None:
+        super().__init__(scope, construct_id)
+        name = f"fipe-{kind}-queue-{settings.stage}"
+        self.dlq = self._build_dlq(f"fipe-{kind}-dlq-{settings.stage}", name, settings)
+        self.queue = self._build_queue(name, settings)
+
+    def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:
+        # By its name: the queue refers to this one, and the two would wait for each other.
+        source_arn = Stack.of(self).format_arn(
+            service="sqs", resource=source_name, arn_format=ArnFormat.NO_RESOURCE_NAME
+        )
+        return sqs.Queue(
+            self,
+            "Dlq",
+            queue_name=name,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(settings.dlq_retention_days),
+            redrive_allow_policy=sqs.RedriveAllowPolicy(
+                redrive_permission=sqs.RedrivePermission.BY_QUEUE,
+                source_queues=[sqs.Queue.from_queue_arn(self, "Source", source_arn)],
+            ),
+        )
+
+    def _build_queue(self, name: str, settings: StageSettings) -> sqs.Queue:
+        return sqs.Queue(
+            self,
+            "Queue",
+            queue_name=name,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(settings.retention_days),
+            visibility_timeout=Duration.seconds(
+                TIMEOUTS_OF_VISIBILITY * settings.function_timeout_seconds + settings.batching_window_seconds
+            ),
+            dead_letter_queue=sqs.DeadLetterQueue(
+                queue=self.dlq, max_receive_count=settings.max_receive_count
+            ),
+        )

@@ -1,0 +1,76 @@
+"""The database's contents: the custom resource that runs create_fipe_db.sql, and its two functions."""
+
+import hashlib
+
+from aws_cdk import CustomResource, Duration, Tags
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infrastructure.database import Database
+from infrastructure.functions import FipeFunction
+from infrastructure.paths import NOT_PACKED, SQL_INIT, SQL_SCRIPT
+from stage_settings import StageSettings
+
+# Each waits for the one before it, and still has the time to say what went wrong.
+RUNNER_TIMEOUT = Duration.minutes(5)
+INIT_TIMEOUT = Duration.minutes(6)
+SERVICE_TIMEOUT = Duration.minutes(8)
+
+MEMORY_MB = 256
+
+
+class SqlInit(Construct):
+    """Runs the script when the database is there, and again in each deploy in which it has changed.
+
+    Deleting it deletes no data.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: StageSettings,
+        database: Database,
+        psycopg2_layer: lambda_.LayerVersion,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        Tags.of(self).add("component", "sql-init")
+        code = lambda_.Code.from_asset(str(SQL_INIT), exclude=NOT_PACKED)
+        runner = FipeFunction(
+            self,
+            "Runner",
+            name=f"FipeSqlRunner-{settings.stage}",
+            handler="index.run_sql",
+            code=code,
+            timeout=RUNNER_TIMEOUT,
+            memory_mb=MEMORY_MB,
+            environment={"PGSSLMODE": "require"},
+            layers=[psycopg2_layer],
+            network=database.network,
+        )
+        init = FipeFunction(
+            self,
+            "Init",
+            name=f"FipeSqlInit-{settings.stage}",
+            handler="index.on_event",
+            code=code,
+            timeout=INIT_TIMEOUT,
+            memory_mb=MEMORY_MB,
+            environment={"DB_SECRET_ARN": database.secret.secret_arn, "SQL_RUNNER": runner.function_name},
+        )
+        database.secret.grant_read(init)
+        init.add_to_role_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[runner.function_arn])
+        )
+        contents = CustomResource(
+            self,
+            "Contents",
+            resource_type="Custom::FipeDatabase",
+            service_token=init.function_arn,
+            service_timeout=SERVICE_TIMEOUT,
+            properties={"ScriptSha256": hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()},
+        )
+        # The writer has to be there, and the rules that let the runner in.
+        contents.node.add_dependency(database)
