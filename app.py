@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from aws_cdk import App, Environment
 
@@ -28,18 +29,26 @@ def deployment_environment(variables: Mapping[str, str]) -> Environment:
     return Environment(account=account, region=region)
 
 
+def check_vpc_lookup(context: Mapping[str, Any], settings: StageSettings, env: Environment) -> None:
+    """Raises SettingsError when the CDK CLI has looked for the VPC in vain, and left word in the context."""
+    for key, value in context.items():
+        if key.startswith("vpc-provider:") and settings.vpc_id in key and "$providerError" in value:
+            trouble = str(value["$providerError"]).partition(" matching {")[0]
+            raise SettingsError(
+                [f"vpc_id={settings.vpc_id} is refused in account {env.account}, {env.region}: {trouble}"]
+            )
+
+
 def main() -> None:
     """Synthesizes, or ends with a line for each problem."""
     app = App()
     try:
-        settings = StageSettings.from_context(app.node.get_all_context())
+        context = app.node.get_all_context()
+        settings = StageSettings.from_context(context)
+        env = deployment_environment(os.environ)
+        check_vpc_lookup(context, settings, env)
         check_prepared()
-        FipeDataStack(
-            app,
-            f"FipeDataStack-{settings.stage}",
-            settings=settings,
-            env=deployment_environment(os.environ),
-        )
+        FipeDataStack(app, f"FipeDataStack-{settings.stage}", settings=settings, env=env)
     except SettingsError as error:
         sys.exit(str(error))
     app.synth()

@@ -76,7 +76,7 @@ class StageSettings(BaseModel):
     cost_centre: str = Field(
         default="fipe",
         max_length=256,
-        pattern=r"^[A-Za-z0-9_ .:/=+@-]+$",
+        pattern=r"^[A-Za-z0-9_.:/=+@-]+$",
         description="the value of the tag cost-centre",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -106,6 +106,11 @@ class StageSettings(BaseModel):
         default="auto",
         description="auto (the most closed kind there is), isolated, private or public (open to outside)",
     )
+    excluded_zones: str = Field(
+        default="",
+        pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$",
+        description="the availability zones to keep out of, like us-east-1e,us-east-1f",
+    )
     instance_class: str = Field(
         default="db.t3.medium",
         pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$",
@@ -113,8 +118,8 @@ class StageSettings(BaseModel):
     )
     engine_version: str = Field(
         default="17.9",
-        pattern=r"^1[5-9]\.\d{1,2}$",
-        description="a version of Aurora PostgreSQL that `aws rds describe-db-engine-versions"
+        pattern=r"^1[78]\.\d{1,2}$",
+        description="a version 17 or 18 of Aurora PostgreSQL that `aws rds describe-db-engine-versions"
         " --engine aurora-postgresql` lists",
     )
     backup_days: int = Field(default=7, ge=1, le=35, description="the days that backups are kept, 1 to 35")
