@@ -47,6 +47,8 @@ class QueuePoller:
         self._is_deleted = is_deleted
         self._stopping = threading.Event()
         self._slots = _Slots()
+        self._running = 0
+        self._counting = threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=1000, thread_name_prefix=f"esm-{mapping.uuid[:8]}")
         self._leftover: list[Any] = []
         self._thread = threading.Thread(target=self._poll, daemon=True)
@@ -73,7 +75,7 @@ class QueuePoller:
     @property
     def running_batches(self) -> int:
         """Batches that are with the function now."""
-        return self._slots.taken
+        return self._running
 
     def _poll(self) -> None:
         while not self._stopping.is_set() and not self._is_deleted():
@@ -84,6 +86,7 @@ class QueuePoller:
                 continue
             batch = self._gather()
             if batch:
+                self._count(1)
                 self._workers.submit(self._deliver, batch)
             else:
                 self._slots.give_back()
@@ -132,7 +135,12 @@ class QueuePoller:
         except Exception:
             logger.exception("event source %s of %s", self._mapping.uuid, self._queue.name)
         finally:
+            self._count(-1)
             self._slots.give_back()
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._running += change
 
     def _failed_ids(self, outcome: Outcome, ids: set[str]) -> set[str]:
         if outcome.is_error:
