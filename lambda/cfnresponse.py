@@ -13,6 +13,7 @@ Status = Literal["SUCCESS", "FAILED"]
 LONGEST_REASON = 900
 """Characters. A whole answer may have 4,096 bytes, and a character takes up to four of them."""
 ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 1
 TIMEOUT_SECONDS = 10
 
 
@@ -46,4 +47,4 @@ def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -
         except OSError:
             if attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(2**attempt)
+            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)

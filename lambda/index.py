@@ -30,7 +30,7 @@ CONNECT_PAUSE_SECONDS = 3
 TIME_TO_ANSWER_SECONDS = 15
 """What a function keeps of its time, to say why it stopped rather than be stopped."""
 
-logger = logging.getLogger()
+logger = logging.getLogger("fipe_sql_init")
 logger.setLevel(logging.INFO)
 
 

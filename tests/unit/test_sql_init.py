@@ -1,0 +1,336 @@
+"""The custom resource that runs the SQL script: it answers CloudFormation in every case, and keeps secrets.
+
+CloudFormation, Secrets Manager and the Lambda service are servers on loopback that speak their HTTP; the
+database is a real PostgreSQL.
+"""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from tests.aws import aws_apis, client
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "lambda"))
+import cfnresponse
+import index
+
+SECRET_NAME = "fipe-database"
+
+
+@dataclass
+class Context:
+    """What Lambda hands to a handler, as far as it is used."""
+
+    seconds: float = 60
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class Stack:
+    """CloudFormation's end of a custom resource."""
+
+    url: str
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    content_types: list[str | None] = field(default_factory=list)
+    refuse_next: int = 0
+
+    def event(self, kind: str) -> dict[str, Any]:
+        return {
+            "RequestType": kind,
+            "ResponseURL": f"{self.url}/answer?signature=of-this-request",
+            "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/FipeDataStack-dev/1",
+            "RequestId": str(uuid.uuid4()),
+            "LogicalResourceId": "SqlInitContents",
+            "ResourceType": "Custom::FipeDatabase",
+            "ResourceProperties": {"ScriptSha256": "0"},
+        }
+
+    def only_answer(self) -> dict[str, Any]:
+        (answer,) = self.answers
+        return answer
+
+
+Reply = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+@contextmanager
+def http_server(reply: Reply) -> Iterator[str]:
+    """Serves on a free port of loopback; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            reply(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+        do_POST = do_PUT  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Tests are quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def send_json(request: BaseHTTPRequestHandler, body: Any, status: int = 200, **headers: str) -> None:
+    payload = json.dumps(body).encode()
+    request.send_response(status)
+    for name, value in {"Content-Length": str(len(payload)), **headers}.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(payload)
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    def take_answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        if stack.refuse_next:
+            stack.refuse_next -= 1
+            send_json(request, {}, 503)
+            return
+        stack.content_types.append(request.headers["Content-Type"])
+        stack.answers.append(json.loads(body))
+        send_json(request, {})
+
+    with http_server(take_answer) as url:
+        stack = Stack(url)
+        yield stack
+
+
+@pytest.fixture
+def empty_dsn(postgres_dsn: str) -> Iterator[str]:
+    """A database without the schema."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with closing(psycopg2.connect(postgres_dsn)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"create database {name} template template0")
+        yield psycopg2.extensions.make_dsn(postgres_dsn, dbname=name)
+        admin.cursor().execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="module")
+def secrets_endpoint() -> Iterator[str]:
+    with aws_apis() as endpoint:
+        yield endpoint
+
+
+Deploy = Callable[..., None]
+
+
+@pytest.fixture
+def deploy(
+    empty_dsn: str, secrets_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> Iterator[Deploy]:
+    """Gives a function that sets up the secret, the script and the runner of one test."""
+    runner: dict[str, Any] = {"reply": None}
+
+    def invoke(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        if runner["reply"]:
+            send_json(request, runner["reply"], **{"X-Amz-Function-Error": "Unhandled"})
+        else:
+            send_json(request, index.run_sql(json.loads(body), Context()))
+
+    def set_up(
+        *, script: str | None = None, secret: str | None = None, runner_fails_with: Any = None, **changes: Any
+    ) -> None:
+        place = parse_dsn(empty_dsn)
+        values = {
+            "host": place["host"],
+            "port": int(place["port"]),
+            "dbname": place["dbname"],
+            "username": place["user"],
+            "password": place["password"],
+        }
+        manager = client("secretsmanager", secrets_endpoint)
+        created = manager.create_secret(
+            Name=f"{SECRET_NAME}-{uuid.uuid4().hex}", SecretString=secret or json.dumps(values | changes)
+        )
+        monkeypatch.setenv("DB_SECRET_ARN", created["ARN"])
+        runner["reply"] = runner_fails_with
+        if script is not None:
+            (tmp_path / "script.sql").write_text(script, encoding="utf-8")
+            monkeypatch.setattr(index, "SCRIPT", tmp_path / "script.sql")
+
+    monkeypatch.setattr(index, "SCRIPT", ROOT / "create_fipe_db.sql")
+    monkeypatch.setattr(index, "CONNECT_PATIENCE_SECONDS", 0)
+    with http_server(invoke) as lambda_endpoint:
+        for name, value in {
+            "AWS_ENDPOINT_URL_LAMBDA": lambda_endpoint,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets_endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "SQL_RUNNER": "FipeSqlRunner-dev",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield set_up
+
+
+def query(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(dsn)) as database, database.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def test_create_runs_the_script_and_says_success(deploy: Deploy, stack: Stack, empty_dsn: str):
+    deploy()
+    event = stack.event("Create")
+    index.on_event(event, Context())
+    answer = stack.only_answer()
+    assert answer["Status"] == "SUCCESS"
+    assert {name: answer[name] for name in ("StackId", "RequestId", "LogicalResourceId")} == {
+        name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")
+    }
+    assert query(empty_dsn, "select count(*) from fipe.vehicle_price") == [(0,)]
+
+
+def test_update_runs_the_script_again_under_the_same_physical_id(deploy: Deploy, stack: Stack):
+    deploy()
+    index.on_event(stack.event("Create"), Context())
+    index.on_event(stack.event("Update"), Context())
+    assert [answer["Status"] for answer in stack.answers] == ["SUCCESS", "SUCCESS"]
+    assert len({answer["PhysicalResourceId"] for answer in stack.answers}) == 1
+
+
+def test_delete_touches_nothing(deploy: Deploy, stack: Stack, empty_dsn: str):
+    deploy()
+    index.on_event(stack.event("Create"), Context())
+    deploy(secret="not even a readable secret")
+    index.on_event(stack.event("Delete"), Context())
+    assert stack.answers[-1]["Status"] == "SUCCESS"
+    assert query(empty_dsn, "select count(*) from fipe.vehicle_price") == [(0,)]
+
+
+def test_bad_sql_fails_with_the_databases_own_words_and_leaves_nothing_behind(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy(script="create table half_done (id integer);\nselect nonsense from nowhere;")
+    index.on_event(stack.event("Create"), Context())
+    answer = stack.only_answer()
+    assert answer["Status"] == "FAILED"
+    assert 'relation "nowhere" does not exist' in answer["Reason"]
+    assert query(empty_dsn, "select to_regclass('half_done')") == [(None,)]
+
+
+def test_a_long_error_fits_into_an_answer(deploy: Deploy, stack: Stack):
+    deploy(script=f"select '{'ã€' * 3000}' / 1;")
+    index.on_event(stack.event("Create"), Context())
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert len(json.dumps(stack.only_answer(), ensure_ascii=False).encode()) <= 4096
+
+
+@pytest.mark.parametrize("change", [{"password": "wrong-password"}, {"port": 1}, {"dbname": "nowhere"}])
+def test_a_database_that_lets_nobody_in_fails_without_the_password(
+    deploy: Deploy, stack: Stack, change: dict[str, Any], caplog: pytest.LogCaptureFixture, empty_dsn: str
+):
+    deploy(**change)
+    with caplog.at_level("DEBUG", logger=index.logger.name):
+        index.on_event(stack.event("Create"), Context())
+    answer = stack.only_answer()
+    assert answer["Status"] == "FAILED"
+    assert "connection" in answer["Reason"]
+    password = change.get("password", parse_dsn(empty_dsn)["password"])
+    assert password not in answer["Reason"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["not JSON: hush-hush", '{"username": "postgres", "password": "hush-hush"}', '"hush-hush"']
+)
+def test_a_secret_that_is_not_as_it_should_be_fails_without_its_contents(
+    deploy: Deploy, stack: Stack, secret: str
+):
+    deploy(secret=secret)
+    index.on_event(stack.event("Create"), Context())
+    answer = stack.only_answer()
+    assert answer["Status"] == "FAILED"
+    assert "the database's secret is not as it should be" in answer["Reason"]
+    assert "hush-hush" not in answer["Reason"]
+
+
+def test_a_secret_that_cannot_be_read_fails(deploy: Deploy, stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    deploy()
+    monkeypatch.setenv("DB_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone")
+    index.on_event(stack.event("Create"), Context())
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert "ResourceNotFoundException" in stack.only_answer()["Reason"]
+
+
+def test_a_runner_that_was_stopped_fails_with_its_last_words(deploy: Deploy, stack: Stack):
+    deploy(runner_fails_with={"errorMessage": "2026-11-01T00:00:00Z Task timed out after 300.00 seconds"})
+    index.on_event(stack.event("Create"), Context())
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert "FipeSqlRunner-dev: 2026-11-01T00:00:00Z Task timed out" in stack.only_answer()["Reason"]
+
+
+def test_a_runner_that_does_not_answer_fails_before_this_functions_own_time_is_up(
+    deploy: Deploy, stack: Stack
+):
+    deploy(script="select pg_sleep(4);")
+    index.on_event(stack.event("Create"), Context(seconds=index.TIME_TO_ANSWER_SECONDS + 1))
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert "Read timeout" in stack.only_answer()["Reason"]
+
+
+def test_an_exception_before_anything_else_is_answered(
+    deploy: Deploy, stack: Stack, monkeypatch: pytest.MonkeyPatch
+):
+    deploy()
+    monkeypatch.delenv("DB_SECRET_ARN")
+    event = stack.event("Create")
+    del event["RequestType"]
+    index.on_event(event, Context())
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert "RequestType" in stack.only_answer()["Reason"]
+
+
+def test_a_statement_ends_before_the_functions_time_is_up(deploy: Deploy, empty_dsn: str):
+    deploy(script="select pg_sleep(60);")
+    place = parse_dsn(empty_dsn)
+    outcome = index.run_sql(
+        {name: place[name] for name in ("host", "port", "dbname", "user", "password")},
+        Context(seconds=index.TIME_TO_ANSWER_SECONDS + 1),
+    )
+    assert outcome == {"ok": False, "error": "canceling statement due to statement timeout"}
+
+
+def test_an_answer_is_sent_again_when_it_did_not_arrive(stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cfnresponse, "FIRST_PAUSE_SECONDS", 0)
+    stack.refuse_next = 2
+    cfnresponse.send(stack.event("Create"), "SUCCESS", "", "fipe-database")
+    assert stack.only_answer()["Status"] == "SUCCESS"
+
+
+def test_an_answer_has_the_empty_content_type_that_its_url_is_signed_for(stack: Stack):
+    cfnresponse.send(stack.event("Create"), "SUCCESS", "", "fipe-database")
+    assert stack.content_types == [""]
+
+
+def test_logs_hold_neither_the_password_nor_the_url_to_answer_at(
+    deploy: Deploy, stack: Stack, caplog: pytest.LogCaptureFixture, empty_dsn: str
+):
+    deploy(script="select nonsense;")
+    with caplog.at_level("DEBUG"):
+        index.on_event(stack.event("Create"), Context())
+    own_lines = "\n".join(
+        record.getMessage() for record in caplog.records if record.name == index.logger.name
+    )
+    assert "Create of SqlInitContents" in own_lines
+    assert parse_dsn(empty_dsn)["password"] not in own_lines
+    assert "signature" not in own_lines

@@ -1,0 +1,149 @@
+"""The settings of a stage: defaults, and one clear line for each problem."""
+
+from typing import Any
+
+import pytest
+
+from stage_settings import SettingsError, StageSettings
+
+NEEDED = {"stage": "dev", "vpc_id": "vpc-0a1b2c3d", "allowed_ip": "203.0.113.7"}
+
+
+def settings(**changes: Any) -> StageSettings:
+    return StageSettings.from_context(NEEDED | changes)
+
+
+def problems(context: dict[str, Any]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        StageSettings.from_context(context)
+    assert all("\n" not in problem for problem in caught.value.problems)
+    return caught.value.problems
+
+
+def test_defaults_are_those_of_the_design():
+    given = settings()
+    assert (given.database_name, given.database_user, given.instance_class) == (
+        "fipedata",
+        "postgres",
+        "db.t3.medium",
+    )
+    assert (given.backup_days, given.function_timeout_seconds, given.batch_size) == (7, 300, 10)
+    assert (given.batching_window_seconds, given.max_receive_count) == (30, 5)
+    assert (given.retention_days, given.dlq_retention_days) == (4, 14)
+    assert given.calls_per_minute == "40"
+
+
+def test_takes_the_texts_of_a_command_line():
+    given = settings(batch_size="100", batching_window_seconds="1", calls_per_minute="max")
+    assert (given.batch_size, given.batching_window_seconds, given.calls_per_minute) == (100, 1, "max")
+
+
+def test_an_empty_text_counts_as_not_given():
+    assert settings(calls_per_minute="").calls_per_minute == "40"
+    assert problems(NEEDED | {"vpc_id": ""}) == problems({k: v for k, v in NEEDED.items() if k != "vpc_id"})
+
+
+def test_leaves_the_contexts_other_keys_alone():
+    settings(
+        **{
+            "@aws-cdk/core:checkSecretUsage": True,
+            "cli-telemetry": False,
+            "vpc-provider:account=1": {"vpcId": "x"},
+        }
+    )
+
+
+def test_names_every_missing_setting_in_a_line_of_its_own():
+    assert problems({}) == [
+        "stage is missing; give dev, stg or prd",
+        "vpc_id is missing; give the VPC to put the database in, for example vpc-0a1b2c3d",
+        "allowed_ip is missing; give the address that may reach the database, like 203.0.113.7, or a block of"
+        " them, like 203.0.113.0/24",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "cidr"),
+    [
+        ("203.0.113.7", "203.0.113.7/32"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("127.0.0.1", "127.0.0.1/32"),
+    ],
+)
+def test_takes_an_address_or_a_block(given: str, cidr: str):
+    assert settings(allowed_ip=given).allowed_ip == cidr
+
+
+@pytest.mark.parametrize(
+    ("given", "trouble"),
+    [
+        ("123.456.789.0", "not an IPv4 address"),
+        ("0.0.0.0/0", "open the database to the world"),
+        ("0.0.0.0", "open the database to the world"),
+        ("128.0.0.0/1", "open the database to the world"),
+        ("203.0.113.7/24", "203.0.113.0/24 or a single address is meant"),
+        ("2001:db8::1", "not an IPv4 address"),
+        ("everyone", "not an IPv4 address"),
+    ],
+)
+def test_refuses_an_address_that_is_none_or_opens_the_database_to_the_world(given: str, trouble: str):
+    (problem,) = problems(NEEDED | {"allowed_ip": given})
+    assert problem.startswith(f"allowed_ip={given} is refused: ")
+    assert trouble in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stage", "production"),
+        ("vpc_id", "vpc-xyz"),
+        ("batch_size", "ten"),
+        ("batch_size", "10001"),
+        ("function_timeout_seconds", "901"),
+        ("model_concurrency", "1"),
+        ("calls_per_minute", "0"),
+        ("calls_per_minute", "0.00"),
+        ("calls_per_minute", "-1"),
+        ("calls_per_minute", "fast"),
+        ("calls_per_minute", "nan"),
+        ("fipe_api_url", "veiculos.fipe.org.br"),
+        ("fipe_api_url", "ftp://veiculos.fipe.org.br/api"),
+        ("engine_version", "13.4"),
+        ("instance_class", "t3.medium"),
+        ("database_name", "fipe-data"),
+        ("backup_days", "0"),
+        ("log_level", "TRACE"),
+        ("database_subnets", "secret"),
+        ("excluded_zones", "us-east-1e, us-east-1f"),
+        ("retry_delay_seconds", "901"),
+    ],
+)
+def test_refuses_a_value_that_makes_no_sense(name: str, value: str):
+    (problem,) = problems(NEEDED | {name: value})
+    assert problem.startswith(f"{name}={value} is refused")
+    assert "; give " in problem
+
+
+@pytest.mark.parametrize("budget", ["40", "0.5", "max", "1200"])
+def test_takes_a_budget_of_calls_as_a_number_or_max(budget: str):
+    assert settings(calls_per_minute=budget).calls_per_minute == budget
+
+
+def test_a_dlq_keeps_messages_no_shorter_than_its_queue():
+    (problem,) = problems(NEEDED | {"retention_days": "10", "dlq_retention_days": "9"})
+    assert problem.startswith("dlq_retention_days=9: less than retention_days=10")
+
+
+def test_large_batches_need_a_window():
+    (problem,) = problems(NEEDED | {"batch_size": "11", "batching_window_seconds": "0"})
+    assert problem.startswith("batch_size=11: AWS takes more than 10 only when batching_window_seconds")
+
+
+def test_an_unknown_setting_is_refused_with_the_one_that_was_meant():
+    assert problems(NEEDED | {"batch_sise": "5"}) == ["batch_sise is not a setting; batch_size is"]
+    assert problems(NEEDED | {"colour": "red"}) == ["colour is not a setting"]
+
+
+def test_only_production_keeps_its_data():
+    assert [settings(stage=stage).keeps_data for stage in ("dev", "stg", "prd")] == [False, False, True]
