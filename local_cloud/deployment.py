@@ -14,6 +14,12 @@ from local_cloud.lifecycle import LocalCloudError
 from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
 
 ACCOUNT = "123456789012"
+DEFAULTS = {
+    "stage": "dev",
+    "allowed_ip": "127.0.0.1",
+    # In AWS a window saves invocations, which cost money; here it would only make people wait.
+    "batching_window_seconds": "1",
+}
 CREDENTIALS = {
     "aws_access_key_id": "testing",
     "aws_secret_access_key": "testing",
@@ -37,19 +43,20 @@ def default_vpc(endpoint: Endpoint) -> str:
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
     """Bootstrap if needed, deploy the application with `context`, and return the outputs of its stack.
 
-    vpc_id, allowed_ip and stage have defaults that fit this place.
+    What `context` leaves out has defaults that fit this place; see DEFAULTS.
     Raises LocalCloudError with the CDK's reason.
     """
-    settings = {"stage": "dev", "vpc_id": default_vpc(endpoint), "allowed_ip": "127.0.0.1", **context}
+    settings = {**DEFAULTS, "vpc_id": default_vpc(endpoint), **context}
     log = state.logs / "deploy.log"
     log.unlink(missing_ok=True)
     if not _is_bootstrapped(endpoint):
-        _cdk(endpoint, log, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        # Not from the repository: with a cdk.json around, the CDK would run the application first.
+        _cdk(endpoint, log, state.root, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
     outputs = state.root / "outputs.json"
     outputs.unlink(missing_ok=True)
     options = [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
     places = ["--output", str(state.root / "cdk.out"), "--outputs-file", str(outputs)]
-    _cdk(endpoint, log, "deploy", "--require-approval", "never", *places, *options)
+    _cdk(endpoint, log, REPOSITORY, "deploy", "--require-approval", "never", *places, *options)
     stacks: dict[str, dict[str, str]] = json.loads(outputs.read_text())
     return {name: value for stack in stacks.values() for name, value in stack.items()}
 
@@ -59,13 +66,13 @@ def _is_bootstrapped(endpoint: Endpoint) -> bool:
     return any(stack["StackName"] == "CDKToolkit" for stack in stacks)
 
 
-def _cdk(endpoint: Endpoint, log: Path, *arguments: str) -> None:
+def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
     command = [str(REPOSITORY / "node_modules/.bin/cdk"), "--no-notices", *arguments]
     try:
         with log.open("a") as file:
             ended = subprocess.run(
                 command,
-                cwd=REPOSITORY,
+                cwd=folder,
                 env=_environment(endpoint),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -102,6 +109,8 @@ def _environment(endpoint: Endpoint) -> dict[str, str]:
 def _reason(output: str) -> str:
     """The one line of the CDK's output that says most."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if lines and "Subprocess exited with error" in lines[-1]:
+        return lines[-2] if len(lines) > 1 else lines[-1]
     for mark in ("CREATE_FAILED", "UPDATE_FAILED", "❌", "rror:"):
         telling = [line for line in lines if mark in line]
         if telling:
