@@ -1,0 +1,213 @@
+"""The application as a whole: tags, outputs, flags, what is packed, and app.py as the CDK CLI runs it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+
+from infrastructure.paths import API_LAYER, FUNCTIONS, PSYCOPG2_LAYER
+from tests.conftest import ROOT
+from tests.infrastructure.synthesis import (
+    ACCOUNT,
+    DEFAULT_VPC,
+    REGION,
+    VPC_ID,
+    VPC_KEY,
+    Stacks,
+    stage,
+    synthesize,
+    vpc,
+)
+
+CHILD_OUTPUTS = {
+    "ManufacturerQueueUrl",
+    "ManufacturerDLQUrl",
+    "ModelQueueUrl",
+    "ModelDLQUrl",
+    "PriceQueueUrl",
+    "PriceDLQUrl",
+    "FipeManufacturerLambda",
+}
+
+# CloudFormation gives these no tags.
+UNTAGGABLE = {
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::EC2::SecurityGroupIngress",
+    "AWS::IAM::Policy",
+    "AWS::Lambda::LayerVersion",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SecretsManager::SecretTargetAttachment",
+    "Custom::FipeDatabase",
+}
+
+
+@pytest.mark.parametrize("name", ["dev", "stg", "prd"])
+def test_every_resource_says_to_which_project_stage_component_and_cost_centre_it_belongs(name: str):
+    untagged = set()
+    for logical_id, resource in stage(name).resources().items():
+        tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"].get("Tags", [])}
+        if not tags:
+            untagged.add(resource["Type"])
+            continue
+        assert tags.pop("component") in {"data", "sql-init", "api"}, logical_id
+        assert tags == {"project": "fipe", "stage": name, "cost-centre": "fipe"}, logical_id
+    assert untagged <= UNTAGGABLE
+
+
+def test_the_cost_centre_is_a_setting():
+    assert "cost-centre" in json.dumps(synthesize(cost_centre="CC-42").parent.to_json())
+    assert "CC-42" in json.dumps(synthesize(cost_centre="CC-42").child.to_json())
+
+
+def test_the_parent_shows_all_outputs_of_both_stacks():
+    stacks = stage("dev")
+    parent, child = stacks.parent.to_json()["Outputs"], stacks.child.to_json()["Outputs"]
+    assert set(parent) == CHILD_OUTPUTS | {"DBEndpoint", "DBPort", "DBSecretArn"}
+    assert set(child) == CHILD_OUTPUTS
+    (nested,) = stacks.resources("AWS::CloudFormation::Stack")
+    for name in CHILD_OUTPUTS:
+        assert parent[name]["Value"] == {"Fn::GetAtt": [nested, f"Outputs.{name}"]}
+
+
+def test_nothing_that_one_stage_names_collides_with_another_in_the_same_account():
+    def names(stacks: Stacks) -> set[str]:
+        return {
+            value
+            for resource in stacks.resources().values()
+            for key, value in resource["Properties"].items()
+            if key in {"FunctionName", "QueueName", "TableName", "LogGroupName", "RoleName"}
+            and isinstance(value, str)
+        }
+
+    assert len(names(stage("dev"))) == 19
+    assert not names(stage("dev")) & names(stage("prd"))
+
+
+def test_templates_hold_only_types_that_need_no_helper_function_of_the_cdk():
+    kinds = {resource["Type"] for resource in stage("prd").resources().values()}
+    assert {kind for kind in kinds if kind.startswith("Custom::")} == {"Custom::FipeDatabase"}
+
+
+def test_feature_flags_are_those_that_the_library_recommends():
+    (library,) = Path(aws_cdk.__file__).parent.glob("_jsii/aws-cdk-lib@*.jsii.tgz")
+    with tarfile.open(library) as archive:
+        member = archive.extractfile("package/recommended-feature-flags.json")
+        assert member is not None
+        recommended = json.load(member)
+    given = json.loads((ROOT / "cdk.json").read_text())["context"]
+    assert {name: given.get(name) for name in recommended} == recommended
+
+
+# What is packed ---------------------------------------------------------------------------------------------
+
+
+def pinned(requirements: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("layer", ["api", "psycopg2"])
+def test_a_layer_has_the_versions_that_the_local_run_has(layer: str):
+    local = pinned(ROOT / "requirements.txt")
+    packed = pinned(ROOT / f"lambda-layer/requirements-{layer}.txt")
+    assert packed
+    assert packed.items() <= local.items()
+
+
+def test_layers_hold_what_the_functions_import_and_nothing_that_the_runtime_has():
+    packages = {path.name for path in (API_LAYER / "python").iterdir()}
+    assert {
+        "pydantic",
+        "pydantic_core",
+        "requests",
+        "aws_lambda_powertools",
+        "typing_extensions.py",
+    } <= packages
+    assert not packages & {"boto3", "botocore", "urllib3", "jmespath", "s3transfer", "psycopg2", "bin"}
+
+
+@pytest.mark.parametrize("folder", [API_LAYER, PSYCOPG2_LAYER], ids=["api", "psycopg2"])
+def test_a_layer_is_built_for_the_functions_platform_and_is_small(folder: Path):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    compiled = [path.name for path in files if ".cpython-" in path.name]
+    assert compiled
+    assert all("cpython-314-aarch64-linux-gnu" in name for name in compiled)
+    assert sum(path.stat().st_size for path in files) < 30 * 1024 * 1024
+
+
+def test_the_functions_code_is_packed_without_what_python_leaves_behind(tmp_path: Path):
+    run = run_app(SETTINGS, outdir=tmp_path)
+    assert run.returncode == 0, run.stderr
+    (packed,) = {path.parent.parent for path in tmp_path.glob("asset.*/fipe_api/messages.py")}
+    assert {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()} == {
+        path.relative_to(FUNCTIONS).as_posix()
+        for path in FUNCTIONS.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)
+    }
+
+
+# app.py -----------------------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "stage": "dev",
+    "vpc_id": VPC_ID,
+    "allowed_ip": "203.0.113.7",
+    VPC_KEY: DEFAULT_VPC,
+}
+
+
+def run_app(
+    context: dict[str, Any], outdir: Path, account: str | None = ACCOUNT
+) -> subprocess.CompletedProcess[str]:
+    """Runs app.py as the CDK CLI does: context, account and region in the environment."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))
+    } | {"CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(outdir)}
+    if account:
+        environment |= {"CDK_DEFAULT_ACCOUNT": account, "CDK_DEFAULT_REGION": REGION}
+    return subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_app_ends_with_one_line_for_each_problem_and_creates_nothing(tmp_path: Path):
+    run = run_app({"stage": "dev", "allowed_ip": "123.456.789.0"}, tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "vpc_id is missing; give the VPC to put the database in, for example vpc-0a1b2c3d",
+        "allowed_ip=123.456.789.0 is refused: not an IPv4 address or CIDR block; give the address that may"
+        " reach the database, like 203.0.113.7, or a block of them, like 203.0.113.0/24",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "account", "line"),
+    [
+        ({}, None, "no AWS account or region: set AWS_PROFILE"),
+        (
+            {VPC_KEY: {"$providerError": 'Could not find any VPCs matching {"account":"1"}'}},
+            ACCOUNT,
+            f"vpc_id={VPC_ID} is refused in account {ACCOUNT}, {REGION}: Could not find any VPCs",
+        ),
+        (
+            {VPC_KEY: vpc(Public=1)},
+            ACCOUNT,
+            f"vpc_id={VPC_ID} is refused: Aurora needs subnets of one kind in 2 availability zones",
+        ),
+    ],
+    ids=["no account", "no such VPC", "a VPC with one zone"],
+)
+def test_app_ends_with_one_line_when_it_cannot_be_deployed_there(
+    changes: dict[str, Any], account: str | None, line: str, tmp_path: Path
+):
+    run = run_app(SETTINGS | changes, tmp_path, account)
+    assert run.returncode == 1
+    (only_line,) = run.stderr.splitlines()
+    assert only_line.startswith(line)
