@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from local_cloud.lifecycle import LocalCloudError, start, start_simulator, status, stop
-from local_cloud.state import REPOSITORY, LocalState
+from local_cloud.state import REGION, REPOSITORY, LocalState
 
 # The check of a request is the application's own, and its code is no installed package.
 sys.path.insert(0, str(REPOSITORY / "src"))
@@ -85,7 +86,8 @@ def up(port: Port = 0) -> None:
         print(f"The local cloud is ready at {endpoint.url}")
         print("To use it from this shell:")
         print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
-        print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_REGION=us-east-1")
+        print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
+        print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
 
 
 @app.command()
@@ -196,7 +198,7 @@ def _name_and_value(entry: str) -> tuple[str, str]:
 
 
 def _queues(queues: list[dict[str, Any]]) -> Table:
-    table = Table("queue", "visible", "in flight", "delayed")
+    table = Table(Column("queue", no_wrap=True), "visible", "in flight", "delayed", box=SIMPLE)
     for queue in queues:
         name = queue["name"] + (" (DLQ)" if queue["is_dead_letter_queue"] else "")
         style = "red" if queue["is_dead_letter_queue"] and queue["visible"] else None
@@ -205,8 +207,16 @@ def _queues(queues: list[dict[str, Any]]) -> Table:
 
 
 def _functions(functions: dict[str, dict[str, int]]) -> Table:
-    columns = ("invocations", "errors", "throttles", "running", "warm", "billed_ms", "max_memory_mb")
-    table = Table("function", *(column.replace("_", " ") for column in columns))
+    columns = {
+        "invocations": "invoked",
+        "errors": "failed",
+        "throttles": "throttled",
+        "running": "running",
+        "warm": "warm",
+        "billed_ms": "billed ms",
+        "max_memory_mb": "MiB",
+    }
+    table = Table(Column("function", no_wrap=True), *columns.values(), box=SIMPLE)
     for name, figures in functions.items():
         table.add_row(name, *(str(figures[column]) for column in columns))
     return table

@@ -1,0 +1,142 @@
+"""The commands: one cloud at a time, clear refusals, and an end that leaves nothing behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_cloud.postgres import PostgresCluster
+from local_cloud.state import REPOSITORY, LocalState
+from tests.local_cloud_support import eventually
+
+
+class Commands:
+    """`python -m local_cloud` with its state in a folder of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = LocalState(folder)
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "local_cloud", *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "FIPE_LOCAL_DIR": str(self.state.root)}
+
+    def refused(self, *arguments: str) -> str:
+        """The one line that a refused command says."""
+        ended = self(*arguments)
+        assert ended.returncode != 0
+        assert ended.stdout == ""
+        (line,) = ended.stderr.splitlines()
+        return line
+
+
+@pytest.fixture
+def local_cloud(tmp_path: Path) -> Iterator[Commands]:
+    commands = Commands(tmp_path)
+    yield commands
+    commands("down", "--all")
+
+
+def test_starts_once_and_stops(local_cloud: Commands) -> None:
+    started = local_cloud("up")
+    endpoint = local_cloud.state.endpoint()
+    assert endpoint is not None
+    assert started.returncode == 0
+    assert f"export AWS_ENDPOINT_URL={endpoint.url}" in started.stdout
+    assert f"running already at {endpoint.url}" in local_cloud.refused("up")
+    assert endpoint.url in local_cloud("status").stdout
+    assert local_cloud("down").returncode == 0
+    assert not psutil.pid_exists(endpoint.pid)
+    assert local_cloud.state.endpoint() is None
+    assert "no local cloud is running" in local_cloud.refused("status")
+
+
+def test_listens_on_the_port_it_is_given(local_cloud: Commands) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    assert f"http://localhost:{port}" in local_cloud("up", "--port", str(port)).stdout
+
+
+def test_refuses_a_port_that_is_taken(local_cloud: Commands) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} cannot be used" in local_cloud.refused("up", "--port", str(port))
+    assert local_cloud.state.endpoint() is None
+
+
+def test_starts_again_after_it_was_killed(local_cloud: Commands) -> None:
+    local_cloud("up")
+    endpoint = local_cloud.state.endpoint()
+    assert endpoint is not None
+    psutil.Process(endpoint.pid).kill()
+    eventually(lambda: not local_cloud.state.is_running())
+    assert local_cloud("up").returncode == 0
+
+
+def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
+    lock = local_cloud.state.run_lock()
+    assert lock.acquire(blocking=False)
+    assert "another `make local` is running" in local_cloud.refused("run")
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("run", "--types", "boat"), "vehicle_types"),
+        (("run", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
+        (("deploy",), "no local cloud is running"),
+        (("psql",), "there is no database yet"),
+    ],
+)
+def test_says_in_one_line_why_it_does_nothing(
+    local_cloud: Commands, arguments: tuple[str, ...], complaint: str
+) -> None:
+    assert complaint in local_cloud.refused(*arguments)
+
+
+def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> None:
+    job = subprocess.Popen(
+        [sys.executable, "-m", "local_cloud", "run"],
+        cwd=REPOSITORY,
+        env=local_cloud.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    endpoint = eventually(local_cloud.state.endpoint)
+    os.killpg(job.pid, signal.SIGINT)  # what Ctrl-C does: the terminal tells every process of the job
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    assert not psutil.pid_exists(endpoint.pid)
+
+
+def test_opens_psql_on_a_database_that_is_not_running_and_stops_it_afterwards(local_cloud: Commands) -> None:
+    cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
+    cluster.start()
+    cluster.set_up(user="postgres", password='it\'s a "secret"', database="fipedata")
+    cluster.stop()
+    shown = local_cloud("psql", "-XAtc", "select current_user, current_database()")
+    assert shown.stdout == "postgres|fipedata\n", shown.stderr
+    assert eventually(lambda: cluster.port is None)
+    assert local_cloud("psql", "-c", "nonsense").returncode == 1
