@@ -24,7 +24,7 @@ class LoaderEnvironment(_FromVariables):
 
 
 class ConsumerEnvironment(_FromVariables):
-    """What the functions that are fed from a queue need."""
+    """What the loaders that are fed from a queue need."""
 
     sqs_input_url: str
     retry_delay_seconds: Annotated[int, Field(ge=0, le=900)] = 30

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.loader import consumer_environment, fipe_api, outgoing, publish, sqs_client
+from fipe_api.loader import fipe_api, outgoing, publish, retry_soon
 from fipe_api.messages import BrandMessage
 from fipe_api.model_discovery import find_model_years
 from fipe_api.observability import logger, metrics
@@ -22,4 +22,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     def work(body: str) -> list[Outgoing]:
         return outgoing(find_model_years(BrandMessage.model_validate_json(body), api))
 
-    return process_batch(event, work, publish, sqs_client(), consumer_environment())
+    return process_batch(event, work, publish, retry_soon)

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.loader import consumer_environment, fipe_api, outgoing, publish, sqs_client
+from fipe_api.loader import fipe_api, outgoing, publish, retry_soon
 from fipe_api.messages import MODEL_QUEUE
 from fipe_api.observability import logger, metrics
 from fipe_api.price_collection import collect_prices
@@ -22,4 +22,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     def work(body: str) -> list[Outgoing]:
         return outgoing(collect_prices(MODEL_QUEUE.validate_json(body), api))
 
-    return process_batch(event, work, publish, sqs_client(), consumer_environment())
+    return process_batch(event, work, publish, retry_soon)

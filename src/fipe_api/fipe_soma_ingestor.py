@@ -1,15 +1,18 @@
-"""FipeSomaIngestor: writes a batch of the price queue to PostgreSQL."""
+"""FipeSomaIngestor: writes a batch of the price queue to PostgreSQL.
+
+It stands in the VPC, where it reaches the database and no AWS API at all: a call to SQS would hang until the
+function's timeout. So a failed message is tried again when the queue's visibility timeout ends.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import psycopg2
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.environment import ConsumerEnvironment, DatabaseEnvironment, read_environment
+from fipe_api.environment import DatabaseEnvironment, read_environment
 from fipe_api.get_db_password import get_db_password
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
 from fipe_api.observability import logger, metrics
@@ -18,7 +21,6 @@ from fipe_api.sqs_batch import process_batch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
-    from types_boto3_sqs import SQSClient
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -27,7 +29,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
     """Writes a batch of the price queue; answers which messages failed."""
-    return process_batch(event, PRICE_QUEUE.validate_json, _write, _sqs_client(), _queue())
+    return process_batch(event, PRICE_QUEUE.validate_json, _write)
 
 
 def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
@@ -72,13 +74,3 @@ def _connection() -> "connection":
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name="FipeSomaIngestor",
     )
-
-
-@cache
-def _queue() -> ConsumerEnvironment:
-    return read_environment(ConsumerEnvironment)
-
-
-@cache
-def _sqs_client() -> "SQSClient":
-    return boto3.client("sqs")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import requests
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from requests.utils import get_environ_proxies
 
@@ -19,6 +20,7 @@ from fipe_api.queue_publisher import Outgoing, SendError, send_all
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
+LONGEST_RETRY_DELAY_SECONDS = 900
 RESERVED_SECONDS = 10.0
 """Kept at the end of an invocation for handing on what is done."""
 
@@ -68,6 +70,20 @@ def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:
     flat = [(position, message) for position, result in enumerate(results) for message in result]
     failed = send_all(sqs_client(), [message for _, message in flat])
     return {flat[index][0]: error for index, error in failed.items()}
+
+
+def retry_soon(record: SQSRecord) -> None:
+    """Makes a failed message visible after a delay that doubles with each receive.
+
+    The queue's visibility timeout, which has to cover the longest invocation, would be a long wait.
+    """
+    receives = int(record.attributes.approximate_receive_count)
+    delay = consumer_environment().retry_delay_seconds * 2 ** (receives - 1)
+    sqs_client().change_message_visibility(
+        QueueUrl=consumer_environment().sqs_input_url,
+        ReceiptHandle=record.receipt_handle,
+        VisibilityTimeout=min(delay, LONGEST_RETRY_DELAY_SECONDS),
+    )
 
 
 @cache

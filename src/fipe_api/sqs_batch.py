@@ -1,43 +1,31 @@
-"""A batch of SQS messages: each is worked on alone, then all results are handed on together.
-
-Only a message that failed is reported, and becomes visible after a short retry delay: the queue's visibility
-timeout has to cover the longest invocation, and would be a long wait.
-"""
+"""A batch of SQS messages: each is worked on alone, then all results are handed on together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from fipe_api.environment import ConsumerEnvironment
 from fipe_api.observability import logger, metrics
 
-if TYPE_CHECKING:
-    from types_boto3_sqs import SQSClient
-
 Result = TypeVar("Result")
-
-LONGEST_RETRY_DELAY_SECONDS = 900
 
 
 def process_batch(
     event: dict[str, Any],
     work: Callable[[str], Result],
     hand_on: Callable[[Sequence[Result]], Mapping[int, Exception]],
-    sqs: "SQSClient",
-    environment: ConsumerEnvironment,
+    retry: Callable[[SQSRecord], None] | None = None,
 ) -> PartialItemFailureResponse:
-    """Answers an event of an SQS event source that asks for partial batch failures.
+    """Answers an event of an SQS event source that asks for partial batch failures: which messages failed.
 
     Args:
         event: the event.
         work: takes a message's body; raises when that message failed.
         hand_on: takes the results of all messages that did not fail; answers the errors of those results
             that could not be handed on, by position.
-        sqs: a client to change the visibility of failed messages.
-        environment: the queue that the messages came from, and its first retry delay.
+        retry: arranges when a failed message is tried again; without it, the queue's visibility timeout does.
     """
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(records=event["Records"], handler=lambda record: work(record.body)):
@@ -50,24 +38,14 @@ def process_batch(
             processor.failure_handler(worked[position][0], (type(error), error, error.__traceback__))
     for record, (_, failure, _) in zip(processor.fail_messages, processor.exceptions, strict=True):
         assert isinstance(record, SQSRecord)
-        _retry_soon(record, failure, sqs, environment)
+        logger.warning(
+            "message failed",
+            message_id=record.message_id,
+            receives=record.attributes.approximate_receive_count,
+            error=f"{type(failure).__name__}: {failure}",
+            notes=getattr(failure, "__notes__", []),
+        )
+        if retry is not None:
+            retry(record)
     metrics.add_metric("MessagesFailed", "Count", len(processor.fail_messages))
     return processor.response()
-
-
-def _retry_soon(
-    record: SQSRecord, failure: BaseException | None, sqs: "SQSClient", environment: ConsumerEnvironment
-) -> None:
-    receives = int(record.attributes.approximate_receive_count)
-    delay = min(environment.retry_delay_seconds * 2 ** (receives - 1), LONGEST_RETRY_DELAY_SECONDS)
-    logger.warning(
-        "message failed",
-        message_id=record.message_id,
-        receives=receives,
-        retry_in_seconds=delay,
-        error=f"{type(failure).__name__}: {failure}",
-        notes=getattr(failure, "__notes__", []),
-    )
-    sqs.change_message_visibility(
-        QueueUrl=environment.sqs_input_url, ReceiptHandle=record.receipt_handle, VisibilityTimeout=delay
-    )

@@ -35,7 +35,7 @@ from tests.builders import (
 
 CACHED = (
     loader.environment, loader.consumer_environment, loader.sqs_client, loader._session, loader._pace,
-    fipe_soma_ingestor._connection, fipe_soma_ingestor._queue, fipe_soma_ingestor._sqs_client,
+    fipe_soma_ingestor._connection,
 )  # fmt: skip
 
 
@@ -249,6 +249,15 @@ def test_survives_a_warm_connection_that_the_server_has_closed(
     answer = fipe_soma_ingestor.handler(queues.event_of(any_price_message().model_dump_json()), AnyContext())
     assert answer == {"batchItemFailures": []}
     assert stored(dsn) == 2
+
+
+@pytest.mark.usefixtures("_database_environment")
+def test_the_ingestor_calls_no_aws_api_not_even_when_messages_fail(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = queues.event_of(any_price_message().model_dump_json(), "poison")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
+    assert len(fipe_soma_ingestor.handler(event, AnyContext())["batchItemFailures"]) == 1
 
 
 @pytest.mark.usefixtures("_database_environment")
