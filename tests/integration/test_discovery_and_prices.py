@@ -98,7 +98,7 @@ def test_goes_on_where_it_stopped_when_time_runs_out(
     simulator: FipeSimulator, api: Callable[..., FipeApi], calls_at_a_time: int
 ) -> None:
     unhurried = api(simulator.url)
-    for brand in brands(unhurried, brands=[21, 99]):
+    for brand in brands(unhurried, brands=[329, 387]):
         expected = find_model_years(brand, unhurried)
         outcome = find_model_years(brand, api(simulator.url, only_for(calls_at_a_time)))
         stops = 0
@@ -121,7 +121,7 @@ def test_sends_only_the_wanted_models_of_the_wanted_brands(
     simulator: FipeSimulator, api: Callable[..., FipeApi]
 ) -> None:
     source = api(simulator.url)
-    first, second = simulator.catalogue.models(1, 21)[:2]
+    first, second = simulator.catalogue.models(1, 329)[:2]
     (fiat,) = brands(source, brands=["fiat"], models=[first[0], second[1]])
     models = find_model_years(fiat, source)
     assert isinstance(models, list)

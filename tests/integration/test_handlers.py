@@ -130,7 +130,7 @@ def _database_environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
     context = AnyContext()
-    answer = fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 59]}, context)
+    answer = fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 395]}, context)
     assert answer == {
         "run_id": context.aws_request_id,
         "references": [{"code": 334, "month": "2026-06", "brands": 2}],
@@ -160,7 +160,7 @@ def test_starts_nothing_when_the_source_throttles(queues: Queues, simulator: Fip
 
 
 def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -> None:
-    good = any_brand_message(brand=any_named(code=21, name="Fiat")).model_dump_json()
+    good = any_brand_message(brand=any_named(code=329, name="Fiat")).model_dump_json()
     event = queues.event_of(good, '{"version": 1}')
     (bad,) = [record["messageId"] for record in event["Records"] if record["body"] != good]
     answer = fipe_model_loader.handler(event, AnyContext())
@@ -192,7 +192,7 @@ def test_hands_a_model_back_when_the_source_throttles_without_failing_it(
 
 
 def test_hands_a_brand_back_at_once_when_its_own_time_is_up(queues: Queues) -> None:
-    brand = any_brand_message(brand=any_named(code=21, name="Fiat"))
+    brand = any_brand_message(brand=any_named(code=329, name="Fiat"))
     context = AnyContext(seconds_left=5)
     assert fipe_model_loader.handler(queues.event_of(brand.model_dump_json()), context) == {
         "batchItemFailures": []

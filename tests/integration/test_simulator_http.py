@@ -173,7 +173,7 @@ def test_answers_a_price_in_fipes_format() -> None:
     row = next(row for row in SAMPLE.rows if row.model.startswith("AMAROK High.CD"))
     amarok = row._replace(model_year=2014, price_brl=Decimal("1125318.00"))
     with FipeSimulator(Catalogue(date(2023, 1, 1), [amarok])) as simulator:
-        answer = Client(simulator, 293).price(1, "59", str(amarok.model_code), "2014-3")
+        answer = Client(simulator, 293).price(1, "395", str(amarok.model_code), "2014-3")
     assert re.fullmatch(r"[0-9a-z]{12}", answer.pop("Autenticacao"))
     spelled = answer.pop("DataConsulta")
     assert re.fullmatch(r"(\w+-feira|sábado|domingo), \d{1,2} de \w+ de \d{4} \d\d:\d\d", spelled)
