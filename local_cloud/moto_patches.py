@@ -242,6 +242,12 @@ def _change_stacks_like_aws() -> None:
         else:
             stacks.update(changed, change_set.template, change_set.parameters, change_set.tags)
 
+    def delete_change_set(self: Any, change_set_name: str) -> None:
+        # Deleting one that is not there is no error in AWS, and the CDK does so before each deploy.
+        for change_set_id, change_set in list(self.change_sets.items()):
+            if change_set_name in (change_set_id, change_set.change_set_name):
+                del self.change_sets[change_set_id]
+
     def update(
         self: Any,
         template: str,
@@ -265,7 +271,12 @@ def _change_stacks_like_aws() -> None:
         exports=property(lambda self: self.output_map.exports if stacks.is_whole(self) else []),
     )
     stack.get_cfn_attribute = stacks.nested_output
-    _replace(service, execute_change_set=execute_change_set, delete_stack=stacks.delete)
+    _replace(
+        service,
+        execute_change_set=execute_change_set,
+        delete_change_set=delete_change_set,
+        delete_stack=stacks.delete,
+    )
 
 
 def _replace(owner: Any, **replacements: Any) -> None:

@@ -54,8 +54,8 @@ class Place:
         return set(self.query(f"select {CATALOGUE_COLUMNS} from fipe.vehicle_price {where}"))
 
     def row_versions(self) -> list[str]:
-        """Changes when any row of what FIPE published is written again."""
-        version = "md5(string_agg(concat(ctid, xmin, xmax), ' ' order by ctid))"
+        """Changes when any row of what FIPE published is written again: by which transaction, and to where."""
+        version = "md5(string_agg(concat(ctid, xmin), ' ' order by ctid))"
         return [self.query(f"select count(*), {version} from fipe.{table}")[0] for table in TABLES]
 
 
