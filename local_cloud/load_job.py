@@ -26,6 +26,7 @@ FIRST_FUNCTION = f"FipeManufacturerLoader-{STAGE}"
 DATABASE_PREFIX = f"FipeDataStack-{STAGE}"
 
 _LOOK_SECONDS = 0.5
+_LEDGER_SECONDS = 2.0  # reading the ledger and the memory of a dozen processes costs something
 _PLAIN_LINE_SECONDS = 10.0
 _QUIET_LOOKS = 3  # a message may be between two queues for the length of a look
 
@@ -150,15 +151,18 @@ class _Watch:
         )
         brands = progress.add_task("brands", total=self._run.brands, note="")
         models = progress.add_task("models", total=None, note="")
-        next_line = 0.0
+        next_ledger = next_line = 0.0
+        rows: list[LoadStatus] = []
         quiet = 0
         with progress:
             while quiet < _QUIET_LOOKS:
                 seen = status(self._endpoint)
-                self.peak_mb = max(self.peak_mb, megabytes(seen["processes"]))
-                rows = load_status(self._connection, self._run.run_id)
                 waiting = _waiting(seen)
                 quiet = 0 if waiting or _is_busy(seen) else quiet + 1
+                if quiet == _QUIET_LOOKS or time.monotonic() >= next_ledger:
+                    self.peak_mb = max(self.peak_mb, megabytes(seen["processes"]))
+                    rows = load_status(self._connection, self._run.run_id)
+                    next_ledger = time.monotonic() + _LEDGER_SECONDS
                 progress.update(brands, completed=sum(row.brands_complete for row in rows))
                 progress.update(
                     models,

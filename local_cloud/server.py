@@ -174,6 +174,7 @@ def main(port: int) -> int:
     if not lock.acquire(blocking=False):
         print("a local cloud is running already", file=sys.stderr)
         return 1
+    state.forget_last_cloud()
     try:
         cloud = LocalCloud(state, port)
     except OSError as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,6 +70,13 @@ class LocalState:
     def log_of(self, function_name: str) -> Path:
         """The log file of a function."""
         return self.logs / f"{function_name}.log"
+
+    def forget_last_cloud(self) -> None:
+        """Remove the code and the logs of the last cloud's functions, so that they do not pile up."""
+        shutil.rmtree(self.functions)
+        for log in self.logs.glob("*.log"):
+            if log != self.server_log:
+                log.unlink()
 
     def server_lock(self) -> InterProcessLock:
         """The lock that a server process holds while it lives; the system frees it however it ends."""

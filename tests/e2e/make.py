@@ -54,7 +54,7 @@ class Place:
         return set(self.query(f"select {CATALOGUE_COLUMNS} from fipe.vehicle_price {where}"))
 
     def row_versions(self) -> list[str]:
-        """Changes when any row of what FIPE published is written again: by which transaction, and to where."""
+        """Changes when any row of what FIPE published is written again: its place, and who wrote it."""
         version = "md5(string_agg(concat(ctid, xmin), ' ' order by ctid))"
         return [self.query(f"select count(*), {version} from fipe.{table}")[0] for table in TABLES]
 

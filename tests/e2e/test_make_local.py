@@ -1,6 +1,5 @@
 """`make local` and what is in the database after it, as a user sees them."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,9 +16,7 @@ from local_cloud.fipe_simulator import (
     catalogue_for_month,
     read_catalogue,
 )
-from tests.e2e.make import ROOT, Place, lines, place
-
-REAL_MONTH = Path(os.environ.get("FIPE_REAL_MONTH", ROOT.parent / "shared/fipe/catalogue-2026-06.tsv.gz"))
+from tests.e2e.make import Place, lines, place
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +87,9 @@ def test_loads_from_another_server_that_speaks_the_api(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["REFERENCE=2031-01"], "not published; FIPE has"),
-        (["REFERENCE=99999"], "no published table has this code"),
         (["REFERENCE=June"], "reference: 'June' makes no sense"),
         (["TYPES=boat"], "vehicle_types:"),
         (["BRANDS=,"], "brands:"),
-        (["BRANDS=Fait"], "did you mean Fiat"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),
         (["SOURCE=elsewhere"], "it is simulator or fipe"),
         (["RATE=fast"], "RATE=fast makes no sense"),
@@ -123,15 +117,3 @@ def test_refuses_a_port_that_is_taken_in_one_line(tmp_path: Path) -> None:
         assert ended.returncode != 0
         assert f"port {port}" in ended.stderr
         assert "Traceback" not in ended.stdout + ended.stderr
-
-
-@pytest.mark.real_month
-@pytest.mark.skipif(not REAL_MONTH.is_file(), reason=f"the real month is not there: {REAL_MONTH}")
-def test_loads_the_real_month_with_every_field_equal(tmp_path: Path) -> None:
-    with place(tmp_path) as here:
-        ended = here.make("local", f"CATALOGUE={REAL_MONTH}")
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert here.prices("2026-06") == lines(read_catalogue(REAL_MONTH))
-        assert here.query(
-            "select prices, models_received, brands_complete, unpriced, complete from fipe.load_status"
-        ) == ["50332\t11238\t236\t0\tt"]

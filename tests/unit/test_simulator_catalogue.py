@@ -132,7 +132,8 @@ def test_one_name_has_a_code_of_its_own_in_each_type(sample: Catalogue) -> None:
 
 def test_the_year_fuels_of_a_brand_are_the_union_over_its_models_newest_first(sample: Catalogue) -> None:
     of_brand = sample.year_fuels_of_brand(1, 329)
-    of_models = {each for code, _ in sample.models(1, 329) for each in sample.year_fuels_of_model(1, 329, code)}
+    models = [code for code, _ in sample.models(1, 329)]
+    of_models = {each for code in models for each in sample.year_fuels_of_model(1, 329, code)}
     assert len(of_brand) == len(of_models) == len(set(of_brand))
     assert set(of_brand) == of_models
     assert of_brand[:2] == [YearFuel(ZERO_KM, 3, "Diesel"), YearFuel(ZERO_KM, 4, "Elétrico")]

@@ -1,0 +1,169 @@
+"""A local cloud that is left running, used by AWS's own tools as the README says."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from tests.aws import client
+from tests.e2e.make import ROOT, Place, lines, place
+
+PATIENCE_SECONDS = 60
+
+
+class Cloud:
+    """A running local cloud with the application in it."""
+
+    def __init__(self, here: Place) -> None:
+        self.here = here
+        started = here.make("local-up")
+        assert started.returncode == 0, started.stdout + started.stderr
+        printed = [line.strip().removeprefix("export ") for line in started.stdout.splitlines()]
+        self.variables = dict(
+            pair.split("=", 1) for line in printed if line.startswith("AWS_") for pair in line.split()
+        )
+        self.outputs = dict(line.split(" = ", 1) for line in printed if " = " in line)
+        self.endpoint = self.variables["AWS_ENDPOINT_URL"]
+
+    def aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs the AWS command line as the README says."""
+        return subprocess.run(
+            [ROOT / ".venv/bin/aws", "--endpoint-url", self.endpoint, *arguments],
+            env=self.here.environment(**self.variables),
+            cwd=self.here.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def invoke(self, **payload: Any) -> dict[str, Any]:
+        """Starts a load; gives what the function answered."""
+        text = ["--payload", json.dumps(payload)] if payload else []
+        ended = self.aws(
+            "lambda", "invoke", "--function-name", "FipeManufacturerLoader-dev", *text, "out.json"
+        )
+        assert ended.returncode == 0, ended.stderr
+        answer: dict[str, Any] = json.loads((self.here.folder / "out.json").read_text())
+        return answer
+
+    def messages(self, queue: str) -> int:
+        """Messages of all states in a queue."""
+        attributes = client("sqs", self.endpoint).get_queue_attributes(
+            QueueUrl=self.outputs[queue], AttributeNames=["All"]
+        )["Attributes"]
+        return sum(
+            int(attributes[f"ApproximateNumberOfMessages{state}"]) for state in ("", "NotVisible", "Delayed")
+        )
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with place(tmp_path_factory.mktemp("cloud")) as here:
+        yield Cloud(here)
+
+
+def wait_until_complete(cloud: Cloud, run_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    query = f"select bool_and(complete) from fipe.load_status where run_id = '{run_id}'"
+    while cloud.here.query(query) != ["t"]:
+        assert time.monotonic() < deadline, f"run {run_id} is not complete after {PATIENCE_SECONDS} s"
+        time.sleep(0.5)
+
+
+def test_the_aws_command_line_starts_a_load(cloud: Cloud) -> None:
+    answer = cloud.invoke()
+    assert answer["references"] == [{"code": 334, "month": "2026-06", "brands": 12}]
+    assert answer["brands_sent"] == 12
+    wait_until_complete(cloud, answer["run_id"])
+    assert cloud.here.prices("2026-06") == lines(read_catalogue(SAMPLE_CATALOGUE))
+
+
+def test_a_payload_chooses_what_is_loaded(cloud: Cloud) -> None:
+    answer = cloud.invoke(reference="2024-02", vehicle_types=["car"], brands=["Acura", 303])
+    assert [(one["month"], one["brands"]) for one in answer["references"]] == [("2024-02", 2)]
+    wait_until_complete(cloud, answer["run_id"])
+    brands = "select distinct brand from fipe.vehicle_price where reference_month = '2024-02-01' order by 1"
+    assert cloud.here.query(brands) == ["Acura", "BYD"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"reference": "2031-01"}, "2031-01: not published; FIPE has 2001-01 to 2026-06"),
+        ({"brands": []}, "brands: [] makes no sense"),
+        ({"brnads": ["Fiat"]}, "unknown key 'brnads'"),
+    ],
+)
+def test_a_payload_that_makes_no_sense_gets_a_clear_error_and_starts_nothing(
+    cloud: Cloud, payload: dict[str, Any], words: str
+) -> None:
+    answer = cloud.invoke(**payload)
+    assert answer["errorType"] == "LoadRequestError"
+    assert words in answer["errorMessage"]
+    assert cloud.messages("ManufacturerQueueUrl") == 0
+
+
+def test_the_secret_opens_the_database(cloud: Cloud) -> None:
+    ended = cloud.aws(
+        "secretsmanager", "get-secret-value", "--secret-id", cloud.outputs["DBSecretArn"],
+        "--query", "SecretString", "--output", "text",
+    )  # fmt: skip
+    secret = json.loads(ended.stdout)
+    assert (secret["host"], str(secret["port"])) == (cloud.outputs["DBEndpoint"], cloud.outputs["DBPort"])
+    assert (secret["dbname"], secret["username"]) == ("fipedata", "postgres")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["REFERENCE=2031-01"], "not published; FIPE has"),
+        (["REFERENCE=99999"], "no published table has this code"),
+        (["BRANDS=Fait"], "did you mean Fiat"),
+    ],
+    ids=["future month", "unknown code", "unknown brand"],
+)
+def test_make_local_says_in_one_line_what_the_source_does_not_have(
+    cloud: Cloud, arguments: list[str], words: str
+) -> None:
+    runs = cloud.here.query("select count(*) from fipe.load_run")
+    ended = cloud.here.make("local", *arguments)
+    assert ended.returncode != 0
+    (error,) = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
+    assert words in error
+    assert cloud.here.query("select count(*) from fipe.load_run") == runs
+
+
+def test_a_second_cloud_is_refused_in_one_line(cloud: Cloud) -> None:
+    ended = cloud.here.make("local-up")
+    assert ended.returncode != 0
+    (error,) = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
+    assert "already" in error
+
+
+def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud) -> None:
+    first = subprocess.Popen(
+        ["make", "local"], cwd=ROOT, env=cloud.here.environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert first.stdout is not None
+        assert "Using the local cloud" in first.stdout.readline()
+        second = cloud.here.make("local")
+        assert second.returncode != 0
+        (error,) = [line for line in second.stderr.splitlines() if not line.startswith("make: ***")]
+        assert "another `make local` is running" in error
+    finally:
+        first.communicate(timeout=120)
+    assert first.returncode == 0
+
+
+def test_no_log_holds_the_databases_password(cloud: Cloud) -> None:
+    secret = client("secretsmanager", cloud.endpoint).get_secret_value(SecretId=cloud.outputs["DBSecretArn"])
+    password = json.loads(secret["SecretString"])["password"]
+    logs = [path for path in (cloud.here.folder / "logs").rglob("*") if path.is_file()]
+    assert {path.name for path in logs} >= {"deploy.log", "FipeSqlInit-dev.log", "FipeSomaIngestor-dev.log"}
+    assert [path.name for path in logs if password in path.read_text(errors="replace")] == []
