@@ -179,7 +179,7 @@ def psql(arguments: typer.Context) -> None:
             )
         finally:
             if not was_running and not state.is_running():
-                cluster.stop("smart")
+                cluster.stop_after_sessions()
         raise typer.Exit(ended.returncode)
 
 

@@ -41,13 +41,14 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
             stderr=log,
             start_new_session=True,
         )
-    until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until:
-        if server.poll() is not None:
-            break
-        if endpoint := state.endpoint():
-            return endpoint
-        time.sleep(0.05)
+    try:
+        endpoint = _wait_until_ready(server, state)
+    except KeyboardInterrupt:
+        server.terminate()
+        server.wait(STOP_SECONDS)
+        raise
+    if endpoint is not None:
+        return endpoint
     server.kill()
     lines = state.server_log.read_text().strip().splitlines()
     raise LocalCloudError(f"the local cloud does not start: {lines[-1] if lines else 'no word from it'}")
@@ -88,6 +89,15 @@ def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
     if answer.status_code != requests.codes.ok:
         raise LocalCloudError(document["error"].removeprefix("error: "))
     return str(document["url"])
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", state: LocalState) -> Endpoint | None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        if endpoint := state.endpoint():
+            return endpoint
+        time.sleep(0.05)
+    return None
 
 
 def _check_port(port: int) -> None:

@@ -40,7 +40,7 @@ def install(start_poller: StartPoller) -> None:
     _forget_instances()
     _work_things_out_once()
     _index_queues()
-    _lock_tables()
+    lock_tables()
     _run_functions()
     _poll_queues(start_poller)
     _put_databases_on_loopback()
@@ -116,7 +116,7 @@ def _index_queues() -> None:
     _replace(moto_queue, update_from_cloudformation_json=staticmethod(update_from_template))
 
 
-def _lock_tables() -> None:
+def lock_tables() -> None:
     """moto changes an item without a lock, but UpdateItem is atomic, and the shared pace needs that."""
     lock = threading.RLock()
 

@@ -9,15 +9,18 @@ import json
 import logging
 import os
 import shlex
+import signal
 import socket
 import subprocess
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg2
 import psycopg2.extensions
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
@@ -32,6 +35,8 @@ with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import s
 logger = logging.getLogger(__name__)
 
 IAM_ROLE = "fipe_ingestor"
+
+STOP_SECONDS = 60.0
 
 # PostgreSQL cannot check an IAM token, so the one role that authenticates with one is trusted on loopback.
 _HOST_BASED_AUTHENTICATION = f"""\
@@ -119,15 +124,18 @@ class PostgresCluster:
             running = self.port
             return running if running is not None else self._start()
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stop the server if it runs: `fast` ends its sessions, `smart` leaves them, and does not wait."""
-        if self._postmaster() is None:
-            return
-        wait = "-W" if mode == "smart" else "-w"
-        try:
-            self._pgexec("pg_ctl", wait, "-D", str(self._data), "-m", mode, "stop")
-        except subprocess.SubprocessError as error:
-            raise PostgresError(f"PostgreSQL {self.name} does not stop: {error}") from error
+    def stop(self) -> None:
+        """Stop the server, if it runs, and its sessions. Raises PostgresError when it does not end."""
+        self._signal(signal.SIGINT)
+        until = time.monotonic() + STOP_SECONDS
+        while self._postmaster() is not None:
+            if time.monotonic() > until:
+                raise PostgresError(f"PostgreSQL {self.name} does not stop")
+            time.sleep(0.02)
+
+    def stop_after_sessions(self) -> None:
+        """Have the server, if it runs, take no more sessions and stop at the end of the last; does not wait."""
+        self._signal(signal.SIGTERM)
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
         """Give the master user its password and make the database if it is missing; the server must run."""
@@ -196,6 +204,13 @@ class PostgresCluster:
             return None
         process = info.process if info is not None and info.is_running() else None
         return info if process is not None and process.name() == "postgres" else None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """What pg_ctl does; but that runs as the server's own user, who may not reach the folder any more."""
+        postmaster = self._postmaster()
+        if postmaster is not None:
+            with suppress(psutil.NoSuchProcess):
+                postmaster.process.send_signal(number)
 
     @contextmanager
     def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:

@@ -7,10 +7,13 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
+from local_cloud.moto_patches import lock_tables
+
 
 @contextmanager
 def aws_apis() -> Iterator[str]:
-    """Serves the AWS APIs on a free port; gives the endpoint's URL."""
+    """Serves the AWS APIs on a free port, UpdateItem as atomic as in AWS; gives the endpoint's URL."""
+    lock_tables()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
