@@ -82,6 +82,327 @@ join fipe.model on model.id = vehicle.model_id
 join fipe.manufacturer on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code);
 comment on view fipe.vehicle_price is 'One row a price: what people query.';
 
+-- What people ask -------------------------------------------------------------------------------------------
+
+-- Without extensions: Aurora has unaccent and pg_trgm, but unaccent cannot be indexed, and other servers may lack both.
+create or replace function fipe.plain(written text) returns text
+language sql immutable strict parallel safe
+return lower(translate(written,
+    'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ',
+    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn'));
+comment on function fipe.plain(text) is 'The text in small letters without accents.';
+
+-- Split here and not by a text search parser, which takes "High.CD" for the name of a host.
+create or replace function fipe.words(written text) returns tsvector
+language sql immutable strict parallel safe
+return array_to_tsvector(array_remove(
+    regexp_split_to_array(fipe.plain(written), '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'), ''));
+comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
+
+create or replace function fipe.words_beginning(beginnings text[]) returns tsquery
+language sql immutable strict parallel safe
+return (select string_agg(quote_literal(beginning) || ':*', ' & ')::tsquery from unnest(beginnings) as beginning);
+comment on function fipe.words_beginning(text[]) is 'What finds names with a word for each of these beginnings.';
+
+alter table fipe.manufacturer add column if not exists
+    words tsvector not null generated always as (fipe.words(name)) stored;
+alter table fipe.model add column if not exists
+    words tsvector not null generated always as (fipe.words(name)) stored;
+create index if not exists model_words on fipe.model using gin (words);
+create index if not exists price_reference_code on fipe.price (reference_code);
+
+create or replace function fipe.newest_month() returns date
+language sql stable parallel safe
+return (select max(month) from fipe.reference_month);
+comment on function fipe.newest_month() is 'The newest reference month that the database holds prices of.';
+
+create or replace function fipe.reference_of(month date) returns integer
+language sql stable parallel safe
+return (
+    select code
+    from fipe.reference_month
+    where reference_month.month = coalesce(reference_of.month, (select fipe.newest_month()))
+);
+comment on function fipe.reference_of(date) is 'The code of a month, of the newest one when it is null.';
+
+create or replace function fipe.search_models(search text)
+returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
+language sql stable parallel safe as $$
+    with asked as materialized (
+        select word, fipe.words_beginning(array[word]) as beginning
+        from unnest(tsvector_to_array(fipe.words(search))) as word
+    ),
+    -- A word that the brand's name has need not be in the model's as well.
+    brand as materialized (
+        select manufacturer.vehicle_type, manufacturer.code,
+               fipe.words_beginning(array(select word from asked except select unnest(array_agg(named.word)))) as rest
+        from asked as named
+        join fipe.manufacturer on manufacturer.words @@ named.beginning
+        group by manufacturer.vehicle_type, manufacturer.code
+    ),
+    found as (
+        select id from fipe.model where words @@ fipe.words_beginning(array(select word from asked))
+        union
+        select model.id
+        from brand
+        cross join lateral (
+            select id
+            from fipe.model
+            where (model.vehicle_type, model.brand_code) = (brand.vehicle_type, brand.code)
+              and (brand.rest is null or model.words @@ brand.rest)
+            offset 0
+        ) as model
+    )
+    select model.vehicle_type, model.brand_code, manufacturer.name, model.code, model.name, model.named_in
+    from found
+    join fipe.model using (id)
+    join fipe.manufacturer
+        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
+    order by model.named_in desc, manufacturer.name, model.name
+$$;
+comment on function fipe.search_models(text) is
+    'Models whose brand and name have a word beginning with each word of the search; accents and case do not count.';
+
+create or replace view fipe.latest_price as
+select latest.month      as reference_month,
+       model.vehicle_type,
+       manufacturer.name as brand,
+       model.name        as model,
+       vehicle.model_year,
+       vehicle.zero_km,
+       vehicle.fuel,
+       vehicle.fipe_code,
+       latest.price_brl
+from fipe.model_year as vehicle
+join fipe.model on model.id = vehicle.model_id
+join fipe.manufacturer on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
+cross join lateral (
+    select reference.month, price.price_brl
+    from fipe.price
+    join fipe.reference_month as reference on reference.code = price.reference_code
+    where price.model_year_id = vehicle.id
+    order by reference.month desc
+    limit 1
+) as latest
+-- A vehicle that stands under another fuel since: see fipe.price_history.
+where vehicle.fuel_code <> 1
+   or not exists (
+       select
+       from fipe.model_year as renamed
+       where renamed.model_id = vehicle.model_id and renamed.model_year = vehicle.model_year
+         and renamed.fuel_code between 4 and 6
+         and latest.month < (
+             select min(reference.month)
+             from fipe.price
+             join fipe.reference_month as reference on reference.code = price.reference_code
+             where price.model_year_id = renamed.id
+         )
+   );
+comment on view fipe.latest_price is 'One row a vehicle: its price in the newest month that has one.';
+
+create or replace function fipe.price_history(fipe_code text, model_year integer default null)
+returns table (
+    reference_month date, brand text, model text, model_year smallint, zero_km boolean, fuel text,
+    published_fuel text, price_brl numeric, change_brl numeric, change_percent numeric
+)
+language sql stable parallel safe as $$
+    with published as (
+        select reference.month, vehicle.model_id, vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel,
+               price.price_brl
+        from fipe.model_year as vehicle
+        join fipe.price on price.model_year_id = vehicle.id
+        join fipe.reference_month as reference on reference.code = price.reference_code
+        where vehicle.fipe_code = $1 and ($2 is null or vehicle.model_year = $2)
+    ),
+    span as (
+        select model_year, fuel_code, max(fuel) as fuel, min(month) as first_month, max(month) as last_month
+        from published
+        group by model_year, fuel_code
+    ),
+    -- Tables up to about 2023 know the fuels 1 to 3 alone: there an electric, flex or hybrid car stands under 1.
+    renamed as (
+        select distinct on (old.model_year) old.model_year, old.fuel_code as old_code, new.fuel_code, new.fuel
+        from span as old
+        join span as new on new.model_year = old.model_year
+        where old.fuel_code = 1 and new.fuel_code between 4 and 6 and old.last_month < new.first_month
+        order by old.model_year, new.first_month
+    ),
+    series as (
+        select published.month, published.model_id, published.model_year, published.zero_km,
+               coalesce(renamed.fuel_code, published.fuel_code) as fuel_code,
+               coalesce(renamed.fuel, published.fuel)           as fuel,
+               published.fuel                                   as published_fuel,
+               published.price_brl,
+               lag(published.price_brl) over (
+                   partition by published.model_year, coalesce(renamed.fuel_code, published.fuel_code)
+                   order by published.month
+               ) as before
+        from published
+        left join renamed
+            on (renamed.model_year, renamed.old_code) = (published.model_year, published.fuel_code)
+    )
+    select series.month, manufacturer.name, model.name, series.model_year, series.zero_km, series.fuel,
+           series.published_fuel, series.price_brl, series.price_brl - series.before,
+           round(100 * (series.price_brl - series.before) / nullif(series.before, 0), 2)
+    from series
+    join fipe.model on model.id = series.model_id
+    join fipe.manufacturer
+        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
+    order by series.model_year desc, series.fuel_code, series.month
+$$;
+comment on function fipe.price_history(text, integer) is
+    'The prices of a FIPE code, month by month; fuel is what the vehicle stands under today, published_fuel then.';
+
+create or replace function fipe.depreciation(fipe_code text, month date default null)
+returns table (
+    brand text, model text, model_year smallint, zero_km boolean, age_years integer, fuel text, price_brl numeric,
+    percent_of_newest numeric
+)
+language sql stable parallel safe as $$
+    select brand, model, model_year, zero_km,
+           case when zero_km then 0 else greatest(0, extract(year from reference_month)::integer - model_year) end,
+           fuel, price_brl,
+           round(100 * price_brl / nullif(first_value(price_brl) over newest_first, 0), 1)
+    from fipe.vehicle_price
+    where vehicle_price.fipe_code = $1 and reference_code = (select fipe.reference_of($2))
+    window newest_first as (partition by fuel_code, model_code order by model_year desc)
+    order by fuel_code, model_code, model_year desc
+$$;
+comment on function fipe.depreciation(text, date) is
+    'The prices of a FIPE code by age, against its zero-km price or, without one, that of its newest model year.';
+
+create or replace function fipe.vehicles_between(
+    brand text, least_brl numeric, most_brl numeric, month date default null
+)
+returns table (
+    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    price_brl numeric
+)
+language sql stable parallel safe as $$
+    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+           vehicle.fipe_code, price.price_brl
+    from fipe.manufacturer
+    join fipe.model on (model.vehicle_type, model.brand_code) = (manufacturer.vehicle_type, manufacturer.code)
+    join fipe.model_year as vehicle on vehicle.model_id = model.id
+    join fipe.price on price.model_year_id = vehicle.id
+    where manufacturer.words @@ fipe.words_beginning(tsvector_to_array(fipe.words($1)))
+      and price.reference_code = (select fipe.reference_of($4))
+      and price.price_brl between $2 and $3
+    order by price.price_brl, model.name, vehicle.model_year
+$$;
+comment on function fipe.vehicles_between(text, numeric, numeric, date) is
+    'A brand''s vehicles at these prices in a month, the newest by default; "volkswagen" finds "VW - VolksWagen".';
+
+create or replace function fipe.reference_before(month date, since date) returns integer
+language sql stable parallel safe
+return (
+    select earlier.code
+    from fipe.reference_month as earlier
+    where case when since is null
+               then earlier.month < coalesce(reference_before.month, (select fipe.newest_month()))
+               else earlier.month = since end
+    order by earlier.month desc
+    limit 1
+);
+comment on function fipe.reference_before(date, date) is
+    'The code of the month `since` or, when that is null, of the last one before `month`.';
+
+create or replace function fipe.price_under_former_fuel(vehicle_id integer, then_code integer, now_code integer)
+returns numeric
+language sql stable parallel safe
+return (
+    select old_price.price_brl
+    from fipe.model_year as vehicle
+    join fipe.model_year as old
+        on (old.model_id, old.model_year, old.fuel_code) = (vehicle.model_id, vehicle.model_year, 1)
+    join fipe.price as old_price on old_price.model_year_id = old.id
+    where vehicle.id = vehicle_id and vehicle.fuel_code between 4 and 6 and old_price.reference_code = then_code
+      and not exists (
+          select from fipe.price as still where still.model_year_id = old.id and still.reference_code = now_code
+      )
+);
+comment on function fipe.price_under_former_fuel(integer, integer, integer) is
+    'The price of a model_year in an earlier table that has it under Gasolina; see fipe.price_history. References by code.';
+
+create or replace function fipe.price_changes(month date default null, since date default null)
+returns table (
+    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
+)
+language sql stable parallel safe as $$
+    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+           vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
+           round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
+    from fipe.price as now
+    join fipe.model_year as vehicle on vehicle.id = now.model_year_id
+    join fipe.model on model.id = vehicle.model_id
+    join fipe.manufacturer
+        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
+    cross join lateral (
+        -- One look-up a vehicle: who asks for some vehicles must not wait for the whole month.
+        select coalesce(
+            (
+                select price_brl
+                from fipe.price
+                where model_year_id = now.model_year_id
+                  and reference_code = (select fipe.reference_before($1, $2))
+            ),
+            fipe.price_under_former_fuel(
+                now.model_year_id, (select fipe.reference_before($1, $2)), now.reference_code
+            )
+        ) as price_brl
+        offset 0
+    ) as before
+    where now.reference_code = (select fipe.reference_of($1))
+      and before.price_brl is not null
+$$;
+comment on function fipe.price_changes(date, date) is
+    'Prices of a month against those of an earlier one; by default the newest month and the one before it.';
+
+create or replace function fipe.biggest_movers(
+    how_many integer default 10, month date default null, since date default null
+)
+returns table (
+    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
+)
+language sql stable parallel safe as $$
+    with reference as materialized (
+        select fipe.reference_of($2) as code, fipe.reference_before($2, $3) as code_before
+    ),
+    -- The whole of two months, side by side.
+    pair as materialized (
+        select now.model_year_id, now.price_brl,
+               coalesce(before.price_brl, fipe.price_under_former_fuel(
+                   now.model_year_id, (select code_before from reference), (select code from reference)
+               )) as price_before
+        from fipe.price as now
+        left join (
+            select * from fipe.price where reference_code = (select code_before from reference)
+        ) as before using (model_year_id)
+        where now.reference_code = (select code from reference)
+    ),
+    moved as materialized (
+        select *, price_brl / price_before as ratio from pair where price_before > 0 and price_brl <> price_before
+    ),
+    biggest as (
+        (select * from moved where ratio > 1 order by ratio desc limit $1)
+        union all
+        (select * from moved where ratio < 1 order by ratio limit $1)
+    )
+    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+           vehicle.fipe_code, biggest.price_before, biggest.price_brl, biggest.price_brl - biggest.price_before,
+           round(100 * (biggest.ratio - 1), 2)
+    from biggest
+    join fipe.model_year as vehicle on vehicle.id = biggest.model_year_id
+    join fipe.model on model.id = vehicle.model_id
+    join fipe.manufacturer
+        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
+    order by biggest.ratio desc, vehicle.fipe_code, vehicle.model_year
+$$;
+comment on function fipe.biggest_movers(integer, date, date) is
+    'The vehicles whose price rose most, and those whose price fell most, from one month to another.';
+
 -- The ledger of loads ---------------------------------------------------------------------------------------
 
 create table if not exists fipe.load_run (

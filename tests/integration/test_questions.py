@@ -1,0 +1,223 @@
+"""What people ask of the prices: the views and functions of create_fipe_db.sql on a real PostgreSQL."""
+
+from contextlib import closing
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+
+from fipe_api.price_writer import PriceRow, write_rows
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from tests.builders import ROOT_SQL
+
+NOVEMBER, DECEMBER, JANUARY = date(2022, 11, 1), date(2022, 12, 1), date(2023, 1, 1)
+CODES = {NOVEMBER: 291, DECEMBER: 292, JANUARY: 293}
+PETROL, DIESEL, FLEX = (1, "Gasolina"), (3, "Diesel"), (5, "Flex")
+
+
+def row(month: date, price: int, **given: Any) -> PriceRow:
+    fuel_code, fuel = given.pop("fuel", PETROL)
+    defaults = {
+        "reference_month": month, "reference_code": CODES[month], "vehicle_type": 1, "brand_code": 59,
+        "brand": "VW - VolksWagen", "model_code": 7, "model": "Gol 1.0", "model_year": 2020,
+        "fuel_code": fuel_code, "fuel": fuel, "fipe_code": "005340-6", "price_brl": Decimal(price),
+    }  # fmt: skip
+    return PriceRow(**{**defaults, **given})
+
+
+def ask(database: connection, question: str) -> list[tuple[Any, ...]]:
+    with database, database.cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchall()
+
+
+@pytest.fixture
+def renamed(database: connection) -> connection:
+    """A Flex car that stood under Gasolina until 2022, beside one that is Gasolina all the time."""
+    rows = [
+        row(NOVEMBER, 100), row(DECEMBER, 110), row(JANUARY, 99, fuel=FLEX),
+        *(row(month, 50, model_code=8, model="Fusca", model_year=1996, fipe_code="005001-6") for month in CODES),
+    ]  # fmt: skip
+    write_rows(database, rows)
+    return database
+
+
+@pytest.fixture(scope="module")
+def sample(postgres_dsn: str) -> connection:
+    """The sample of June 2026."""
+    with closing(psycopg2.connect(postgres_dsn)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute("create database sample template fipe_template")
+        with closing(psycopg2.connect(postgres_dsn, dbname="sample")) as database:
+            catalogue = read_catalogue(SAMPLE_CATALOGUE)
+            june = (date(2026, 6, 1), 334)
+            write_rows(database, [PriceRow(*june, *one) for rows in catalogue.by_model() for one in rows])
+            yield database
+        admin.cursor().execute("drop database sample")
+
+
+def test_history_follows_a_vehicle_whose_fuel_code_changed(renamed: connection) -> None:
+    columns = "reference_month, fuel, published_fuel, price_brl, change_brl, change_percent"
+    assert ask(renamed, f"select {columns} from fipe.price_history('005340-6', 2020)") == [
+        (NOVEMBER, "Flex", "Gasolina", 100, None, None),
+        (DECEMBER, "Flex", "Gasolina", 110, 10, 10),
+        (JANUARY, "Flex", "Flex", 99, -11, -10),
+    ]
+
+
+def test_history_keeps_two_fuels_apart_that_are_published_side_by_side(database: connection) -> None:
+    write_rows(database, [row(DECEMBER, 100), row(JANUARY, 90), row(JANUARY, 120, fuel=FLEX)])
+    assert ask(database, "select reference_month, fuel, price_brl from fipe.price_history('005340-6')") == [
+        (DECEMBER, "Gasolina", 100),
+        (JANUARY, "Gasolina", 90),
+        (JANUARY, "Flex", 120),
+    ]
+
+
+def test_history_of_a_code_has_every_model_year(database: connection) -> None:
+    write_rows(database, [row(JANUARY, 90), row(JANUARY, 120, model_year=32000)])
+    assert ask(database, "select model_year, zero_km, price_brl from fipe.price_history('005340-6')") == [
+        (32000, True, 120),
+        (2020, False, 90),
+    ]
+
+
+def test_latest_price_is_of_the_newest_month_that_has_one(database: connection) -> None:
+    write_rows(
+        database,
+        [row(NOVEMBER, 100), row(DECEMBER, 110), row(JANUARY, 5, fipe_code="005001-6", model_code=8)],
+    )
+    question = "select reference_month, price_brl from fipe.latest_price where fipe_code = '005340-6'"
+    assert ask(database, question) == [(DECEMBER, 110)]
+
+
+def test_latest_price_shows_a_vehicle_whose_fuel_code_changed_once(renamed: connection) -> None:
+    question = "select reference_month, fuel, price_brl from fipe.latest_price where fipe_code = '005340-6'"
+    assert ask(renamed, question) == [(JANUARY, "Flex", 99)]
+
+
+def test_changes_compare_a_month_with_the_one_before_it(renamed: connection) -> None:
+    question = (
+        "select model, fuel, price_before, price_brl, change_brl, change_percent from fipe.price_changes({})"
+    )
+    gol, fusca = ("Gol 1.0", "Flex", 110, 99, -11, -10), ("Fusca", "Gasolina", 50, 50, 0, 0)
+    assert sorted(ask(renamed, question.format(""))) == sorted([gol, fusca])
+    assert ("Gol 1.0", "Gasolina", 100, 110, 10, 10) in ask(renamed, question.format("'2022-12-01'"))
+    assert ("Gol 1.0", "Flex", 100, 99, -1, -1) in ask(
+        renamed, question.format("'2023-01-01', since => '2022-11-01'")
+    )
+
+
+def test_changes_leave_out_what_had_no_price_before(database: connection) -> None:
+    write_rows(database, [row(DECEMBER, 100), row(JANUARY, 100), row(JANUARY, 100, model_year=2021)])
+    assert ask(database, "select model_year from fipe.price_changes()") == [(2020,)]
+
+
+def test_movers_are_those_that_rose_and_fell_most(database: connection) -> None:
+    before, after = {}, {1: 130, 2: 120, 3: 110, 4: 100, 5: 90, 6: 80}
+    before = dict.fromkeys(after, 100)
+    for month, prices in ((DECEMBER, before), (JANUARY, after)):
+        write_rows(
+            database, [row(month, price, model_code=code, model=f"M{code}") for code, price in prices.items()]
+        )
+    write_rows(
+        database, [row(DECEMBER, 0, model_code=9, model="free"), row(JANUARY, 10, model_code=9, model="free")]
+    )
+    assert ask(database, "select model, change_percent from fipe.biggest_movers(2)") == [
+        ("M1", 30), ("M2", 20), ("M5", -10), ("M6", -20),
+    ]  # fmt: skip
+
+
+def test_movers_follow_a_vehicle_whose_fuel_code_changed(renamed: connection) -> None:
+    assert ask(renamed, "select model, fuel, change_brl from fipe.biggest_movers()") == [
+        ("Gol 1.0", "Flex", -11)
+    ]
+
+
+def test_depreciation_compares_with_zero_km(database: connection) -> None:
+    years = {32000: 200, 2022: 150, 2013: 50}
+    write_rows(database, [row(JANUARY, price, model_year=year) for year, price in years.items()])
+    columns = "model_year, zero_km, age_years, price_brl, percent_of_newest"
+    assert ask(database, f"select {columns} from fipe.depreciation('005340-6')") == [
+        (32000, True, 0, 200, 100),
+        (2022, False, 1, 150, 75),
+        (2013, False, 10, 50, 25),
+    ]
+
+
+def test_vehicles_of_a_brand_at_a_price(sample: connection) -> None:
+    found = ask(sample, "select model, price_brl from fipe.vehicles_between('fiat', 20000, 30000)")
+    assert found == ask(
+        sample,
+        "select model, price_brl from fipe.vehicle_price where brand = 'Fiat' and price_brl between 20000 and 30000"
+        " order by price_brl, model, model_year",
+    )
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("search", "model"),
+    [
+        ("marruá", "MARRUÁ 2.8 12V 132cv TDI Diesel"),
+        ("MARRUA 2.8", "MARRUÁ 2.8 12V 132cv TDI Diesel"),
+        ("agrale marr", "MARRUÁ 2.8 12V 132cv TDI Diesel"),
+        ("tdi Agrale 132CV", "MARRUÁ 2.8 12V 132cv TDI Diesel"),
+        ("m boy", "M´BOY 90cc"),
+        ("integra gs 1.8", "Integra GS 1.8"),
+    ],
+)
+def test_search_finds_by_the_beginnings_of_words_with_or_without_accents(
+    sample: connection, search: str, model: str
+) -> None:
+    assert model in [name for (name,) in ask(sample, f"select model from fipe.search_models('{search}')")]
+
+
+def test_search_of_a_brand_finds_all_its_models(sample: connection) -> None:
+    brand = "select name from fipe.model where (vehicle_type, brand_code) = (1, 1) order by name"
+    assert ask(sample, "select model from fipe.search_models('acura')") == ask(sample, brand)
+
+
+@pytest.mark.parametrize("search", ["", "  ", "'' | & ! :*", "nosuchword", "fiat nosuchword", "\\", "%"])
+def test_search_of_nothing_known_finds_nothing(sample: connection, search: str) -> None:
+    assert ask(sample, f"select * from fipe.search_models('{search}')") == []
+
+
+def test_words_are_split_at_signs_but_not_in_numbers(database: connection) -> None:
+    words = "select tsvector_to_array(fipe.words('AMAROK High.CD 2.0 16V TDI 4x4\u00a0Diesel. Ção'))"
+    assert sorted(ask(database, words)[0][0]) == sorted(
+        ["amarok", "high", "cd", "2.0", "16v", "tdi", "4x4", "diesel", "cao"]
+    )
+
+
+def test_each_question_uses_an_index(database: connection) -> None:
+    """With sequential scans made dear, as they are on a large database, no question has one of the large tables."""
+    questions = (
+        "select * from fipe.latest_price where fipe_code = '005340-6' and model_year = 2014",
+        "select * from fipe.price_history('005340-6', 2014)",
+        "select * from fipe.depreciation('005340-6')",
+        "select * from fipe.price_changes() where brand = 'Fiat'",
+        "select * from fipe.biggest_movers(10)",
+        "select * from fipe.vehicles_between('fiat', 20000, 30000)",
+        "select * from fipe.search_models('gol 1.0')",
+    )
+    with database, database.cursor() as cursor:
+        cursor.execute("set local enable_seqscan = off")
+        for question in questions:
+            cursor.execute(f"explain {question}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            for table in ("price", "model_year", "model"):
+                assert f"Seq Scan on {table} " not in plan, (question, plan)
+
+
+def test_an_older_database_gets_the_questions_without_losing_a_row(database: connection) -> None:
+    write_rows(database, [row(JANUARY, 90)])
+    with database, database.cursor() as cursor:
+        cursor.execute("drop function fipe.search_models; drop index fipe.price_reference_code")
+        cursor.execute(
+            "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words cascade"
+        )
+        cursor.execute(ROOT_SQL.read_text())
+    assert ask(database, "select model from fipe.search_models('vw gol')") == [("Gol 1.0",)]
