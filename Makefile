@@ -51,7 +51,7 @@ prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda p
 	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
 
 ##@ Work on the project
-.PHONY: test lint lock clean
+.PHONY: test lint bench lock clean
 test: $(DEV) $(NODE) prepare-layers ## Run all tests
 	python -m pytest -n 2 --dist loadscope -q
 
@@ -59,6 +59,9 @@ lint: $(DEV) ## Check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+bench: $(DEV) $(NODE) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
+	@python -m benchmarks $(BENCH)
 
 UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml

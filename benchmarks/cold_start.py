@@ -1,0 +1,52 @@
+"""Cold start: importing a handler, against boto3 and its one unavoidable library alone.
+
+Each import runs in a fresh interpreter, the two kinds in turn, so that both meet the same moments of the
+machine; the median counts. What Lambda does before, fetching code and starting Python, is the same for any.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from benchmarks.month import REPOSITORY
+from benchmarks.rows import Baseline, Row, at_most
+
+RUNS = 15
+LIBRARY_OF_HANDLER = {
+    "fipe_manufacturer_loader": "requests",
+    "fipe_model_loader": "requests",
+    "fipe_price_loader": "requests",
+    "fipe_soma_ingestor": "psycopg2",
+}
+TIMED_IMPORT = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+
+
+def run() -> Sequence[Row]:
+    return [_row(handler, library) for handler, library in LIBRARY_OF_HANDLER.items()]
+
+
+def _row(handler: str, library: str) -> Row:
+    least, ours = f"import boto3, {library}", f"import fipe_api.{handler}"
+    seconds = [(_seconds(least), _seconds(ours)) for _ in range(RUNS + 1)][
+        1:
+    ]  # the first run fills the disk cache
+    return Row(
+        what=ours,
+        value=1000 * statistics.median(pair[1] for pair in seconds),
+        unit="ms",
+        baseline=Baseline(least, 1000 * statistics.median(pair[0] for pair in seconds)),
+        target=at_most(1.5),
+    )
+
+
+def _seconds(statement: str) -> float:
+    ended = subprocess.run(
+        [sys.executable, "-c", TIMED_IMPORT.format(statement)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(ended.stdout)
