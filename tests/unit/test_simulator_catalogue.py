@@ -18,6 +18,8 @@ from local_cloud.fipe_simulator.catalogue import ZERO_KM, YearFuel
 JUNE = date(2026, 6, 1)
 HEADER = "\t".join(CatalogueRow._fields)
 LINE = "1\t1\tAcura\t1\tIntegra GS 1.8\t1992\t1\tGasolina\t038003-2\t10816.00"
+# Without the time of now, which would name the test differently in each test process.
+PACKED = gzip.compress(f"{HEADER}\n{LINE}\n".encode(), mtime=0)
 
 
 def any_file(folder: Path, *lines: str) -> Path:
@@ -98,8 +100,8 @@ def test_names_the_line_that_is_wrong(tmp_path: Path, line: str, problem: str) -
         ("c.tsv", HEADER.encode(), "holds no prices"),
         ("c.tsv", HEADER.encode() + b"\n\xff", "not UTF-8"),
         ("c.tsv.gz", LINE.encode(), "cannot be read"),
-        ("c.tsv.gz", gzip.compress(f"{HEADER}\n{LINE}\n".encode())[:-9], "cannot be read"),
-        ("c.tsv.gz", gzip.compress(f"{HEADER}\n{LINE}\n".encode())[:10] + b"\xff" * 20, "cannot be read"),
+        ("c.tsv.gz", PACKED[:-9], "cannot be read"),
+        ("c.tsv.gz", PACKED[:10] + b"\xff" * 20, "cannot be read"),
     ],
 )
 def test_refuses_a_file_that_is_no_catalogue(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
