@@ -134,7 +134,7 @@ class PostgresCluster:
             time.sleep(0.02)
 
     def stop_after_sessions(self) -> None:
-        """Have the server, if it runs, take no more sessions and stop at the end of the last; does not wait."""
+        """Have the server, if it runs, take no more sessions and stop after the last; does not wait."""
         self._signal(signal.SIGTERM)
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:

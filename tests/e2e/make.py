@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local_cloud.fipe_simulator import Catalogue
+from local_cloud.postgres import clusters
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE_COLUMNS = (
@@ -44,7 +45,15 @@ class Place:
 
     def query(self, sql: str) -> list[str]:
         """The lines that psql prints for a query, columns separated by tabs."""
-        ended = self.make("local-psql", f"ARGS=-XAt -F '\t' -c \"{sql}\"")
+        (cluster,) = clusters(self.folder / "postgres")
+        cluster.start()
+        connection = cluster.connection()
+        assert connection is not None
+        ended = subprocess.run(
+            [cluster.psql, "-XAt", "-F", "\t", "-c", sql],
+            env={**os.environ, **connection.environment()},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.removesuffix("\n").split("\n")
 
@@ -56,7 +65,9 @@ class Place:
     def row_versions(self) -> list[str]:
         """Changes when any row of what FIPE published is written again: its place, and who wrote it."""
         version = "md5(string_agg(concat(ctid, xmin), ' ' order by ctid))"
-        return [self.query(f"select count(*), {version} from fipe.{table}")[0] for table in TABLES]
+        return self.query(
+            " union all ".join(f"select '{table}', count(*), {version} from fipe.{table}" for table in TABLES)
+        )
 
 
 def lines(catalogue: Catalogue) -> set[str]:

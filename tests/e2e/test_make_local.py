@@ -44,6 +44,12 @@ def test_the_ledger_says_that_the_load_is_complete(here: Place) -> None:
 
 
 @pytest.mark.usefixtures("first")
+def test_psql_opens_on_what_was_loaded(here: Place) -> None:
+    shown = here.make("local-psql", "ARGS=-Atc 'select count(*) from fipe.vehicle_price'")
+    assert shown.stdout == "579\n", shown.stderr
+
+
+@pytest.mark.usefixtures("first")
 def test_the_same_load_again_changes_no_row(here: Place) -> None:
     before = here.row_versions()
     again = here.make("local")
