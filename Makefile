@@ -81,9 +81,15 @@ $(VENV)/bin/python:
 	@echo "Installing into $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): requirements.txt | $(VENV)/bin/python
+$(RUNTIME): requirements.txt | $(VENV)/bin/fipe
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
+
+# The project's packages, importable from anywhere, and its command; nothing to build, so no build back end.
+$(VENV)/bin/fipe: | $(VENV)/bin/python
+	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/src" > "$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/fipe.pth"
+	@printf '%s\n' '#!/bin/sh' 'exec "$(CURDIR)/$(VENV)/bin/python" -m fipe_cli "$$@"' > $@
+	@chmod +x $@
 
 $(DEV): requirements-dev.txt | $(RUNTIME)
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt

@@ -160,26 +160,14 @@ def show_status() -> None:
 def psql(arguments: typer.Context) -> None:
     """Run psql on the database; all arguments are psql's own."""
     with _one_line_errors():
-        from local_cloud.load_job import DATABASE_PREFIX
-        from local_cloud.postgres import clusters
+        from local_cloud.stage_database import stage_database
 
-        state = LocalState.from_environment()
-        cluster = next((c for c in clusters(state.postgres) if c.name.startswith(DATABASE_PREFIX)), None)
-        if cluster is None:
-            raise LocalCloudError("there is no database yet: `make local` makes it")
-        was_running = cluster.port is not None
-        cluster.start()
-        try:
-            connection = cluster.connection()
-            assert connection is not None
+        with stage_database(LocalState.from_environment()) as (cluster, connection):
             ended = subprocess.run(
                 [str(cluster.psql), *arguments.args],
                 env={**os.environ, **connection.environment()},
                 check=False,
             )
-        finally:
-            if not was_running and not state.is_running():
-                cluster.stop_after_sessions()
         raise typer.Exit(ended.returncode)
 
 

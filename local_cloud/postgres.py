@@ -73,6 +73,12 @@ class Connection:
     password: str
     database: str
 
+    def open(self) -> psycopg2.extensions.connection:
+        """A connection."""
+        return psycopg2.connect(
+            host=self.host, port=self.port, user=self.user, password=self.password, dbname=self.database
+        )
+
     def environment(self) -> dict[str, str]:
         """The same as libpq's variables, so that no password shows in a list of processes."""
         return {

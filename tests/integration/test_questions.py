@@ -39,7 +39,7 @@ def renamed(database: connection) -> connection:
     """A Flex car that stood under Gasolina until 2022, beside one that is Gasolina all the time."""
     rows = [
         row(NOVEMBER, 100), row(DECEMBER, 110), row(JANUARY, 99, fuel=FLEX),
-        *(row(month, 50, model_code=8, model="Fusca", model_year=1996, fipe_code="005001-6") for month in CODES),
+        *(row(month, 50, model_code=8, model="Fusca", fipe_code="005001-6") for month in CODES),
     ]  # fmt: skip
     write_rows(database, rows)
     return database
@@ -152,8 +152,8 @@ def test_vehicles_of_a_brand_at_a_price(sample: connection) -> None:
     found = ask(sample, "select model, price_brl from fipe.vehicles_between('fiat', 20000, 30000)")
     assert found == ask(
         sample,
-        "select model, price_brl from fipe.vehicle_price where brand = 'Fiat' and price_brl between 20000 and 30000"
-        " order by price_brl, model, model_year",
+        "select model, price_brl from fipe.vehicle_price"
+        " where brand = 'Fiat' and price_brl between 20000 and 30000 order by price_brl, model, model_year",
     )
     assert found
 
@@ -193,7 +193,7 @@ def test_words_are_split_at_signs_but_not_in_numbers(database: connection) -> No
 
 
 def test_each_question_uses_an_index(database: connection) -> None:
-    """With sequential scans made dear, as they are on a large database, no question has one of the large tables."""
+    """With sequential scans made dear, as on a large database, no question has one of a large table."""
     questions = (
         "select * from fipe.latest_price where fipe_code = '005340-6' and model_year = 2014",
         "select * from fipe.price_history('005340-6', 2014)",
@@ -217,7 +217,7 @@ def test_an_older_database_gets_the_questions_without_losing_a_row(database: con
     with database, database.cursor() as cursor:
         cursor.execute("drop function fipe.search_models; drop index fipe.price_reference_code")
         cursor.execute(
-            "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words cascade"
+            "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words"
         )
         cursor.execute(ROOT_SQL.read_text())
     assert ask(database, "select model from fipe.search_models('vw gol')") == [("Gol 1.0",)]

@@ -1,0 +1,222 @@
+"""`fipe`, or `python -m fipe_cli`: the commands, each of which hands its work to a module of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.errors import INCOMPLETE, CliError, one_line_errors
+
+if TYPE_CHECKING:
+    from fipe_cli.progress import Snapshot
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 the load is not complete, or a dead letter queue holds a message; 2 the command or the
+load asked for makes no sense, and nothing was done; 3 the cloud, the database or the source cannot be
+reached; 130 interrupted.
+"""
+
+app = typer.Typer(
+    help="FIPE in PostgreSQL: start a load, watch it, mend it, and use what it loaded. On AWS with"
+    " --profile or credentials in the environment, otherwise on the local cloud of this folder.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
+RunId = Annotated[
+    UUID | None, typer.Argument(help="The run, as `fipe load` has said it; the newest one by default.")
+]
+Reference = Annotated[
+    str, typer.Option(help="latest, 2026-06, 2024-01..2024-12, or FIPE's code; the newest month by default.")
+]
+Types = Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")]
+Brands = Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")]
+Models = Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")]
+
+
+@dataclass
+class Where:
+    """The options that come before the command."""
+
+    stage: str
+    profile: str | None
+
+
+@contextmanager
+def _cloud(context: typer.Context) -> Iterator[Cloud]:
+    where: Where = context.obj
+    with one_line_errors():
+        yield find_cloud(where.stage, where.profile)
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    stage: Annotated[str, typer.Option(help="dev, stg or prd.", envvar="FIPE_STAGE")] = "dev",
+    profile: Annotated[
+        str | None, typer.Option(help="AWS profile, as in ~/.aws/config.", envvar="AWS_PROFILE")
+    ] = None,
+) -> None:
+    """Keeps what every command needs to know."""
+    with one_line_errors():
+        if stage not in ("dev", "stg", "prd"):
+            raise CliError(f"--stage {stage} makes no sense; it is dev, stg or prd", exit_code=2)
+    context.obj = Where(stage, profile)
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    reference: Reference = "",
+    types: Types = "",
+    brands: Brands = "",
+    models: Models = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would cost: calls, and time at the current rate."),
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until its end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a load."""
+    from fipe_cli.loads import payload_of, plan, start
+
+    with _cloud(context) as cloud:
+        payload = payload_of(reference, types, brands, models)
+        if dry_run:
+            planned = plan(cloud, payload)
+            _answer(planned.document(), planned.words(), as_json)
+            return
+        started = start(cloud, payload)
+        _answer(
+            started.model_dump(mode="json"),
+            [started.words(), f"watch it: fipe status {started.run_id}"],
+            as_json,
+        )
+        if follow:
+            _follow(cloud, started.run_id, started.brands_sent)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    run_id: RunId = None,
+    follow: Annotated[
+        bool | None,
+        typer.Option(
+            "--follow/--once", help="Until its end, or one look. On a terminal it follows by default."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how far a load has come, its rate, the time left, and what is missing."""
+    from fipe_cli.ledger import look
+    from fipe_cli.progress import View, line
+
+    with _cloud(context) as cloud:
+        if follow or (follow is None and console.is_terminal and not as_json):
+            _follow(cloud, run_id)
+            return
+        loads, seen = look(cloud, run_id)
+        if as_json:
+            print(json.dumps(seen.document() | {"loads": [one.model_dump(mode="json") for one in loads]}))
+        else:
+            console.print(View(cloud.name, seen) if console.is_terminal else line(seen))
+        _end_as(seen)
+
+
+def _follow(cloud: Cloud, run_id: UUID | None, brands: int = 0) -> None:
+    from fipe_cli.ledger import look
+    from fipe_cli.watch import watch
+
+    look_seconds = 1.0 if cloud.endpoint else 5.0
+    title = f"{cloud.name}, run {run_id or 'the newest'}"
+    _end_as(watch(console, title, lambda: look(cloud, run_id, brands)[1], look_seconds))
+
+
+def _end_as(seen: "Snapshot") -> None:
+    """Ends with INCOMPLETE when nothing is left to do and something is missing, or a message failed."""
+    if seen.dead_messages or (seen.has_ended and not seen.complete):
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+) -> None:
+    """Ask the database; it only reads."""
+    from fipe_cli.database import open_database
+    from fipe_cli.query import Form, answer
+
+    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
+        answer(session, sys.stdin.read() if sql == "-" else sql, form, console)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def psql(context: typer.Context) -> None:
+    """Open psql on the database, as its master user; all arguments are psql's own."""
+    from fipe_cli.database import open_database
+
+    with _cloud(context) as cloud, open_database(cloud) as database:
+        if database.psql is None:
+            raise CliError("psql is not installed; `fipe query` works without it")
+        environment = {**os.environ, **database.variables}
+        ended = subprocess.run([database.psql, *context.args], env=environment, check=False)
+        raise typer.Exit(ended.returncode)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet; - writes CSV to standard output.")
+    ],
+    month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
+    brand: Annotated[str, typer.Option(help="Words of the brand's name; all brands by default.")] = "",
+    excel_pt: Annotated[
+        bool,
+        typer.Option("--excel-pt", help="CSV for spreadsheets in Portuguese: semicolons, decimal commas."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write prices to a file: a month, a brand or everything, as CSV, JSON Lines or Parquet."""
+    from fipe_cli.database import open_database
+    from fipe_cli.export import Selection, export_prices
+
+    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+        rows = export_prices(session, Selection(month, brand), file, excel_pt=excel_pt)
+        if file != Path("-"):
+            _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
+
+
+def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+    else:
+        for text in words:
+            console.print(text, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="fipe")

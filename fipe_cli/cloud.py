@@ -1,0 +1,142 @@
+"""Where the application runs: a stage in an AWS account, or the local cloud of this folder."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from fipe_cli.errors import UNREACHABLE, USAGE, CliError
+from local_cloud.deployment import CREDENTIALS
+from local_cloud.stage_database import find_database
+from local_cloud.state import LocalState
+
+QUEUES = ("manufacturer", "model", "price")
+_CREDENTIALS_ARE_GIVEN = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
+# A function may work for its whole timeout before it answers; a second invocation would be a second load.
+_PATIENT = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
+_BRISK = Config(read_timeout=30, connect_timeout=10)
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """The messages of a queue in all states, and those of its dead letter queue."""
+
+    messages: int
+    dead: int
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One stage of the application.
+
+    Attributes:
+        stage: dev, stg or prd.
+        session: whose account and region.
+        endpoint: the URL that answers for AWS, or None for AWS itself.
+        local: the local cloud of this folder, running or not; None when another cloud is meant.
+    """
+
+    stage: str
+    session: boto3.Session
+    endpoint: str | None = None
+    local: LocalState | None = None
+
+    @property
+    def name(self) -> str:
+        """The stage and its place, for people."""
+        if self.local and not self.endpoint:
+            return f"{self.stage} on this machine"
+        return f"{self.stage} on {self.endpoint or f'AWS, {self.session.region_name}'}"
+
+    def client(self, service: str, config: Config = _BRISK) -> Any:
+        """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
+        if self.local and not self.endpoint:
+            raise CliError("no local cloud is running: `make local-up` starts one; for AWS give --profile")
+        make: Any = self.session.client  # typed for names of services that are literals
+        return make(service, endpoint_url=self.endpoint, config=config)
+
+    def invoke(self, function: str, payload: dict[str, Any]) -> Any:
+        """What a function of the stage answers.
+
+        Raises:
+            CliError: there is no such function, or it failed; with its own words.
+        """
+        name = f"{function}-{self.stage}"
+        try:
+            answer = self.client("lambda", _PATIENT).invoke(FunctionName=name, Payload=json.dumps(payload))
+        except ClientError as error:
+            raise self.explained(error, f"function {name}") from error
+        document = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            refused = document.get("errorType") == "LoadRequestError"
+            words = document.get("errorMessage", f"{name} failed")
+            raise CliError(words, USAGE if refused else UNREACHABLE)
+        return document
+
+    def environment_of(self, function: str) -> dict[str, str]:
+        """The environment variables of a function of the stage. Raises CliError when it is not there."""
+        name = f"{function}-{self.stage}"
+        try:
+            answer = self.client("lambda").get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            raise self.explained(error, f"function {name}") from error
+        return dict(answer["Environment"]["Variables"])
+
+    def queue_depths(self) -> dict[str, QueueDepth]:
+        """The queues by kind, the first of the pipeline first. Raises CliError when one is not there."""
+        sqs = self.client("sqs")
+        return {
+            kind: QueueDepth(
+                self._messages(sqs, f"fipe-{kind}-queue-{self.stage}"),
+                self._messages(sqs, f"fipe-{kind}-dlq-{self.stage}"),
+            )
+            for kind in QUEUES
+        }
+
+    def _messages(self, sqs: Any, queue: str) -> int:
+        states = ("", "NotVisible", "Delayed")
+        names = [f"ApproximateNumberOfMessages{state}" for state in states]
+        try:
+            url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+            attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        except ClientError as error:
+            raise self.explained(error, f"queue {queue}") from error
+        return sum(int(attributes[name]) for name in names)
+
+    def explained(self, error: ClientError, what: str) -> CliError:
+        """An error of AWS's in words: above all, that something is not there because nothing was deployed."""
+        code = error.response["Error"]["Code"]
+        if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
+            deploy = "make local-up" if self.local else f"make deploy-{self.stage}"
+            return CliError(f"{what} is not there: {self.name} is not deployed; `{deploy}` deploys it")
+        return CliError(f"AWS: {error}")
+
+
+def find_cloud(stage: str, profile: str | None) -> Cloud:
+    """The cloud that is meant.
+
+    In this order: --profile; AWS_ENDPOINT_URL or credentials in the environment; the local cloud of this
+    folder, when it runs or has a database; the user's default profile.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if profile:
+        return Cloud(stage, boto3.Session(profile_name=profile), endpoint)
+    if endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
+        return Cloud(stage, boto3.Session(), endpoint)
+    state = LocalState.from_environment()
+    running = state.endpoint()
+    if running or find_database(state, stage):
+        return Cloud(stage, _local_session(), running.url if running else None, state)
+    return Cloud(stage, boto3.Session())
+
+
+def _local_session() -> boto3.Session:
+    return boto3.Session(
+        aws_access_key_id=CREDENTIALS["aws_access_key_id"],
+        aws_secret_access_key=CREDENTIALS["aws_secret_access_key"],
+        region_name=CREDENTIALS["region_name"],
+    )

@@ -1,0 +1,190 @@
+"""Prices as files: CSV, JSON Lines or Parquet, written as they come from the database; memory stays flat.
+
+The months are read one after another, each by its index, so that nothing large is sorted or kept anywhere.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from psycopg2 import sql
+
+from fipe_cli.errors import USAGE, CliError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+COLUMNS = (
+    "reference_month", "reference_code", "vehicle_type", "brand_code", "brand", "model_code", "model",
+    "model_year", "zero_km", "fuel_code", "fuel", "fipe_code", "price_brl",
+)  # fmt: skip
+"""Those of fipe.vehicle_price."""
+ROWS_AT_A_TIME = 10_000
+FORMATS = (".csv", ".jsonl", ".parquet")
+
+_PORTUGUESE = {
+    "zero_km": "case when zero_km then 'sim' else 'não' end",
+    "price_brl": "replace(price_brl::text, '.', ',')",
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which prices: of a month, of a brand, of both, or all.
+
+    Attributes:
+        month: YYYY-MM, "latest", or empty.
+        brand: words of the brand's name, or empty.
+    """
+
+    month: str = ""
+    brand: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises CliError when the month is none."""
+        if self.month not in ("", "latest") and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", self.month):
+            raise CliError(f"--month {self.month} makes no sense; give one like 2026-06, or latest", USAGE)
+
+    def parts(self, session: "connection") -> list[sql.Composed]:
+        """What follows `select ... `, once a month, the oldest first.
+
+        Raises:
+            CliError: the database has no such month or brand.
+        """
+        with session.cursor() as cursor:
+            cursor.execute("select code, month from fipe.reference_month order by month")
+            codes = {f"{month:%Y-%m}": code for code, month in cursor.fetchall()}
+            cursor.execute(
+                "select vehicle_type, code from fipe.manufacturer"
+                " where words @@ fipe.words_beginning(tsvector_to_array(fipe.words(%s)))",
+                (self.brand,),
+            )
+            brands = cursor.fetchall()
+        if not codes:
+            raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)
+        if self.brand and not brands:
+            raise CliError(f"--brand {self.brand}: no brand in the database has a name like this", USAGE)
+        month = max(codes) if self.month == "latest" else self.month
+        if month and month not in codes:
+            known = f"{min(codes)} to {max(codes)}"
+            raise CliError(
+                f"--month {month}: the database has no prices of it; it has some of {known}", USAGE
+            )
+        of_brand = (
+            sql.SQL(" and (vehicle_type, brand_code) in ({})").format(
+                sql.SQL(", ").join(sql.SQL("({}, {})").format(*map(sql.Literal, brand)) for brand in brands)
+            )
+            if self.brand
+            else sql.SQL("")
+        )
+        return [
+            sql.SQL(
+                "from fipe.vehicle_price where reference_code = {}{}"
+                " order by vehicle_type, brand, model, model_code, model_year desc, fuel_code"
+            ).format(sql.Literal(code), of_brand)
+            for name, code in codes.items()
+            if not month or name == month
+        ]
+
+
+def export_prices(session: "connection", selection: Selection, file: Path, *, excel_pt: bool) -> int:
+    """Write the prices, in the format that the file's name ends in; how many they are.
+
+    A file appears under its name only when it is whole. `-` is CSV on standard output.
+
+    Raises:
+        CliError: the format is none, or there is nothing to write.
+    """
+    suffix = ".csv" if file == Path("-") else file.suffix
+    if suffix not in FORMATS:
+        raise CliError(f"{file}: give a name that ends in {', '.join(FORMATS)}", USAGE)
+    if excel_pt and suffix != ".csv":
+        raise CliError(f"--excel-pt is for CSV; {file} is none", USAGE)
+    parts = selection.parts(session)
+    with _opened(file) as target:
+        if suffix == ".csv":
+            return _write_csv(session, parts, target, excel_pt)
+        if suffix == ".jsonl":
+            return _write_json_lines(session, parts, target)
+        return _write_parquet(session, parts, target)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    if file == Path("-"):
+        yield sys.stdout.buffer
+        return
+    draft = file.with_name(f"{file.name}.part")
+    try:
+        with draft.open("wb") as target:
+            yield target
+        draft.replace(file)
+    except OSError as error:
+        raise CliError(f"{file} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[bytes], excel_pt: bool) -> int:
+    columns = ", ".join(
+        f"{_PORTUGUESE[name]} as {name}" if excel_pt and name in _PORTUGUESE else name for name in COLUMNS
+    )
+    rows = 0
+    if excel_pt:
+        target.write("\ufeff".encode())  # without it spreadsheets take UTF-8 for something older
+    with session.cursor() as cursor:
+        for position, part in enumerate(parts):
+            copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
+                sql.SQL(columns), part, sql.Literal(";" if excel_pt else ","), sql.Literal(position == 0)
+            )
+            cursor.copy_expert(copy, target)
+            rows += cursor.rowcount
+    return rows
+
+
+def _write_json_lines(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
+    # PostgreSQL writes the JSON: money keeps its two decimals, and the adapted ingestor reads the same lines.
+    rows = 0
+    for batch in _batches(session, parts, "to_json(vehicle_price)::text"):
+        target.writelines(line.encode() + b"\n" for (line,) in batch)
+        rows += len(batch)
+    return rows
+
+
+def _write_parquet(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    types: dict[str, Callable[[], Any]] = {
+        "reference_month": arrow.date32, "reference_code": arrow.int32, "vehicle_type": arrow.int8,
+        "brand_code": arrow.int32, "brand": arrow.string, "model_code": arrow.int32, "model": arrow.string,
+        "model_year": arrow.int16, "zero_km": arrow.bool_, "fuel_code": arrow.int16, "fuel": arrow.string,
+        "fipe_code": arrow.string, "price_brl": lambda: arrow.decimal128(12, 2),
+    }  # fmt: skip
+    schema = arrow.schema([(name, types[name]()) for name in COLUMNS])
+    rows = 0
+    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in _batches(session, parts, ", ".join(COLUMNS)):
+            columns = [
+                arrow.array(values, field.type)
+                for values, field in zip(zip(*batch, strict=True), schema, strict=True)
+            ]
+            writer.write_batch(arrow.record_batch(columns, schema=schema))
+            rows += len(batch)
+    return rows
+
+
+def _batches(
+    session: "connection", parts: list[sql.Composed], columns: str
+) -> Iterator[list[tuple[Any, ...]]]:
+    for part in parts:
+        with session.cursor(
+            "export"
+        ) as cursor:  # a name makes it the server's: rows come as they are asked for
+            cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
+            while batch := cursor.fetchmany(ROWS_AT_A_TIME):
+                yield batch
