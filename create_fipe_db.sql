@@ -57,8 +57,20 @@ create table if not exists fipe.price (
     model_year_id  integer       not null references fipe.model_year (id),
     reference_code integer       not null references fipe.reference_month (code),
     price_brl      numeric(12,2) not null check (price_brl >= 0),
-    primary key (model_year_id, reference_code)
+    -- Month first: a load writes, and most questions read, one stretch of this index. With the vehicle first each
+    -- of a month's 50,000 look-ups was on another page: a brand's month took 62 ms instead of 10 at 330 months.
+    primary key (reference_code, model_year_id)
 );
+do $$
+begin
+    if (select conkey[1] = (select attnum from pg_attribute where attrelid = conrelid and attname = 'model_year_id')
+        from pg_constraint
+        where conrelid = 'fipe.price'::regclass and contype = 'p') then
+        alter table fipe.price drop constraint price_pkey, add primary key (reference_code, model_year_id);
+    end if;
+end
+$$;
+create index if not exists price_model_year_id on fipe.price (model_year_id);
 comment on column fipe.price.price_brl is 'reais; FIPE has published zeros, which are kept as published';
 
 create or replace view fipe.vehicle_price as
@@ -109,7 +121,6 @@ alter table fipe.manufacturer add column if not exists
 alter table fipe.model add column if not exists
     words tsvector not null generated always as (fipe.words(name)) stored;
 create index if not exists model_words on fipe.model using gin (words);
-create index if not exists price_reference_code on fipe.price (reference_code);
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe

@@ -215,9 +215,14 @@ def test_each_question_uses_an_index(database: connection) -> None:
 def test_an_older_database_gets_the_questions_without_losing_a_row(database: connection) -> None:
     write_rows(database, [row(JANUARY, 90)])
     with database, database.cursor() as cursor:
-        cursor.execute("drop function fipe.search_models; drop index fipe.price_reference_code")
+        cursor.execute("drop function fipe.search_models; drop index fipe.price_model_year_id")
+        cursor.execute("alter table fipe.price drop constraint price_pkey")
+        cursor.execute("alter table fipe.price add primary key (model_year_id, reference_code)")
         cursor.execute(
             "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words"
         )
         cursor.execute(ROOT_SQL.read_text())
     assert ask(database, "select model from fipe.search_models('vw gol')") == [("Gol 1.0",)]
+    assert ask(
+        database, "select pg_get_constraintdef(oid) from pg_constraint where conname = 'price_pkey'"
+    ) == [("PRIMARY KEY (reference_code, model_year_id)",)]
