@@ -17,7 +17,7 @@ NODE    := node_modules/.package-lock.json
 .PHONY: help setup
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV) $(NODE) ## Install everything, pinned, into .venv and node_modules
 
@@ -46,9 +46,13 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 
 ##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7
 STAGES := dev stg prd
-.PHONY: prepare-layers bootstrap synth $(foreach stage,$(STAGES),deploy-$(stage) diff-$(stage) destroy-$(stage))
+ACTIONS := deploy diff destroy logs redrive
+.PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
 	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
+
+redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]
+	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
 .PHONY: test lint bench lock clean

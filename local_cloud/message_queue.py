@@ -21,6 +21,9 @@ from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid, S
 
 LONGEST_VISIBILITY_SECONDS = 12 * 60 * 60
 
+DEAD_LETTER_SOURCE = "DeadLetterQueueSourceArn"
+"""The attribute of a message in a dead letter queue that names the queue it came from."""
+
 
 class MessageNotInflight(SQSException):
     """The message is in the queue, but nobody holds it."""
@@ -116,9 +119,20 @@ class StandardQueue(sqs.Queue):
                     self._messages_lock.wait(min(remaining, self._seconds_to_next_due()))
             if self.dead_letter_queue is not None:
                 for message in dead:  # outside of the lock: the other queue has its own
+                    message.system_attributes[DEAD_LETTER_SOURCE] = self.queue_arn
                     self.dead_letter_queue.add_message(message)
             if received:
                 return [_copy_with_attributes(message, attribute_names) for message in received]
+
+    def take_visible(self) -> sqs.Message | None:
+        """Take out a message that can be received now, as a move task does; None when there is none."""
+        with self._messages_lock:
+            self._release_due()
+            if not self._visible:
+                return None
+            _, message = self._visible.popitem(last=False)
+            self._forget_handle(message)
+            return message
 
     def delete_message(self, receipt_handle: str) -> None:
         """Delete the message; a handle that is not the newest of its message does nothing, as in SQS."""

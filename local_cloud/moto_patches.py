@@ -17,15 +17,18 @@ from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.core.common_models import BaseModel
+from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.models import DynamoDBBackend
 from moto.rds import models as rds
 from moto.sqs import models as sqs
+from moto.sqs.responses import SQSResponse
 
 from local_cloud import dynamic_references, stacks
 from local_cloud.event_sources import QueuePoller
 from local_cloud.function_runner import Outcome, ThrottledError
 from local_cloud.functions import spec_of
+from local_cloud.message_moves import MessageMoves
 from local_cloud.message_queue import StandardQueue
 from local_cloud.resources import aurora, queue_policy, secrets  # noqa: F401  (moto finds the classes by itself)
 from local_cloud.resources.custom_resource import CustomResource
@@ -40,6 +43,7 @@ def install(start_poller: StartPoller) -> None:
     _forget_instances()
     _work_things_out_once()
     _index_queues()
+    _move_messages()
     lock_tables()
     _run_functions()
     _poll_queues(start_poller)
@@ -114,6 +118,37 @@ def _index_queues() -> None:
     )
     # moto's update of a queue in a template takes over two of its attributes only.
     _replace(moto_queue, update_from_cloudformation_json=staticmethod(update_from_template))
+
+
+def _move_messages() -> None:
+    """moto has no StartMessageMoveTask, ListMessageMoveTasks and CancelMessageMoveTask."""
+
+    @functools.cache
+    def moves(backend: Any) -> MessageMoves:
+        return MessageMoves(lambda: {queue.queue_arn: queue for queue in backend.queues.values()})
+
+    def start_message_move_task(self: Any) -> ActionResult:
+        handle = moves(self.sqs_backend).start(
+            self._get_param("SourceArn"),
+            self._get_param("DestinationArn"),
+            self._get_param("MaxNumberOfMessagesPerSecond"),
+        )
+        return ActionResult({"TaskHandle": handle})
+
+    def list_message_move_tasks(self: Any) -> ActionResult:
+        tasks = moves(self.sqs_backend).list(self._get_param("SourceArn"), self._get_param("MaxResults"))
+        return ActionResult({"Results": tasks})
+
+    def cancel_message_move_task(self: Any) -> ActionResult:
+        moved = moves(self.sqs_backend).cancel(self._get_param("TaskHandle"))
+        return ActionResult({"ApproximateNumberOfMessagesMoved": moved})
+
+    _add(
+        SQSResponse,
+        start_message_move_task=start_message_move_task,
+        list_message_move_tasks=list_message_move_tasks,
+        cancel_message_move_task=cancel_message_move_task,
+    )
 
 
 def lock_tables() -> None:
@@ -284,6 +319,14 @@ def _replace(owner: Any, **replacements: Any) -> None:
     for name, replacement in replacements.items():
         getattr(owner, name)
         setattr(owner, name, replacement)
+
+
+def _add(owner: Any, **members: Any) -> None:
+    """Give a class of moto's what it lacks. Raises AttributeError when moto has it by now."""
+    for name, member in members.items():
+        if hasattr(owner, name):
+            raise AttributeError(f"moto has {owner.__name__}.{name} itself")
+        setattr(owner, name, member)
 
 
 def _invoke(function: Any, event: bytes) -> Outcome:

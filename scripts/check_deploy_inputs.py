@@ -6,20 +6,12 @@ Takes the settings of stage_settings.py as NAME=VALUE; one with an empty value c
 Credentials and region are found as by any AWS tool. Ends with a line for each problem and exit code 1.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
-import boto3
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
+from botocore.exceptions import ClientError
 
+from scripts.aws_session import AwsError, aws_errors, aws_session
 from stage_settings import SettingsError, StageSettings
 
 ZONES_WITHOUT_LAMBDA = {"use1-az3"}
@@ -33,6 +25,7 @@ def checked_options(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         SettingsError: with a line for each problem.
+        AwsError: AWS cannot be asked.
     """
     given = _names_and_values(arguments)
     settings = StageSettings.from_context(given)
@@ -56,32 +49,25 @@ def _zones_without_lambda(vpc_id: str) -> list[str]:
     """The names of those zones of the VPC in which Lambda places no function.
 
     Raises:
-        SettingsError: no credentials, no region, or no such VPC.
+        SettingsError: there is no such VPC.
+        AwsError: no credentials, no region, or no answer.
     """
-    try:
-        # boto3 knows the region's variable by its older name only.
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+    session = aws_session()
+    with aws_errors():
         account = session.client("sts").get_caller_identity()["Account"]
         ec2 = session.client("ec2")
-        ec2.describe_vpcs(VpcIds=[vpc_id])
+        try:
+            ec2.describe_vpcs(VpcIds=[vpc_id])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidVpcID.NotFound":
+                raise
+            raise SettingsError(
+                [
+                    f"vpc_id={vpc_id} does not exist in account {account}, {session.region_name};"
+                    " `aws ec2 describe-vpcs` lists what does"
+                ]
+            ) from error
         subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["Subnets"]
-    except NoRegionError as error:
-        raise SettingsError(["no AWS region: set AWS_REGION, or the region of the profile"]) from error
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-        raise SettingsError(
-            [f"no AWS credentials ({error}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"]
-        ) from error
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "InvalidVpcID.NotFound":
-            raise SettingsError([f"AWS refuses: {error}"]) from error
-        raise SettingsError(
-            [
-                f"vpc_id={vpc_id} does not exist in account {account}, {session.region_name};"
-                " `aws ec2 describe-vpcs` lists what does"
-            ]
-        ) from error
-    except BotoCoreError as error:
-        raise SettingsError([f"AWS cannot be asked: {error}"]) from error
     return sorted(
         {
             subnet["AvailabilityZone"]
@@ -95,7 +81,7 @@ def main() -> None:
     """Prints the options, or ends with the problems."""
     try:
         print(*checked_options(sys.argv[1:]))
-    except SettingsError as error:
+    except (SettingsError, AwsError) as error:
         sys.exit(str(error))
 
 

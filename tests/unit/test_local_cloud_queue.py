@@ -177,3 +177,12 @@ def test_loses_and_doubles_nothing_with_many_senders_and_receivers() -> None:
     assert len(seen) == 2000
     assert set(seen.values()) == {1}
     assert counts(queue) == counts(dead) == (0, 0, 0)
+
+
+def test_remembers_where_a_dead_message_came_from() -> None:
+    queue, dead = a_queue_with_dead_letters(max_receives=1)
+    put(queue, "a")
+    receive(queue, visibility=0)
+    assert receive(queue) == []
+    (message,) = receive(dead)
+    assert message.system_attributes["DeadLetterQueueSourceArn"] == queue.queue_arn

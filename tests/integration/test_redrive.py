@@ -1,0 +1,246 @@
+"""What lies in a dead letter queue, why, and how it gets back: SQS's move tasks, and our command."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from scripts.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, RedriveError, move_back, show
+from tests.conftest import ROOT
+from tests.local_cloud_support import CREDENTIALS, Cloud, eventually, running_cloud
+
+stages = (f"stage{number}" for number in count())
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def session(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint.url)
+    return boto3.Session(**CREDENTIALS)
+
+
+class Stage:
+    """The price queue of a stage, with its dead letter queue."""
+
+    def __init__(self, cloud: Cloud, session: boto3.Session) -> None:
+        self.name = next(stages)
+        self.cloud = cloud
+        self.dead = cloud.put_queue(f"fipe-price-dlq-{self.name}")
+        redrive = {"deadLetterTargetArn": cloud.arn_of(self.dead), "maxReceiveCount": 1}
+        self.queue = cloud.put_queue(f"fipe-price-queue-{self.name}", RedrivePolicy=json.dumps(redrive))
+        self.dead_arn = cloud.arn_of(self.dead)
+        self.letters = DeadLetterQueue(session, self.name, "price")
+        self.sqs = cloud.client("sqs")
+
+    def fail(self, *bodies: str) -> list[str]:
+        """Sends messages and receives them once too often; their ids."""
+        self.cloud.send(self.queue, *bodies)
+        ids: list[str] = []
+        while len(ids) < len(bodies):
+            found = self.sqs.receive_message(QueueUrl=self.queue, VisibilityTimeout=0, MaxNumberOfMessages=10)
+            ids += [message["MessageId"] for message in found["Messages"]]
+        self.sqs.receive_message(QueueUrl=self.queue)
+        assert self.waiting(self.dead) == len(bodies)
+        return ids
+
+    def waiting(self, url: str) -> int:
+        return int(self.cloud.counts(url)["visible"])
+
+    def log(self, message_id: str, error: str) -> None:
+        logs, group = self.cloud.client("logs"), f"/aws/lambda/FipeSomaIngestor-{self.name}"
+        stream = uuid.uuid4().hex
+        if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        line = {"level": "WARNING", "message": "message failed", "message_id": message_id, "error": error}
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        logs.put_log_events(
+            logGroupName=group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": now, "message": json.dumps(line)}],
+        )
+
+
+@pytest.fixture
+def stage(cloud: Cloud, session: boto3.Session) -> Stage:
+    return Stage(cloud, session)
+
+
+# SQS's move tasks -------------------------------------------------------------------------------------------
+
+
+def test_a_move_without_a_destination_goes_to_the_queue_that_the_message_came_from(stage: Stage) -> None:
+    (message_id,) = stage.fail("a")
+    stage.sqs.start_message_move_task(SourceArn=stage.dead_arn)
+    eventually(lambda: stage.waiting(stage.queue) == 1)
+    (message,) = stage.sqs.receive_message(QueueUrl=stage.queue, AttributeNames=["All"])["Messages"]
+    assert (message["Body"], message["Attributes"]["ApproximateReceiveCount"]) == ("a", "1")
+    assert message["MessageId"] != message_id, "a moved message is a new one"
+
+
+def test_a_move_without_a_destination_fails_on_a_message_that_came_from_no_queue(stage: Stage) -> None:
+    stage.cloud.send(stage.dead, "sent by hand")
+    stage.sqs.start_message_move_task(SourceArn=stage.dead_arn)
+    task = eventually(
+        lambda: next(
+            task
+            for task in stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn)["Results"]
+            if task["Status"] != "RUNNING"
+        )
+    )
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    assert stage.waiting(stage.dead) == 1
+
+
+def test_one_move_runs_at_a_time_at_the_rate_asked_for_and_can_be_cancelled(stage: Stage) -> None:
+    stage.fail(*(str(number) for number in range(20)))
+    start = stage.sqs.start_message_move_task(SourceArn=stage.dead_arn, MaxNumberOfMessagesPerSecond=1)
+    with pytest.raises(ClientError, match="Only one active task is allowed"):
+        stage.sqs.start_message_move_task(SourceArn=stage.dead_arn)
+    (task,) = stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn)["Results"]
+    assert (task["Status"], task["TaskHandle"]) == ("RUNNING", start["TaskHandle"])
+    assert (task["MaxNumberOfMessagesPerSecond"], task["ApproximateNumberOfMessagesToMove"]) == (1, 20)
+    stage.sqs.cancel_message_move_task(TaskHandle=start["TaskHandle"])
+    (task,) = stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn)["Results"]
+    assert task["Status"] == "CANCELLED"
+    assert "TaskHandle" not in task
+    assert stage.waiting(stage.dead) + stage.waiting(stage.queue) == 20
+    assert stage.waiting(stage.dead) > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.sqs.start_message_move_task(SourceArn=s.dead_arn + "x"), "SourceArn parameter doesn't"),
+        (
+            lambda s: s.sqs.start_message_move_task(SourceArn=s.cloud.arn_of(s.queue)),
+            "must be configured as a Dead Letter Queue",
+        ),
+        (
+            lambda s: s.sqs.start_message_move_task(SourceArn=s.dead_arn, DestinationArn=s.dead_arn),
+            "cannot be the same",
+        ),
+        (
+            lambda s: s.sqs.start_message_move_task(SourceArn=s.dead_arn, MaxNumberOfMessagesPerSecond=501),
+            "between 1 and 500",
+        ),
+        (lambda s: s.sqs.list_message_move_tasks(SourceArn=s.dead_arn, MaxResults=11), "between 1 and 10"),
+        (lambda s: s.sqs.cancel_message_move_task(TaskHandle="gone"), "Task does not exist"),
+    ],
+    ids=["no such queue", "no DLQ", "to itself", "too fast", "too many", "no such task"],
+)
+def test_refuses_what_sqs_refuses(stage: Stage, call, words: str) -> None:
+    with pytest.raises(ClientError, match=words):
+        call(stage)
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+def test_a_peek_tells_the_reasons_and_leaves_the_messages(stage: Stage) -> None:
+    bodies = [f"message {number}" for number in range(12)]
+    first, *_ = stage.fail(*bodies)
+    stage.log(first, "ValidationError: no")
+    stage.log(first, "DataError: numeric field overflow")
+    letters = stage.letters.peek(limit=20)
+    assert sorted(letter.body for letter in letters) == sorted(bodies)
+    assert {letter.message_id: letter.reason for letter in letters}[first] == (
+        "DataError: numeric field overflow"
+    )
+    assert [letter.reason for letter in letters].count(UNKNOWN_REASON) == 11
+    assert stage.waiting(stage.dead) == 12
+
+
+def test_a_redrive_moves_everything_back_messages_sent_by_hand_included(stage: Stage) -> None:
+    stage.fail("a", "b")
+    stage.cloud.send(stage.dead, "sent by hand")
+    moves = list(stage.letters.redrive())
+    assert (moves[-1].moved, moves[-1].to_move, moves[-1].is_over) == (3, 3, True)
+    assert (stage.waiting(stage.dead), stage.waiting(stage.queue)) == (0, 3)
+
+
+def test_a_redrive_follows_one_that_runs_already(stage: Stage) -> None:
+    stage.fail("a", "b", "c")
+    stage.sqs.start_message_move_task(SourceArn=stage.dead_arn, MaxNumberOfMessagesPerSecond=2)
+    *_, last = stage.letters.redrive()
+    assert (last.moved, last.is_over) == (3, True)
+    tasks = stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn, MaxResults=10)["Results"]
+    assert len(tasks) == 1
+
+
+def test_a_redrive_that_somebody_cancels_says_how_far_it_came(stage: Stage) -> None:
+    stage.fail(*(str(number) for number in range(20)))
+    moves = stage.letters.redrive(rate=1)
+    next(moves)
+    (task,) = stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn)["Results"]
+    stage.sqs.cancel_message_move_task(TaskHandle=task["TaskHandle"])
+    with pytest.raises(RedriveError, match=r"SQS stopped after \d+ messages: it was cancelled"):
+        list(moves)
+
+
+def test_shows_what_a_message_is_about_and_says_what_it_moved(stage: Stage) -> None:
+    message = {
+        "reference": {"code": 334, "month": "2026-06-01"},
+        "brand": {"code": 21, "name": "Fiat"},
+        "model": {"code": 1, "name": "UNO Mille"},
+    }
+    (message_id, _) = stage.fail(json.dumps(message), "[not JSON")
+    stage.log(message_id, "DataError: no")
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    show(stage.letters, console)
+    assert move_back(stage.letters, None, console) == 2
+    for words in (
+        f"fipe-price-dlq-{stage.name}: 2 messages",
+        "2026-06 Fiat UNO Mille",
+        "[not JSON",
+        "1 of 2 looked at: DataError: no",
+        "2 moved back",
+    ):
+        assert words in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--stage", "dev", "--queue", "prices"), "error: QUEUE=prices: give manufacturer, model, price or"),
+        (("--stage", "nowhere"), "error: there is no queue fipe-manufacturer-dlq-nowhere in us-east-1"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    cloud: Cloud, arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "scripts.redrive_dlq", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "AWS_ENDPOINT_URL": cloud.endpoint.url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(words)
