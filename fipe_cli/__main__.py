@@ -210,6 +210,31 @@ def export(
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
 
 
+@app.command()
+def report(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The HTML file to write.")] = Path("fipe-report.html"),
+    run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
+    vehicle: Annotated[
+        str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
+    from fipe_cli.database import open_database
+    from fipe_cli.report.data import read_report
+    from fipe_cli.report.page import render
+
+    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+        page = render(read_report(session, run_id, vehicle), cloud.name)
+        try:
+            file.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise CliError(f"{file} cannot be written: {error.strerror}") from error
+        size = len(page.encode())
+        _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+
+
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(document))

@@ -1,0 +1,224 @@
+"""What the report shows, read from the database: plain values, ready for JSON."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from psycopg2.extras import RealDictCursor
+
+from fipe_cli.errors import USAGE, CliError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+Rows = list[dict[str, Any]]
+
+POINTS = 120
+"""Of the chart that shows how the prices came in."""
+MOVERS = 10
+INCOMPLETE_BRANDS = 50
+LARGEST_BRANDS = 15
+OLDEST = 25
+"""Years that a depreciation curve goes back."""
+
+
+def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> dict[str, Any]:
+    """Everything on the page.
+
+    Args:
+        session: of the stage's database.
+        run_id: the load, by default the newest.
+        fipe_code: the vehicle; empty means one that has many model years.
+
+    Raises:
+        CliError: there are no prices, no such run, or no such vehicle.
+    """
+    loads = _ask(
+        session,
+        """
+        select run_id::text, reference_code, reference_month, started_at, last_write_at, brands_expected,
+               brands_complete, models_expected, models_received, prices, unpriced, complete
+        from fipe.load_status
+        where run_id = coalesce(%s, (select run_id from fipe.load_run order by started_at desc limit 1))
+        order by reference_month
+        """,
+        (str(run_id) if run_id else None,),
+    )
+    if run_id and not loads:
+        raise CliError(f"run {run_id}: the ledger does not know it", USAGE)
+    month = loads[-1]["reference_month"] if loads else _newest_month(session)
+    return {
+        "load": _load(session, loads) if loads else None,
+        "month": _month(session, month),
+        "vehicle": _vehicle(session, month, fipe_code),
+    }
+
+
+def _newest_month(session: "connection") -> date:
+    (row,) = _ask(session, "select fipe.newest_month() as month")
+    month: date | None = row["month"]
+    if month is None:
+        raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)
+    return month
+
+
+def _load(session: "connection", loads: Rows) -> dict[str, Any]:
+    run = (loads[0]["run_id"],)
+    return {
+        "run_id": loads[0]["run_id"],
+        "months": loads,
+        "arrivals": _ask(
+            session,
+            """
+            with came as (
+                select model.received_at, model.prices,
+                       extract(epoch from model.received_at - min(model.received_at) over ()) as seconds
+                from fipe.load_run as run
+                join fipe.load_model as model on model.load_run_id = run.id
+                where run.run_id = %s
+            ),
+            binned as (
+                select ceil(seconds / greatest(1, (select max(seconds) from came)) * %s) as bin,
+                       max(seconds) as seconds, sum(prices) as prices
+                from came
+                group by 1
+            )
+            select round(seconds)::integer as seconds, (sum(prices) over (order by bin))::integer as prices
+            from binned
+            order by bin
+            """,
+            (*run, POINTS),
+        ),
+        "throttled": None,
+        "incomplete": _ask(
+            session,
+            """
+            select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
+                   manufacturer.name as brand, brand.models_received, brand.models_expected
+            from fipe.load_brand_status as brand
+            join fipe.reference_month as reference on reference.code = brand.reference_code
+            join fipe.manufacturer
+                on (manufacturer.vehicle_type, manufacturer.code) = (brand.vehicle_type, brand.brand_code)
+            where brand.run_id = %s and not brand.complete
+            order by brand.models_expected - brand.models_received desc
+            limit %s
+            """,
+            (*run, INCOMPLETE_BRANDS),
+        ),
+        "brands": _ask(
+            session,
+            """
+            select brand.vehicle_type, manufacturer.name as brand,
+                   sum(brand.models_received)::integer as received,
+                   sum(brand.models_expected)::integer as expected,
+                   sum(brand.prices)::integer as prices
+            from fipe.load_brand_status as brand
+            join fipe.manufacturer
+                on (manufacturer.vehicle_type, manufacturer.code) = (brand.vehicle_type, brand.brand_code)
+            where brand.run_id = %s
+            group by 1, 2
+            order by prices desc
+            limit %s
+            """,
+            (*run, LARGEST_BRANDS),
+        ),
+    }
+
+
+def _month(session: "connection", month: date) -> dict[str, Any]:
+    return {
+        "month": month,
+        "types": _ask(
+            session,
+            """
+            select vehicle_type, count(distinct brand_code)::integer as brands,
+                   count(distinct (brand_code, model_code))::integer as models, count(*)::integer as prices,
+                   (count(*) filter (where zero_km))::integer as zero_km,
+                   percentile_cont(0.5) within group (order by price_brl)::float as median
+            from fipe.vehicle_price
+            where reference_code = fipe.reference_of(%s)
+            group by vehicle_type
+            order by vehicle_type
+            """,
+            (month,),
+        ),
+        "movers": _ask(
+            session,
+            """
+            select brand, model, model_year, zero_km, fuel, fipe_code, price_before::float, price_brl::float,
+                   change_percent::float
+            from fipe.biggest_movers(%s, %s)
+            """,
+            (MOVERS, month),
+        ),
+        "depreciation": _ask(
+            session,
+            """
+            with vehicle as (
+                select vehicle_type, brand_code, model_code, fuel_code, zero_km, price_brl,
+                       extract(year from reference_month)::integer - model_year as age
+                from fipe.vehicle_price
+                where reference_code = fipe.reference_of(%s)
+            )
+            select used.vehicle_type, used.age, count(*)::integer as vehicles,
+                   100 * percentile_cont(0.5) within group (order by used.price_brl / new.price_brl)
+                       as percent
+            from vehicle as used
+            join vehicle as new using (vehicle_type, brand_code, model_code, fuel_code)
+            where new.zero_km and not used.zero_km and new.price_brl > 0 and used.age between 0 and %s
+            group by used.vehicle_type, used.age
+            order by used.vehicle_type, used.age
+            """,
+            (month, OLDEST),
+        ),
+    }
+
+
+def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, Any]:
+    if not fipe_code:
+        (row,) = _ask(
+            session,
+            """
+            select fipe_code
+            from fipe.vehicle_price
+            where reference_code = fipe.reference_of(%s)
+            group by fipe_code
+            order by bool_or(zero_km) desc, count(*) desc, fipe_code
+            limit 1
+            """,
+            (month,),
+        )
+        fipe_code = row["fipe_code"]
+    history = _ask(
+        session,
+        """
+        select to_char(reference_month, 'YYYY-MM') as month, brand, model, model_year, zero_km, fuel,
+               price_brl::float as price
+        from fipe.price_history(%s)
+        """,
+        (fipe_code,),
+    )
+    if not history:
+        raise CliError(f"--vehicle {fipe_code}: the database has no price of this FIPE code", USAGE)
+    return {
+        "fipe_code": fipe_code,
+        "brand": history[-1]["brand"],
+        "model": history[-1]["model"],
+        "history": history,
+        "by_age": _ask(
+            session,
+            """
+            select model_year, zero_km, age_years as age, fuel, price_brl::float as price,
+                   percent_of_newest::float as percent
+            from fipe.depreciation(%s, %s)
+            """,
+            (fipe_code, month),
+        ),
+    }
+
+
+def _ask(session: "connection", question: str, parameters: Sequence[Any] = ()) -> Rows:
+    with session.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(question, parameters)
+        return [dict(row) for row in cursor.fetchall()]
