@@ -21,6 +21,8 @@ help: ## Show this list
 
 setup: $(DEV) $(NODE) ## Install everything, pinned, into .venv and node_modules
 
+STAGES := dev stg prd
+
 ##@ On one machine, without AWS
 .PHONY: local local-up local-down local-status local-psql
 # Each of these variables is handed on as an option only when it is set.
@@ -44,8 +46,15 @@ local-status: $(RUNTIME) ## Show the local cloud's queues and functions
 local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
 	@python -m local_cloud psql $(ARGS)
 
+##@ Loads, on AWS or on the local cloud that runs
+.PHONY: $(foreach action,load status resume,$(STAGES:%=$(action)-%))
+load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1]
+	@fipe --stage $* load $(LOAD_OPTIONS) $(call options,MODELS) $(if $(DRY_RUN),--dry-run)
+
+status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load has come: RUN=..., the newest without it
+	@fipe --stage $* status $(RUN)
+
 ##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7
-STAGES := dev stg prd
 ACTIONS := deploy diff destroy logs redrive
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from fipe_cli.cloud import Cloud, find_cloud
-from fipe_cli.errors import INCOMPLETE, CliError, one_line_errors
+from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 
 if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
@@ -75,7 +75,7 @@ def main(
     """Keeps what every command needs to know."""
     with one_line_errors():
         if stage not in ("dev", "stg", "prd"):
-            raise CliError(f"--stage {stage} makes no sense; it is dev, stg or prd", exit_code=2)
+            raise CliError(f"--stage {stage} makes no sense; it is dev, stg or prd", exit_code=USAGE)
     context.obj = Where(stage, profile)
 
 
@@ -126,7 +126,7 @@ def status(
 ) -> None:
     """Show how far a load has come, its rate, the time left, and what is missing."""
     from fipe_cli.ledger import look
-    from fipe_cli.progress import View, line
+    from fipe_cli.watch import show
 
     with _cloud(context) as cloud:
         if follow or (follow is None and console.is_terminal and not as_json):
@@ -136,7 +136,7 @@ def status(
         if as_json:
             print(json.dumps(seen.document() | {"loads": [one.model_dump(mode="json") for one in loads]}))
         else:
-            console.print(View(cloud.name, seen) if console.is_terminal else line(seen))
+            show(console, cloud.name, seen)
         _end_as(seen)
 
 
@@ -153,6 +153,33 @@ def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when nothing is left to do and something is missing, or a message failed."""
     if seen.dead_messages or (seen.has_ended and not seen.complete):
         raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def redrive(
+    context: typer.Context,
+    queue: Annotated[str, typer.Argument(help="manufacturer, model, price, or all.")] = "all",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is there, and why.")] = False,
+    rate: Annotated[
+        int | None, typer.Option(help="Messages a second; SQS decides without it.", min=1, max=500)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what failed and why, and move it back to be worked on again."""
+    from scripts.redrive_dlq import KINDS, DeadLetterQueue, move_back, show
+
+    with _cloud(context) as cloud:
+        if queue not in (*KINDS, "all"):
+            raise CliError(f"{queue} is no queue; give {', '.join(KINDS)} or all", USAGE)
+        cloud.client("sqs")  # says so when no local cloud runs
+        words = Console(stderr=as_json, soft_wrap=True, highlight=False)
+        moved = {}
+        for kind in KINDS if queue == "all" else [one for one in KINDS if one == queue]:
+            dead = DeadLetterQueue(cloud.session, cloud.stage, kind)
+            show(dead, words)
+            moved[kind] = move_back(dead, rate, words) if dead.depth() and not dry_run else 0
+        if as_json:
+            print(json.dumps({"moved": moved}))
 
 
 @app.command()

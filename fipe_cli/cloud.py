@@ -57,7 +57,7 @@ class Cloud:
         if self.local and not self.endpoint:
             raise CliError("no local cloud is running: `make local-up` starts one; for AWS give --profile")
         make: Any = self.session.client  # typed for names of services that are literals
-        return make(service, endpoint_url=self.endpoint, config=config)
+        return make(service, config=config)
 
     def invoke(self, function: str, payload: dict[str, Any]) -> Any:
         """What a function of the stage answers.
@@ -124,19 +124,32 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if profile:
-        return Cloud(stage, boto3.Session(profile_name=profile), endpoint)
+        return Cloud(stage, _session(profile), endpoint)
     if endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
-        return Cloud(stage, boto3.Session(), endpoint)
+        return Cloud(stage, _session(), endpoint)
     state = LocalState.from_environment()
     running = state.endpoint()
     if running or find_database(state, stage):
-        return Cloud(stage, _local_session(), running.url if running else None, state)
-    return Cloud(stage, boto3.Session())
+        url = running.url if running else None
+        return Cloud(stage, _LocalSession(url), url, state)
+    return Cloud(stage, _session())
 
 
-def _local_session() -> boto3.Session:
-    return boto3.Session(
-        aws_access_key_id=CREDENTIALS["aws_access_key_id"],
-        aws_secret_access_key=CREDENTIALS["aws_secret_access_key"],
-        region_name=CREDENTIALS["region_name"],
-    )
+def _session(profile: str | None = None) -> boto3.Session:
+    # boto3 knows the region's variable by its older name only.
+    return boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
+
+
+class _LocalSession(boto3.Session):
+    """Clients of the local cloud, as AWS_ENDPOINT_URL would make them."""
+
+    def __init__(self, endpoint: str | None) -> None:
+        super().__init__(
+            aws_access_key_id=CREDENTIALS["aws_access_key_id"],
+            aws_secret_access_key=CREDENTIALS["aws_secret_access_key"],
+            region_name=CREDENTIALS["region_name"],
+        )
+        self._endpoint = endpoint
+
+    def client(self, *names: Any, **options: Any) -> Any:
+        return super().client(*names, **{"endpoint_url": self._endpoint, **options})

@@ -6,18 +6,11 @@ from contextlib import contextmanager
 
 import psycopg2
 import typer
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ProfileNotFound,
-)
 
 from fipe_api.load_request import LoadRequestError
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.postgres import PostgresError
+from scripts.aws_session import AwsError, aws_errors
 
 INCOMPLETE = 1
 """A load is not complete: something is missing, or in a dead letter queue."""
@@ -44,21 +37,14 @@ class CliError(Exception):
 def one_line_errors() -> Iterator[None]:
     """Turns what may go wrong into one line on stderr and the exit code that fits."""
     try:
-        yield
+        with aws_errors():
+            yield
     except CliError as error:
         _end(str(error), error.exit_code)
     except LoadRequestError as error:
         _end(str(error), USAGE)
-    except (LocalCloudError, PostgresError) as error:
+    except (AwsError, LocalCloudError, PostgresError) as error:
         _end(str(error), UNREACHABLE)
-    except (NoCredentialsError, NoRegionError) as error:
-        _end(f"{error}; give --profile, or start the local cloud with `make local-up`", UNREACHABLE)
-    except ProfileNotFound as error:
-        _end(f"{error}; `aws configure list-profiles` lists what there is", USAGE)
-    except EndpointConnectionError as error:
-        _end(f"{error} Is the local cloud still running? `make local-status` tells", UNREACHABLE)
-    except (BotoCoreError, ClientError) as error:
-        _end(f"AWS: {error}", UNREACHABLE)
     except psycopg2.OperationalError as error:
         _end(f"the database cannot be reached: {error}", UNREACHABLE)
     except psycopg2.Error as error:

@@ -27,14 +27,24 @@ def watch(console: Console, title: str, look: Callable[[], Snapshot], look_secon
         The last snapshot.
     """
     if not console.is_terminal:
-        return _follow(look, lambda seen: console.print(line(seen)), look_seconds, LINE_SECONDS)
+        return _follow(
+            look, lambda seen: console.print(line(seen), soft_wrap=True), look_seconds, LINE_SECONDS
+        )
     with Live(console=console, refresh_per_second=4) as live:
         return _follow(look, lambda seen: live.update(View(title, seen)), look_seconds, 0.0)
 
 
+def show(console: Console, title: str, seen: Snapshot) -> None:
+    """One look: bars on a terminal, a line anywhere else."""
+    if console.is_terminal:
+        console.print(View(title, seen))
+    else:
+        console.print(line(seen), soft_wrap=True)
+
+
 def _follow(
     look: Callable[[], Snapshot],
-    show: Callable[[Snapshot], None],
+    display: Callable[[Snapshot], None],
     look_seconds: float,
     show_seconds: float,
 ) -> Snapshot:
@@ -45,7 +55,7 @@ def _follow(
         quiet = quiet + 1 if seen.has_ended else 0
         is_last = quiet == (1 if seen.complete else _QUIET_LOOKS)
         if is_last or time.monotonic() >= next_show:
-            show(seen)
+            display(seen)
             next_show = time.monotonic() + show_seconds
         if is_last:
             return seen

@@ -1,0 +1,330 @@
+"""`fipe` on a database of this machine: what a load left behind is asked, exported and reported."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+
+from fipe_api.fipe_soma_ingestor_adapted import ingest
+from fipe_api.messages import Named, PricedVehicle, PriceMessage
+from fipe_api.price_writer import write_messages
+from fipe_cli.__main__ import app
+from fipe_cli.report.page import render
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
+from local_cloud.postgres import PostgresCluster
+from local_cloud.state import REPOSITORY, LocalState
+from tests.builders import JUNE_2026, ROOT_SQL, RUN
+
+SAMPLE_PRICES = 579
+
+
+def messages(catalogue: Catalogue) -> Iterator[PriceMessage]:
+    """The catalogue as the price queue has it."""
+    models = list(catalogue.by_model())
+    brands = {(rows[0].vehicle_type, rows[0].brand_code) for rows in models}
+    for rows in models:
+        first = rows[0]
+        brand = (first.vehicle_type, first.brand_code)
+        yield PriceMessage(
+            run_id=RUN,
+            reference=JUNE_2026,
+            vehicle_type=first.vehicle_type,
+            brand=Named(code=first.brand_code, name=first.brand),
+            brands_in_run=len(brands),
+            models_in_brand=sum((one[0].vehicle_type, one[0].brand_code) == brand for one in models),
+            model=Named(code=first.model_code, name=first.model),
+            prices=tuple(
+                PricedVehicle(
+                    model_year=row.model_year,
+                    fuel_code=row.fuel_code,
+                    fuel=row.fuel,
+                    fipe_code=row.fipe_code,
+                    price_brl=row.price_brl,
+                )
+                for row in rows
+            ),
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a `make local` of the sample leaves on this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
+    cluster.start()
+    try:
+        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+        with closing(known.open()) as database:
+            with database:
+                database.cursor().execute(ROOT_SQL.read_text())
+            write_messages(database, list(messages(read_catalogue(SAMPLE_CATALOGUE))))
+        yield folder
+    finally:
+        cluster.stop()
+
+
+class Fipe:
+    """The command, in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, list(arguments), input=stdin)
+
+    def done(self, *arguments: str, stdin: str | None = None) -> str:
+        ended = self(*arguments, stdin=stdin)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    def refused(self, exit_code: int, *arguments: str) -> str:
+        """The one line that a refused command says."""
+        ended = self(*arguments)
+        assert ended.exit_code == exit_code, ended.output
+        (line,) = ended.stderr.splitlines()
+        return line
+
+
+@pytest.fixture
+def fipe(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fipe:
+    for name in os.environ:
+        if name.startswith(("AWS_", "FIPE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
+    return Fipe(tmp_path)
+
+
+def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> None:
+    question = (
+        "select brand, price_brl, zero_km from fipe.vehicle_price"
+        " where fipe_code = '038003-2' order by price_brl limit 1"
+    )
+    assert fipe.done("query", question) == "brand,price_brl,zero_km\nAcura,10104.00,False\n"
+    assert json.loads(fipe.done("query", question, "--json")) == {
+        "brand": "Acura", "price_brl": 10104.0, "zero_km": False,
+    }  # fmt: skip
+    assert fipe.done("query", "-", stdin="select 1 as one") == "one\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("selec", 'syntax error at or near "selec"'),
+        ("delete from fipe.price", "read-only transaction"),
+        ("set statement_timeout = 0", "gives no rows"),
+    ],
+)
+def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
+    assert words in fipe.refused(2, "query", sql)
+
+
+def test_csv_holds_every_price_once(fipe: Fipe) -> None:
+    file = fipe.folder / "all.csv"
+    assert f"{SAMPLE_PRICES} prices" in fipe.done("export", str(file))
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    sample = {
+        (str(row.brand_code), row.model, str(row.model_year), row.fuel, str(row.price_brl))
+        for rows in read_catalogue(SAMPLE_CATALOGUE).by_model()
+        for row in rows
+    }
+    assert len(rows) == len(sample) == SAMPLE_PRICES
+    assert {(r["brand_code"], r["model"], r["model_year"], r["fuel"], r["price_brl"]) for r in rows} == sample
+    assert {path.name for path in fipe.folder.iterdir()} == {"all.csv"}
+
+
+def test_csv_for_spreadsheets_in_portuguese(fipe: Fipe) -> None:
+    file = fipe.folder / "acura.csv"
+    fipe.done("export", str(file), "--brand", "acura", "--excel-pt")
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("\ufeffreference_month;reference_code;")
+    (row, *_) = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";")
+    assert re.fullmatch(r"\d+,00", row["price_brl"])
+    assert row["zero_km"] in ("sim", "não")
+
+
+def test_json_lines_can_be_read_back_by_the_adapted_ingestor(fipe: Fipe, dsn: str) -> None:
+    file = fipe.folder / "june.jsonl"
+    fipe.done("export", str(file), "--month", "2026-06")
+    with file.open(encoding="utf-8") as lines:
+        totals = ingest(lines, dsn, report=io.StringIO())
+    assert (totals.lines, totals.refused, totals.changed) == (SAMPLE_PRICES, 0, SAMPLE_PRICES)
+
+
+def test_parquet_keeps_the_types(fipe: Fipe) -> None:
+    file = fipe.folder / "june.parquet"
+    assert json.loads(fipe.done("export", str(file), "--month", "latest", "--json")) == {
+        "file": str(file), "prices": SAMPLE_PRICES,
+    }  # fmt: skip
+    table = parquet.read_table(file)
+    assert table.num_rows == SAMPLE_PRICES
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types["price_brl"] == "decimal128(12, 2)"
+    assert types["reference_month"] == "date32[day]"
+    assert types["zero_km"] == "bool"
+
+
+def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
+    lines = fipe.done("export", "-", "--brand", "fiat").splitlines()
+    assert lines[0].startswith("reference_month,")
+    assert all(",Fiat," in line for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prices.xls"], "give a name that ends in .csv, .jsonl, .parquet"),
+        (["prices.csv", "--month", "June"], "--month June makes no sense"),
+        (["prices.csv", "--month", "2020-01"], "no prices of it"),
+        (["prices.csv", "--brand", "Fait"], "no brand"),
+        (["prices.jsonl", "--excel-pt"], "--excel-pt is for CSV"),
+        (["missing/prices.csv"], "cannot be written: No such file or directory"),
+    ],
+)
+def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(
+    fipe: Fipe, arguments: list[str], words: str
+) -> None:
+    file, *options = arguments
+    code = 3 if file.startswith("missing") else 2
+    assert words in fipe.refused(code, "export", str(fipe.folder / file), *options)
+    assert list(fipe.folder.iterdir()) == []
+
+
+def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "fipe_cli", "psql", "-Atc", "select count(*) from fipe.vehicle_price"],
+        cwd=REPOSITORY,
+        env={**os.environ, "FIPE_LOCAL_DIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.strip() == str(SAMPLE_PRICES)
+
+
+@pytest.mark.parametrize("command", ["load", "status", "redrive"])
+def test_what_needs_a_running_cloud_says_so(fipe: Fipe, command: str) -> None:
+    assert "no local cloud is running: `make local-up` starts one" in fipe.refused(3, command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stage", "test", "status"], "--stage test makes no sense"),
+        (["load", "--reference", "June"], "reference: 'June' makes no sense"),
+        (["load", "--types", "boat"], "vehicle_types:"),
+        (["redrive", "prices"], "prices is no queue"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:
+    assert words in fipe.refused(2, *arguments)
+
+
+def test_an_unknown_profile_is_said_in_one_line(fipe: Fipe) -> None:
+    assert "nobody" in fipe.refused(3, "--profile", "nobody", "status")
+
+
+# The report -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(fipe: Fipe) -> Path:
+    file = fipe.folder / "report.html"
+    fipe.done("report", str(file), "--vehicle", "038003-2")
+    return file
+
+
+def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(text.encode()) < 1_000_000
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)
+    assert "sourceMappingURL" not in text
+
+
+def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
+    file = str(fipe.folder / "report.html")
+    assert "no price of this FIPE code" in fipe.refused(2, "report", file, "--vehicle", "1")
+    assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
+
+
+def test_a_name_cannot_leave_the_reports_data() -> None:
+    name = "</script><script>alert(1)</script>"
+    text = render({"load": None, "month": {}, "vehicle": {"model": name}}, "dev")
+    assert name not in text
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with (
+        sync_playwright() as play,
+        play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as one,
+    ):
+        yield one
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)], ids=["phone", "desktop"])
+def test_the_report_in_a_browser(
+    page: Path, browser: Browser, width: int, height: int, scheme: Literal["light", "dark"]
+) -> None:
+    """No console message, no request, nothing wider than the screen, readable colours, both languages."""
+    said: list[str] = []
+    asked: list[str] = []
+    with browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, locale="pt-BR"
+    ) as context:
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.text_content("h2") == "A carga"
+        tab.click("text=English")
+        assert tab.text_content("h2") == "The load"
+        assert "Acura Integra GS 1.8" in tab.inner_text("main")
+        assert tab.evaluate(CONTRAST) >= 4.5
+        assert tab.evaluate("document.querySelectorAll('canvas').length") >= 3
+        assert tab.evaluate(DRAWN) is True
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+CONTRAST = """() => {
+  const light = (text) => {
+    const [r, g, b] = text.match(/\\d+/g).map((part) => part / 255)
+      .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.querySelector(".card")).backgroundColor);
+  return Math.min(...[...document.querySelectorAll(".card h3, .card td, .card th, .note")].map((one) => {
+    const ink = light(getComputedStyle(one).color);
+    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+  }));
+}"""
+"""The least contrast of text on a card, as WCAG counts it."""
+
+DRAWN = """() => [...document.querySelectorAll("canvas")].every((canvas) => {
+  const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return canvas.width > 100 && new Uint32Array(image.data.buffer).some((pixel) => pixel);
+})"""
+"""Whether every chart has drawn something."""

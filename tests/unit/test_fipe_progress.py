@@ -1,0 +1,118 @@
+"""How far a load has come: the figures that follow from the counts, and how they look."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fipe_cli.progress import Snapshot, View, duration, line, stages
+from fipe_cli.watch import watch
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def any_snapshot(**given: Any) -> Snapshot:
+    """An hour into a month: 140 of 236 brands found, 1,000 models loaded."""
+    defaults = {
+        "at": NOON, "started_at": NOON - timedelta(hours=1), "months": ("2026-06",), "brands": 236,
+        "brands_waiting": 96, "models_received": 1000, "models_waiting": 5600, "models_to_write": 20,
+        "prices": 4500, "dead": {"manufacturer": 0, "model": 0, "price": 0},
+    }  # fmt: skip
+    return Snapshot(**{**defaults, **given})
+
+
+def shown(seen: Snapshot, width: int) -> list[str]:
+    console = Console(width=width, force_terminal=True, color_system=None, record=True, file=io.StringIO())
+    console.print(View("dev", seen))
+    return console.export_text().splitlines()
+
+
+def test_expects_a_whole_month_before_all_brands_are_found() -> None:
+    """The real month has 11,238 models and 50,332 prices."""
+    seen = any_snapshot()
+    assert 9_500 < seen.models_expected < 12_500
+    assert 43_000 < seen.prices_expected < 57_000
+
+
+def test_the_rate_is_in_calls_and_never_above_the_limit() -> None:
+    assert any_snapshot(calls_per_minute=40).rate == 40
+    measured = any_snapshot().rate
+    assert measured is not None
+    # 4,500 prices and what finding 6,620 models takes, in an hour.
+    assert 100 < measured < 130
+
+
+def test_the_time_left_is_that_of_the_calls_left_at_the_rate() -> None:
+    seen = any_snapshot(calls_per_minute=40)
+    assert seen.time_left is not None
+    assert seen.time_left.total_seconds() / 60 == pytest.approx(seen.calls_left / 40)
+
+
+def test_nothing_is_foretold_before_the_first_result() -> None:
+    seen = Snapshot(at=NOON, brands=12, brands_waiting=12)
+    assert (seen.rate, seen.time_left) == (None, None)
+    assert "0 prices" in line(seen)
+
+
+def test_what_is_complete_is_all_there_and_leaves_no_time() -> None:
+    seen = any_snapshot(
+        complete=True, brands_waiting=0, models_waiting=0, models_to_write=0, brands_complete=236
+    )
+    assert seen.time_left == timedelta(0)
+    assert [stage.share for stage in stages(seen)] == [1.0, 1.0, 1.0]
+
+
+def test_a_load_has_ended_when_nothing_waits_unless_functions_are_at_work() -> None:
+    idle = {"brands_waiting": 0, "models_waiting": 0, "models_to_write": 0}
+    assert not any_snapshot().has_ended
+    assert any_snapshot(**idle).has_ended
+    assert not any_snapshot(**idle, busy=True).has_ended
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
+def test_the_view_fits_terminals_of_any_width(width: int) -> None:
+    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, rest_seconds=42)
+    lines = shown(seen, width)
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for words in ("years found", "in the database", "4,500 prices", "42 s", "3 failed in the model DLQ"):
+        assert words in text
+
+
+def test_bars_are_drawn_where_they_have_room() -> None:
+    assert "━" in "".join(shown(any_snapshot(), 80))
+    assert "59%" in "".join(shown(any_snapshot(), 40))
+
+
+def test_a_line_says_it_all_for_a_pipe() -> None:
+    text = line(any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}))
+    assert "\n" not in text
+    for words in ("12:00:00", "years found 140/236", "4,500 prices", "left", "3 in the model DLQ"):
+        assert words in text
+
+
+def test_what_is_missing_is_said_at_the_end() -> None:
+    ended = any_snapshot(brands_waiting=0, models_waiting=0, models_to_write=0, missing=("2026-06: Fiat",))
+    text = "\n".join(shown(ended, 80))
+    assert "missing: 2026-06: Fiat" in text
+    assert "fipe resume" in text
+
+
+def test_watching_ends_at_once_when_complete_and_after_some_quiet_looks_when_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    idle = any_snapshot(brands_waiting=0, models_waiting=0, models_to_write=0)
+    looks = iter([any_snapshot(), idle, any_snapshot(), idle, idle, idle])
+    assert watch(Console(), "dev", lambda: next(looks), look_seconds=0) is idle
+    complete = any_snapshot(complete=True)
+    assert watch(Console(), "dev", iter([complete]).__next__, look_seconds=0) is complete
+    assert capsys.readouterr().out.splitlines()[-1].endswith("complete")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (75, "1 min 15 s"), (82_080, "22 h 48 min")]
+)
+def test_a_duration_has_the_two_units_that_matter(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
