@@ -71,6 +71,9 @@ begin
 end
 $$;
 create index if not exists price_model_year_id on fipe.price (model_year_id);
+alter table fipe.price add column if not exists mirror text;
+comment on column fipe.price.mirror is
+    'who gave this price, if not the official API: parallelum; null, which takes no room, is the official API';
 comment on column fipe.price.price_brl is 'reais; FIPE has published zeros, which are kept as published';
 
 create or replace view fipe.vehicle_price as
@@ -485,6 +488,59 @@ group by run.id, reference.code;
 comment on view fipe.load_status is
     'One row a run and reference month; models_expected counts the brands heard of so far; complete when all brands are.';
 
+-- What the source answered and nobody should take for right ------------------------------------------------
+
+-- A price's flags, without a flag stored: what is published is kept as published.
+create or replace view fipe.flagged_price as
+select flag.flag,
+       reference.month as reference_month,
+       reference.code  as reference_code,
+       model.vehicle_type,
+       model.brand_code,
+       model.code      as model_code,
+       model.name      as model,
+       vehicle.model_year,
+       vehicle.fuel_code,
+       vehicle.fuel,
+       vehicle.fipe_code,
+       price.price_brl,
+       coalesce(price.mirror, 'fipe') as source
+from fipe.price
+join fipe.reference_month as reference on reference.code = price.reference_code
+join fipe.model_year as vehicle on vehicle.id = price.model_year_id
+join fipe.model on model.id = vehicle.model_id
+cross join lateral (
+    values ('zero price', price.price_brl = 0),
+           ('unknown fuel', vehicle.fuel_code not between 1 and 7),
+           ('from a mirror', price.mirror is not null)
+) as flag (flag, is_so)
+where flag.is_so;
+comment on view fipe.flagged_price is
+    'Prices to look at twice, a row a flag: zero price, unknown fuel, from a mirror instead of the official API.';
+
+create table if not exists fipe.rejected_answer (
+    fingerprint    uuid        primary key,
+    run_id         uuid        not null,
+    reference_code integer,
+    source         text        not null,
+    call           text        not null,
+    parameters     jsonb       not null,
+    answer         text        not null,
+    reason         text        not null,
+    first_seen_at  timestamptz not null,
+    last_seen_at   timestamptz not null,
+    times_seen     integer     not null default 1
+);
+comment on table fipe.rejected_answer is
+    'Answers that were not what was asked (truncated, another month, another vehicle, ...), with the call: kept apart, '
+    'never taken for right. Part of no ledger: what a model lacks because of them is in fipe.load_model.rejected.';
+comment on column fipe.rejected_answer.answer is 'the text as it came, cut at 4,000 characters';
+create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
+
+alter table fipe.load_model add column if not exists rejected smallint not null default 0;
+comment on column fipe.load_model.rejected is
+    'year-fuels that FIPE lists for the model, but whose answers were never what was asked';
+
 -- Who may do what -------------------------------------------------------------------------------------------
 
 do $$
@@ -507,6 +563,6 @@ $$;
 grant usage on schema fipe to fipe_ingestor, fipe_reader;
 grant select, insert, update on
     fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,
-    fipe.load_run, fipe.load_brand, fipe.load_model
+    fipe.load_run, fipe.load_brand, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
 grant select on all tables in schema fipe to fipe_reader;

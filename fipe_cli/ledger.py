@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from psycopg2.extras import RealDictCursor
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from fipe_api.fipe_api_service import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
+from fipe_api.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.pace import SOURCE as PACE_KEY
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database

@@ -7,7 +7,8 @@ from uuid import UUID
 import requests
 from pydantic import BaseModel
 
-from fipe_api.fipe_api_service import OFFICIAL_URL, FipeApi, FipeError
+from fipe_api.fipe_api_service import OFFICIAL_URL, FipeApi
+from fipe_api.http_source import FipeError, HttpSource
 from fipe_api.load_request import brand_messages, choose_references, parse_request
 from fipe_api.pace import Unpaced
 from fipe_cli.cloud import Cloud
@@ -127,7 +128,7 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     url = environment.get("FIPE_API_URL", OFFICIAL_URL)
     request = parse_request(payload)
     with requests.Session() as session:
-        api = FipeApi(session, url, Unpaced(), lambda: _DRY_RUN_SECONDS)
+        api = FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
         try:
             references = choose_references(request, api.references())
             # The newest month stands for all: a long range would take hundreds of calls.

@@ -21,6 +21,8 @@ class LoaderEnvironment(_FromVariables):
     fipe_api_url: str = OFFICIAL_URL
     fipe_calls_per_minute: Literal["max"] | Annotated[float, Field(gt=0)] = 40
     pace_table: str = ""
+    rejected_answers_url: str = ""
+    blocked_rest_seconds: Annotated[float, Field(gt=0, le=1800)] = 120
 
 
 class ConsumerEnvironment(_FromVariables):

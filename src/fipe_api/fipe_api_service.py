@@ -1,45 +1,41 @@
-"""The FIPE client: the official API's calls, its answers parsed and checked, its pace kept.
+"""The official FIPE API: its calls, and its answers parsed and checked.
 
 The API is a set of POST calls under one base URL; its parameters repeat down the hierarchy reference,
-vehicle type, brand, model, year and fuel. It answers errors with HTTP 200 as often as not, so an answer
-counts only once it has been parsed. FIPE's Portuguese names stop at this module's border.
+vehicle type, brand, model, year and fuel. It answers errors with HTTP 200 as often as not. FIPE's Portuguese
+names stop at this module's border.
 """
 
 import codecs
 import re
-import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sized
+from datetime import date
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
-from typing import Annotated, NamedTuple, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
-import requests
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
-from fipe_api.pace import Pace
+from fipe_api.http_source import (
+    Call,
+    HttpSource,
+    InvalidParametersError,
+    MalformedAnswerError,
+    NoDataError,
+)
+from fipe_api.messages import (
+    Code,
+    FipeCode,
+    ModelYear,
+    Named,
+    Price,
+    PricedVehicle,
+    Reference,
+    Text,
+    VehicleType,
+    YearFuel,
+)
+from fipe_api.price_source import BrandModels, check_price_answer, unique_names, unique_years
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
-
-HEADERS = {
-    # A client that does not look like a browser is answered 403.
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/138.0 Safari/537.36",
-    "Referer": "https://veiculos.fipe.org.br/",
-    "X-Requested-With": "XMLHttpRequest",
-    "Accept": "application/json",
-    # requests would offer brotli where the package is there; the source's brotli answers have been broken.
-    "Accept-Encoding": "gzip, deflate",
-}
-TIMEOUT_SECONDS = 20.0
-ATTEMPTS = 3
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 15.0
-"""A longer wait for the pace is spent in the queue, where it costs nothing."""
-THROTTLED_REST_SECONDS = 60.0
-"""What clears the ceiling of about 50 calls a minute when the answer names no time."""
-BLOCKED_REST_SECONDS = 120.0
-SOURCE_DOWN_STATUS = frozenset({500, 502, 503, 504, *range(520, 528)})
 
 MONTHS = (
     "janeiro", "fevereiro", "março", "abril", "maio", "junho",
@@ -48,99 +44,65 @@ MONTHS = (
 VEHICLE_TYPE_NAMES: Mapping[VehicleType, str] = {1: "carro", 2: "moto", 3: "caminhao"}
 
 
+Shape = TypeVar("Shape")
 Answer = TypeVar("Answer")
-
-
-class FipeError(Exception):
-    """The source gave no usable answer to a call."""
-
-
-class NoDataError(FipeError):
-    """The source says that it has nothing for these parameters."""
-
-
-class InvalidParametersError(FipeError):
-    """The source refuses the parameters."""
-
-
-class MalformedAnswerError(FipeError):
-    """The answer is not what the API documents: a wrong shape, a wrong month, another vehicle."""
-
-
-class SourceDownError(FipeError):
-    """A server error, a lost connection or a timeout."""
-
-
-class NotNowError(FipeError):
-    """The call was not made, or not served, and it is not its fault: to be done later.
-
-    Attributes:
-        retry_in: seconds until it makes sense to try again.
-    """
-
-    def __init__(self, reason: str, retry_in: float) -> None:
-        super().__init__(f"{reason}; to be tried again in {retry_in:.0f} s")
-        self.retry_in = retry_in
-
-
-class BrandModels(NamedTuple):
-    """A brand's models, and the union of their year-fuel pairs."""
-
-    models: tuple[Named, ...]
-    years: tuple[YearFuel, ...]
+Items = TypeVar("Items", bound=Sized)
 
 
 class FipeApi:
-    """The calls that a load needs, within the time that is left for them.
+    """The official API as a PriceSource.
 
     Args:
-        session: an HTTP session, reused between invocations for its connections.
+        http: makes the calls.
         base_url: where the API is, with or without a slash at its end.
-        pace: decides when each call may be made.
-        seconds_left: how long the caller may still work; no attempt starts that could outlast it.
-
-    Every call raises NotNowError when throttled, blocked or out of time, NoDataError when the source has
-    nothing, and SourceDownError, InvalidParametersError or MalformedAnswerError when its answers stay
-    unusable after a few attempts.
     """
 
-    def __init__(
-        self, session: requests.Session, base_url: str, pace: Pace, seconds_left: Callable[[], float]
-    ) -> None:
-        self._session = session
+    def __init__(self, http: HttpSource, base_url: str = OFFICIAL_URL) -> None:
+        self._http = http
         self._base_url = base_url.rstrip("/")
-        self._pace = pace
-        self._seconds_left = seconds_left
 
     def references(self) -> list[Reference]:
-        """All published tables, the newest month first (the codes are not in the order of the months)."""
-        answer = self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES)
-        references = [Reference(code=item.code, month=item.month) for item in answer]
-        return sorted(references, key=lambda reference: reference.month, reverse=True)
+        """See PriceSource."""
+
+        def read(answer: list[_Reference]) -> list[Reference]:
+            references = [Reference(code=item.code, month=item.month) for item in _some(answer)]
+            return sorted(references, key=lambda reference: reference.month, reverse=True)
+
+        return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, read)
 
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-        """The brands of one vehicle type in the reference month."""
-        answer = self._call("ConsultarMarcas", _parameters(reference, vehicle_type), _NAMED_LIST)
-        return [item.named() for item in answer]
+        """See PriceSource."""
+        answer = self._call("ConsultarMarcas", _parameters(reference, vehicle_type), _NAMED_LIST, _named)
+        return list(answer)
 
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
-        """The models of a brand, and every year-fuel pair that at least one of them has."""
+        """See PriceSource."""
+
+        def read(answer: _BrandModels) -> BrandModels:
+            return BrandModels(_named(answer.models), unique_years(item.value for item in answer.years))
+
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code)
-        answer = self._call("ConsultarModelos", parameters, _BRAND_MODELS)
-        models = tuple(item.named() for item in answer.models)
-        return BrandModels(models, tuple(item.value for item in answer.years))
+        return self._call("ConsultarModelos", parameters, _BRAND_MODELS, read)
 
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
     ) -> tuple[YearFuel, ...]:
-        """The year-fuel pairs of one model."""
+        """See PriceSource."""
+
+        def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
+            return _some(unique_years(item.value for item in answer))
+
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code, codigoModelo=model_code)
-        return tuple(item.value for item in self._call("ConsultarAnoModelo", parameters, _YEAR_LIST))
+        return self._call("ConsultarAnoModelo", parameters, _YEAR_LIST, read)
 
     def models_of_year(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
     ) -> frozenset[int]:
-        """The codes of the brand's models that have this year-fuel pair."""
+        """See PriceSource."""
+
+        def read(answer: list[_Named]) -> frozenset[int]:
+            return frozenset(item.value for item in _some(answer))
+
         parameters = _parameters(
             reference,
             vehicle_type,
@@ -149,23 +111,17 @@ class FipeApi:
             anoModelo=year.model_year,
             codigoTipoCombustivel=year.fuel_code,
         )
-        answer = self._call("ConsultarModelosAtravesDoAno", parameters, _NAMED_LIST)
-        return frozenset(item.value for item in answer)
+        return self._call("ConsultarModelosAtravesDoAno", parameters, _NAMED_LIST, read)
 
     def price(
-        self,
-        reference: Reference,
-        vehicle_type: VehicleType,
-        brand_code: int,
-        model_code: int,
-        year: YearFuel,
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
     ) -> PricedVehicle:
-        """The price of one model year and fuel; checked to be of that month, type and model year."""
+        """See PriceSource."""
         parameters = _parameters(
             reference,
             vehicle_type,
-            codigoMarca=brand_code,
-            codigoModelo=model_code,
+            codigoMarca=brand.code,
+            codigoModelo=model.code,
             anoModelo=year.model_year,
             codigoTipoCombustivel=year.fuel_code,
             tipoVeiculo=VEHICLE_TYPE_NAMES[vehicle_type],
@@ -173,125 +129,87 @@ class FipeApi:
             tipoConsulta="tradicional",
         )
 
-        def check(answer: _PriceAnswer) -> None:
-            asked = (reference.month, vehicle_type, year.model_year)
-            answered = (answer.month, answer.vehicle_type, answer.model_year)
-            if asked != answered:
-                raise MalformedAnswerError(
-                    f"asked for month, type and model year {asked}, answered {answered}"
-                )
+        def read(answer: _PriceAnswer) -> PricedVehicle:
+            check_price_answer(
+                asked=(reference.month, vehicle_type, year.model_year),
+                answered=(answer.month, answer.vehicle_type, answer.model_year),
+                names=((brand.name, answer.brand), (model.name, answer.model)),
+                fuel=(year.fuel_code, answer.fuel),
+            )
+            return PricedVehicle(
+                model_year=year.model_year,
+                fuel_code=year.fuel_code,
+                fuel=answer.fuel,
+                fipe_code=answer.fipe_code,
+                price_brl=answer.price,
+            )
 
-        answer = self._call("ConsultarValorComTodosParametros", parameters, _PRICE, check)
-        return PricedVehicle(
-            model_year=year.model_year,
-            fuel_code=year.fuel_code,
-            fuel=answer.fuel,
-            fipe_code=answer.fipe_code,
-            price_brl=answer.price,
-        )
+        return self._call("ConsultarValorComTodosParametros", parameters, _PRICE, read)
 
     def _call(
         self,
         name: str,
         parameters: Mapping[str, str | int],
-        shape: TypeAdapter[Answer],
-        check: Callable[[Answer], None] = lambda _: None,
+        shape: TypeAdapter[Shape],
+        read: Callable[[Shape], Answer],
     ) -> Answer:
-        for attempt in range(1, ATTEMPTS + 1):
-            self._wait_for_turn()
-            try:
-                answer = _parse(self._post(name, parameters), shape)
-                check(answer)
-            except (NoDataError, InvalidParametersError, MalformedAnswerError, SourceDownError) as error:
-                # Each of these has been seen to pass; "no data" is believed the second time.
-                if attempt == ATTEMPTS or (attempt == 2 and isinstance(error, NoDataError)):
-                    error.add_note(f"call: {name} {dict(parameters)}")
-                    raise
-                time.sleep(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))
-            else:
-                return answer
-        raise AssertionError("the last attempt returns or raises")
-
-    def _wait_for_turn(self) -> None:
-        patience = min(LONGEST_WAIT_SECONDS, self._seconds_left() - TIMEOUT_SECONDS)
-        if patience < 0:
-            raise NotNowError("the time of this invocation is used up", retry_in=0)
-        wait = self._pace.reserve(patience)
-        if wait > patience:
-            raise NotNowError("the pace allows no call for now", retry_in=wait)
-        if wait > 0:
-            time.sleep(wait)
-
-    def _post(self, name: str, parameters: Mapping[str, str | int]) -> bytes:
-        try:
-            response = self._session.post(
-                f"{self._base_url}/{name}", data=parameters, headers=HEADERS, timeout=TIMEOUT_SECONDS
-            )
-        except requests.RequestException as error:
-            raise SourceDownError(f"{type(error).__name__}: {error}") from error
-        if response.status_code == 429:
-            self._rest("throttled", _retry_after(response) or THROTTLED_REST_SECONDS)
-        if response.status_code == 403 or b"cf-chl-opt" in response.content:
-            self._rest("blocked", BLOCKED_REST_SECONDS)
-        if response.status_code in SOURCE_DOWN_STATUS:
-            raise SourceDownError(f"HTTP {response.status_code}")
-        if response.status_code != 200:
-            raise MalformedAnswerError(f"HTTP {response.status_code}")
-        return response.content
-
-    def _rest(self, reason: str, seconds: float) -> NoReturn:
-        self._pace.pause(seconds)
-        raise NotNowError(f"{reason} by the source", retry_in=seconds)
+        call = Call(name, "POST", f"{self._base_url}/{name}", parameters)
+        return self._http.ask(call, lambda body: read(parse_answer(body, shape)))
 
 
-def parse_month(text: str) -> date:
+def parse_month(text: object) -> date:
     """The first day of a month that FIPE spells "agosto/2026 " in its list and "agosto de 2026 " in a price.
 
     Raises:
         ValueError: neither spelling, or no such month.
     """
-    match = re.fullmatch(r"\s*(\w+)(?:/|\s+de\s+)(\d{4})\s*", text)
-    if match is None or match[1].lower() not in MONTHS:
+    match = isinstance(text, str) and re.fullmatch(r"\s*(\w+)(?:/|\s+de\s+)([0-9]{4})\s*", text)
+    if not match or match[1].lower() not in MONTHS:
         raise ValueError(f"not a month: {text!r}")
     return date(int(match[2]), MONTHS.index(match[1].lower()) + 1, 1)
 
 
-def parse_price(text: str) -> Decimal:
+_PRICE_TEXT = re.compile(r"\s*R\$\s*([0-9]{1,3}(?:\.[0-9]{3})*|[0-9]+),([0-9]{2})\s*")
+
+
+def parse_price(text: object) -> Decimal:
     """Reais from "R$ 125.318,00".
 
     Raises:
         ValueError: anything else, a negative amount among it.
     """
-    match = re.fullmatch(r"\s*R\$\s*(\d{1,3}(?:\.\d{3})*|\d+),(\d{2})\s*", text)
-    if match is None:
+    match = isinstance(text, str) and _PRICE_TEXT.fullmatch(text)
+    if not match:
         raise ValueError(f"not a price: {text!r}")
     return Decimal(f"{match[1].replace('.', '')}.{match[2]}")
 
 
-def parse_year_fuel(text: str) -> YearFuel:
+def parse_year_fuel(text: object) -> YearFuel:
     """A model year and fuel from "1992-1".
 
     Raises:
         ValueError: anything else.
     """
-    match = re.fullmatch(r"\s*(\d{1,5})-(\d{1,4})\s*", text)
-    if match is None:
+    match = isinstance(text, str) and re.fullmatch(r"\s*([0-9]{1,5})-([0-9]{1,5})\s*", text)
+    if not match:
         raise ValueError(f"not a year and fuel: {text!r}")
     return YearFuel(model_year=int(match[1]), fuel_code=int(match[2]))
 
 
+def strip_spaces(value: object) -> object:
+    """A text without the spaces around it; anything else as it is."""
+    return value.strip() if isinstance(value, str) else value
+
+
 class _Reference(BaseModel):
-    code: int = Field(alias="Codigo")
+    code: Code = Field(alias="Codigo")
     month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="Mes")
 
 
 class _Named(BaseModel):
     # The source writes the value as a number in one call and as a string in another.
-    value: int = Field(alias="Value")
-    label: str = Field(alias="Label")
-
-    def named(self) -> Named:
-        return Named(code=self.value, name=self.label)
+    value: Code = Field(alias="Value")
+    label: Text = Field(alias="Label")
 
 
 class _Year(BaseModel):
@@ -304,15 +222,15 @@ class _BrandModels(BaseModel):
 
 
 class _PriceAnswer(BaseModel):
-    price: Annotated[Decimal, BeforeValidator(parse_price)] = Field(alias="Valor")
-    model_year: int = Field(alias="AnoModelo")
-    fuel: str = Field(alias="Combustivel")
+    price: Annotated[Price, BeforeValidator(parse_price)] = Field(alias="Valor")
+    brand: Text = Field(alias="Marca")
+    model: Text = Field(alias="Modelo")
+    model_year: ModelYear = Field(alias="AnoModelo")
+    fuel: Text = Field(alias="Combustivel")
     # Sometimes padded with spaces.
-    fipe_code: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^\s*\d{6}-\d\s*$")] = Field(
-        alias="CodigoFipe"
-    )
+    fipe_code: Annotated[FipeCode, BeforeValidator(strip_spaces)] = Field(alias="CodigoFipe")
     month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="MesReferencia")
-    vehicle_type: int = Field(alias="TipoVeiculo")
+    vehicle_type: VehicleType = Field(alias="TipoVeiculo")
 
 
 class _Refusal(BaseModel):
@@ -327,13 +245,21 @@ _BRAND_MODELS = TypeAdapter(_BrandModels)
 _PRICE = TypeAdapter(_PriceAnswer)
 
 
-def _parse(body: bytes, shape: TypeAdapter[Answer]) -> Answer:
+def parse_answer(body: bytes, shape: TypeAdapter[Shape]) -> Shape:
+    """The answer in its shape.
+
+    Raises:
+        NoDataError, InvalidParametersError: it is a refusal that says so.
+        MalformedAnswerError: it is anything else.
+    """
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
         return shape.validate_json(body)
     except ValidationError as error:
         _raise_refusal(body)
-        raise MalformedAnswerError(f"{error.errors()[0]['msg']}: {body[:200]!r}") from error
+        problem = error.errors()[0]
+        place = "".join(f"{part}: " for part in problem["loc"])
+        raise MalformedAnswerError(f"{place}{problem['msg']}") from error
 
 
 def _raise_refusal(body: bytes) -> None:
@@ -347,16 +273,15 @@ def _raise_refusal(body: bytes) -> None:
     raise InvalidParametersError(refusal.text)
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None without a usable one."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(1.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+def _named(answer: Iterable[_Named]) -> tuple[Named, ...]:
+    return _some(unique_names(Named(code=item.value, name=item.label) for item in answer))
+
+
+def _some(items: Items) -> Items:
+    """The items of a list; an empty one says the same as "nothing found"."""
+    if not items:
+        raise NoDataError("an empty list")
+    return items
 
 
 def _parameters(reference: Reference, vehicle_type: VehicleType, **more: str | int) -> dict[str, str | int]:

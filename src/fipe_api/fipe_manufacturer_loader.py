@@ -5,9 +5,9 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.fipe_api_service import NotNowError
+from fipe_api.http_source import FipeError
 from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
-from fipe_api.loader import environment, fipe_api, publish
+from fipe_api.loader import environment, price_source, publish
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing, SendError
 
@@ -21,17 +21,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         `run_id`; `references`, each with its code, month and number of brands; and `brands_sent`.
 
     Raises:
-        LoadRequestError: the payload makes no sense, or the source cannot be asked now; nothing was started.
+        LoadRequestError: the payload makes no sense, or the source gives no answer; nothing was started.
         SendError: SQS took only some of the brands.
     """
     request = parse_request(event)
     # Lambda retries an asynchronous invocation under the same id: that is the same run, not another one.
     run_id = UUID(context.aws_request_id)
-    api = fipe_api(context)
+    api = price_source(context, run_id)
     try:
         references = choose_references(request, api.references())
         messages = brand_messages(run_id, request, references, api)
-    except NotNowError as error:
+    except FipeError as error:
         raise LoadRequestError(f"nothing was started: {error}") from error
     queue = environment().sqs_output_url
     failed = publish([[Outgoing(queue, message.model_dump_json())] for message in messages])

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.loader import fipe_api, outgoing, publish, retry_soon
+from fipe_api.loader import outgoing, price_source, publish, retry_soon
 from fipe_api.messages import BrandMessage
 from fipe_api.model_discovery import find_model_years
 from fipe_api.observability import logger, metrics
@@ -17,9 +17,9 @@ from fipe_api.sqs_batch import process_batch
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the manufacturer queue; answers which messages failed."""
-    api = fipe_api(context)
 
     def work(body: str) -> list[Outgoing]:
-        return outgoing(find_model_years(BrandMessage.model_validate_json(body), api))
+        message = BrandMessage.model_validate_json(body)
+        return outgoing(find_model_years(message, price_source(context, message.run_id, message.reference)))
 
     return process_batch(event, work, publish, retry_soon)

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.loader import fipe_api, outgoing, publish, retry_soon
+from fipe_api.loader import outgoing, price_source, publish, retry_soon
 from fipe_api.messages import MODEL_QUEUE
 from fipe_api.observability import logger, metrics
 from fipe_api.price_collection import collect_prices
@@ -17,9 +17,9 @@ from fipe_api.sqs_batch import process_batch
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the model queue; answers which messages failed."""
-    api = fipe_api(context)
 
     def work(body: str) -> list[Outgoing]:
-        return outgoing(collect_prices(MODEL_QUEUE.validate_json(body), api))
+        message = MODEL_QUEUE.validate_json(body)
+        return outgoing(collect_prices(message, price_source(context, message.run_id, message.reference)))
 
     return process_batch(event, work, publish, retry_soon)

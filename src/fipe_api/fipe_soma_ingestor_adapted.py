@@ -21,6 +21,7 @@ from fipe_api.messages import (
     Month,
     Price,
     PriceMessage,
+    RejectedAnswerMessage,
     Text,
     VehicleType,
 )
@@ -46,7 +47,7 @@ class VehiclePrice(BaseModel):
     price_brl: Price
 
 
-Line = PriceMessage | EmptyBrandMessage | VehiclePrice
+Line = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage | VehiclePrice
 LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 

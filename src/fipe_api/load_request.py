@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,8 +18,12 @@ from pydantic import (
     ValidationError,
 )
 
-from fipe_api.fipe_api_service import FipeApi, NoDataError
+from fipe_api.http_source import NoDataError
 from fipe_api.messages import BrandMessage, Named, Reference, VehicleType
+from fipe_api.price_source import PriceSource
+
+ROUNDS_BEFORE_BELIEVED = 3
+"""The source was seen to deny brands, models and prices that it has: so often it has to say so."""
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
 
@@ -126,7 +131,7 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
 
 
 def brand_messages(
-    run_id: UUID, request: LoadRequest, references: Iterable[Reference], api: FipeApi
+    run_id: UUID, request: LoadRequest, references: Iterable[Reference], api: PriceSource
 ) -> list[BrandMessage]:
     """One message a brand of each reference and vehicle type, after one call for each of those.
 
@@ -166,11 +171,11 @@ def is_wanted(named: Named, wanted: Iterable[int | str]) -> bool:
     return any(named.code == want if isinstance(want, int) else name == _folded(want) for want in wanted)
 
 
-def _brands(api: FipeApi, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-    try:
-        return api.brands(reference, vehicle_type)
-    except NoDataError:
-        return []
+def _brands(api: PriceSource, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
+    for _ in range(ROUNDS_BEFORE_BELIEVED):
+        with suppress(NoDataError):
+            return api.brands(reference, vehicle_type)
+    return []
 
 
 def _refuse_unknown_brands(wanted: Iterable[int | str], seen: Sequence[Named]) -> None:

@@ -1,9 +1,12 @@
 """What the three loaders share: the client of the source with its pace, and the way results are handed on."""
 
+import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import boto3
 import requests
@@ -13,8 +16,17 @@ from requests.utils import get_environ_proxies
 
 from fipe_api.environment import ConsumerEnvironment, LoaderEnvironment, read_environment
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.messages import ModelQueueMessage, PriceQueueMessage, Unfinished
+from fipe_api.http_source import HttpSource, Observer, RejectedAnswer
+from fipe_api.messages import (
+    ModelQueueMessage,
+    PriceQueueMessage,
+    Reference,
+    RejectedAnswerMessage,
+    Unfinished,
+)
+from fipe_api.observability import logger, metrics
 from fipe_api.pace import Pace, SharedPace, Unpaced
+from fipe_api.price_source import PriceSource
 from fipe_api.queue_publisher import Outgoing, SendError, send_all
 
 if TYPE_CHECKING:
@@ -43,14 +55,53 @@ def sqs_client() -> "SQSClient":
     return boto3.client("sqs")
 
 
-def fipe_api(context: LambdaContext) -> FipeApi:
-    """The client of the source, for one invocation: it watches the time that is left."""
-    return FipeApi(
-        _session(),
-        environment().fipe_api_url,
+class Reporter(Observer):
+    """Counts what the calls of a run met, and sends answers that were rejected to the quarantine.
+
+    Args:
+        run_id: the run.
+        reference: the reference that is worked on, if one is.
+    """
+
+    def __init__(self, run_id: UUID, reference: Reference | None) -> None:
+        self._run_id = run_id
+        self._reference = reference
+
+    def count(self, metric: str) -> None:
+        """See Observer."""
+        metrics.add_metric(metric, "Count", 1)
+
+    def rejected(self, answer: RejectedAnswer) -> None:
+        """See Observer. An answer that cannot be sent is in the log all the same."""
+        logger.warning("answer rejected", run_id=str(self._run_id), **answer._asdict())
+        queue = environment().rejected_answers_url
+        if queue:
+            message = RejectedAnswerMessage(
+                run_id=self._run_id,
+                reference=self._reference,
+                seen_at=datetime.now(UTC),
+                **answer._asdict(),
+            )
+            for error in send_all(sqs_client(), [Outgoing(queue, message.model_dump_json())]).values():
+                logger.error("rejected answer not sent", error=str(error))
+
+
+def price_source(context: LambdaContext, run_id: UUID, reference: Reference | None = None) -> PriceSource:
+    """The source for one message: it watches the time that is left, and knows the run that it works for."""
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
+
+    url = environment().fipe_api_url
+    http = HttpSource(
+        "fipe",
+        _session(url),
         _pace(),
-        lambda: context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS,
+        seconds_left,
+        Reporter(run_id, reference),
+        blocked_rest=environment().blocked_rest_seconds,
     )
+    return FipeApi(http, url)
 
 
 def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinished) -> list[Outgoing]:
@@ -87,10 +138,11 @@ def retry_soon(record: SQSRecord) -> None:
 
 
 @cache
-def _session() -> requests.Session:
+def _session(url: str) -> requests.Session:
     session = requests.Session()
-    # The usual proxy variables, read once instead of at each call: that alone is a tenth of a call's work.
-    session.proxies = get_environ_proxies(environment().fipe_api_url)
+    # The usual variables, read once instead of at each call: that alone is a tenth of a call's work.
+    session.proxies = get_environ_proxies(url)
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     session.trust_env = False
     return session
 
@@ -98,6 +150,7 @@ def _session() -> requests.Session:
 @cache
 def _pace() -> Pace:
     rate = environment().fipe_calls_per_minute
-    if rate == "max":
+    table = environment().pace_table
+    if not table:
         return Unpaced()
-    return SharedPace(boto3.client("dynamodb"), environment().pace_table, rate)
+    return SharedPace(boto3.client("dynamodb"), table, None if rate == "max" else rate)

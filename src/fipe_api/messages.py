@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 
 def _first_of_month(day: date) -> date:
@@ -29,8 +29,31 @@ Price = Annotated[
 ]
 """Brazilian reais, written as a string in JSON: money is never a float."""
 
-Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-"""Any text that PostgreSQL can store."""
+Text = Annotated[str, Field(max_length=250, pattern=r"^[^\x00]*$")]
+"""A name as published: any text that PostgreSQL can store. FIPE cuts its names at 40 characters."""
+
+BoundedText = Annotated[str, Field(max_length=4_000, pattern=r"^[^\x00]*$")]
+
+Code = Annotated[int, Field(ge=0, le=2_147_483_647)]
+SmallCode = Annotated[int, Field(ge=0, le=32_767)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+ModelYear = Annotated[int, Field(ge=1, le=32_767)]
+"""The year of a model; 32000 is FIPE's own for zero km."""
+
+
+def _check_digit_fits(code: str) -> str:
+    """Weights 7 to 2 on the six digits, (11 - sum mod 11) mod 11, and 10 counts as 0."""
+    total = sum(int(digit) * weight for digit, weight in zip(code[:6], range(7, 1, -1), strict=True))
+    if int(code[7]) != (11 - total % 11) % 11 % 10:
+        raise ValueError("a FIPE code with a wrong check digit")
+    return code
+
+
+FipeCode = Annotated[str, Field(pattern=r"^[0-9]{6}-[0-9]$"), AfterValidator(_check_digit_fits)]
+"""FIPE's code of a vehicle, like 005340-6."""
+
+Source = Literal["fipe", "parallelum"]
+"""Who answered: the official API, or the mirror Parallelum v2."""
 
 VehicleType = Literal[1, 2, 3]
 """FIPE's own codes: 1 car, 2 motorcycle, 3 truck."""
@@ -43,30 +66,37 @@ class _Strict(BaseModel):
 class Reference(_Strict):
     """A published table: FIPE's code (neither a function of the month nor in its order) and its month."""
 
-    code: int
+    code: Code
     month: Month
 
 
 class Named(_Strict):
     """A brand or a model: FIPE's code and the name it is published under."""
 
-    code: int
+    code: Code
     name: Text
 
 
 class YearFuel(_Strict):
     """A model year (32000 means zero km) with the code of its fuel."""
 
-    model_year: int
-    fuel_code: int
+    model_year: ModelYear
+    fuel_code: SmallCode
 
 
 class PricedVehicle(YearFuel):
     """One published price, in reais, of one model year and fuel."""
 
     fuel: Text
-    fipe_code: Text
+    fipe_code: FipeCode
     price_brl: Price
+    source: Source = "fipe"
+
+
+# The ledger counts a model's prices in a smallint.
+Years = Annotated[tuple[YearFuel, ...], Field(max_length=32_767)]
+Prices = Annotated[tuple[PricedVehicle, ...], Field(max_length=32_767)]
+ROUNDS = "rounds in a row in which none of what is left had a usable answer"
 
 
 class _Message(_Strict):
@@ -76,7 +106,7 @@ class _Message(_Strict):
     vehicle_type: VehicleType
     brand: Named
     brands_in_run: int = Field(
-        ge=1, description="brands of this run and reference, all vehicle types together"
+        ge=1, le=1_000_000, description="brands of this run and reference, all vehicle types together"
     )
 
 
@@ -85,8 +115,8 @@ class Discovery(_Strict):
 
     models: tuple[Named, ...]
     years_to_ask: tuple[YearFuel, ...] = ()
-    models_to_ask: tuple[int, ...] = ()
-    found: dict[int, tuple[YearFuel, ...]] = Field(
+    models_to_ask: tuple[Code, ...] = ()
+    found: dict[Code, tuple[YearFuel, ...]] = Field(
         default_factory=dict, description="year-fuels by model code"
     )
 
@@ -94,12 +124,13 @@ class Discovery(_Strict):
 class BrandMessage(_Message):
     """Manufacturer queue: one brand whose models and model years are to be found."""
 
-    wanted_models: tuple[int | str, ...] = Field(default=(), description="codes or names; empty means all")
+    wanted_models: tuple[Code | Text, ...] = Field(default=(), description="codes or names; empty means all")
     discovery: Discovery | None = None
+    rounds: Count = Field(default=0, description=ROUNDS)
 
 
 class _BrandPart(_Message):
-    models_in_brand: int = Field(ge=0, description="models of this brand that the run will report")
+    models_in_brand: Count = Field(description="models of this brand that the run will report")
 
 
 class ModelMessage(_BrandPart):
@@ -107,9 +138,9 @@ class ModelMessage(_BrandPart):
 
     kind: Literal["model"] = "model"
     model: Named
-    years_to_ask: tuple[YearFuel, ...]
-    prices: tuple[PricedVehicle, ...] = ()
-    unpriced: tuple[YearFuel, ...] = ()
+    years_to_ask: Years
+    prices: Prices = ()
+    rounds: Count = Field(default=0, description=ROUNDS)
 
 
 class PriceMessage(_BrandPart):
@@ -117,9 +148,10 @@ class PriceMessage(_BrandPart):
 
     kind: Literal["prices"] = "prices"
     model: Named
-    prices: tuple[PricedVehicle, ...]
-    unpriced: tuple[YearFuel, ...] = Field(
-        default=(), description="listed by the source, but without a price"
+    prices: Prices
+    unpriced: Years = Field(default=(), description="listed by the source, but without a price")
+    rejected: Years = Field(
+        default=(), description="listed by the source, whose answers were never what was asked"
     )
 
 
@@ -130,8 +162,23 @@ class EmptyBrandMessage(_BrandPart):
     models_in_brand: Literal[0] = 0
 
 
+class RejectedAnswerMessage(_Strict):
+    """Price queue: an answer that was not what was asked, to be kept apart; it is part of no ledger."""
+
+    version: Literal[1] = 1
+    kind: Literal["rejected_answer"] = "rejected_answer"
+    run_id: UUID
+    reference: Reference | None
+    seen_at: AwareDatetime
+    source: Source
+    call: Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]
+    parameters: dict[BoundedText, BoundedText]
+    answer: BoundedText
+    reason: BoundedText
+
+
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
-PriceQueueMessage = PriceMessage | EmptyBrandMessage
+PriceQueueMessage = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage
 MODEL_QUEUE: TypeAdapter[ModelQueueMessage] = TypeAdapter(
     Annotated[ModelQueueMessage, Field(discriminator="kind")]
 )

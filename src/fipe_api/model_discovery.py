@@ -4,7 +4,10 @@ One call answers either the pairs of one model or the models of one pair, so a b
 models is asked pair by pair. For a full month this takes 1.088 calls a price instead of 1.228.
 """
 
-from fipe_api.fipe_api_service import FipeApi, NoDataError, NotNowError
+from collections.abc import Callable
+from typing import TypeVar
+
+from fipe_api.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.load_request import is_wanted
 from fipe_api.messages import (
     BrandMessage,
@@ -15,26 +18,41 @@ from fipe_api.messages import (
     Unfinished,
     YearFuel,
 )
+from fipe_api.price_source import PriceSource
+from fipe_api.rounds import next_round
+
+Question = TypeVar("Question", YearFuel, int)
 
 
-def find_model_years(message: BrandMessage, api: FipeApi) -> list[ModelQueueMessage] | Unfinished:
+def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQueueMessage] | Unfinished:
     """The messages that name each model's year-fuel pairs, or the brand with its progress when time ran out.
 
     A brand's messages go out together, since each tells how many there are. A brand without models gives one
-    message that says so; a model without years is passed on, so that the ledger can close it.
+    message that says so; a model without years is passed on, so that the ledger can close it. What the source
+    lists and then denies is asked again some rounds later.
 
     Raises:
-        FipeError: the source gives no usable answer.
+        UnusableAnswerError: the source gives no usable answer to what the brand cannot do without.
     """
     search: _Search | None = None
-    try:
-        search = _Search.resumed(message) if message.discovery else _Search.started(message, api)
-        search.finish(api)
-    except NotNowError as not_now:
+
+    def unfinished(rounds: int, retry_in: float) -> Unfinished:
         progress = search.progress() if search else None
-        return Unfinished(message.model_copy(update={"discovery": progress}), not_now.retry_in)
+        return Unfinished(message.model_copy(update={"discovery": progress, "rounds": rounds}), retry_in)
+
+    try:
+        search = _Search.resumed(message) if message.discovery else _Search.started(message, source)
+        search.ask_what_is_left(source)
+        if search.is_in_doubt:
+            again = next_round(message.rounds, made_progress=search.made_progress)
+            if again:
+                return unfinished(*again)
+            search.believe(source)
+    except NotNowError as not_now:
+        return unfinished(message.rounds, not_now.retry_in)
     except NoDataError:
-        return [_empty_brand(message)]
+        again = next_round(message.rounds, made_progress=False)
+        return unfinished(*again) if again else [_empty_brand(message)]
     return search.model_messages() or [_empty_brand(message)]
 
 
@@ -45,6 +63,8 @@ class _Search:
         self._years_to_ask = list(discovery.years_to_ask)
         self._models_to_ask = list(discovery.models_to_ask)
         self._found = {code: list(years) for code, years in discovery.found.items()}
+        self._doubts: dict[YearFuel | int, FipeError] = {}
+        self.made_progress = False
 
     @classmethod
     def resumed(cls, message: BrandMessage) -> "_Search":
@@ -52,19 +72,40 @@ class _Search:
         return cls(message, message.discovery)
 
     @classmethod
-    def started(cls, message: BrandMessage, api: FipeApi) -> "_Search":
-        answer = api.models(message.reference, message.vehicle_type, message.brand.code)
+    def started(cls, message: BrandMessage, source: PriceSource) -> "_Search":
+        answer = source.models(message.reference, message.vehicle_type, message.brand.code)
         wanted = message.wanted_models
         models = tuple(model for model in answer.models if not wanted or is_wanted(model, wanted))
-        if len(answer.years) < len(models):
+        if answer.years is not None and len(answer.years) < len(models):
             return cls(message, Discovery(models=models, years_to_ask=answer.years))
         return cls(message, Discovery(models=models, models_to_ask=tuple(model.code for model in models)))
 
-    def finish(self, api: FipeApi) -> None:
-        while self._years_to_ask:
-            self._ask_models_of(self._years_to_ask[-1], api)
-        while self._models_to_ask:
-            self._ask_years_of(self._models_to_ask[-1], api)
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether questions are left to which there was no usable answer."""
+        return bool(self._years_to_ask or self._models_to_ask)
+
+    def ask_what_is_left(self, source: PriceSource) -> None:
+        """Asks each question once; those without a usable answer stay."""
+        if self._years_to_ask:
+            self._ask_each(self._years_to_ask, lambda year: self._ask_models_of(year, source))
+            if not self._years_to_ask:
+                # A model that no year has named contradicts the brand's list: it is asked by itself.
+                self._models_to_ask = [model.code for model in self._models if model.code not in self._found]
+        if not self._years_to_ask:
+            self._ask_each(self._models_to_ask, lambda code: self._ask_years_of(code, source))
+
+    def believe(self, source: PriceSource) -> None:
+        """Takes the answers to what is left for what they are."""
+        if self._years_to_ask:
+            # The brand's list says that at least one model has this pair: its years cannot be trusted.
+            self._years_to_ask, self._found = [], {}
+            self._models_to_ask = [model.code for model in self._models]
+            self.ask_what_is_left(source)
+        for code in self._models_to_ask:
+            if not isinstance(self._doubts[code], NoDataError):
+                raise self._doubts[code]
+            self._found[code] = []
 
     def progress(self) -> Discovery:
         return Discovery(
@@ -89,38 +130,29 @@ class _Search:
             for model in self._models
         ]
 
-    def _ask_models_of(self, year: YearFuel, api: FipeApi) -> None:
+    def _ask_each(self, questions: list[Question], ask: Callable[[Question], None]) -> None:
+        for question in tuple(questions):
+            # At the end of the list it does not keep the others waiting when time runs out.
+            questions.remove(question)
+            questions.append(question)
+            try:
+                ask(question)
+            except (NoDataError, UnusableAnswerError) as error:
+                self._doubts[question] = error
+            else:
+                questions.remove(question)
+                self.made_progress = True
+
+    def _ask_models_of(self, year: YearFuel, source: PriceSource) -> None:
         message = self._message
-        try:
-            codes = api.models_of_year(message.reference, message.vehicle_type, message.brand.code, year)
-        except NoDataError:
-            codes = frozenset()
-        self._years_to_ask.pop()
-        if not codes:
-            # The brand's list says that at least one model has this pair: its years cannot be trusted.
-            self._ask_every_model_instead()
-            return
-        for code in codes:
+        for code in source.models_of_year(message.reference, message.vehicle_type, message.brand.code, year):
             self._found.setdefault(code, []).append(year)
-        if not self._years_to_ask:
-            # A model that no year has named contradicts the brand's list: it is asked by itself.
-            self._models_to_ask = [model.code for model in self._models if model.code not in self._found]
 
-    def _ask_every_model_instead(self) -> None:
-        self._years_to_ask = []
-        self._found = {}
-        self._models_to_ask = [model.code for model in self._models]
-
-    def _ask_years_of(self, model_code: int, api: FipeApi) -> None:
+    def _ask_years_of(self, model_code: int, source: PriceSource) -> None:
         message = self._message
-        try:
-            years = api.years_of_model(
-                message.reference, message.vehicle_type, message.brand.code, model_code
-            )
-        except NoDataError:
-            years = ()
-        self._models_to_ask.pop()
-        self._found[model_code] = list(years)
+        self._found[model_code] = list(
+            source.years_of_model(message.reference, message.vehicle_type, message.brand.code, model_code)
+        )
 
 
 def _empty_brand(message: BrandMessage) -> EmptyBrandMessage:

@@ -1,60 +1,54 @@
 """The prices of one model: a call for each of its year-fuel pairs."""
 
-from fipe_api.fipe_api_service import FipeApi, NoDataError, NotNowError
+from fipe_api.http_source import NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.messages import (
     EmptyBrandMessage,
     ModelMessage,
     ModelQueueMessage,
-    PricedVehicle,
     PriceMessage,
     PriceQueueMessage,
     Unfinished,
     YearFuel,
 )
+from fipe_api.price_source import PriceSource
+from fipe_api.rounds import next_round
 
 
-def collect_prices(message: ModelQueueMessage, api: FipeApi) -> list[PriceQueueMessage] | Unfinished:
+def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
     """The message with all prices of the model, or the model with those found so far when time ran out.
 
-    A pair that the source lists but has no price for is reported as unpriced. An empty brand is passed on.
-
-    Raises:
-        FipeError: the source gives no usable answer.
+    A pair that the source lists but has no price for, or no usable answer, is asked again some rounds later;
+    if that does not change, it is reported as unpriced or as rejected. An empty brand is passed on.
     """
     if isinstance(message, EmptyBrandMessage):
         return [message]
     prices = list(message.prices)
-    unpriced = list(message.unpriced)
+    unpriced: list[YearFuel] = []
+    rejected: list[YearFuel] = []
+
+    def unfinished(left: tuple[YearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
+        progress = {"years_to_ask": left, "prices": tuple(prices), "rounds": rounds}
+        return Unfinished(message.model_copy(update=progress), retry_in)
+
     for position, year in enumerate(message.years_to_ask):
         try:
             prices.append(
-                api.price(
-                    message.reference, message.vehicle_type, message.brand.code, message.model.code, year
-                )
+                source.price(message.reference, message.vehicle_type, message.brand, message.model, year)
             )
         except NoDataError:
             unpriced.append(year)
+        except UnusableAnswerError:
+            rejected.append(year)
         except NotNowError as not_now:
-            progress = {
-                "years_to_ask": message.years_to_ask[position:],
-                "prices": tuple(prices),
-                "unpriced": tuple(unpriced),
-            }
-            return Unfinished(message.model_copy(update=progress), not_now.retry_in)
-    return [_price_message(message, prices, unpriced)]
+            left = (*message.years_to_ask[position:], *unpriced, *rejected)
+            return unfinished(left, message.rounds, not_now.retry_in)
+    if unpriced or rejected:
+        again = next_round(message.rounds, made_progress=len(prices) > len(message.prices))
+        if again is not None:
+            return unfinished((*unpriced, *rejected), *again)
+    return [_price_message(message, prices=prices, unpriced=unpriced, rejected=rejected)]
 
 
-def _price_message(
-    message: ModelMessage, prices: list[PricedVehicle], unpriced: list[YearFuel]
-) -> PriceMessage:
-    return PriceMessage(
-        run_id=message.run_id,
-        reference=message.reference,
-        vehicle_type=message.vehicle_type,
-        brand=message.brand,
-        brands_in_run=message.brands_in_run,
-        models_in_brand=message.models_in_brand,
-        model=message.model,
-        prices=tuple(prices),
-        unpriced=tuple(unpriced),
-    )
+def _price_message(message: ModelMessage, **found: object) -> PriceMessage:
+    common = message.model_dump(exclude={"kind", "years_to_ask", "prices", "rounds"})
+    return PriceMessage.model_validate({**common, **found})

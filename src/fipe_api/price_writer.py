@@ -6,7 +6,9 @@ deadlock: they take the tables, and the rows in them, in the same order.
 """
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2.extras import execute_values
 
-from fipe_api.messages import PriceMessage, PriceQueueMessage
+from fipe_api.messages import EmptyBrandMessage, PriceMessage, PriceQueueMessage, RejectedAnswerMessage
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
 
 class PriceRow(NamedTuple):
-    """One price with all that names it, as fipe.vehicle_price shows it (zero_km follows from model_year)."""
+    """One price with all that names it, as fipe.vehicle_price shows it (zero_km follows from model_year).
+
+    Its mirror is the source that gave it, None for the official API.
+    """
 
     reference_month: date
     reference_code: int
@@ -35,6 +40,7 @@ class PriceRow(NamedTuple):
     fuel: str
     fipe_code: str
     price_brl: Decimal
+    mirror: str | None = None
 
     def key(self) -> tuple[int, ...]:
         """What only one price may have."""
@@ -54,6 +60,7 @@ class LedgerEntry(NamedTuple):
     model_code: int | None
     prices: int
     unpriced: int
+    rejected: int
 
 
 class Written(NamedTuple):
@@ -71,11 +78,12 @@ set local enable_mergejoin = off;
 create temporary table if not exists staged_price (
     reference_month date, reference_code integer, vehicle_type smallint, brand_code integer, brand text,
     model_code integer, model text, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
-    price_brl numeric(12,2)
+    price_brl numeric(12,2), mirror text
 ) on commit delete rows;
 create temporary table if not exists staged_load (
     run_id uuid, reference_code integer, brands_expected integer, vehicle_type smallint, brand_code integer,
-    models_expected integer, model_code integer, prices smallint, unpriced smallint
+    models_expected integer, model_code integer, prices smallint, unpriced smallint,
+    rejected smallint
 ) on commit delete rows
 """
 
@@ -139,8 +147,8 @@ where excluded.named_in >= kept.named_in
 """
 
 MERGE_PRICES = """
-insert into fipe.price as kept (model_year_id, reference_code, price_brl)
-select vehicle.id, staged.reference_code, staged.price_brl
+insert into fipe.price as kept (model_year_id, reference_code, price_brl, mirror)
+select vehicle.id, staged.reference_code, staged.price_brl, staged.mirror
 from staged_price as staged
 join fipe.model on (model.vehicle_type, model.brand_code, model.code)
                  = (staged.vehicle_type, staged.brand_code, staged.model_code)
@@ -152,7 +160,8 @@ where not exists (
         = (vehicle.id, staged.reference_code, staged.price_brl)
 )
 order by vehicle.id, staged.reference_code
-on conflict (model_year_id, reference_code) do update set price_brl = excluded.price_brl
+on conflict (model_year_id, reference_code) do update
+set price_brl = excluded.price_brl, mirror = excluded.mirror
 where kept.price_brl <> excluded.price_brl
 """
 
@@ -183,20 +192,40 @@ on conflict (load_run_id, vehicle_type, brand_code) do nothing
 """
 
 MERGE_LOAD_MODELS = """
-insert into fipe.load_model as kept (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced)
-select run.id, vehicle_type, brand_code, model_code, prices, unpriced
+insert into fipe.load_model as kept
+    (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
+select run.id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
 from staged_load as staged
 join fipe.load_run as run using (run_id, reference_code)
 where model_code is not null and not exists (
     select from fipe.load_model as same
-    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code, same.prices, same.unpriced)
-        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code, staged.prices, staged.unpriced)
+    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code)
+        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code)
+      and (same.prices, same.unpriced, same.rejected) = (staged.prices, staged.unpriced, staged.rejected)
 )
 order by run.id, vehicle_type, brand_code, model_code
 on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
-set prices = excluded.prices, unpriced = excluded.unpriced, received_at = excluded.received_at
-where (kept.prices, kept.unpriced) <> (excluded.prices, excluded.unpriced)
+set prices = excluded.prices, unpriced = excluded.unpriced, rejected = excluded.rejected,
+    received_at = excluded.received_at
+where (kept.prices, kept.unpriced, kept.rejected) <> (excluded.prices, excluded.unpriced, excluded.rejected)
 """
+
+
+# The key is made of what was asked and answered. A message delivered twice is not counted twice.
+MERGE_REJECTED_ANSWERS = """
+insert into fipe.rejected_answer as kept
+    (fingerprint, run_id, reference_code, source, call, parameters, answer, reason,
+     first_seen_at, last_seen_at)
+select distinct on (fingerprint)
+       fingerprint, run_id, reference_code, source, call, parameters, answer, reason, seen_at, seen_at
+from (values %s) as given
+    (fingerprint, run_id, reference_code, source, call, parameters, answer, reason, seen_at)
+order by fingerprint, seen_at
+on conflict (fingerprint) do update
+set times_seen = kept.times_seen + 1, last_seen_at = excluded.last_seen_at
+where kept.last_seen_at < excluded.last_seen_at
+"""
+REJECTED_ANSWER_TEMPLATE = "(%s::uuid, %s::uuid, %s::integer, %s, %s, %s::jsonb, %s, %s, %s::timestamptz)"
 
 
 class ReferenceMismatchError(ValueError):
@@ -212,6 +241,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
+    results = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
     priced = {
         (message.reference.code, message.vehicle_type, message.brand.code, message.model.code): message
         for message in messages
@@ -221,10 +251,13 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(
-            cursor, {message.reference.code: message.reference.month for message in messages}
+            cursor, {message.reference.code: message.reference.month for message in results}
         )
         written = _write_rows(cursor, rows)
-        _write_ledger(cursor, messages)
+        _write_ledger(cursor, results)
+        _write_rejected_answers(
+            cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
+        )
     return written
 
 
@@ -258,10 +291,11 @@ def _price_rows(message: PriceMessage) -> Iterable[PriceRow]:
             fuel=vehicle.fuel,
             fipe_code=vehicle.fipe_code,
             price_brl=vehicle.price_brl,
+            mirror=None if vehicle.source == "fipe" else vehicle.source,
         )
 
 
-def _ledger_entry(message: PriceQueueMessage) -> LedgerEntry:
+def _ledger_entry(message: PriceMessage | EmptyBrandMessage) -> LedgerEntry:
     model = message if isinstance(message, PriceMessage) else None
     return LedgerEntry(
         run_id=str(message.run_id),
@@ -273,6 +307,7 @@ def _ledger_entry(message: PriceQueueMessage) -> LedgerEntry:
         model_code=model.model.code if model else None,
         prices=len(model.prices) if model else 0,
         unpriced=len(model.unpriced) if model else 0,
+        rejected=len(model.rejected) if model else 0,
     )
 
 
@@ -296,7 +331,7 @@ def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> Written:
     return Written(given=len(rows), changed=cursor.rowcount)
 
 
-def _write_ledger(cursor: "cursor", messages: Sequence[PriceQueueMessage]) -> None:
+def _write_ledger(cursor: "cursor", messages: Sequence[PriceMessage | EmptyBrandMessage]) -> None:
     entries = {
         (entry.run_id, entry.reference_code, entry.vehicle_type, entry.brand_code, entry.model_code): entry
         for entry in map(_ledger_entry, messages)
@@ -304,6 +339,27 @@ def _write_ledger(cursor: "cursor", messages: Sequence[PriceQueueMessage]) -> No
     _copy(cursor, "staged_load", entries.values())
     for merge in (INSERT_LOAD_RUNS, INSERT_LOAD_BRANDS, MERGE_LOAD_MODELS):
         cursor.execute(merge)
+
+
+def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:
+    """Keeps each rejected answer once; of those in one call that are alike, the first."""
+    rows = [_rejected_row(message) for message in messages]
+    if rows:
+        execute_values(cursor, MERGE_REJECTED_ANSWERS, rows, REJECTED_ANSWER_TEMPLATE)
+
+
+def _rejected_row(message: RejectedAnswerMessage) -> tuple[object, ...]:
+    what = (
+        str(message.run_id),
+        message.reference.code if message.reference else None,
+        message.source,
+        message.call,
+        json.dumps(message.parameters, sort_keys=True),
+        message.answer,
+        message.reason,
+    )
+    fingerprint = hashlib.md5(repr(what).encode(), usedforsecurity=False).hexdigest()
+    return (fingerprint, *what, message.seen_at)
 
 
 def _copy(cursor: "cursor", table: str, rows: Iterable[Sequence[object]]) -> None:

@@ -1,13 +1,16 @@
 """From a brand to its prices, against the simulator: every road gives what was published."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
 import requests
 
+from fipe_api import http_source
 from fipe_api.fipe_api_service import FipeApi
+from fipe_api.http_source import HttpSource, InvalidParametersError, MalformedAnswerError
 from fipe_api.load_request import LoadRequestError, brand_messages, parse_request
 from fipe_api.messages import (
     BrandMessage,
@@ -21,7 +24,7 @@ from fipe_api.messages import (
 from fipe_api.model_discovery import find_model_years
 from fipe_api.pace import Unpaced
 from fipe_api.price_collection import collect_prices
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.builders import JUNE_2026, RUN, any_brand_message, any_empty_brand_message, any_model_message
 from tests.scripted_source import scripted_source
 
@@ -36,7 +39,24 @@ def simulator() -> Iterator[FipeSimulator]:
 def api() -> Iterator[Callable[..., FipeApi]]:
     with requests.Session() as session:
         session.trust_env = False
-        yield lambda url, seconds_left=lambda: 300.0: FipeApi(session, url, Unpaced(), seconds_left)
+        yield lambda url, seconds_left=lambda: 300.0: FipeApi(
+            HttpSource("fipe", session, Unpaced(), seconds_left), url
+        )
+
+
+@pytest.fixture(autouse=True)
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
+
+
+def all_rounds(work: Callable[[Any, FipeApi], Any], message: Any, api: FipeApi) -> tuple[list[float], Any]:
+    """Works on a message until it is done, however often it is handed back; the waits between."""
+    waits: list[float] = []
+    outcome = work(message, api)
+    while isinstance(outcome, Unfinished):
+        waits.append(outcome.retry_in)
+        outcome = work(type(message).model_validate_json(outcome.message.model_dump_json()), api)
+    return waits, outcome
 
 
 def only_for(calls: int) -> Callable[[], float]:
@@ -148,6 +168,8 @@ def test_refuses_a_brand_that_the_source_does_not_have(
         brands(api(simulator.url), brands=["Fiat", "Fait"])
 
 
+NOTHING_FOUND = b'{"codigo":"0","erro":"nadaencontrado"}'
+YEAR_2014 = YearFuel(model_year=2014, fuel_code=3)
 TWO_YEARS_THREE_MODELS = b"""{
     "Modelos":[{"Label":"A","Value":1},{"Label":"B","Value":2},{"Label":"C","Value":3}],
     "Anos":[{"Label":"2001 Gasolina","Value":"2001-1"},{"Label":"2000 Gasolina","Value":"2000-1"}]}"""
@@ -161,27 +183,75 @@ def test_asks_a_model_by_itself_that_no_years_list_names(api: Callable[..., Fipe
     year_2000 = b'[{"Label":"A","Value":"1"}]'
     year_2001 = b'[{"Label":"A","Value":"1"},{"Label":"B","Value":"2"}]'
     years_of_c = b'[{"Label":"1999 Gasolina","Value":"1999-1"}]'
-    with scripted_source(TWO_YEARS_THREE_MODELS, year_2000, year_2001, years_of_c) as source:
+    with scripted_source(TWO_YEARS_THREE_MODELS, year_2001, year_2000, years_of_c) as source:
         messages = find_model_years(any_brand_message(), api(source.url))
-    assert years_by_model(messages) == {1: [2000, 2001], 2: [2001], 3: [1999]}
+    assert years_by_model(messages) == {1: [2001, 2000], 2: [2001], 3: [1999]}
 
 
-def test_asks_every_model_when_a_year_of_the_brands_list_has_none(api: Callable[..., FipeApi]) -> None:
+@pytest.mark.parametrize("denied", [b"[]", NOTHING_FOUND, b'[{"Label":'], ids=["empty", "nothing", "cut"])
+def test_asks_every_model_when_a_year_of_the_brands_list_stays_without_models(
+    api: Callable[..., FipeApi], denied: bytes
+) -> None:
     year = b'[{"Label":"2000 Gasolina","Value":"2000-1"}]'
-    with scripted_source(TWO_YEARS_THREE_MODELS, b"[]", year) as source:
-        messages = find_model_years(any_brand_message(), api(source.url))
+    year_2001 = b'[{"Label":"A","Value":"1"},{"Label":"B","Value":"2"}]'
+    # 2000 is denied by three calls, 2001 answered; then 2000 is denied in two more rounds of three calls.
+    answers = [TWO_YEARS_THREE_MODELS, year_2001, *[denied] * 9, year]
+    with scripted_source(*answers) as source:
+        waits, messages = all_rounds(find_model_years, any_brand_message(), api(source.url))
         assert [asked.path.rsplit("/", 1)[1] for asked in source.asked] == [
-            "ConsultarModelos", "ConsultarModelosAtravesDoAno", *["ConsultarAnoModelo"] * 3,
+            "ConsultarModelos", *["ConsultarModelosAtravesDoAno"] * 10, *["ConsultarAnoModelo"] * 3,
         ]  # fmt: skip
+    assert waits == [60, 180]
     assert years_by_model(messages) == {1: [2000], 2: [2000], 3: [2000]}
 
 
-def test_reports_a_listed_year_without_a_price_as_unpriced(api: Callable[..., FipeApi]) -> None:
-    model = any_model_message()
-    with scripted_source(b'{"codigo":"0","erro":"nadaencontrado"}') as source:
-        (message,) = collect_prices(model, api(source.url))
+def test_believes_that_a_brand_is_empty_after_three_rounds(api: Callable[..., FipeApi]) -> None:
+    with scripted_source(NOTHING_FOUND) as source:
+        waits, (closing,) = all_rounds(find_model_years, any_brand_message(), api(source.url))
+    assert isinstance(closing, EmptyBrandMessage)
+    assert (waits, len(source.asked)) == ([60, 180], 9)
+
+
+def test_a_brand_whose_models_cannot_be_read_fails_itself(api: Callable[..., FipeApi]) -> None:
+    with scripted_source(b'{"Modelos":') as source, pytest.raises(MalformedAnswerError):
+        find_model_years(any_brand_message(), api(source.url))
+
+
+@pytest.mark.parametrize(
+    ("denied", "unpriced", "rejected"),
+    [(NOTHING_FOUND, (YEAR_2014,), ()), (b"", (), (YEAR_2014,)), (b"{}", (), (YEAR_2014,))],
+    ids=["nothing found", "empty body", "no price"],
+)
+def test_reports_a_listed_year_without_a_usable_price_after_three_rounds(
+    api: Callable[..., FipeApi], denied: bytes, unpriced: Any, rejected: Any
+) -> None:
+    with scripted_source(denied) as source:
+        waits, (message,) = all_rounds(collect_prices, any_model_message(), api(source.url))
     assert isinstance(message, PriceMessage)
-    assert (message.prices, message.unpriced) == ((), (YearFuel(model_year=2014, fuel_code=3),))
+    assert (message.prices, message.unpriced, message.rejected) == ((), unpriced, rejected)
+    assert (waits, len(source.asked)) == ([60, 180], 9)
+
+
+@pytest.mark.parametrize("fault", [Fault.NOTHING_FOUND, Fault.TRUNCATED_JSON, Fault.INVALID_PARAMETERS])
+def test_ends_with_what_was_published_when_answers_are_denied_or_spoilt(
+    api: Callable[..., FipeApi], fault: Fault
+) -> None:
+    catalogue = read_catalogue(SAMPLE_CATALOGUE)
+    with FipeSimulator(catalogue, faults=Faults.of(fault, rate=0.3, seed=5)) as spoilt:
+        source = api(spoilt.url)
+        rows: set[tuple[Any, ...]] = set()
+        for brand in brands(source, brands=["Acura", "Fiat", "Suzuki"]):
+            models = []
+            while not models:
+                with suppress(
+                    MalformedAnswerError, InvalidParametersError
+                ):  # it failed: SQS delivers it again
+                    _, models = all_rounds(find_model_years, brand, source)
+            for model in models:
+                _, (prices,) = all_rounds(collect_prices, model, source)
+                assert (prices.unpriced, prices.rejected) == ((), ())
+                rows |= rows_of(prices)
+    assert rows == {row for row in published(spoilt) if row[2].casefold() in ("acura", "fiat", "suzuki")}
 
 
 def test_passes_an_empty_brand_on(api: Callable[..., FipeApi]) -> None:

@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 import requests
 
-from fipe_api import fipe_api_service
-from fipe_api.fipe_api_service import (
-    FipeApi,
+from fipe_api import http_source
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.http_source import (
     FipeError,
+    HttpSource,
     InvalidParametersError,
     MalformedAnswerError,
     NoDataError,
     NotNowError,
+    Observer,
+    RejectedAnswer,
     SourceDownError,
 )
 from fipe_api.messages import Named, PricedVehicle, Reference, YearFuel
@@ -33,6 +36,8 @@ needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"no recorded 
 
 JANUARY_2023 = Reference(code=293, month=date(2023, 1, 1))
 AMAROK_2014 = YearFuel(model_year=2014, fuel_code=3)
+VW = Named(code=59, name="VW - VolksWagen")
+AMAROK_MODEL = Named(code=5586, name="AMAROK High.CD 2.0 16V TDI 4x4 Dies. Aut")
 AMAROK = """{"Valor":"R$ 125.318,00","Marca":"VW - VolksWagen",
  "Modelo":"AMAROK High.CD 2.0 16V TDI 4x4 Dies. Aut",
  "AnoModelo":2014,"Combustivel":"Diesel","CodigoFipe":"005340-6","MesReferencia":"janeiro de 2023 ",
@@ -51,18 +56,20 @@ CLOUDFLARE = (
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fipe_api_service, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.fixture
 def client() -> Iterator[Callable[..., FipeApi]]:
     with requests.Session() as session:
         session.trust_env = False
-        yield lambda url, seconds_left=300.0: FipeApi(session, url, Unpaced(), lambda: seconds_left)
+        yield lambda url, seconds_left=300.0, pace=None: FipeApi(
+            HttpSource("fipe", session, pace or Unpaced(), lambda: seconds_left), url
+        )
 
 
 def ask_amarok(api: FipeApi) -> PricedVehicle:
-    return api.price(JANUARY_2023, 1, 59, 5586, AMAROK_2014)
+    return api.price(JANUARY_2023, 1, VW, AMAROK_MODEL, AMAROK_2014)
 
 
 def test_sends_a_form_that_looks_like_the_sites_own(client: Callable[..., FipeApi]) -> None:
@@ -138,7 +145,7 @@ def test_asks_again_after_an_answer_that_is_known_to_pass(
 @pytest.mark.parametrize(
     ("spoilt", "error", "calls"),
     [
-        (NOTHING_FOUND, NoDataError, 2),
+        (NOTHING_FOUND, NoDataError, 3),
         (INVALID_PARAMETERS, InvalidParametersError, 3),
         (b"", MalformedAnswerError, 3),
         (b"<html></html>", MalformedAnswerError, 3),
@@ -147,7 +154,12 @@ def test_asks_again_after_an_answer_that_is_known_to_pass(
         (AMAROK.replace(b":2014", b":2015"), MalformedAnswerError, 3),
         (AMAROK.replace(b"R$ 125.318,00", b"R$ -1,00"), MalformedAnswerError, 3),
         (AMAROK.replace(b"005340-6", b""), MalformedAnswerError, 3),
-        (Answer(b"", 503), SourceDownError, 3),
+        (AMAROK.replace(b"005340-6", b"005340-7"), MalformedAnswerError, 3),
+        (AMAROK.replace(b"AMAROK High", b"GOL 1.0"), MalformedAnswerError, 3),
+        (AMAROK.replace(b"VolksWagen", b"Volvo"), MalformedAnswerError, 3),
+        (AMAROK.replace(b'"Diesel"', b'"Gasolina"'), MalformedAnswerError, 3),
+        (AMAROK.replace(b'"TipoVeiculo":1', b'"TipoVeiculo":3'), MalformedAnswerError, 3),
+        (Answer(b"", 302, (("Location", "/login"),)), MalformedAnswerError, 3),
         (Answer(b"", 404), MalformedAnswerError, 3),
     ],
     ids=lambda value: repr(value)[:40],
@@ -173,9 +185,10 @@ def http_date(seconds: float) -> str:
 @pytest.mark.parametrize(
     ("answer", "retry_in"),
     [
-        (Answer(b"", 429), 60),
+        (Answer(b"", 429), 61),
         (Answer(b"", 429, (("Retry-After", "17"),)), 17),
-        (Answer(b"", 429, (("Retry-After", "soon"),)), 60),
+        (Answer(b"", 429, (("Retry-After", "soon"),)), 61),
+        (Answer(b"", 503, (("Retry-After", "17"),)), 17),
         (Answer(b"", 403), 120),
         (Answer(CLOUDFLARE), 120),
         (Answer(CLOUDFLARE, 503), 120),
@@ -203,6 +216,50 @@ def test_understands_a_retry_after_that_is_a_date(client: Callable[..., FipeApi]
     assert 80 < refused.value.retry_in <= 90
 
 
+@pytest.mark.parametrize("answer", [Answer(b"", 503), Answer(b"", 520)], ids=str)
+def test_hands_work_back_when_the_source_is_down_and_then_probes_with_one_call(
+    client: Callable[..., FipeApi], answer: Answer
+) -> None:
+    pace = Unpaced()
+    with scripted_source(answer) as source:
+        with pytest.raises(SourceDownError) as down:
+            ask_amarok(client(source.url, pace=pace))
+        assert (len(source.asked), down.value.retry_in) == (3, 5)
+        assert pace.stopped == "down"
+        pace._resume_at = 0
+        with pytest.raises(SourceDownError):
+            ask_amarok(client(source.url, pace=pace))
+    assert len(source.asked) == 4
+
+
+def test_takes_a_name_that_is_cut_or_spaced_otherwise_and_an_unknown_fuel(
+    client: Callable[..., FipeApi],
+) -> None:
+    answer = AMAROK.replace(b"AMAROK High.CD 2.0 16V", b"Amarok  HIGH.CD 2.0").replace(
+        b" TDI 4x4 Dies. Aut", b""
+    )
+    with scripted_source(answer.replace(b'"Diesel"', '"Hidrogênio"'.encode())) as source:
+        assert ask_amarok(client(source.url)).fuel == "Hidrogênio"
+
+
+def test_tells_what_was_rejected_with_the_call_that_gave_it() -> None:
+    seen: list[RejectedAnswer] = []
+
+    class Watcher(Observer):
+        def rejected(self, answer: RejectedAnswer) -> None:
+            seen.append(answer)
+
+    with requests.Session() as session, scripted_source(AMAROK[:100] + b"\x00\xff", AMAROK) as source:
+        session.trust_env = False
+        http = HttpSource("fipe", session, Unpaced(), lambda: 300.0, Watcher())
+        assert ask_amarok(FipeApi(http, source.url)) == PRICED_AMAROK
+    (rejected,) = seen
+    assert (rejected.source, rejected.call) == ("fipe", "ConsultarValorComTodosParametros")
+    assert rejected.parameters["codigoModelo"] == "5586"
+    assert rejected.answer == AMAROK[:100].decode() + "��"
+    assert "control character" in rejected.reason
+
+
 def test_starts_no_call_that_the_time_left_could_not_see_end(client: Callable[..., FipeApi]) -> None:
     with scripted_source(AMAROK) as source, pytest.raises(NotNowError):
         ask_amarok(client(source.url, seconds_left=19))
@@ -212,7 +269,7 @@ def test_starts_no_call_that_the_time_left_could_not_see_end(client: Callable[..
 def test_calls_a_source_down_that_does_not_listen(client: Callable[..., FipeApi]) -> None:
     with scripted_source(AMAROK) as source:
         gone = source.url
-    with pytest.raises(SourceDownError):
+    with pytest.raises(SourceDownError, match="ConnectionError"):
         ask_amarok(client(gone))
 
 

@@ -1,12 +1,13 @@
 """The shared pace on the DynamoDB API."""
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from fipe_api import pace as pace_module
 from fipe_api.pace import SharedPace, Unpaced
 from tests.aws import aws_apis, client
 
@@ -31,15 +32,13 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(pace_module, "_now_ms", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def function(endpoint: str) -> Callable[[], SharedPace]:
-    """One more function that shares the pace of 40 calls a minute, one every 1.5 s."""
+def function(endpoint: str, clock: Clock) -> Callable[..., SharedPace]:
+    """One more function that shares the pace, of 40 calls a minute (one every 1.5 s) unless said otherwise."""
     table = f"pace-{uuid.uuid4().hex}"
     dynamodb = client("dynamodb", endpoint)
     dynamodb.create_table(
@@ -48,17 +47,25 @@ def function(endpoint: str) -> Callable[[], SharedPace]:
         AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    return lambda: SharedPace(client("dynamodb", endpoint), table, calls_per_minute=40)
+
+    def one_more(calls_per_minute: float | None = 40, requests: list[str] | None = None) -> SharedPace:
+        dynamodb = client("dynamodb", endpoint)
+        if requests is not None:
+            dynamodb.meta.events.register(
+                "before-call.dynamodb", lambda model, **_: requests.append(model.name)
+            )
+        return SharedPace(dynamodb, table, calls_per_minute, clock=clock)
+
+    return one_more
 
 
-@pytest.mark.usefixtures("clock")
-def test_spaces_the_calls_of_all_functions_by_one_budget(function: Callable[[], SharedPace]) -> None:
+def test_spaces_the_calls_of_all_functions_by_one_budget(function: Callable[..., SharedPace]) -> None:
     one, other = function(), function()
     assert [one.reserve(60), other.reserve(60), one.reserve(60), other.reserve(60)] == [0, 1.5, 3, 4.5]
 
 
 def test_reserves_nothing_beyond_the_callers_patience(
-    function: Callable[[], SharedPace], clock: Clock
+    function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     pace = function()
     assert [pace.reserve(2) for _ in range(5)] == [0, 1.5, 3, 3, 3]
@@ -66,32 +73,157 @@ def test_reserves_nothing_beyond_the_callers_patience(
     assert pace.reserve(2) == 0
 
 
-def test_saves_up_no_calls_while_nobody_asks(function: Callable[[], SharedPace], clock: Clock) -> None:
+def test_saves_up_no_calls_while_nobody_asks(function: Callable[..., SharedPace], clock: Clock) -> None:
     pace = function()
     pace.reserve(2)
     clock.pass_seconds(3600)
     assert [pace.reserve(2), pace.reserve(2)] == [0, 1.5]
 
 
-def test_a_pause_holds_for_every_function(function: Callable[[], SharedPace], clock: Clock) -> None:
-    one, other = function(), function()
-    one.reserve(2)
-    one.pause(60)
-    other.pause(20)
-    assert other.reserve(10) == 60
-    clock.pass_seconds(60)
-    assert other.reserve(10) == 0
+def test_a_call_costs_one_request_when_functions_take_turns(function: Callable[..., SharedPace]) -> None:
+    requests: list[str] = []
+    one, other = function(requests=requests), function(requests=requests)
+    for _ in range(10):
+        one.reserve(600)
+        other.reserve(600)
+    # Each function reads the item once; the second one's first turn is another one than it had read.
+    assert len([name for name in requests if name == "UpdateItem"]) <= 21
+    assert requests.count("GetItem") == 2
 
 
-@pytest.mark.usefixtures("clock")
-def test_gives_no_moment_twice_to_functions_that_ask_at_once(function: Callable[[], SharedPace]) -> None:
+def test_gives_no_moment_twice_to_functions_that_ask_at_once(function: Callable[..., SharedPace]) -> None:
     with ThreadPoolExecutor(4) as functions:
         waits = list(functions.map(lambda pace: pace.reserve(1000), [function() for _ in range(20)]))
     assert sorted(waits) == [1.5 * position for position in range(20)]
 
 
-def test_without_a_rate_only_a_pause_makes_calls_wait() -> None:
-    pace = Unpaced()
+# Refusals ---------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_makes_everybody_rest_for_as_long_as_the_source_says(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    one, other = function(), function()
+    one.reserve(2)
+    assert one.refused(retry_after=17) == 17
+    assert other.reserve(10) == 17
+    clock.pass_seconds(17)
+    assert other.reserve(10) == 0
+
+
+def test_a_rest_that_the_source_does_not_name_doubles_until_it_is_long_enough(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    pace = function(None)
+    rests = []
+    for _ in range(8):
+        clock.pass_seconds(pace.reserve(2000) + 0.001)
+        rests.append(pace.refused(None))
+    # The 60 s of the real source are not overshot by much, but other sources may need longer.
+    assert [round(sum(rests[: count + 1])) for count in range(8)] == [1, 2, 4, 8, 16, 32, 61, 122]
+
+
+def test_calls_that_were_granted_before_a_refusal_teach_nothing(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    paces = [function() for _ in range(5)]
+    for pace in paces:
+        pace.reserve(60)
+    clock.pass_seconds(6)
+    assert [round(pace.refused(10)) for pace in paces] == [10] * 5
+    assert paces[0].reserve(0) == 10
+
+
+def test_is_slower_after_a_refusal_and_never_faster_than_the_cap(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    pace = function(calls_per_minute=60)
+    clock.pass_seconds(pace.reserve(60))
+    clock.pass_seconds(pace.refused(5))
+    gaps = []
+    for _ in range(1200):
+        clock.pass_seconds(pace.reserve(60))
+        gaps.append(clock.now_ms)
+    spaces = [later - sooner for sooner, later in itertools.pairwise(gaps)]
+    assert spaces[0] > 2000
+    assert spaces == sorted(spaces, reverse=True)
+    assert spaces[-1] == 1000
+
+
+def test_without_a_cap_nothing_is_asked_of_dynamodb_until_the_source_refuses(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    requests: list[str] = []
+    one, other = function(None, requests), function(None, requests)
+    assert [pace.reserve(0) for pace in (one, other) for _ in range(100)] == [0] * 200
+    assert requests == ["GetItem"] * 2
+    assert one.refused(None) == 1
+    assert other.reserve(0) == 0, "another function hears of it within two seconds, or by its own refusal"
+    assert other.refused(None) == 1
+    clock.pass_seconds(1)
+    assert [one.reserve(60), other.reserve(60)] == [0, pytest.approx(0.02, abs=0.002)]
+
+
+# Blocks and outages -----------------------------------------------------------------------------------------
+
+
+def test_a_pause_holds_for_every_function_and_one_call_tries_whether_it_is_over(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    one, other = function(), function()
+    one.reserve(2)
+    assert one.pause("blocked", 120, 1800) == 120
+    assert (other.reserve(10), other.stopped) == (120, "blocked")
+    clock.pass_seconds(120)
+    assert one.reserve(10) == 0
+    assert other.reserve(10) == 25, "the probing call gets the time it may take"
+    one.succeeded()
+    assert [one.stopped, other.reserve(10), other.stopped] == ["", 0, ""]
+
+
+def test_a_pause_doubles_with_each_probe_that_fails_and_starts_anew_after_one_that_does_not(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    pace = function(None)
+    pauses = []
+    for _ in range(7):
+        clock.pass_seconds(pace.reserve(2000))
+        pauses.append(pace.pause("blocked", 120, 1800))
+    assert pauses == [120, 240, 480, 960, 1800, 1800, 1800]
+    clock.pass_seconds(pace.reserve(2000))
+    pace.succeeded()
+    pace.reserve(0)
+    assert pace.pause("down", 5, 600) == 5
+
+
+def test_a_rate_that_was_found_outlives_a_pause(function: Callable[..., SharedPace], clock: Clock) -> None:
+    pace = function(None)
+    for _ in range(2):
+        clock.pass_seconds(pace.reserve(2000))
+        pace.refused(1)
+    ceiling = pace._state.ceiling
+    clock.pass_seconds(pace.reserve(2000))
+    pace.pause("down", 5, 600)
+    clock.pass_seconds(pace.reserve(2000))
+    pace.succeeded()
+    assert pace._state.ceiling == ceiling
+
+
+def test_two_functions_that_notice_one_outage_make_one_pause(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    one, other = function(), function()
+    one.reserve(10)
+    clock.pass_seconds(other.reserve(10))
+    assert [one.pause("down", 5, 600), other.pause("down", 5, 600)] == [5, 5]
+
+
+# Without a table --------------------------------------------------------------------------------------------
+
+
+def test_without_a_table_only_a_pause_makes_calls_wait() -> None:
+    pace: Any = Unpaced()
     assert [pace.reserve(0) for _ in range(3)] == [0, 0, 0]
-    pace.pause(60)
+    assert pace.pause("blocked", 60, 1800) == 60
+    assert pace.stopped == "blocked"
     assert 59 < pace.reserve(1) <= 60
