@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Duration, NestedStack, RemovalPolicy, Tags, Token
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from constructs import Construct
@@ -52,6 +53,7 @@ class FipeApiStack(NestedStack):
         manufacturers, models, prices = (
             self._build_queue(kind) for kind in ("Manufacturer", "Model", "Price")
         )
+        self._rejected_answers = prices.queue
         start = self._build_loader("FipeManufacturerLoader", "fipe_manufacturer_loader", output=manufacturers)
         model_loader = self._build_loader(
             "FipeModelLoader", "fipe_model_loader", source=manufacturers, output=models
@@ -95,12 +97,24 @@ class FipeApiStack(NestedStack):
                 "SQS_OUTPUT_URL": output.queue.queue_url,
                 "FIPE_API_URL": self._settings.fipe_api_url,
                 "FIPE_CALLS_PER_MINUTE": self._settings.calls_per_minute,
+                "BLOCKED_REST_SECONDS": f"{self._settings.blocked_rest_seconds:g}",
                 "PACE_TABLE": self._pace.table_name,
+                "REJECTED_ANSWERS_URL": self._rejected_answers.queue_url,
+                **self._fallback_environment(),
                 **(self._consumer_environment(source) if source else {}),
             },
             may_loop=source is not None,
         )
-        self._pace.grant(loader, "dynamodb:UpdateItem")
+        self._pace.grant(loader, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        if self._settings.parallelum_token_secret_arn:
+            loader.add_to_role_policy(
+                iam.PolicyStatement(
+                    actions=["secretsmanager:GetSecretValue"],
+                    resources=[self._settings.parallelum_token_secret_arn],
+                )
+            )
+        # A rejected answer goes straight to where the quarantine is written from.
+        self._rejected_answers.grant(loader, "sqs:SendMessage")
         output.queue.grant(loader, "sqs:SendMessage")
         if source:
             source.queue.grant(loader, "sqs:SendMessage")
@@ -127,6 +141,15 @@ class FipeApiStack(NestedStack):
         )
         database.cluster.grant_connect(ingestor, INGESTOR_ROLE)
         return ingestor
+
+    def _fallback_environment(self) -> dict[str, str]:
+        if not self._settings.parallelum_calls_per_day:
+            return {}
+        return {
+            "PARALLELUM_URL": self._settings.parallelum_url,
+            "PARALLELUM_CALLS_PER_DAY": str(self._settings.parallelum_calls_per_day),
+            "PARALLELUM_TOKEN_SECRET_ARN": self._settings.parallelum_token_secret_arn,
+        }
 
     def _consumer_environment(self, source: QueueWithDlq) -> dict[str, str]:
         return {

@@ -91,6 +91,30 @@ class StageSettings(BaseModel):
     calls_per_minute: Annotated[str, BeforeValidator(str), AfterValidator(_call_budget)] = Field(
         default="40", description="the calls a minute for the whole load, or `max` for no limit"
     )
+    blocked_rest_seconds: float = Field(
+        default=120,
+        gt=0,
+        le=1800,
+        description="the first pause after the source blocked the address, in seconds up to 1800, to which it"
+        " doubles while the block lasts",
+    )
+    parallelum_url: str = Field(
+        default="https://fipe.parallelum.com.br/api/v2",
+        pattern=r"^https?://[^/\s]+(/\S*)?$",
+        description="the base URL of a server that speaks Parallelum's API v2",
+    )
+    parallelum_calls_per_day: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="the calls a day that Parallelum may be asked while FIPE blocks the address: 0 for none,"
+        " 500 without a token, 1000 with a free one",
+    )
+    parallelum_token_secret_arn: str = Field(
+        default="",
+        pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$",
+        description="the ARN of a secret in Secrets Manager that holds Parallelum's token and nothing else",
+    )
 
     database_name: str = Field(
         default="fipedata",

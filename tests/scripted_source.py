@@ -33,7 +33,7 @@ def scripted_source(*answers: Answer | bytes) -> Iterator[ScriptedSource]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
+        def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
             source.asked.append(Asked(self.path, dict(self.headers), body))
             answer = source.answers[0] if len(source.answers) == 1 else source.answers.pop(0)
@@ -43,6 +43,8 @@ def scripted_source(*answers: Answer | bytes) -> Iterator[ScriptedSource]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
+
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

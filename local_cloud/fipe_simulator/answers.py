@@ -5,6 +5,7 @@ Shapes, spellings and order follow recorded answers of November 2019 and those t
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
@@ -27,7 +28,7 @@ _T = TypeVar("_T")
 NOTHING_FOUND: dict[str, Any] = {"codigo": "0", "erro": "nadaencontrado"}
 INVALID_PARAMETERS: dict[str, Any] = {"codigo": "2", "erro": "Parâmetros inválidos"}
 
-_FUEL_ACRONYMS = {1: "G", 2: "Á", 3: "D", 4: "E", 5: "F", 6: "H"}
+FUEL_ACRONYMS = {1: "G", 2: "Á", 3: "D", 4: "E", 5: "F", 6: "H"}
 _TYPE_NAMES = {1: "carro", 2: "moto", 3: "caminhao"}
 _WEEKDAYS = (
     "segunda-feira",
@@ -153,7 +154,7 @@ class OfficialApi:
         if row is None:
             raise _NothingFoundError
         return {
-            "Valor": f"R$ {row.price_brl:,.2f}".translate(_BRAZILIAN_SIGNS),
+            "Valor": brazilian(row.price_brl),
             "Marca": row.brand,
             "Modelo": row.model,
             "AnoModelo": row.model_year,
@@ -162,19 +163,31 @@ class OfficialApi:
             "MesReferencia": reference.priced,
             "Autenticacao": _authentication(reference, key),
             "TipoVeiculo": row.vehicle_type,
-            "SiglaCombustivel": _FUEL_ACRONYMS.get(row.fuel_code, row.fuel[:1].upper()),
+            "SiglaCombustivel": FUEL_ACRONYMS.get(row.fuel_code, row.fuel[:1].upper()),
             "DataConsulta": _spelled(datetime.now()),
         }
 
     def _month(self, parameters: Parameters) -> tuple[Reference, Catalogue]:
-        reference = self._reference_of_code.get(_number(parameters, "codigoTabelaReferencia"))
-        if reference is None:
+        found = self.month_of_code(str(_number(parameters, "codigoTabelaReferencia")))
+        if found is None:
             raise _NothingFoundError
+        return found
+
+    def month_of_code(self, code: str | None) -> tuple[Reference, Catalogue] | None:
+        """The published month of a reference code, and what it holds; the newest for None."""
+        reference = self._reference_of_code.get(int(code)) if code else self.references[0]
+        if reference is None:
+            return None
         with self._lock:  # so that concurrent calls for a month make it once
             return reference, self._of_month(reference.month)
 
 
 _BRAZILIAN_SIGNS = str.maketrans(",.", ".,")
+
+
+def brazilian(reais: Decimal) -> str:
+    """`R$ 125.318,00`."""
+    return f"R$ {reais:,.2f}".translate(_BRAZILIAN_SIGNS)
 
 
 def _number(parameters: Parameters, name: str) -> int:
@@ -204,12 +217,12 @@ def _options(named: list[tuple[int, str]]) -> list[dict[str, Any]]:
 
 def _year_options(vehicle_type: int, year_fuels: list[YearFuel]) -> list[dict[str, Any]]:
     return [
-        {"Label": _year_label(vehicle_type, each), "Value": f"{each.model_year}-{each.fuel_code}"}
+        {"Label": year_label(vehicle_type, each), "Value": f"{each.model_year}-{each.fuel_code}"}
         for each in year_fuels
     ]
 
 
-def _year_label(vehicle_type: int, year_fuel: YearFuel) -> str:
+def year_label(vehicle_type: int, year_fuel: YearFuel) -> str:
     """`1992 Gasolina`; the bare year for a motorcycle, unless its fuel is an unusual one."""
     if vehicle_type == _MOTORCYCLE and year_fuel.fuel_code == _PETROL:
         return str(year_fuel.model_year)

@@ -1,4 +1,4 @@
-"""The HTTP server: the official API at /api/veiculos, and at /_simulator what tests and displays need."""
+"""The HTTP server: the official API at /api/veiculos, its mirror at /api/v2, at /_simulator the control."""
 
 import json
 import socket
@@ -16,8 +16,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from local_cloud.fipe_simulator.answers import INVALID_PARAMETERS, OfficialApi, Quirks
 from local_cloud.fipe_simulator.catalogue import Catalogue
 from local_cloud.fipe_simulator.faults import FORBIDDEN, Ceiling, Faults, Gate, Reply, describe, spoil
+from local_cloud.fipe_simulator.parallelum import DailyLimit, Parallelum
 
 API_PATH = ("api", "veiculos")
+MIRROR_PATH = ("api", "v2")
 CONTROL_PATH = "_simulator"
 _MAX_BODY_BYTES = 64 * 1024
 
@@ -71,6 +73,9 @@ class FipeSimulator:
         self.catalogue = catalogue
         self._quirks = quirks or Quirks()
         self._api = OfficialApi(catalogue, self._quirks)
+        self._mirror = Parallelum(self._api)
+        self.mirror_limit = DailyLimit(None)
+        """How many calls a day the mirror takes, all clients together."""
         self._gate = Gate(ceiling)
         self._faults = faults or Faults()
         self._lock = Lock()
@@ -115,6 +120,11 @@ class FipeSimulator:
         return f"{self.origin}/{'/'.join(API_PATH)}"
 
     @property
+    def mirror_url(self) -> str:
+        """The base URL of the mirror, `http://localhost:PORT/api/v2`: neither ceiling nor faults touch it."""
+        return f"{self.origin}/{'/'.join(MIRROR_PATH)}"
+
+    @property
     def faults(self) -> Faults:
         """What goes wrong how often, from now on."""
         return self._faults
@@ -154,10 +164,27 @@ class FipeSimulator:
         path = tuple(part for part in target.partition("?")[0].split("/") if part)
         if path[:1] == (CONTROL_PATH,):
             return self._control(method, path[1:], body)
+        if path[:2] == MIRROR_PATH:
+            return self._ask_mirror(method, "/".join(path[2:]), target.partition("?")[2])
         call = path[-1] if path[:-1] == API_PATH and path[-1] in self._api.calls else None
         reply = self._official(method, call, body, user_agent)
         self._count(("call", call or "unknown"), ("status", reply.status if reply else 0))
         return reply
+
+    def _ask_mirror(self, method: str, path: str, query: str) -> Reply:
+        if method != "GET":
+            reply = _json_reply({"error": "only GET"}, status=405, headers=(("Allow", "GET"),))
+        elif not self._mirror_takes_one_more():
+            reply = _json_reply({"error": "rate limit exceeded, subscribe for more"}, status=429)
+        else:
+            answer = self._mirror.answer(path, dict(parse_qsl(query)))
+            reply = _json_reply(answer.value, status=answer.status)
+        self._count(("call", "Parallelum"), ("status", reply.status))
+        return reply
+
+    def _mirror_takes_one_more(self) -> bool:
+        with self._lock:
+            return self.mirror_limit.takes_one_more()
 
     def _official(self, method: str, call: str | None, body: bytes, user_agent: str) -> Reply | None:
         if call is None:

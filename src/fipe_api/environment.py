@@ -23,6 +23,9 @@ class LoaderEnvironment(_FromVariables):
     pace_table: str = ""
     rejected_answers_url: str = ""
     blocked_rest_seconds: Annotated[float, Field(gt=0, le=1800)] = 120
+    parallelum_url: str = ""
+    parallelum_calls_per_day: Annotated[int, Field(ge=0)] = 0
+    parallelum_token_secret_arn: str = ""
 
 
 class ConsumerEnvironment(_FromVariables):

@@ -58,6 +58,10 @@ class MalformedAnswerError(UnusableAnswerError):
     """The answer is not what the API documents: a wrong shape, a wrong month, another vehicle."""
 
 
+class NotOfferedError(FipeError):
+    """The source does not offer this here: a call it has not, or a table it wants to be paid for."""
+
+
 class NotNowError(FipeError):
     """The call was not made, or not served, and it is not its fault: to be done later.
 
@@ -207,6 +211,8 @@ class HttpSource:
         if response.status_code in SOURCE_DOWN_STATUS:
             self._down(f"HTTP {response.status_code}", is_last)
             return None
+        if response.status_code in (401, 402):
+            raise NotOfferedError(f"HTTP {response.status_code}")
         return response
 
     def _down(self, reason: str, is_last: bool) -> None:

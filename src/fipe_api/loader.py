@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import boto3
@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from requests.utils import get_environ_proxies
 
 from fipe_api.environment import ConsumerEnvironment, LoaderEnvironment, read_environment
+from fipe_api.fallback import DailyPace, WithFallback
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import HttpSource, Observer, RejectedAnswer
 from fipe_api.messages import (
@@ -26,6 +27,7 @@ from fipe_api.messages import (
 )
 from fipe_api.observability import logger, metrics
 from fipe_api.pace import Pace, SharedPace, Unpaced
+from fipe_api.parallelum import ParallelumApi
 from fipe_api.price_source import PriceSource
 from fipe_api.queue_publisher import Outgoing, SendError, send_all
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 LONGEST_RETRY_DELAY_SECONDS = 900
+TOKEN_SECONDS = 300
+PARALLELUM: Literal["parallelum"] = "parallelum"
 RESERVED_SECONDS = 10.0
 """Kept at the end of an invocation for handing on what is done."""
 
@@ -92,16 +96,16 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
 
-    url = environment().fipe_api_url
-    http = HttpSource(
-        "fipe",
-        _session(url),
-        _pace(),
-        seconds_left,
-        Reporter(run_id, reference),
-        blocked_rest=environment().blocked_rest_seconds,
-    )
-    return FipeApi(http, url)
+    settings = environment()
+    reporter = Reporter(run_id, reference)
+    rest = settings.blocked_rest_seconds
+    url = settings.fipe_api_url
+    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, rest), url)
+    if not settings.parallelum_calls_per_day:
+        return official
+    url = settings.parallelum_url
+    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, rest)
+    return WithFallback(official, ParallelumApi(mirror, url, _mirror_token))
 
 
 def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinished) -> list[Outgoing]:
@@ -145,6 +149,29 @@ def _session(url: str) -> requests.Session:
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     session.trust_env = False
     return session
+
+
+@cache
+def _mirror_pace() -> Pace:
+    dynamodb, table = boto3.client("dynamodb"), environment().pace_table
+    pace = SharedPace(dynamodb, table, None, PARALLELUM)
+    budget = environment().parallelum_calls_per_day
+    return DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget)
+
+
+def _mirror_token() -> str:
+    """The token, which is kept for some minutes, so that a rotation is noticed; empty without a secret."""
+    arn = environment().parallelum_token_secret_arn
+    if not arn:
+        return ""
+    # Imported here, since most loads never ask the mirror.
+    from aws_lambda_powertools.utilities.parameters import GetParameterError, get_secret
+
+    try:
+        return str(get_secret(arn, max_age=TOKEN_SECONDS)).strip()
+    except GetParameterError:
+        logger.exception("the mirror's token cannot be read; it is asked without one")
+        return ""
 
 
 @cache

@@ -230,6 +230,9 @@ def test_loaders_know_the_source_the_pace_and_the_next_queue(stacks: Stacks, fun
     assert variables["FIPE_API_URL"] == "https://veiculos.fipe.org.br/api/veiculos"
     assert variables["FIPE_CALLS_PER_MINUTE"] == "40"
     assert variables["PACE_TABLE"] == {"Ref": pace}
+    assert variables["REJECTED_ANSWERS_URL"] == url(stacks, "price")
+    assert variables["BLOCKED_REST_SECONDS"] == "120"
+    assert not [variable for variable in variables if variable.startswith("PARALLELUM")]
 
 
 @pytest.mark.parametrize("function", FED)
@@ -286,6 +289,24 @@ def test_settings_reach_the_functions_and_event_sources():
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 7
 
 
+TOKEN_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:parallelum-AbCdEf"
+
+
+def test_loaders_know_the_fallback_and_may_read_its_token_when_there_is_one():
+    stacks = synthesize(parallelum_calls_per_day="1000", parallelum_token_secret_arn=TOKEN_ARN)
+    for function in WORKERS:
+        variables = functions(stacks)[function]["Environment"]["Variables"]
+        may = permissions(stacks, "dev", function, "secretsmanager")
+        if function in LOADERS:
+            assert variables["PARALLELUM_URL"] == "https://fipe.parallelum.com.br/api/v2"
+            assert variables["PARALLELUM_CALLS_PER_DAY"] == "1000"
+            assert variables["PARALLELUM_TOKEN_SECRET_ARN"] == TOKEN_ARN
+            assert may == {("secretsmanager:GetSecretValue", TOKEN_ARN)}
+        else:
+            assert "PARALLELUM_URL" not in variables
+            assert not may
+
+
 # Permissions ------------------------------------------------------------------------------------------------
 
 CONSUME = {
@@ -318,16 +339,19 @@ def permissions(stacks: Stacks, name: str, function: str, service: str) -> set[t
 def test_a_function_may_use_its_own_queues_only(stacks: Stacks, name: str, function: str):
     source, target = FED.get(function), FEEDS.get(function)
     expected = {(action, str(arn(stacks, source))) for action in CONSUME} if source else set()
-    expected |= {("sqs:SendMessage", str(arn(stacks, target)))} if target else set()
+    # Loaders send rejected answers to the price queue.
+    targets = {target, "price"} if target else set()
+    expected |= {("sqs:SendMessage", str(arn(stacks, target))) for target in targets}
     if source and target:
         expected |= {("sqs:SendMessage", str(arn(stacks, source)))}
     assert permissions(stacks, name, function, "sqs") == expected
 
 
 @pytest.mark.parametrize("function", WORKERS)
-def test_only_loaders_may_touch_the_pace_and_only_update_it(stacks: Stacks, name: str, function: str):
+def test_only_loaders_may_touch_the_pace_and_only_its_items(stacks: Stacks, name: str, function: str):
     (pace,) = stacks.resources("AWS::DynamoDB::Table")
-    expected = {("dynamodb:UpdateItem", str({"Fn::GetAtt": [pace, "Arn"]}))} if function in LOADERS else set()
+    actions = ("GetItem", "PutItem", "UpdateItem") if function in LOADERS else ()
+    expected = {(f"dynamodb:{action}", str({"Fn::GetAtt": [pace, "Arn"]})) for action in actions}
     assert permissions(stacks, name, function, "dynamodb") == expected
 
 

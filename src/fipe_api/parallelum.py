@@ -1,0 +1,188 @@
+"""Parallelum v2, a mirror of FIPE with the same codes and rows: GET calls, a limit a day, a token or none.
+
+Source of facts: the mirror's documentation and its clients. It has no call for the models of a year,
+and tells no union of a brand's years.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from fipe_api.fipe_api_service import parse_answer, parse_month, parse_price, parse_year_fuel, strip_spaces
+from fipe_api.http_source import HEADERS, Call, HttpSource, MalformedAnswerError, NoDataError, NotOfferedError
+from fipe_api.messages import (
+    Code,
+    FipeCode,
+    ModelYear,
+    Named,
+    Price,
+    PricedVehicle,
+    Reference,
+    Text,
+    VehicleType,
+    YearFuel,
+)
+from fipe_api.price_source import BrandModels, check_price_answer, unique_names, unique_years
+
+TOKEN_HEADER = "X-Subscription-Token"
+VEHICLE_TYPE_NAMES: Mapping[VehicleType, str] = {1: "cars", 2: "motorcycles", 3: "trucks"}
+
+Shape = TypeVar("Shape")
+Answer = TypeVar("Answer")
+
+
+class ParallelumApi:
+    """The mirror as a PriceSource.
+
+    Args:
+        http: makes the calls.
+        base_url: where the API is, with or without a slash at its end.
+        token: gives the subscription's token; empty without one.
+    """
+
+    def __init__(self, http: HttpSource, base_url: str, token: Callable[[], str] = str) -> None:
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._token = token
+
+    def references(self) -> list[Reference]:
+        """See PriceSource."""
+
+        def read(answer: list[_Reference]) -> list[Reference]:
+            references = [Reference(code=item.code, month=item.month) for item in answer]
+            return sorted(references, key=lambda reference: reference.month, reverse=True)
+
+        return self._call("references", {}, _REFERENCES, read)
+
+    def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
+        """See PriceSource."""
+        path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands"
+        return list(self._call(path, _of(reference), _NAMED_LIST, _named))
+
+    def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
+        """See PriceSource."""
+        path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models"
+        return BrandModels(self._call(path, _of(reference), _NAMED_LIST, _named), None)
+
+    def years_of_model(
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
+    ) -> tuple[YearFuel, ...]:
+        """See PriceSource."""
+        path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models/{model_code}/years"
+
+        def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
+            if not answer:
+                raise NoDataError("an empty list")
+            return unique_years(item.code for item in answer)
+
+        return self._call(path, _of(reference), _YEAR_LIST, read)
+
+    def models_of_year(
+        self,
+        reference: Reference,  # noqa: ARG002 - the protocol's
+        vehicle_type: VehicleType,  # noqa: ARG002
+        brand_code: int,  # noqa: ARG002
+        year: YearFuel,  # noqa: ARG002
+    ) -> frozenset[int]:
+        """Raises NotOfferedError."""
+        raise NotOfferedError("Parallelum does not tell the models of a year")
+
+    def price(
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+    ) -> PricedVehicle:
+        """See PriceSource."""
+        kind = VEHICLE_TYPE_NAMES[vehicle_type]
+        pair = f"{year.model_year}-{year.fuel_code}"
+        path = f"{kind}/brands/{brand.code}/models/{model.code}/years/{pair}"
+
+        def read(answer: _PriceAnswer) -> PricedVehicle:
+            check_price_answer(
+                asked=(reference.month, vehicle_type, year.model_year),
+                answered=(answer.month, answer.vehicle_type, answer.model_year),
+                names=((brand.name, answer.brand), (model.name, answer.model)),
+                fuel=(year.fuel_code, answer.fuel),
+            )
+            return PricedVehicle(
+                model_year=year.model_year,
+                fuel_code=year.fuel_code,
+                fuel=answer.fuel,
+                fipe_code=answer.fipe_code,
+                price_brl=answer.price,
+                source="parallelum",
+            )
+
+        return self._call(path, _of(reference), _PRICE, read)
+
+    def _call(
+        self,
+        path: str,
+        parameters: Mapping[str, int],
+        shape: TypeAdapter[Shape],
+        read: Callable[[Shape], Answer],
+    ) -> Answer:
+        headers = {"User-Agent": HEADERS["User-Agent"], "Accept": "application/json"}
+        if token := self._token():
+            headers[TOKEN_HEADER] = token
+        call = Call(path, "GET", f"{self._base_url}/{path}", parameters, headers)
+        return self._http.ask(call, lambda body: read(_parse(body, shape)))
+
+
+class _Reference(BaseModel):
+    code: Code
+    month: Annotated[date, BeforeValidator(parse_month)]
+
+
+class _Named(BaseModel):
+    code: Code
+    name: Text
+
+
+class _Year(BaseModel):
+    code: Annotated[YearFuel, BeforeValidator(parse_year_fuel)]
+
+
+class _PriceAnswer(BaseModel):
+    vehicle_type: VehicleType = Field(alias="vehicleType")
+    price: Annotated[Price, BeforeValidator(parse_price)]
+    brand: Text
+    model: Text
+    model_year: ModelYear = Field(alias="modelYear")
+    fuel: Text
+    fipe_code: Annotated[FipeCode, BeforeValidator(strip_spaces)] = Field(alias="codeFipe")
+    month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="referenceMonth")
+
+
+class _Failure(BaseModel):
+    error: str
+
+
+_REFERENCES = TypeAdapter(list[_Reference])
+_NAMED_LIST = TypeAdapter(list[_Named])
+_YEAR_LIST = TypeAdapter(list[_Year])
+_PRICE = TypeAdapter(_PriceAnswer)
+
+
+def _parse(body: bytes, shape: TypeAdapter[Shape]) -> Shape:
+    """See parse_answer; what the mirror fails to locate is no data."""
+    try:
+        return parse_answer(body, shape)
+    except MalformedAnswerError:
+        try:
+            failure = _Failure.model_validate_json(body)
+        except ValidationError:
+            pass
+        else:
+            raise NoDataError(failure.error) from None
+        raise
+
+
+def _named(answer: list[_Named]) -> tuple[Named, ...]:
+    if not answer:
+        raise NoDataError("an empty list")
+    return unique_names(Named(code=item.code, name=item.name) for item in answer)
+
+
+def _of(reference: Reference) -> Mapping[str, int]:
+    return {"reference": reference.code}

@@ -1,0 +1,204 @@
+"""Parallelum as the second source: the same rows, only while FIPE blocks, within its daily limit."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from fipe_api import http_source
+from fipe_api.fallback import DAY_MS, DailyPace, WithFallback
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.http_source import (
+    BlockedError,
+    HttpSource,
+    MalformedAnswerError,
+    NoDataError,
+    NotOfferedError,
+    ThrottledError,
+)
+from fipe_api.messages import Named, YearFuel
+from fipe_api.pace import Unpaced
+from fipe_api.parallelum import ParallelumApi
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from local_cloud.fipe_simulator.parallelum import DailyLimit
+from tests.aws import aws_apis, client
+from tests.builders import JUNE_2026
+from tests.scripted_source import Answer, scripted_source
+
+
+@pytest.fixture
+def simulator() -> Iterator[FipeSimulator]:
+    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
+
+
+def mirror(session: requests.Session, url: str, token: str = "") -> ParallelumApi:
+    return ParallelumApi(HttpSource("parallelum", session, Unpaced(), lambda: 300.0), url, lambda: token)
+
+
+def official(session: requests.Session, url: str) -> FipeApi:
+    return FipeApi(HttpSource("fipe", session, Unpaced(), lambda: 300.0), url)
+
+
+def test_gives_the_same_codes_and_rows_as_the_official_api(
+    simulator: FipeSimulator, session: requests.Session
+) -> None:
+    one, other = official(session, simulator.url), mirror(session, simulator.mirror_url)
+    assert one.references() == other.references()
+    for kind in (1, 2, 3):
+        brands = one.brands(JUNE_2026, kind)
+        assert brands == other.brands(JUNE_2026, kind)
+        brand = brands[0]
+        models = one.models(JUNE_2026, kind, brand.code).models
+        assert models == other.models(JUNE_2026, kind, brand.code).models
+        for model in models[:3]:
+            years = one.years_of_model(JUNE_2026, kind, brand.code, model.code)
+            assert years == other.years_of_model(JUNE_2026, kind, brand.code, model.code)
+            for year in years:
+                price = one.price(JUNE_2026, kind, brand, model, year)
+                mirrored = other.price(JUNE_2026, kind, brand, model, year)
+                assert (price.source, mirrored.source) == ("fipe", "parallelum")
+                assert mirrored == price.model_copy(update={"source": "parallelum"})
+
+
+PRICE = b"""{"vehicleType":1,"price":"R$ 125.318,00","brand":"VW - VolksWagen","model":"AMAROK",
+ "modelYear":2014,"fuel":"Diesel","codeFipe":"005340-6","referenceMonth":"junho de 2026","fuelAcronym":"D"}"""
+QUESTION: Any = (
+    JUNE_2026, 1, Named(code=59, name="VW - VolksWagen"), Named(code=5586, name="AMAROK"),
+    YearFuel(model_year=2014, fuel_code=3),
+)  # fmt: skip
+
+
+def test_asks_with_the_token_and_the_reference(session: requests.Session) -> None:
+    with scripted_source(PRICE) as source:
+        mirror(session, source.url, "secret-token").price(*QUESTION)
+    (asked,) = source.asked
+    assert asked.path == "/api/veiculos/cars/brands/59/models/5586/years/2014-3?reference=334"
+    assert asked.headers["X-Subscription-Token"] == "secret-token"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(b'{"error":"failed to locate year"}', 404), NoDataError),
+        (Answer(b'{"error":"upgrade your plan"}', 402), NotOfferedError),
+        (Answer(b'{"error":"rate limit exceeded, ..."}', 429), ThrottledError),
+        (PRICE.replace(b"junho", b"maio"), MalformedAnswerError),
+        (PRICE.replace(b"005340-6", b"005340-5"), MalformedAnswerError),
+        (PRICE.replace(b"AMAROK", b"GOL"), MalformedAnswerError),
+        (PRICE[:80], MalformedAnswerError),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_says_what_kind_of_failure_an_answer_is(session: requests.Session, answer: Any, error: Any) -> None:
+    with scripted_source(answer) as source, pytest.raises(error):
+        mirror(session, source.url).price(*QUESTION)
+
+
+# While FIPE blocks ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(simulator: FipeSimulator, session: requests.Session) -> WithFallback:
+    return WithFallback(official(session, simulator.url), mirror(session, simulator.mirror_url))
+
+
+ACURA = Named(code=1, name="Acura")
+
+
+@pytest.mark.parametrize("block", [Fault.FORBIDDEN, Fault.CLOUDFLARE_PAGE])
+def test_asks_the_second_source_only_while_the_first_blocks(
+    simulator: FipeSimulator, both: WithFallback, block: Fault
+) -> None:
+    model, *_ = both.models(JUNE_2026, 1, ACURA.code).models
+    year, *_ = both.years_of_model(JUNE_2026, 1, ACURA.code, model.code)
+    assert both.price(JUNE_2026, 1, ACURA, model, year).source == "fipe"
+    assert "Parallelum" not in simulator.statistics().calls
+    simulator.faults = Faults.of(block, rate=1)
+    before = simulator.statistics().calls["ConsultarValorComTodosParametros"]
+    for _ in range(3):
+        assert both.price(JUNE_2026, 1, ACURA, model, year).source == "parallelum"
+    # The block is known from the first call on: no other one knocks before it is over.
+    assert simulator.statistics().calls["ConsultarValorComTodosParametros"] == before + 1
+
+
+@pytest.mark.parametrize("fault", [Fault.TOO_MANY_REQUESTS, Fault.STATUS_503, Fault.TRUNCATED_JSON])
+def test_asks_no_second_source_for_anything_but_a_block(
+    simulator: FipeSimulator, both: WithFallback, fault: Fault
+) -> None:
+    simulator.faults = Faults.of(fault, rate=1)
+    with pytest.raises(http_source.FipeError):
+        both.brands(JUNE_2026, 1)
+    assert "Parallelum" not in simulator.statistics().calls
+
+
+def test_waits_for_the_first_source_when_the_second_one_cannot_help(
+    simulator: FipeSimulator, both: WithFallback
+) -> None:
+    simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
+    with pytest.raises(BlockedError) as blocked:
+        both.models_of_year(JUNE_2026, 1, ACURA.code, YearFuel(model_year=1992, fuel_code=1))
+    assert blocked.value.retry_in == 120
+    simulator.mirror_limit = DailyLimit(0)
+    with pytest.raises(BlockedError):
+        both.brands(JUNE_2026, 1)
+
+
+# The daily limit --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with aws_apis() as url:
+        yield url
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ms = 20_000 * DAY_MS + 1000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def function(endpoint: str, clock: Clock) -> Callable[..., DailyPace]:
+    table = f"pace-{uuid.uuid4().hex}"
+    client("dynamodb", endpoint).create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return lambda limit: DailyPace(
+        Unpaced(), client("dynamodb", endpoint), table, "mirror-day", limit, clock=clock
+    )
+
+
+def test_all_functions_together_keep_within_the_calls_of_a_day(
+    function: Callable[..., DailyPace], clock: Clock
+) -> None:
+    one, other = function(3), function(3)
+    assert [one.reserve(15), other.reserve(15), one.reserve(15)] == [0, 0, 0]
+    assert one.reserve(15) == other.reserve(15) == 86_399
+    clock.now_ms += DAY_MS
+    assert [other.reserve(15), one.reserve(15), one.reserve(15), other.reserve(15)] == [0, 0, 0, 86_399]

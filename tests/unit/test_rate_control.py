@@ -1,0 +1,134 @@
+"""What a refusal teaches, on simulated sources: buckets of calls, blocks, and refusals that come at random."""
+
+import heapq
+import random
+from dataclasses import replace
+
+import pytest
+
+from fipe_api import rate_control
+from fipe_api.rate_control import Grant, RateState
+from local_cloud.fipe_simulator import Ceiling
+from local_cloud.fipe_simulator.faults import Gate
+
+
+class SimulatedPace:
+    """A pace without DynamoDB: the same decisions, on a state in memory."""
+
+    def __init__(self, cap: float | None = None) -> None:
+        self.state = RateState()
+        self.cap = cap
+
+    def take(self, now: int) -> tuple[int, Grant]:
+        state = self.state
+        if rate_control.is_free(state, self.cap):
+            return now, Grant(state.epoch, 0, 0)
+        interval = rate_control.interval_ms(state, self.cap)
+        if state.next_call < now:
+            moment, grown, idle = now, 0, now - state.next_call if state.next_call else 0
+        else:
+            moment, grown, idle = state.next_call, int(rate_control.grows(state, self.cap)), 0
+        self.state = state = replace(
+            state, next_call=moment + interval, served=state.served + 1, calls=state.calls + grown,
+            idle=state.idle + idle,
+        )  # fmt: skip
+        return moment, Grant(state.epoch, state.served, state.calls)
+
+    def refused(self, grant: Grant, now: int, retry_after: float | None) -> None:
+        if grant.epoch == self.state.epoch:
+            self.state = rate_control.after_refusal(self.state, grant, now, self.cap, retry_after)
+
+
+class Outcome:
+    def __init__(self) -> None:
+        self.served = 0
+        self.refused = 0
+        self.rates: list[float] = []
+
+    @property
+    def share_refused(self) -> float:
+        return self.refused / (self.served + self.refused)
+
+
+def simulate(
+    pace: SimulatedPace, gate: Gate, clock: list[float], *, functions: int, seconds: float,
+    latency: float = 0.05, counted_from: float = 0.0, at_random: float = 0.0,
+) -> Outcome:  # fmt: skip
+    """Lets functions call as fast as the pace allows; counts what happened after a warming up."""
+    chance = random.Random(1)
+    outcome = Outcome()
+    events: list[tuple[float, int, str, Grant | None]] = [
+        (0.0, each, "ask", None) for each in range(functions)
+    ]
+    while events:
+        clock[0], each, kind, grant = heapq.heappop(events)
+        now = clock[0]
+        if now > seconds:
+            break
+        if kind == "ask":
+            moment, granted = pace.take(round(1000 * now))
+            heapq.heappush(events, (max(now, moment / 1000), each, "call", granted))
+            continue
+        assert grant is not None
+        refusal = gate.refuse()
+        is_random = chance.random() < at_random
+        if now > counted_from:
+            outcome.refused += bool(refusal) or is_random
+            outcome.served += not refusal and not is_random
+            outcome.rates.append(rate_control.rate(pace.state, pace.cap))
+        if refusal or is_random:
+            named = dict(refusal.headers).get("Retry-After") if refusal else None
+            pace.refused(grant, round(1000 * (now + latency)), float(named) if named else None)
+        heapq.heappush(events, (now + latency, each, "ask", None))
+    return outcome
+
+
+@pytest.mark.parametrize("functions", [1, 2, 10])
+@pytest.mark.parametrize(
+    ("ceiling", "seconds"),
+    [
+        (Ceiling(calls=50, per_seconds=60, block_seconds=60), 4 * 3600),
+        (Ceiling(calls=50, per_seconds=60, block_seconds=60, retry_after=False), 4 * 3600),
+        (Ceiling(calls=5, per_seconds=1, block_seconds=0), 1800),
+        (Ceiling(calls=5, per_seconds=1, block_seconds=1, retry_after=False), 1800),
+        (Ceiling(calls=50, per_seconds=1, block_seconds=0), 240),
+    ],
+    ids=["50 a minute", "50 a minute, unsaid", "5 a second", "5 a second, unsaid", "50 a second"],
+)
+def test_comes_within_a_few_hundredths_of_a_limit_and_rarely_over_it(
+    ceiling: Ceiling, seconds: float, functions: int
+) -> None:
+    clock = [0.0]
+    gate = Gate(ceiling, lambda: clock[0])
+    outcome = simulate(
+        SimulatedPace(), gate, clock, functions=functions, seconds=seconds, counted_from=seconds / 2,
+        latency=0.02,
+    )  # fmt: skip
+    limit = ceiling.calls / ceiling.per_seconds * seconds / 2
+    assert outcome.served >= 0.95 * limit
+    assert outcome.share_refused <= 0.02
+
+
+def test_never_exceeds_the_cap() -> None:
+    clock = [0.0]
+    gate = Gate(Ceiling(calls=50, per_seconds=60, block_seconds=60), lambda: clock[0])
+    outcome = simulate(SimulatedPace(40 / 60), gate, clock, functions=2, seconds=7200)
+    assert (outcome.refused, max(outcome.rates)) == (0, 40 / 60)
+    assert outcome.served == pytest.approx(4800, abs=3)
+
+
+def test_finds_a_limit_below_the_cap() -> None:
+    clock = [0.0]
+    gate = Gate(Ceiling(calls=20, per_seconds=60, block_seconds=60), lambda: clock[0])
+    outcome = simulate(SimulatedPace(40 / 60), gate, clock, functions=2, seconds=36_000, counted_from=18_000)
+    assert outcome.served >= 0.95 * 6000
+    assert outcome.share_refused <= 0.02
+
+
+def test_is_not_driven_to_a_standstill_by_refusals_that_come_at_random() -> None:
+    clock = [0.0]
+    pace = SimulatedPace(40 / 60)
+    outcome = simulate(
+        pace, Gate(None), clock, functions=2, seconds=36_000, counted_from=7200, at_random=0.05
+    )
+    assert outcome.served > 0.5 * 28_800 * 40 / 60
