@@ -27,6 +27,7 @@ BUCKET = 50
 """Calls that a source may bear beyond its rate before it refuses; FIPE's ceiling is about 50 a minute."""
 FIRST_REST_SECONDS, USUAL_REST_SECONDS = 1.0, 61.0
 """Rests after a refusal that names no time: doubled from the first; 60 s clear FIPE's."""
+SHORT_CYCLE, LONG_CYCLE = 100, 400
 RANDOM_AFTER = 10
 """After so many short cycles in a row, at a rate that is kept up with, refusals come whatever the rate."""
 CONTINUED_WITHIN = 3
@@ -50,7 +51,7 @@ class RateState:
         idle: milliseconds of the cycle in which nobody asked.
         span: calls from the cycle's start to its ceiling.
         early: refusals in a row that came before the ceiling was reached.
-        short: cycles in a row that were shorter than any bucket.
+        short: short cycles since the last long one.
         rest: seconds that cleared the last refusal that named no time.
         stopped: why nobody is served, if so: a single call at a time tries whether that is over.
         strikes: stops in a row without a call served between them.
@@ -187,7 +188,10 @@ def _learned(state: RateState, grant: Grant, now: int, cap: float | None) -> Rat
         return replace(state, ceiling=refused / 2, early=0)
     cycle = max(1, now - state.began - state.idle)
     measured = 1000 * grant.served / cycle
-    state = replace(state, short=state.short + 1 if grant.served < BUCKET else 0)
+    if grant.served < SHORT_CYCLE:
+        state = replace(state, short=state.short + 1)
+    elif grant.served >= LONG_CYCLE:
+        state = replace(state, short=0)
     if state.short > RANDOM_AFTER and measured > 0.8 * refused:
         return replace(state, ceiling=1.1 * refused / (1 - START_BELOW), early=0)
     if grant.calls >= state.span:
