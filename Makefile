@@ -54,11 +54,38 @@ load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load has come: RUN=..., the newest without it
 	@fipe --stage $* status $(RUN)
 
-##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7
+##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, and any setting of stage_settings.py in capitals
 ACTIONS := deploy diff destroy logs redrive
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
+# What stands on make's command line is a setting, so that a misspelt one is refused instead of ignored.
+NO_SETTINGS = AWS_% PYTHON STAGE
+GIVEN       = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+SETTINGS    = $(foreach name,$(sort VPC_ID ALLOWED_IP $(filter-out $(NO_SETTINGS),$(GIVEN))),'$(name)=$($(name))')
+CHECKED     = options="$$(python -m scripts.check_deploy_inputs stage=$(1) $(SETTINGS))"
+CDK_OUT    ?= cdk.out
+CDK         = cdk --no-notices --output $(CDK_OUT)
+
 prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
 	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
+
+bootstrap: $(RUNTIME) $(NODE) ## Prepare the account and region for the CDK, once
+	@place="$$(python -m scripts.aws_environment)" \
+		&& $(CDK) bootstrap --app "" "$$place"
+
+synth: $(RUNTIME) $(NODE) prepare-layers ## Write the templates to cdk.out: [STAGE=dev]
+	@$(call CHECKED,$(or $(STAGE),dev)) && eval "$(CDK) synth --quiet $$options"
+
+deploy-dev deploy-stg deploy-prd: deploy-%: $(RUNTIME) $(NODE) prepare-layers ## Deploy a stage, or bring it up to date
+	@$(call CHECKED,$*) && eval "$(CDK) deploy --require-approval never $$options"
+
+diff-dev diff-stg diff-prd: diff-%: $(RUNTIME) $(NODE) prepare-layers ## Show what a deploy would change
+	@$(call CHECKED,$*) && eval "$(CDK) diff $$options"
+
+destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete a stage with its database
+	@python -m scripts.destroy_stage --stage $*
+
+logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SINCE=1h] [FUNCTION=...] [LEVEL=INFO] [FOLLOW=1]
+	@python -m scripts.stage_logs --stage $* $(call options,SINCE FUNCTION LEVEL) $(if $(FOLLOW),--follow)
 
 redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]
 	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)

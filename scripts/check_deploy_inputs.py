@@ -2,10 +2,12 @@
 
     cdk deploy $(python -m scripts.check_deploy_inputs stage=dev vpc_id=vpc-0a1b2c3d allowed_ip=203.0.113.7)
 
-Takes the settings of stage_settings.py as NAME=VALUE; one with an empty value counts as not given.
+Takes the settings of stage_settings.py as NAME=VALUE, the name in small letters or in capitals; one with an
+empty value counts as not given. The options are quoted for a shell.
 Credentials and region are found as by any AWS tool. Ends with a line for each problem and exit code 1.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -41,7 +43,7 @@ def _names_and_values(arguments: Sequence[str]) -> dict[str, str]:
         name, separator, value = argument.partition("=")
         if not separator:
             raise SettingsError([f"{argument}: give NAME=VALUE"])
-        given[name] = value
+        given[name.lower()] = value
     return given
 
 
@@ -80,7 +82,7 @@ def _zones_without_lambda(vpc_id: str) -> list[str]:
 def main() -> None:
     """Prints the options, or ends with the problems."""
     try:
-        print(*checked_options(sys.argv[1:]))
+        print(shlex.join(checked_options(sys.argv[1:])))
     except (SettingsError, AwsError) as error:
         sys.exit(str(error))
 
