@@ -65,6 +65,8 @@ CHECKED     = options="$$(python -m scripts.check_deploy_inputs stage=$(1) $(SET
 CDK_OUT    ?= cdk.out
 CDK         = cdk --no-notices --output $(CDK_OUT)
 
+# Only AWS's databases have certificates to check.
+local local-up test: export RDS_CERTIFICATES ?= none
 prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
 	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
 

@@ -6,6 +6,8 @@ cd "$(dirname "$0")"
 
 PYTHON=${PYTHON:-.venv/bin/python}
 BUILD=lambda-layer/build
+# Who signs the certificates of RDS's databases: a URL, file:///... included, or none to leave things as they are.
+RDS_CERTIFICATES=${RDS_CERTIFICATES:-https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem}
 LIMIT_KIB=$((30 * 1024)) # a layer counts against the 250 MB of a function, and against its cold start
 
 sha256() {
@@ -48,9 +50,33 @@ build_layer() { # name
     echo "layer $1: $(awk "BEGIN {printf \"%.1f\", $size / 1024}") MB unzipped"
 }
 
+# Without them the functions encrypt their connections, but cannot check whom they talk to.
+fetch_rds_certificates() {
+    local target=$BUILD/psycopg2/rds-certificates.pem
+    if [ "$RDS_CERTIFICATES" = none ] || [ -s "$target" ]; then
+        return
+    fi
+    "$PYTHON" - "$RDS_CERTIFICATES" "$target" <<'PYTHON' || true
+import os, ssl, sys, urllib.request
+url, target = sys.argv[1:]
+try:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        certificates = answer.read().decode()
+    ssl.create_default_context(cadata=certificates)
+except (OSError, ValueError) as error:
+    sys.exit(f"RDS's certificates are not at {url} ({error}): the functions will encrypt their connections to the"
+             " database, but not check its certificate (sslmode=require)")
+with open(target + ".new", "w") as draft:
+    draft.write(certificates)
+os.replace(target + ".new", target)
+print("layer psycopg2: with RDS's certificates (sslmode=verify-full)")
+PYTHON
+}
+
 mkdir -p "$BUILD" lambda/assets
 DRAFTS=$(mktemp -d "$BUILD/draft.XXXXXX")
 trap 'rm -rf "$DRAFTS"' EXIT
 build_layer api
 build_layer psycopg2
+fetch_rds_certificates
 cmp -s create_fipe_db.sql lambda/assets/create_fipe_db.sql || cp create_fipe_db.sql lambda/assets/

@@ -9,10 +9,15 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from constructs import Construct
 
+from infrastructure.alarms import Alarms
+from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
+from infrastructure.findings import acknowledge
 from infrastructure.functions import FipeFunction, FunctionNetwork, build_layer
+from infrastructure.metrics import NAMESPACE, service_name
 from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED
 from infrastructure.queues import QueueWithDlq
+from infrastructure.schedule import LoadSchedule
 from stage_settings import StageSettings
 
 INGESTOR_ROLE = "fipe_ingestor"
@@ -43,6 +48,7 @@ class FipeApiStack(NestedStack):
         super().__init__(scope, construct_id, description="FIPE: loaders, queues and the ingestor")
         Tags.of(self).add("component", "api")
         self.output_names: list[str] = []
+        self._functions: dict[str, FipeFunction] = {}
         self._settings = settings
         self._code = lambda_.Code.from_asset(str(FUNCTIONS), exclude=NOT_PACKED)
         self._api_layer = build_layer(
@@ -66,11 +72,14 @@ class FipeApiStack(NestedStack):
         self._feed(model_loader, manufacturers, settings.model_concurrency)
         self._feed(price_loader, models, settings.price_concurrency)
         self._feed(ingestor, prices, settings.ingestor_concurrency)
+        self._watch({"manufacturer": manufacturers, "model": models, "price": prices}, database)
+        if settings.schedule != "off":
+            LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)
 
     def _build_pace_table(self) -> dynamodb.Table:
         """Holds one item, when the source may be called next, which is worth nothing a minute later."""
-        return dynamodb.Table(
+        table = dynamodb.Table(
             self,
             "Pace",
             table_name=f"fipe-pace-{self._settings.stage}",
@@ -78,6 +87,12 @@ class FipeApiStack(NestedStack):
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        acknowledge(
+            table,
+            "AwsSolutions::AwsSolutions-DDB3",
+            "Nobody would restore an item that is stale in a minute.",
+        )
+        return table
 
     def _build_queue(self, kind: str) -> QueueWithDlq:
         queue = QueueWithDlq(self, f"{kind}Queue", kind=kind.lower(), settings=self._settings)
@@ -133,7 +148,7 @@ class FipeApiStack(NestedStack):
                 "RDS_PORT": Token.as_string(endpoint.port),
                 "RDS_DATABASE": self._settings.database_name,
                 "RDS_USER": INGESTOR_ROLE,
-                "PGSSLMODE": "require",
+                **database.tls_variables,
                 **self._consumer_environment(source),
             },
             layers=[psycopg2_layer],
@@ -168,7 +183,7 @@ class FipeApiStack(NestedStack):
         network: FunctionNetwork | None = None,
         may_loop: bool = False,
     ) -> FipeFunction:
-        return FipeFunction(
+        function = FipeFunction(
             self,
             name,
             name=f"{name}-{self._settings.stage}",
@@ -177,8 +192,8 @@ class FipeApiStack(NestedStack):
             timeout=Duration.seconds(self._settings.function_timeout_seconds),
             memory_mb=memory_mb,
             environment={
-                "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": "Fipe",
+                "POWERTOOLS_SERVICE_NAME": service_name(name, self._settings.stage),
+                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
                 **environment,
             },
@@ -186,6 +201,8 @@ class FipeApiStack(NestedStack):
             network=network,
             may_loop=may_loop,
         )
+        self._functions[name] = function
+        return function
 
     def _feed(self, function: FipeFunction, source: QueueWithDlq, concurrency: int) -> None:
         """Invokes the function with batches of the queue, which also lets it receive and delete messages."""
@@ -198,6 +215,27 @@ class FipeApiStack(NestedStack):
                 # Reserved concurrency would let messages be received, throttled, and so counted as failed.
                 max_concurrency=concurrency,
             )
+        )
+
+    def _watch(self, queues: Mapping[str, QueueWithDlq], database: Database) -> None:
+        """Alarms, and the dashboard."""
+        watch = Alarms(
+            self,
+            "Alarms",
+            settings=self._settings,
+            queues=queues,
+            functions=self._functions,
+            cluster=database.cluster,
+        )
+        self._add_output("AlarmTopicArn", watch.topic.topic_arn)
+        Dashboard(
+            self,
+            "Dashboard",
+            stage=self._settings.stage,
+            functions=self._functions,
+            queues=queues,
+            cluster=database.cluster,
+            alarms=watch.alarms,
         )
 
     def _add_output(self, name: str, value: str) -> None:

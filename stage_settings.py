@@ -16,12 +16,18 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 WIDEST_PREFIX = 8
 """The widest block of addresses that may reach the database: 10.0.0.0/8, the largest private network."""
+
+USUAL_SCHEDULE = "cron(0 9 1-10 * ? *)"
+"""Daily at nine in the first ten days of a month: a month fills up over its first days."""
+
+SERVERLESS = "db.serverless"
 
 # The context also holds what the CDK keeps there; its keys contain ':', '@' or '-'.
 _OWN_KEY = re.compile(r"[a-z0-9_]+", re.IGNORECASE)
@@ -39,17 +45,30 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def _cidr(text: str) -> str:
+def _cidr(text: str, info: ValidationInfo) -> str:
     """An address or a block of addresses as a CIDR block: `203.0.113.7` becomes `203.0.113.7/32`."""
     try:
         network = IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
         raise ValueError("not an IPv4 address or CIDR block") from error
-    if network.prefixlen < WIDEST_PREFIX or network.network_address.is_unspecified:
-        raise ValueError(f"would open the database to the world; /{WIDEST_PREFIX} is the widest block taken")
+    is_wide = network.prefixlen < WIDEST_PREFIX or network.network_address.is_unspecified
+    if is_wide and not info.data.get("allow_the_world"):
+        raise ValueError(
+            f"would open the database to the world; /{WIDEST_PREFIX} is the widest block taken without"
+            " allow_the_world=true"
+        )
     if "/" in text and str(network.network_address) != text.partition("/")[0]:
         raise ValueError(f"a block begins at its first address; {network} or a single address is meant")
     return str(network)
+
+
+def _schedule(text: str) -> str:
+    """`off`, or an expression of EventBridge Scheduler; `on` is the usual one."""
+    if text == "on":
+        return USUAL_SCHEDULE
+    if text != "off" and not re.fullmatch(r"(cron|rate)\([^()]+\)", text):
+        raise ValueError("neither on nor off, nor an expression of EventBridge Scheduler")
+    return text
 
 
 def _call_budget(text: str) -> str:
@@ -68,6 +87,11 @@ class StageSettings(BaseModel):
     vpc_id: str = Field(
         pattern=r"^vpc-[0-9a-f]{8,17}$",
         description="the VPC to put the database in, for example vpc-0a1b2c3d",
+    )
+    allow_the_world: bool = Field(
+        default=False,
+        description="true to take an allowed_ip as wide as 0.0.0.0/0, where only TLS and the password guard"
+        " the database",
     )
     allowed_ip: Annotated[str, AfterValidator(_cidr)] = Field(
         description="the address that may reach the database, like 203.0.113.7, or a block of them, like"
@@ -137,14 +161,36 @@ class StageSettings(BaseModel):
     )
     instance_class: str = Field(
         default="db.t3.medium",
-        pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$",
-        description="an instance class like db.t3.medium",
+        pattern=r"^db\.([a-z0-9]+\.[a-z0-9]+|serverless)$",
+        description="an instance class like db.t3.medium, or db.serverless",
+    )
+    serverless_min_acu: float = Field(
+        default=0,
+        ge=0,
+        le=256,
+        multiple_of=0.5,
+        description="the least capacity of db.serverless in steps of 0.5 (2 GiB make 1); 0 lets it pause",
+    )
+    serverless_max_acu: float = Field(
+        default=4,
+        ge=1,
+        le=256,
+        multiple_of=0.5,
+        description="the most capacity of db.serverless, 1 to 256 in steps of 0.5",
+    )
+    serverless_pause_minutes: int = Field(
+        default=5, ge=5, le=1440, description="the idle minutes until db.serverless pauses, 5 to 1440"
     )
     engine_version: str = Field(
         default="17.9",
         pattern=r"^1[78]\.\d{1,2}$",
         description="a version 17 or 18 of Aurora PostgreSQL that `aws rds describe-db-engine-versions"
         " --engine aurora-postgresql` lists",
+    )
+    database_tls: Literal["auto", "require", "verify-full"] = Field(
+        default="auto",
+        description="verify-full (the functions check the database's certificate), require (they only"
+        " encrypt), or auto (verify-full when the layer has RDS's certificates)",
     )
     backup_days: int = Field(default=7, ge=1, le=35, description="the days that backups are kept, 1 to 35")
 
@@ -189,6 +235,34 @@ class StageSettings(BaseModel):
         default=14, ge=1, le=14, description="the days that a DLQ keeps a message, 1 to 14"
     )
 
+    schedule: Annotated[str, AfterValidator(_schedule)] = Field(
+        default="off",
+        description="off, on (daily at 9:00 in Brazil on the days 1 to 10 of each month), or an expression of"
+        " EventBridge Scheduler like cron(0 9 1-10 * ? *)",
+    )
+    alarm_email: str = Field(
+        default="",
+        pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
+        description="the address that alarms are sent to, like me@example.com; AWS asks it to confirm first",
+    )
+    stalled_hours: int = Field(
+        default=3,
+        ge=1,
+        le=24,
+        description="the hours without a price, while messages wait, that make a load stalled, 1 to 24",
+    )
+    database_alarm_gib: int = Field(
+        default=20,
+        ge=1,
+        le=131_072,
+        description="the size of the database in GiB that raises an alarm",
+    )
+
+    @property
+    def is_serverless(self) -> bool:
+        """Whether the database's capacity follows its load."""
+        return self.instance_class == SERVERLESS
+
     @property
     def keeps_data(self) -> bool:
         """Whether losing the database would hurt: production is protected, other stages can be removed."""
@@ -201,6 +275,11 @@ class StageSettings(BaseModel):
                 f"dlq_retention_days={self.dlq_retention_days}: less than retention_days="
                 f"{self.retention_days}; a message's age counts from when it was first sent, so that it would"
                 " be deleted on its way to the DLQ"
+            )
+        if self.serverless_min_acu > self.serverless_max_acu:
+            raise ValueError(
+                f"serverless_min_acu={self.serverless_min_acu:g}: more than serverless_max_acu="
+                f"{self.serverless_max_acu:g}"
             )
         if self.batch_size > 10 and self.batching_window_seconds == 0:
             raise ValueError(

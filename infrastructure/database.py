@@ -1,17 +1,22 @@
 """The Aurora PostgreSQL cluster with its secret, and who may reach it over the network."""
 
 from ipaddress import IPv4Network
+from typing import Any
 
-from aws_cdk import Acknowledgment, Annotations, Duration, RemovalPolicy, Validations
+from aws_cdk import Annotations, Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infrastructure.findings import acknowledge
 from infrastructure.functions import FunctionNetwork
+from infrastructure.paths import RDS_CERTIFICATES
 from stage_settings import SettingsError, StageSettings
 
 PORT = ec2.Port.POSTGRES
+
+VERIFY_FULL = "verify-full"
 
 ZONES_OF_AURORA = 2
 """Aurora demands subnets in at least two availability zones."""
@@ -27,6 +32,7 @@ class Database(Construct):
         cluster: with one writer.
         secret: user, password, host, port and name of the database, as JSON.
         network: for functions that work with the database.
+        tls_variables: libpq's variables for those functions.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StageSettings) -> None:
@@ -41,18 +47,24 @@ class Database(Construct):
                 " VPC (a VPN or a bastion host). Where the VPC has public subnets, database_subnets=public"
                 " makes it reachable directly.",
             )
+        if settings.allow_the_world:
+            Annotations.of(self).add_warning_v2(
+                "fipe:open-to-the-world",
+                f"{settings.allowed_ip} may reach the database: nothing but TLS and the password guards it.",
+            )
+        self.tls_variables = tls_variables(settings)
+        if settings.keeps_data and self.tls_variables["PGSSLMODE"] != VERIFY_FULL:
+            Annotations.of(self).add_warning_v2(
+                "fipe:certificate-not-checked",
+                "The functions encrypt, but do not check the database's certificate: the layer has no RDS"
+                " certificates. ./create_fipe_api_layer.sh fetches them where it can reach them.",
+            )
         security_group = self._build_security_group(vpc, settings)
         self.network = FunctionNetwork(
             vpc, subnets, self._build_functions_security_group(vpc, security_group)
         )
         self.cluster = self._build_cluster(vpc, subnets, security_group, settings, is_public=is_public)
-        Validations.of(self.cluster).acknowledge(
-            Acknowledgment(
-                id="CloudFormation-Validate::W9011",
-                reason="Public only in public subnets, for psql from the allowed address, which alone the"
-                " security group lets in.",
-            )
-        )
+        self._acknowledge_findings(settings)
 
     @property
     def secret(self) -> secretsmanager.ISecret:
@@ -60,6 +72,28 @@ class Database(Construct):
         secret = self.cluster.secret
         assert secret is not None, "a cluster with generated credentials has a secret"
         return secret
+
+    def _acknowledge_findings(self, settings: StageSettings) -> None:
+        acknowledge(
+            self.cluster,
+            "CloudFormation-Validate::W9011",
+            "Public only in public subnets, for psql from the allowed address, which alone the security group"
+            " lets in.",
+        )
+        acknowledge(
+            self.cluster,
+            "AwsSolutions::AwsSolutions-SMG4",
+            "The password is used by the SQL script at a deploy and by people; the pipeline signs in with IAM"
+            " tokens. A rotating function would need NAT or a VPC endpoint to reach Secrets Manager, which no"
+            " other part of this needs. docs/deploy.md tells how to change the password.",
+        )
+        if not settings.keeps_data:
+            acknowledge(
+                self.cluster,
+                "AwsSolutions::AwsSolutions-RDS10",
+                "This stage can be removed without a trace, on purpose: what it holds is public and can be"
+                " loaded again. Production is protected.",
+            )
 
     def _build_security_group(self, vpc: ec2.IVpc, settings: StageSettings) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
@@ -97,13 +131,8 @@ class Database(Construct):
             engine=rds.DatabaseClusterEngine.aurora_postgres(
                 version=rds.AuroraPostgresEngineVersion.of(settings.engine_version, major)
             ),
-            writer=rds.ClusterInstance.provisioned(
-                "Writer",
-                instance_type=ec2.InstanceType(settings.instance_class.removeprefix("db.")),
-                publicly_accessible=is_public,
-                # An upgrade behind our back would make the next deploy a downgrade, which fails.
-                auto_minor_version_upgrade=False,
-            ),
+            writer=_writer(settings, is_public=is_public),
+            **_capacity(settings),
             vpc=vpc,
             vpc_subnets=subnets,
             security_groups=[security_group],
@@ -116,6 +145,48 @@ class Database(Construct):
             deletion_protection=settings.keeps_data,
             removal_policy=RemovalPolicy.SNAPSHOT if settings.keeps_data else RemovalPolicy.DESTROY,
         )
+
+
+def tls_variables(settings: StageSettings) -> dict[str, str]:
+    """PGSSLMODE, and PGSSLROOTCERT where certificates are checked.
+
+    Raises:
+        SettingsError: they are to be checked, but the layer has nothing to check them with.
+    """
+    mode = settings.database_tls
+    if mode == VERIFY_FULL and not RDS_CERTIFICATES.is_file():
+        raise SettingsError(
+            [
+                "database_tls=verify-full is refused: the layer has no RDS certificates; fetch them with"
+                " ./create_fipe_api_layer.sh, or give database_tls=require"
+            ]
+        )
+    if mode == "require" or not RDS_CERTIFICATES.is_file():
+        return {"PGSSLMODE": "require"}
+    return {"PGSSLMODE": VERIFY_FULL, "PGSSLROOTCERT": f"/opt/{RDS_CERTIFICATES.name}"}
+
+
+def _writer(settings: StageSettings, *, is_public: bool) -> rds.IClusterInstance:
+    # An upgrade behind our back would make the next deploy a downgrade, which fails.
+    common: Any = {"publicly_accessible": is_public, "auto_minor_version_upgrade": False}
+    if settings.is_serverless:
+        return rds.ClusterInstance.serverless_v2("Writer", **common)
+    return rds.ClusterInstance.provisioned(
+        "Writer", instance_type=ec2.InstanceType(settings.instance_class.removeprefix("db.")), **common
+    )
+
+
+def _capacity(settings: StageSettings) -> dict[str, Any]:
+    """The capacity of a serverless cluster: with 0 as the least, it pauses, and costs its storage only."""
+    if not settings.is_serverless:
+        return {}
+    capacity: dict[str, Any] = {
+        "serverless_v2_min_capacity": settings.serverless_min_acu,
+        "serverless_v2_max_capacity": settings.serverless_max_acu,
+    }
+    if settings.serverless_min_acu == 0:
+        capacity["serverless_v2_auto_pause_duration"] = Duration.minutes(settings.serverless_pause_minutes)
+    return capacity
 
 
 def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.SubnetSelection]:

@@ -12,6 +12,9 @@ SQL_SCRIPT = ROOT / "create_fipe_db.sql"
 API_LAYER = ROOT / "lambda-layer" / "build" / "api"
 PSYCOPG2_LAYER = ROOT / "lambda-layer" / "build" / "psycopg2"
 
+RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
+"""Who signs the certificates of RDS's databases; in the layer when it could be fetched."""
+
 NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/*.egg-info", "**/.*_cache"]
 
 

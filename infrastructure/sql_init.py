@@ -46,7 +46,7 @@ class SqlInit(Construct):
             code=code,
             timeout=RUNNER_TIMEOUT,
             memory_mb=MEMORY_MB,
-            environment={"PGSSLMODE": "require"},
+            environment=database.tls_variables,
             layers=[psycopg2_layer],
             network=database.network,
         )

@@ -30,7 +30,12 @@ from local_cloud.function_runner import Outcome, ThrottledError
 from local_cloud.functions import spec_of
 from local_cloud.message_moves import MessageMoves
 from local_cloud.message_queue import StandardQueue
-from local_cloud.resources import aurora, queue_policy, secrets  # noqa: F401  (moto finds the classes by itself)
+from local_cloud.resources import (  # noqa: F401  (moto finds the classes by itself)
+    aurora,
+    operations,
+    queue_policy,
+    secrets,
+)
 from local_cloud.resources.custom_resource import CustomResource
 from local_cloud.resources.unsupported import UnsupportedResource
 from local_cloud.services import services

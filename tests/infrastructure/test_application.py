@@ -27,6 +27,7 @@ from tests.infrastructure.synthesis import (
 )
 
 CHILD_OUTPUTS = {
+    "AlarmTopicArn",
     "ManufacturerQueueUrl",
     "ManufacturerDLQUrl",
     "ModelQueueUrl",
@@ -38,13 +39,27 @@ CHILD_OUTPUTS = {
 
 # CloudFormation gives these no tags.
 UNTAGGABLE = {
+    "AWS::CloudWatch::Dashboard",
     "AWS::EC2::SecurityGroupEgress",
     "AWS::EC2::SecurityGroupIngress",
     "AWS::IAM::Policy",
     "AWS::Lambda::LayerVersion",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::SecretTargetAttachment",
     "Custom::FipeDatabase",
+}
+
+
+PHYSICAL_NAMES = {
+    "AlarmName",
+    "DashboardName",
+    "FunctionName",
+    "LogGroupName",
+    "QueueName",
+    "RoleName",
+    "TableName",
+    "TopicName",
 }
 
 
@@ -56,7 +71,7 @@ def test_every_resource_says_to_which_project_stage_component_and_cost_centre_it
         if not tags:
             untagged.add(resource["Type"])
             continue
-        assert tags.pop("component") in {"data", "sql-init", "api"}, logical_id
+        assert tags.pop("component") in {"data", "sql-init", "api", "operations"}, logical_id
         assert tags == {"project": "fipe", "stage": name, "cost-centre": "fipe"}, logical_id
     assert untagged <= UNTAGGABLE
 
@@ -82,11 +97,10 @@ def test_nothing_that_one_stage_names_collides_with_another_in_the_same_account(
             value
             for resource in stacks.resources().values()
             for key, value in resource["Properties"].items()
-            if key in {"FunctionName", "QueueName", "TableName", "LogGroupName", "RoleName"}
-            and isinstance(value, str)
+            if key in PHYSICAL_NAMES and isinstance(value, str)
         }
 
-    assert len(names(stage("dev"))) == 19
+    assert len(names(stage("dev"))) == 40
     assert not names(stage("dev")) & names(stage("prd"))
 
 

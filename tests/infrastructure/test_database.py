@@ -1,5 +1,7 @@
 """The database: what it is, how it is protected, and who reaches it."""
 
+from pathlib import Path
+
 import pytest
 
 from infrastructure.paths import SQL_SCRIPT
@@ -34,6 +36,67 @@ def test_has_one_writer_that_is_not_upgraded_behind_our_back(stacks: Stacks):
     instance = stacks.only("AWS::RDS::DBInstance")
     assert instance["DBInstanceClass"] == "db.t3.medium"
     assert instance["AutoMinorVersionUpgrade"] is False
+
+
+def test_a_serverless_one_pauses_when_it_is_idle():
+    stacks = synthesize(instance_class="db.serverless")
+    assert stacks.only("AWS::RDS::DBInstance")["DBInstanceClass"] == "db.serverless"
+    capacity = stacks.only("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
+    assert capacity == {"MinCapacity": 0, "MaxCapacity": 4, "SecondsUntilAutoPause": 300}
+
+
+def test_a_serverless_one_with_a_least_capacity_never_pauses():
+    stacks = synthesize(instance_class="db.serverless", serverless_min_acu="0.5", serverless_max_acu="8")
+    capacity = stacks.only("AWS::RDS::DBCluster")["ServerlessV2ScalingConfiguration"]
+    assert capacity == {"MinCapacity": 0.5, "MaxCapacity": 8}
+
+
+@pytest.fixture
+def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the layer's certificates are to be; not there yet."""
+    file = tmp_path / "rds-certificates.pem"
+    monkeypatch.setattr("infrastructure.database.RDS_CERTIFICATES", file)
+    return file
+
+
+def tls_of_functions(stacks: Stacks) -> list[dict[str, str]]:
+    """libpq's variables of the functions that work with the database."""
+    return [
+        {
+            name: value
+            for name, value in function["Environment"]["Variables"].items()
+            if name.startswith("PGSSL")
+        }
+        for function in stacks.by_name("AWS::Lambda::Function", "FunctionName").values()
+        if "VpcConfig" in function
+    ]
+
+
+def test_functions_check_its_certificate_when_the_layer_has_those_of_rds(certificates: Path):
+    certificates.write_text("certificates")
+    checked = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/opt/rds-certificates.pem"}
+    assert tls_of_functions(synthesize()) == [checked, checked]
+    assert synthesize(stage="prd").warnings() == []
+    encrypted = {"PGSSLMODE": "require"}
+    assert tls_of_functions(synthesize(database_tls="require")) == [encrypted, encrypted]
+
+
+@pytest.mark.usefixtures("certificates")
+def test_functions_only_encrypt_when_the_layer_has_no_certificates_and_production_is_told_so():
+    encrypted = {"PGSSLMODE": "require"}
+    assert tls_of_functions(synthesize()) == [encrypted, encrypted]
+    (warning,) = synthesize(stage="prd").warnings()
+    assert "do not check the database's certificate" in warning
+    with pytest.raises(SettingsError, match="database_tls=verify-full is refused: the layer has no"):
+        synthesize(database_tls="verify-full")
+
+
+def test_warns_when_the_world_may_reach_it():
+    stacks = synthesize(allowed_ip="0.0.0.0/0", allow_the_world="true")
+    groups = stacks.by_name("AWS::EC2::SecurityGroup", "GroupDescription")
+    assert groups["The FIPE database"]["SecurityGroupIngress"][0]["CidrIp"] == "0.0.0.0/0"
+    (warning,) = stacks.warnings()
+    assert "0.0.0.0/0 may reach the database" in warning
 
 
 def test_its_password_is_in_no_template(stacks: Stacks):

@@ -250,13 +250,12 @@ def test_the_ingestor_knows_the_database(stacks: Stacks):
     assert given[variables["RDS_HOST"]["Ref"]] == {"Fn::GetAtt": [cluster, "Endpoint.Address"]}
     assert given[variables["RDS_PORT"]["Ref"]] == {"Fn::GetAtt": [cluster, "Endpoint.Port"]}
     assert (variables["RDS_DATABASE"], variables["RDS_USER"]) == ("fipedata", "fipe_ingestor")
-    assert variables["PGSSLMODE"] == "require"
 
 
 @pytest.mark.parametrize("function", WORKERS)
-def test_workers_log_and_measure_under_their_own_name(stacks: Stacks, function: str):
+def test_workers_log_and_measure_under_their_own_name_in_each_stage(stacks: Stacks, name: str, function: str):
     variables = functions(stacks)[function]["Environment"]["Variables"]
-    assert variables["POWERTOOLS_SERVICE_NAME"] == function
+    assert variables["POWERTOOLS_SERVICE_NAME"] == f"{function}-{name}"
     assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Fipe"
     assert variables["POWERTOOLS_LOG_LEVEL"] == "INFO"
 

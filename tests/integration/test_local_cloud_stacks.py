@@ -343,3 +343,96 @@ def _stack_exists(cloud: Cloud, name: str) -> bool:
     except ClientError:
         return False
     return True
+
+
+OPERATIONS_STACK = {
+    "Resources": {
+        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "news"}},
+        "Policy": {
+            "Type": "AWS::SNS::TopicPolicy",
+            "Properties": {
+                "Topics": [{"Ref": "Topic"}],
+                "PolicyDocument": {"Version": "2012-10-17", "Statement": [{"Sid": "OnlyThis"}]},
+            },
+        },
+        "Mail": {
+            "Type": "AWS::SNS::Subscription",
+            "Properties": {
+                "TopicArn": {"Ref": "Topic"},
+                "Protocol": "email",
+                "Endpoint": "me@example.com",
+            },
+        },
+        "Alarm": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {
+                "AlarmName": "too-much",
+                "AlarmActions": [{"Ref": "Topic"}],
+                "ComparisonOperator": "GreaterThanThreshold",
+                "EvaluationPeriods": 1,
+                "Metrics": [
+                    {"Id": "total", "Expression": "m1 * 2", "ReturnData": True},
+                    {
+                        "Id": "m1",
+                        "ReturnData": False,
+                        "MetricStat": {
+                            "Metric": {"Namespace": "Fipe", "MetricName": "PricesReceived"},
+                            "Period": 300,
+                            "Stat": "Sum",
+                        },
+                    },
+                ],
+                "Threshold": 7,
+            },
+        },
+        "Schedule": {
+            "Type": "AWS::Scheduler::Schedule",
+            "Properties": {
+                "Name": "daily",
+                "ScheduleExpression": "rate(1 day)",
+                "FlexibleTimeWindow": {"Mode": "OFF"},
+                "Target": {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:a", "RoleArn": ROLE},
+            },
+        },
+    }
+}
+
+
+def test_makes_changes_and_deletes_what_tells_people_of_trouble(cloud: Cloud) -> None:
+    def alarm() -> Any:
+        return cloud.client("cloudwatch").describe_alarms(AlarmNames=["too-much"])["MetricAlarms"]
+
+    stack = cloud.deploy("operations", OPERATIONS_STACK)
+    assert stack["StackStatus"] == "CREATE_COMPLETE", cloud.reasons("operations")
+    sns = cloud.client("sns")
+    (subscription,) = sns.list_subscriptions()["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "me@example.com")
+    policy = sns.get_topic_attributes(TopicArn=subscription["TopicArn"])["Attributes"]["Policy"]
+    assert json.loads(policy)["Statement"] == [{"Sid": "OnlyThis"}]
+    (made,) = alarm()
+    assert (made["Threshold"], made["AlarmActions"]) == (7, [subscription["TopicArn"]])
+    assert {query["Id"] for query in made["Metrics"]} == {"total", "m1"}
+    schedule = cloud.client("scheduler").get_schedule(Name="daily")
+    assert schedule["ScheduleExpression"] == "rate(1 day)"
+
+    changed = json.loads(json.dumps(OPERATIONS_STACK))
+    changed["Resources"]["Alarm"]["Properties"]["Threshold"] = 8
+    changed["Resources"]["Schedule"]["Properties"]["ScheduleExpression"] = "rate(2 days)"
+    assert cloud.update("operations", changed)["StackStatus"] == "UPDATE_COMPLETE"
+    assert alarm()[0]["Threshold"] == 8
+    schedule = cloud.client("scheduler").get_schedule(Name="daily")
+    assert schedule["ScheduleExpression"] == "rate(2 days)"
+
+    cloud.client("cloudformation").delete_stack(StackName="operations")
+    eventually(lambda: not _stack_exists(cloud, "operations"))
+    assert alarm() == []
+    assert sns.list_subscriptions()["Subscriptions"] == []
+    assert cloud.client("scheduler").list_schedules()["Schedules"] == []
+
+
+def test_a_property_that_the_api_does_not_know_fails_the_stack(cloud: Cloud) -> None:
+    template = json.loads(json.dumps(OPERATIONS_STACK))
+    template["Resources"] = {"Alarm": template["Resources"]["Alarm"]}
+    template["Resources"]["Alarm"]["Properties"] |= {"AlarmActions": [], "Treshold": 7}
+    assert cloud.deploy("misspelt", template)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert 'Unknown parameter in input: "Treshold"' in cloud.reasons("misspelt")

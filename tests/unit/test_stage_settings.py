@@ -93,6 +93,32 @@ def test_refuses_an_address_that_is_none_or_opens_the_database_to_the_world(give
     assert trouble in problem
 
 
+@pytest.mark.parametrize("given", ["0.0.0.0/0", "128.0.0.0/1"])
+def test_takes_the_whole_world_only_when_told_to_in_so_many_words(given: str):
+    assert settings(allowed_ip=given, allow_the_world="true").allowed_ip == given
+    (problem,) = problems(NEEDED | {"allowed_ip": given, "allow_the_world": "false"})
+    assert "allow_the_world=true" in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "expression"),
+    [
+        ("off", "off"),
+        ("on", "cron(0 9 1-10 * ? *)"),
+        ("rate(1 day)", "rate(1 day)"),
+        ("cron(0 6 * * ? *)", "cron(0 6 * * ? *)"),
+    ],
+)
+def test_loads_by_the_calendar_when_told_to(given: str, expression: str):
+    assert settings(schedule=given).schedule == expression
+    assert settings().schedule == "off"
+
+
+def test_a_serverless_database_has_a_most_that_is_no_less_than_its_least():
+    (problem,) = problems(NEEDED | {"serverless_min_acu": "8", "serverless_max_acu": "4"})
+    assert problem.startswith("serverless_min_acu=8: more than serverless_max_acu=4")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -117,6 +143,16 @@ def test_refuses_an_address_that_is_none_or_opens_the_database_to_the_world(give
         ("database_subnets", "secret"),
         ("excluded_zones", "us-east-1e, us-east-1f"),
         ("retry_delay_seconds", "901"),
+        ("instance_class", "db.serverles"),
+        ("serverless_min_acu", "0.3"),
+        ("serverless_max_acu", "0.5"),
+        ("serverless_pause_minutes", "4"),
+        ("schedule", "daily"),
+        ("schedule", "at(2026-12-01T09:00:00)"),
+        ("alarm_email", "me"),
+        ("database_tls", "disable"),
+        ("stalled_hours", "0"),
+        ("allow_the_world", "perhaps"),
     ],
 )
 def test_refuses_a_value_that_makes_no_sense(name: str, value: str):

@@ -1,0 +1,194 @@
+"""What tells people how it goes: alarms, their topic, the dashboard; and the schedule."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.infrastructure.synthesis import ACCOUNT, REGION, Stacks, stage, synthesize
+
+ALARM = "AWS::CloudWatch::Alarm"
+KINDS = ["manufacturer", "model", "price"]
+FUNCTIONS = ["FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor"]
+
+
+@pytest.fixture(scope="module", params=["dev", "stg", "prd"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def stacks(name: str) -> Stacks:
+    return stage(name)
+
+
+@pytest.fixture(scope="module")
+def alarms(stacks: Stacks, name: str) -> dict[str, Any]:
+    """By their names without `fipe-` and the stage."""
+    return {
+        alarm.removeprefix("fipe-").removesuffix(f"-{name}"): properties
+        for alarm, properties in stacks.by_name(ALARM, "AlarmName").items()
+    }
+
+
+def test_there_is_an_alarm_for_all_that_somebody_should_hear_of(alarms: dict[str, Any]):
+    assert set(alarms) == {
+        *(f"{kind}-dlq-not-empty" for kind in KINDS),
+        *(f"{kind}-message-old" for kind in KINDS),
+        *(f"{function}-{trouble}" for function in FUNCTIONS for trouble in ("errors", "throttles")),
+        "load-stalled",
+        "load-completed",
+        "database-large",
+        "database-local-storage-low",
+        "database-connections",
+    }
+
+
+def test_every_alarm_goes_to_the_topic_says_what_to_do_and_is_silent_without_data(
+    stacks: Stacks, alarms: dict[str, Any]
+):
+    (topic,) = stacks.resources("AWS::SNS::Topic")
+    for alarm in alarms.values():
+        assert alarm["AlarmActions"] == [{"Ref": topic}]
+        assert len(alarm["AlarmDescription"]) > 40
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_dead_letter_is_enough(stacks: Stacks, alarms: dict[str, Any], name: str, kind: str):
+    alarm = alarms[f"{kind}-dlq-not-empty"]
+    dlq = stacks.logical_id("AWS::SQS::Queue", "QueueName", f"fipe-{kind}-dlq-{name}")
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [dlq, "QueueName"]}}]
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 300)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_is_old_after_half_of_the_time_that_its_queue_keeps_it(alarms: dict[str, Any], kind: str):
+    alarm = alarms[f"{kind}-message-old"]
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateAgeOfOldestMessage", 2 * 24 * 3600)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_one_error_of_a_function_is_enough_and_throttling_has_to_last(
+    stacks: Stacks, alarms: dict[str, Any], name: str, function: str
+):
+    logical_id = stacks.logical_id("AWS::Lambda::Function", "FunctionName", f"{function}-{name}")
+    errors, throttles = alarms[f"{function}-errors"], alarms[f"{function}-throttles"]
+    for alarm, metric, periods in ((errors, "Errors", 1), (throttles, "Throttles", 3)):
+        assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": logical_id}}]
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", metric)
+        assert (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, periods, 300)
+
+
+def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alarms: dict[str, Any]):
+    alarm = alarms["load-stalled"]
+    queries = {query["Id"]: query for query in alarm["Metrics"]}
+    metrics = {
+        name: query["MetricStat"]["Metric"] for name, query in queries.items() if "MetricStat" in query
+    }
+    assert {name: metric["MetricName"] for name, metric in metrics.items()} == {
+        **{f"age{number}": "ApproximateAgeOfOldestMessage" for number in range(3)},
+        "written": "NumberOfMessagesDeleted",
+    }
+    assert metrics["written"]["Dimensions"] == metrics["age2"]["Dimensions"]
+    (formula,) = (query["Expression"] for query in alarm["Metrics"] if query["ReturnData"])
+    assert formula == "IF((age0 + age1 + age2) > 0 AND written < 1, 1, 0)"
+    assert {query["MetricStat"]["Period"] for query in queries.values() if "MetricStat" in query} == {3600}
+    assert alarm["EvaluationPeriods"] == 3
+
+
+def test_a_complete_load_is_told_of_by_its_own_stage(alarms: dict[str, Any], name: str):
+    alarm = alarms["load-completed"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", "LoadsCompleted", "Sum")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": f"FipeSomaIngestor-{name}"}]
+
+
+def test_the_database_is_watched_without_being_asked_anything(alarms: dict[str, Any]):
+    metrics = {name: alarm for name, alarm in alarms.items() if name.startswith("database-")}
+    assert {name: alarm["MetricName"] for name, alarm in metrics.items()} == {
+        "database-large": "VolumeBytesUsed",
+        "database-local-storage-low": "FreeLocalStorage",
+        "database-connections": "DatabaseConnections",
+    }
+    assert all(alarm["Namespace"] == "AWS/RDS" for alarm in metrics.values())
+    assert metrics["database-local-storage-low"]["ComparisonOperator"] == "LessThanThreshold"
+    assert metrics["database-large"]["Threshold"] == 20 * 2**30
+    assert metrics["database-connections"]["Threshold"] == 42
+
+
+def test_thresholds_follow_the_settings():
+    alarms = synthesize(
+        stalled_hours="5", database_alarm_gib="7", ingestor_concurrency="10", retention_days="2"
+    ).by_name(ALARM, "AlarmName")
+    assert alarms["fipe-load-stalled-dev"]["EvaluationPeriods"] == 5
+    assert alarms["fipe-database-large-dev"]["Threshold"] == 7 * 2**30
+    assert alarms["fipe-database-connections-dev"]["Threshold"] == 50
+    assert alarms["fipe-model-message-old-dev"]["Threshold"] == 24 * 3600
+
+
+def test_only_alarms_of_the_stage_may_use_the_topic_and_only_over_tls(stacks: Stacks, name: str):
+    refused, allowed = stacks.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    assert (refused["Effect"], refused["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Condition"] == {
+        "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:fipe-*-{name}"}
+    }
+
+
+def test_alarms_are_mailed_to_an_address_that_is_given(stacks: Stacks):
+    assert stacks.resources("AWS::SNS::Subscription") == {}
+    subscription = synthesize(alarm_email="me@example.com").only("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "me@example.com")
+
+
+def test_the_dashboard_shows_the_pipeline_from_left_to_right(stacks: Stacks, name: str):
+    dashboard = stacks.only("AWS::CloudWatch::Dashboard")
+    assert dashboard["DashboardName"] == f"fipe-{name}"
+    parts = dashboard["DashboardBody"]["Fn::Join"][1]
+    body = json.loads("".join(part if isinstance(part, str) else "x" for part in parts))
+    places = {widget["properties"]["title"]: (widget["y"], widget["x"]) for widget in body["widgets"]}
+    in_order = sorted(places, key=lambda title: places[title])
+    assert in_order[:9] == [
+        f"FIPE {name}",
+        *FUNCTIONS,
+        *(f"{kind} queue" for kind in KINDS),
+        "Into the database",
+    ]
+    assert places["FipeModelLoader"][1] == places["model queue"][1]
+
+
+def test_nothing_is_loaded_by_the_calendar_unless_asked_for(stacks: Stacks):
+    assert stacks.resources("AWS::Scheduler::Schedule") == {}
+
+
+def test_a_schedule_loads_the_newest_reference_until_it_is_stable():
+    stacks = synthesize(schedule="on")
+    schedule = stacks.only("AWS::Scheduler::Schedule")
+    start = stacks.logical_id("AWS::Lambda::Function", "FunctionName", "FipeManufacturerLoader-dev")
+    assert schedule["Name"] == "fipe-load-dev"
+    assert schedule["ScheduleExpression"] == "cron(0 9 1-10 * ? *)"
+    assert schedule["ScheduleExpressionTimezone"] == "America/Sao_Paulo"
+    assert schedule["Target"]["Arn"] == {"Fn::GetAtt": [start, "Arn"]}
+    assert json.loads(schedule["Target"]["Input"]) == {"reference": "latest", "until_stable": True}
+
+
+def test_a_schedule_may_start_loads_and_nothing_else():
+    stacks = synthesize(schedule="rate(7 days)")
+    role_id = stacks.only("AWS::Scheduler::Schedule")["Target"]["RoleArn"]["Fn::GetAtt"][0]
+    role = stacks.resources("AWS::IAM::Role")[role_id]["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        "ArnLike": {"aws:SourceArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/fipe-load-dev"},
+    }
+    (policy,) = (
+        policy["Properties"]["PolicyDocument"]["Statement"]
+        for policy in stacks.resources("AWS::IAM::Policy").values()
+        if {"Ref": role_id} in policy["Properties"]["Roles"]
+    )
+    start = stacks.logical_id("AWS::Lambda::Function", "FunctionName", "FipeManufacturerLoader-dev")
+    assert policy == [
+        {"Action": "lambda:InvokeFunction", "Effect": "Allow", "Resource": {"Fn::GetAtt": [start, "Arn"]}}
+    ]
