@@ -1,9 +1,11 @@
 """Starting a load, or saying beforehand what it would cost."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 import requests
 from pydantic import BaseModel
 
@@ -12,8 +14,9 @@ from fipe_api.http_source import FipeError, HttpSource
 from fipe_api.load_request import brand_messages, choose_references, parse_request
 from fipe_api.pace import Unpaced
 from fipe_cli.cloud import Cloud
+from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
-from fipe_cli.estimate import Size, size_of
+from fipe_cli.estimate import Size, Sizes, size_of, sizes_in
 from fipe_cli.progress import duration
 
 STARTER = "FipeManufacturerLoader"
@@ -49,7 +52,7 @@ class Plan:
     Attributes:
         months: the reference months, YYYY-MM, the oldest first.
         brands: brand messages that would be sent, of all months together.
-        size: what it takes, with brands as large as in June 2026.
+        size: what it takes, with brands as large as in the month nearest to it that is known.
         calls_per_minute: the stage's limit, or None without one.
     """
 
@@ -68,7 +71,7 @@ class Plan:
         limit, minutes = self.calls_per_minute, self.minutes
         return [
             f"{_span(self.months)}: {self.brands:,} brands, about {round(self.size.models):,} models and"
-            f" {round(self.size.prices):,} prices (brands counted as large as in June 2026)",
+            f" {round(self.size.prices):,} prices",
             f"about {round(self.size.calls):,} calls"
             + (
                 f", {duration(minutes * 60)} at {limit:g} calls a minute"
@@ -135,7 +138,7 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
             messages = brand_messages(_ANY_RUN, request, references[-1:], api)
         except FipeError as error:
             raise CliError(f"the source at {url} gives no answer: {error}") from error
-    month = size_of(messages)
+    month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
     return Plan(
         months=[f"{reference.month:%Y-%m}" for reference in references],
@@ -143,6 +146,14 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
         size=Size(month.models * count, month.discovery_calls * count, month.prices * count),
         calls_per_minute=limit,
     )
+
+
+def _sizes_known(cloud: Cloud, month: date) -> Sizes:
+    try:
+        with open_database(cloud) as database, database.session() as session:
+            return sizes_in(session, month)
+    except (psycopg2.Error, CliError):
+        return {}  # the database need not be reachable from here, and may be empty
 
 
 def calls_per_minute(environment: dict[str, str]) -> float | None:

@@ -1,6 +1,7 @@
 """A local cloud that is left running, used by AWS's own tools as the README says."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.aws import client
 from tests.e2e.make import ROOT, Place, lines, place
+from tests.readme import READMES, commands, runs_here
 
 PATIENCE_SECONDS = 60
 
@@ -34,6 +36,18 @@ class Cloud:
         return subprocess.run(
             [ROOT / ".venv/bin/aws", "--endpoint-url", self.endpoint, *arguments],
             env=self.here.environment(**self.variables),
+            cwd=self.here.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def fipe(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `fipe` as a user does who has no AWS settings at all."""
+        return subprocess.run(
+            [ROOT / ".venv/bin/fipe", *arguments],
+            env=self.here.environment(),
             cwd=self.here.folder,
             capture_output=True,
             text=True,
@@ -149,6 +163,74 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
     finally:
         first.communicate(timeout=120)
     assert first.returncode == 0
+
+
+@pytest.mark.parametrize("command", [line for line in commands(READMES[0]) if runs_here(line)])
+def test_a_command_of_the_readme_does_its_work(cloud: Cloud, command: str) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT if command.startswith("make") else cloud.here.folder,
+        env=cloud.here.environment(PATH=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", **cloud.variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.strip()
+
+
+def test_fipe_finds_the_running_cloud_by_itself(cloud: Cloud) -> None:
+    """Without any of AWS's variables."""
+    ended = cloud.fipe("load", "--brands", "Acura", "--follow")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    started, _, *lines = ended.stdout.splitlines()
+    run_id = started.split()[1]
+    assert lines[-1].endswith("complete")
+    status = json.loads(cloud.fipe("status", run_id, "--json").stdout)
+    assert status["complete"] is True
+    assert {stage["name"]: stage["done"] for stage in status["stages"]} == {
+        "years found": 1, "prices asked": 3, "in the database": 3,
+    }  # fmt: skip
+
+
+def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) -> None:
+    runs = cloud.here.query("select count(*) from fipe.load_run")
+    months = "2024-01..2024-03"
+    ended = cloud.fipe("load", "--dry-run", "--json", "--reference", months, "--brands", "Acura")
+    plan = json.loads(ended.stdout)
+    assert (plan["months"], plan["brands"]) == (["2024-01", "2024-02", "2024-03"], 3)
+    assert plan["calls"] > plan["prices"] > 0
+    assert cloud.here.query("select count(*) from fipe.load_run") == runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["load", "--brands", "Fait"], 2, "did you mean Fiat"),
+        (["load", "--reference", "2031-01", "--dry-run"], 2, "not published; FIPE has"),
+        (["--stage", "prd", "load"], 3, "is not there: prd on http://localhost"),
+    ],
+)
+def test_fipe_says_in_one_line_what_is_wrong(
+    cloud: Cloud, arguments: list[str], code: int, words: str
+) -> None:
+    ended = cloud.fipe(*arguments)
+    assert ended.returncode == code
+    (line,) = ended.stderr.splitlines()
+    assert words in line
+
+
+def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
+    sqs = client("sqs", cloud.endpoint)
+    poison = json.dumps({"poison": True})
+    sqs.send_message(QueueUrl=cloud.outputs["PriceDLQUrl"], MessageBody=poison)
+    assert cloud.fipe("status").returncode == 1
+    assert '"poison": true' in cloud.fipe("redrive", "price", "--dry-run").stdout
+    assert json.loads(cloud.fipe("redrive", "--json").stdout)["moved"]["price"] == 1
+    assert cloud.messages("PriceDLQUrl") == 0
+    sqs.purge_queue(QueueUrl=cloud.outputs["PriceQueueUrl"])
 
 
 def test_no_log_holds_the_databases_password(cloud: Cloud) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -23,9 +24,11 @@ from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PricedVehicle, PriceMessage
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
+from fipe_cli.estimate import sizes_in
 from fipe_cli.report.page import render
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
 from local_cloud.postgres import PostgresCluster
+from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.builders import JUNE_2026, ROOT_SQL, RUN
 
@@ -232,6 +235,13 @@ def test_what_needs_a_running_cloud_says_so(fipe: Fipe, command: str) -> None:
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:
     assert words in fipe.refused(2, *arguments)
+
+
+def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
+    with stage_database(LocalState(place)) as (_, connection), closing(connection.open()) as session:
+        sizes = sizes_in(session, date(2024, 1, 1))
+    assert (sizes[1, "acura"].models, sizes[1, "acura"].prices) == (3, 15)
+    assert sum(size.prices for size in sizes.values()) == SAMPLE_PRICES
 
 
 def test_an_unknown_profile_is_said_in_one_line(fipe: Fipe) -> None:
