@@ -367,7 +367,7 @@ language sql stable parallel safe as $$
         ) as price_brl
         offset 0
     ) as before
-    where now.reference_code = (select fipe.reference_of($1))
+    where now.reference_code = (select fipe.reference_of($1) where fipe.reference_before($1, $2) is not null)
       and before.price_brl is not null
 $$;
 comment on function fipe.price_changes(date, date) is
@@ -385,19 +385,20 @@ language sql stable parallel safe as $$
         select fipe.reference_of($2) as code, fipe.reference_before($2, $3) as code_before
     ),
     -- The whole of two months, side by side.
-    pair as materialized (
-        select now.model_year_id, now.price_brl,
-               coalesce(before.price_brl, fipe.price_under_former_fuel(
-                   now.model_year_id, (select code_before from reference), (select code from reference)
-               )) as price_before
-        from fipe.price as now
-        left join (
-            select * from fipe.price where reference_code = (select code_before from reference)
-        ) as before using (model_year_id)
-        where now.reference_code = (select code from reference)
-    ),
     moved as materialized (
-        select *, price_brl / price_before as ratio from pair where price_before > 0 and price_brl <> price_before
+        select model_year_id, price_before, price_brl, price_brl / nullif(price_before, 0) as ratio
+        from (
+            select now.model_year_id, now.price_brl,
+                   coalesce(before.price_brl, fipe.price_under_former_fuel(
+                       now.model_year_id, (select code_before from reference), (select code from reference)
+                   )) as price_before
+            from fipe.price as now
+            left join (
+                select * from fipe.price where reference_code = (select code_before from reference)
+            ) as before using (model_year_id)
+            where now.reference_code = (select code from reference where code_before is not null)
+            offset 0
+        ) as pair
     ),
     biggest as (
         (select * from moved where ratio > 1 order by ratio desc limit $1)

@@ -116,6 +116,12 @@ def test_changes_leave_out_what_had_no_price_before(database: connection) -> Non
     assert ask(database, "select model_year from fipe.price_changes()") == [(2020,)]
 
 
+def test_nothing_changed_in_the_only_month(database: connection) -> None:
+    write_rows(database, [row(JANUARY, 100), row(JANUARY, 100, fuel=FLEX, model_year=2021)])
+    assert ask(database, "select * from fipe.price_changes()") == []
+    assert ask(database, "select * from fipe.biggest_movers()") == []
+
+
 def test_movers_are_those_that_rose_and_fell_most(database: connection) -> None:
     before, after = {}, {1: 130, 2: 120, 3: 110, 4: 100, 5: 90, 6: 80}
     before = dict.fromkeys(after, 100)
