@@ -47,7 +47,7 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 	@python -m local_cloud psql $(ARGS)
 
 ##@ Loads, on AWS or on the local cloud that runs
-.PHONY: $(foreach action,load status resume,$(STAGES:%=$(action)-%))
+.PHONY: $(foreach action,load status,$(STAGES:%=$(action)-%))
 load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1]
 	@fipe --stage $* load $(LOAD_OPTIONS) $(call options,MODELS) $(if $(DRY_RUN),--dry-run)
 
