@@ -561,6 +561,9 @@ begin
 end
 $$;
 
+-- A warm function keeps its connection, and a serverless database pauses only when there is none.
+alter role fipe_ingestor set idle_session_timeout = '5min';
+
 grant usage on schema fipe to fipe_ingestor, fipe_reader;
 grant select, insert, update on
     fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,

@@ -26,6 +26,8 @@ PHYSICAL_ID = "fipe-database"
 CONNECT_PATIENCE_SECONDS = 90
 """How long to try to connect: a database that was made a moment ago may not be there yet."""
 CONNECT_TIMEOUT_SECONDS = 10
+REFUSED = "authentication failed"
+"""PostgreSQL's words for a wrong password, which time does not mend; a failed connection has no SQLSTATE."""
 CONNECT_PAUSE_SECONDS = 3
 TIME_TO_ANSWER_SECONDS = 15
 """What a function keeps of its time, to say why it stopped rather than be stopped."""
@@ -128,8 +130,8 @@ def _connect(parameters: dict[str, Any]) -> "connection":
                 **parameters, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="FipeSqlRunner"
             )
             return database
-        except psycopg2.OperationalError:
-            if time.monotonic() > deadline:
+        except psycopg2.OperationalError as error:
+            if REFUSED in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(CONNECT_PAUSE_SECONDS)
 

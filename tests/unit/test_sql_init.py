@@ -209,6 +209,16 @@ def test_update_runs_the_script_again_under_the_same_physical_id(deploy: Deploy,
     assert len({answer["PhysicalResourceId"] for answer in stack.answers}) == 1
 
 
+def test_the_ingestors_idle_connections_end_so_that_a_serverless_database_can_pause(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy()
+    index.on_event(stack.event("Create"), Context())
+    assert query(empty_dsn, "select rolconfig from pg_roles where rolname = 'fipe_ingestor'") == [
+        (["idle_session_timeout=5min"],)
+    ]
+
+
 def test_delete_touches_nothing(deploy: Deploy, stack: Stack, empty_dsn: str):
     deploy()
     index.on_event(stack.event("Create"), Context())
@@ -248,6 +258,14 @@ def test_a_database_that_lets_nobody_in_fails_without_the_password(
     assert "connection" in answer["Reason"]
     password = change.get("password", parse_dsn(empty_dsn)["password"])
     assert password not in answer["Reason"]
+
+
+def test_a_wrong_password_is_not_tried_again(deploy: Deploy, stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    deploy(password="wrong-password")
+    monkeypatch.setattr(index, "CONNECT_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(index.time, "sleep", lambda seconds: pytest.fail(f"waits {seconds} s"))
+    index.on_event(stack.event("Create"), Context())
+    assert "authentication failed" in stack.only_answer()["Reason"]
 
 
 @pytest.mark.parametrize(
