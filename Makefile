@@ -95,7 +95,8 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 ##@ Work on the project
 .PHONY: test lint bench lock clean
 test: $(DEV) $(NODE) prepare-layers ## Run all tests
-	python -m pytest -n 2 --dist loadscope -q
+	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
+	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
 
 lint: $(DEV) ## Check style and types
 	ruff check .
