@@ -93,10 +93,13 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
-.PHONY: test lint bench lock clean
+.PHONY: test fuzz lint bench lock clean
 test: $(DEV) $(NODE) prepare-layers ## Run all tests
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
+
+fuzz: $(DEV) ## Feed 100,000 spoilt answers and as many messages to the parsers (some minutes): EXAMPLES
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py
 
 lint: $(DEV) ## Check style and types
 	ruff check .

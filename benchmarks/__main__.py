@@ -15,7 +15,11 @@ from benchmarks.document import machine, write_section
 from benchmarks.month import month_description
 from benchmarks.rows import COLUMNS, Row
 
-BENCHMARKS = ("cold_start",)
+BENCHMARKS = (
+    "calls_a_price",
+    "goodput",
+    "cold_start",
+)
 """All benchmarks, in the order of the targets."""
 
 console = Console(soft_wrap=True, highlight=False)

@@ -1,7 +1,7 @@
 """Valid values for tests that care for other things; a test names what it cares for."""
 
 import itertools
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fipe_api.messages import (
     PricedVehicle,
     PriceMessage,
     Reference,
+    RejectedAnswerMessage,
     YearFuel,
 )
 
@@ -66,6 +67,20 @@ def any_price_message(**given: Any) -> PriceMessage:
 
 def any_empty_brand_message(**given: Any) -> EmptyBrandMessage:
     return EmptyBrandMessage(**{**_common(), **given})
+
+
+def any_rejected_answer_message(**given: Any) -> RejectedAnswerMessage:
+    defaults = {
+        "run_id": RUN,
+        "reference": JUNE_2026,
+        "seen_at": datetime(2026, 6, 2, 3, 4, 5, 678000, UTC),
+        "source": "fipe",
+        "call": "ConsultarMarcas",
+        "parameters": {"codigoTipoVeiculo": "1"},
+        "answer": '[{"Label":"Acu',
+        "reason": "cut",
+    }
+    return RejectedAnswerMessage(**{**defaults, **given})
 
 
 def sqs_event(*bodies: str, receives: int = 1) -> dict[str, Any]:

@@ -33,7 +33,13 @@ from fipe_api.messages import (
     VehicleType,
     YearFuel,
 )
-from fipe_api.price_source import BrandModels, check_price_answer, unique_names, unique_years
+from fipe_api.price_source import (
+    BrandModels,
+    check_price_answer,
+    unique_names,
+    unique_references,
+    unique_years,
+)
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 
@@ -65,8 +71,7 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: list[_Reference]) -> list[Reference]:
-            references = [Reference(code=item.code, month=item.month) for item in _some(answer)]
-            return sorted(references, key=lambda reference: reference.month, reverse=True)
+            return unique_references(Reference(code=item.code, month=item.month) for item in _some(answer))
 
         return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, read)
 

@@ -19,6 +19,7 @@ from fipe_api.fallback import DailyPace, WithFallback
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import HttpSource, Observer, RejectedAnswer
 from fipe_api.messages import (
+    ModelMessage,
     ModelQueueMessage,
     PriceQueueMessage,
     Reference,
@@ -111,7 +112,18 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
 def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinished) -> list[Outgoing]:
     """What a message's work sends: results to the next queue, or what is left of it to its own queue."""
     if isinstance(outcome, Unfinished):
-        body = outcome.message.model_dump_json()
+        message = outcome.message
+        # It may go on like this for days, without failing: so it is told each time.
+        logger.info(
+            "handed back",
+            run_id=str(message.run_id),
+            brand=message.brand.name,
+            model=message.model.name if isinstance(message, ModelMessage) else None,
+            rounds=message.rounds,
+            retry_in=outcome.retry_in,
+        )
+        metrics.add_metric("MessagesHandedBack", "Count", 1)
+        body = message.model_dump_json()
         return [Outgoing(consumer_environment().sqs_input_url, body, ceil(outcome.retry_in))]
     return [Outgoing(environment().sqs_output_url, message.model_dump_json()) for message in outcome]
 

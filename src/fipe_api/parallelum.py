@@ -24,7 +24,13 @@ from fipe_api.messages import (
     VehicleType,
     YearFuel,
 )
-from fipe_api.price_source import BrandModels, check_price_answer, unique_names, unique_years
+from fipe_api.price_source import (
+    BrandModels,
+    check_price_answer,
+    unique_names,
+    unique_references,
+    unique_years,
+)
 
 TOKEN_HEADER = "X-Subscription-Token"
 VEHICLE_TYPE_NAMES: Mapping[VehicleType, str] = {1: "cars", 2: "motorcycles", 3: "trucks"}
@@ -51,8 +57,9 @@ class ParallelumApi:
         """See PriceSource."""
 
         def read(answer: list[_Reference]) -> list[Reference]:
-            references = [Reference(code=item.code, month=item.month) for item in answer]
-            return sorted(references, key=lambda reference: reference.month, reverse=True)
+            if not answer:
+                raise NoDataError("an empty list")
+            return unique_references(Reference(code=item.code, month=item.month) for item in answer)
 
         return self._call("references", {}, _REFERENCES, read)
 

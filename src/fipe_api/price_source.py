@@ -96,6 +96,18 @@ def unique_names(items: Iterable[Named]) -> tuple[Named, ...]:
     return tuple(found.values())
 
 
+def unique_references(references: Iterable[Reference]) -> list[Reference]:
+    """The tables, each once, the newest month first.
+
+    Raises:
+        MalformedAnswerError: one code with two months, or one month with two codes.
+    """
+    found = set(references)
+    if not len({each.code for each in found}) == len({each.month for each in found}) == len(found):
+        raise MalformedAnswerError("a table with two months, or a month with two tables")
+    return sorted(found, key=lambda reference: reference.month, reverse=True)
+
+
 def unique_years(years: Iterable[YearFuel]) -> tuple[YearFuel, ...]:
     """The pairs, each once, in their order."""
     return tuple(dict.fromkeys(years))

@@ -1,6 +1,8 @@
 """The handlers as Lambda calls them, on the SQS and DynamoDB APIs, the simulator and PostgreSQL."""
 
+import io
 import json
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,12 +18,14 @@ from fipe_api import (
     fipe_model_loader,
     fipe_price_loader,
     fipe_soma_ingestor,
+    http_source,
     loader,
 )
 from fipe_api.environment import DatabaseEnvironment
 from fipe_api.get_db_password import get_db_password
 from fipe_api.load_request import LoadRequestError
-from fipe_api.messages import BrandMessage, ModelMessage, Reference
+from fipe_api.messages import BrandMessage, ModelMessage, Reference, YearFuel
+from fipe_api.observability import logger
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.aws import aws_apis, client
 from tests.builders import (
@@ -35,7 +39,7 @@ from tests.builders import (
 
 CACHED = (
     loader.environment, loader.consumer_environment, loader.sqs_client, loader._session, loader._pace,
-    fipe_soma_ingestor._connection,
+    loader._mirror_pace,    fipe_soma_ingestor._connection,
 )  # fmt: skip
 
 
@@ -294,3 +298,107 @@ def test_names_the_environment_variables_that_are_missing(monkeypatch: pytest.Mo
     monkeypatch.delenv("SQS_OUTPUT_URL")
     with pytest.raises(RuntimeError, match="environment variables: SQS_OUTPUT_URL: Field required"):
         fipe_manufacturer_loader.handler({}, AnyContext())
+
+
+# Answers that are not what was asked ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_database_environment")
+def test_a_rejected_answer_ends_in_the_quarantine_with_the_call_that_gave_it(
+    database: connection, queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setenv("REJECTED_ANSWERS_URL", queues.output)
+    simulator.faults = Faults.of(Fault.TRUNCATED_JSON, rate=1)
+    model = any_model_message()
+    event = queues.event_of(model.model_dump_json())
+    assert fipe_price_loader.handler(event, AnyContext()) == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == 1, "the model is handed back, not failed"
+    rejected = queues.received(queues.output)
+    assert [body["kind"] for body in rejected] == ["rejected_answer"] * 3
+    event = queues.event_of(*(json.dumps(body) for body in rejected))
+    assert fipe_soma_ingestor.handler(event, AnyContext()) == {"batchItemFailures": []}
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "select run_id::text, reference_code, call, parameters->>'codigoModelo', times_seen"
+            " from fipe.rejected_answer"
+        )
+        ((run_id, reference, call, code, times),) = cursor.fetchall()
+    assert (run_id, reference, code) == (str(model.run_id), 334, str(model.model.code))
+    assert (call, times) == ("ConsultarValorComTodosParametros", 3)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the functions log."""
+    handler = logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    before = handler.setStream(written)
+    yield written
+    handler.setStream(before)
+
+
+@pytest.mark.parametrize(
+    "name", ["A\nB", "A\r\nSTART", "A\x1b[2JB", "A\u2028B", "A\x85B", "A\u202eB", '{"level":"x"}']
+)
+def test_a_name_can_neither_end_a_log_line_nor_steer_a_terminal(
+    queues: Queues, simulator: FipeSimulator, log: io.StringIO, name: str
+) -> None:
+    simulator.faults = Faults.of(Fault.TOO_MANY_REQUESTS, rate=1)
+    model = any_model_message(model=any_named(name=name), brand=any_named(name=name))
+    fipe_price_loader.handler(queues.event_of(model.model_dump_json(), f'"{name}"'), AnyContext())
+    handed_back, failed = log.getvalue().splitlines()
+    assert json.loads(handed_back)["model"] == name
+    assert json.loads(failed)["message"] == "message failed"
+    assert all(line.isascii() and line.isprintable() for line in (handed_back, failed))
+
+
+def test_what_is_handed_back_is_told_and_counted(
+    queues: Queues, simulator: FipeSimulator, capsys: pytest.CaptureFixture[str], log: io.StringIO
+) -> None:
+    simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
+    model = any_model_message()
+    fipe_price_loader.handler(queues.event_of(model.model_dump_json()), AnyContext())
+    line = json.loads(log.getvalue())
+    assert line["message"] == "handed back"
+    assert (line["model"], line["retry_in"]) == (model.model.name, 120)
+    counted: dict[str, Any] = {}
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
+        counted |= {name: line[name] for name in ("MessagesHandedBack", "CallsBlocked") if name in line}
+    assert counted == {"MessagesHandedBack": [1.0], "CallsBlocked": [1.0]}
+
+
+def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
+    endpoint: str, queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = f"pace-{uuid.uuid4().hex}"
+    client("dynamodb", endpoint).create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    secret = client("secretsmanager", endpoint).create_secret(Name=uuid.uuid4().hex, SecretString="token\n")
+    variables = {
+        "PACE_TABLE": table,
+        "PARALLELUM_URL": simulator.mirror_url,
+        "PARALLELUM_CALLS_PER_DAY": "4",
+        "PARALLELUM_TOKEN_SECRET_ARN": secret["ARN"],
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert loader._mirror_token() == "token"
+    simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
+    code, name = simulator.catalogue.models(1, 1)[1]
+    years = simulator.catalogue.year_fuels_of_model(1, 1, code)[:5]
+    model = any_model_message(
+        brand=any_named(code=1, name="Acura"),
+        model=any_named(code=code, name=name),
+        years_to_ask=tuple(YearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years),
+    )
+    assert len(years) == 5
+    fipe_price_loader.handler(queues.event_of(model.model_dump_json()), AnyContext())
+    calls = simulator.statistics().calls
+    assert calls == {"ConsultarValorComTodosParametros": 1, "Parallelum": 4}
+    assert queues.count(queues.input, "Delayed") == 1, "the fifth price waits for FIPE, or for tomorrow"

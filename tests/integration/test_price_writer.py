@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -23,6 +23,7 @@ from tests.builders import (
     any_named,
     any_price,
     any_price_message,
+    any_rejected_answer_message,
 )
 
 ALL_TABLES = (
@@ -239,3 +240,45 @@ def test_the_schema_script_run_again_changes_nothing(database: connection) -> No
     with database, database.cursor() as cursor:
         cursor.execute(ROOT_SQL.read_text())
     assert (select(database, catalogue), row_versions(database)) == before
+
+
+# Rejected answers -------------------------------------------------------------------------------------------
+
+
+def rejected_answers(database: connection) -> list[tuple[Any, ...]]:
+    return select(
+        database,
+        "select call, parameters, answer, reason, source, times_seen from fipe.rejected_answer order by 3",
+    )
+
+
+def test_keeps_a_rejected_answer_once_and_counts_how_often_it_was_seen(database: connection) -> None:
+    first = any_rejected_answer_message()
+    again = first.model_copy(update={"seen_at": first.seen_at + timedelta(minutes=1)})
+    other = first.model_copy(update={"answer": "{}", "reference": None})
+    for messages in ([first], [first], [again, any_price_message(), other], [again, again]):
+        write_messages(database, messages)
+    kept = (first.call, first.parameters, first.answer, first.reason, "fipe")
+    assert rejected_answers(database) == [(*kept, 2), (*kept[:2], "{}", *kept[3:], 1)]
+    assert select(database, "select count(*) from fipe.load_run") == [(1,)], "the price's, not the answers'"
+
+
+def test_the_ledger_tells_how_many_years_of_a_model_were_rejected(database: connection) -> None:
+    message = any_price_message(rejected=(YearFuel(model_year=2001, fuel_code=1),))
+    write_messages(database, [message])
+    assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 1)]
+    write_messages(database, [message.model_copy(update={"rejected": ()})])
+    assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 0)]
+
+
+def test_flags_what_is_stored_as_published_but_looks_odd(database: connection) -> None:
+    zero = any_price(model_year=2001, price_brl=Decimal("0.00"))
+    unknown = any_price(model_year=2002, fuel_code=9, fuel="Hidrogênio")
+    mirrored = any_price(model_year=2003, source="parallelum")
+    message = any_price_message(prices=(any_price(model_year=2000), zero, unknown, mirrored))
+    write_messages(database, [message])
+    flags = select(database, "select flag, model_year, source from fipe.flagged_price order by 2")
+    assert flags == [
+        ("zero price", 2001, "fipe"), ("unknown fuel", 2002, "fipe"), ("from a mirror", 2003, "parallelum"),
+    ]  # fmt: skip
+    assert select(database, "select count(*) from fipe.vehicle_price") == [(4,)]

@@ -1,0 +1,248 @@
+"""Goodput under an unknown limit: the share of it that is used, and of the calls that are refused.
+
+The source is the simulator's token bucket. Time is simulated, since a limit of 50 calls a minute with a block
+of 60 s takes hours to show a steady state; what paces the calls is the SharedPace that the functions use, on
+moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. The first half of each run is for finding
+the limit, the second half counts; where the limit halves midway, finding the new one is part of that.
+A last row is in real time, over HTTP and a DynamoDB server.
+
+Compared with: a fixed sleep of 1 s after each call and a backoff of 5 s, doubled, after a refusal; and AIMD
+in one thread: 800 ms between calls, doubled after a refusal, a quarter faster after 10 successes.
+"""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import boto3
+import requests
+from moto import mock_aws
+from moto.server import ThreadedMotoServer
+
+from benchmarks.rows import Row, at_least, at_most
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.http_source import LONGEST_WAIT_SECONDS, FipeError, HttpSource, NotNowError
+from fipe_api.pace import SharedPace
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Ceiling, FipeSimulator, read_catalogue
+from local_cloud.fipe_simulator.faults import Gate
+
+LATENCY_SECONDS = 0.05
+TABLE = "pace"
+
+
+class Limit(NamedTuple):
+    name: str
+    ceiling: Ceiling
+    seconds: float
+    afterwards: Ceiling | None = None
+
+
+def a_minute(calls: float, *, retry_after: bool = True) -> Ceiling:
+    return Ceiling(calls=calls, per_seconds=60, block_seconds=60, retry_after=retry_after)
+
+
+def a_second(calls: float, *, retry_after: bool = True) -> Ceiling:
+    return Ceiling(calls=calls, per_seconds=1, block_seconds=0, retry_after=retry_after)
+
+
+LIMITS = (
+    Limit("50 a minute, block of 60 s", a_minute(50), 4 * 3600),
+    Limit("50 a minute, block of 60 s, no Retry-After", a_minute(50, retry_after=False), 4 * 3600),
+    Limit("5 a second", a_second(5), 2400),
+    Limit("5 a second, no Retry-After", a_second(5, retry_after=False), 2400),
+    Limit("50 a second", a_second(50), 240),
+    Limit("50 a second, no Retry-After", a_second(50, retry_after=False), 240),
+    Limit("50 a minute that becomes 25 midway", a_minute(50), 4 * 3600, a_minute(25)),
+)
+
+
+class Client(Protocol):
+    """One function: when it may call next, if it waits for that, and how its call ended."""
+
+    def next_call(self, now: float) -> float: ...
+
+    def may_call(self, now: float, moment: float) -> bool: ...
+
+    def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None: ...
+
+
+class Paced:
+    """What a loader does: waits some seconds for its turn, or hands back and comes again later."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._pace = SharedPace(_client(), TABLE, None, clock=clock)
+
+    def next_call(self, now: float) -> float:
+        return now + self._pace.reserve(LONGEST_WAIT_SECONDS)
+
+    def may_call(self, now: float, moment: float) -> bool:
+        return moment - now <= LONGEST_WAIT_SECONDS
+
+    def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None:  # noqa: ARG002
+        if is_refused:
+            self._pace.refused(refused_for)
+        else:
+            self._pace.succeeded()
+
+
+class FixedSleep:
+    def __init__(self) -> None:
+        self._wait, self._backoff = 0.0, 5.0
+
+    def next_call(self, now: float) -> float:
+        return now + self._wait
+
+    def may_call(self, now: float, moment: float) -> bool:  # noqa: ARG002
+        return True
+
+    def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None:  # noqa: ARG002
+        self._wait, self._backoff = (self._backoff, 2 * self._backoff) if is_refused else (1.0, 5.0)
+
+
+class Aimd:
+    def __init__(self) -> None:
+        self._interval, self._successes = 0.8, 0
+
+    def next_call(self, now: float) -> float:
+        return now + self._interval
+
+    def may_call(self, now: float, moment: float) -> bool:  # noqa: ARG002
+        return True
+
+    def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None:  # noqa: ARG002
+        if is_refused:
+            self._interval, self._successes = 2 * self._interval, 0
+            return
+        self._successes += 1
+        if self._successes == 10:
+            self._interval, self._successes = self._interval / 1.25, 0
+
+
+class Outcome(NamedTuple):
+    """Shares of the limit and of the calls, in the second half of a run."""
+
+    used: float
+    refused: float
+
+
+def run() -> Sequence[Row]:
+    rows: list[Row] = []
+    for limit in LIMITS:
+        for functions in (1, 2, 10):
+            rows += _rows(f"{limit.name}; {functions} at once", _paced(limit, functions))
+        for name, client in (("fixed 1 s, backoff 5 s", FixedSleep), ("AIMD from 800 ms", Aimd)):
+            outcome = _simulate(limit, [client()], [0.0])
+            rows.append(Row(f"{limit.name}; {name}", outcome.used, "of the limit"))
+            rows.append(Row(f"{limit.name}; {name}", outcome.refused, "of the calls refused"))
+    return [*rows, *_rows("50 a second, in real time over HTTP; 2 at once", _in_real_time(50, 2, 60))]
+
+
+def _rows(what: str, outcome: Outcome) -> list[Row]:
+    return [
+        Row(what, outcome.used, "of the limit", target=at_least(0.95)),
+        Row(what, outcome.refused, "of the calls refused", target=at_most(0.02)),
+    ]
+
+
+def _paced(limit: Limit, functions: int) -> Outcome:
+    clock = [0.0]
+    with mock_aws():
+        _create_table(_client())
+        # Not 0: that would be no moment at all.
+        paces = [Paced(lambda: 1_000_000 + round(1000 * clock[0])) for _ in range(functions)]
+        return _simulate(limit, paces, clock)
+
+
+def _simulate(limit: Limit, clients: Sequence[Client], clock: list[float]) -> Outcome:
+    gate = Gate(limit.ceiling, lambda: clock[0])
+    served = refused = 0
+    half = limit.seconds / 2
+    events: list[tuple[float, int, bool]] = [(0.0, each, False) for each in range(len(clients))]
+    is_changed = False
+    while events[0][0] < limit.seconds:
+        clock[0], each, is_call = heapq.heappop(events)
+        now, client = clock[0], clients[each]
+        if limit.afterwards and now >= half and not is_changed:
+            gate.set(limit.afterwards)
+            is_changed = True
+        if not is_call:
+            moment = client.next_call(now)
+            heapq.heappush(events, (moment, each, client.may_call(now, moment)))
+            continue
+        refusal = gate.refuse()
+        if now >= half:
+            refused += refusal is not None
+            served += refusal is None
+        clock[0] = now + LATENCY_SECONDS
+        named = dict(refusal.headers).get("Retry-After") if refusal else None
+        client.ended(clock[0], float(named) if named else None, is_refused=refusal is not None)
+        heapq.heappush(events, (clock[0], each, False))
+    ceiling = limit.afterwards or limit.ceiling
+    return Outcome(served / (half * ceiling.calls / ceiling.per_seconds), refused / max(1, served + refused))
+
+
+def _in_real_time(calls_a_second: float, functions: int, seconds: float) -> Outcome:
+    with _dynamodb() as endpoint, FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
+        simulator.ceiling = a_second(calls_a_second)
+        end = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=_call_until, args=(end, simulator.url, endpoint))
+            for _ in range(functions)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds / 2)
+        before, began = simulator.statistics(), time.monotonic()
+        for thread in threads:
+            thread.join()
+        after, took = simulator.statistics(), time.monotonic() - began
+    calls, refused = after.total - before.total, after.refused - before.refused
+    return Outcome((calls - refused) / took / calls_a_second, refused / calls)
+
+
+def _call_until(end: float, url: str, endpoint: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        pace = SharedPace(_client(endpoint), TABLE, None)
+        api = FipeApi(HttpSource("fipe", session, pace, lambda: 300.0), url)
+        while time.monotonic() < end:
+            try:
+                api.references()
+            except NotNowError as not_now:
+                time.sleep(min(not_now.retry_in, max(0.0, end - time.monotonic())))
+            except FipeError:
+                continue
+
+
+@contextmanager
+def _dynamodb() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        endpoint = f"http://localhost:{server.get_host_and_port()[1]}"
+        _create_table(_client(endpoint))
+        yield endpoint
+    finally:
+        server.stop()
+
+
+def _client(endpoint: str | None = None) -> Any:
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+
+
+def _create_table(client: Any) -> None:
+    client.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
