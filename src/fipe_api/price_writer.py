@@ -211,18 +211,22 @@ where (kept.prices, kept.unpriced, kept.rejected) <> (excluded.prices, excluded.
 """
 
 
-# The key is made of what was asked and answered. A message delivered twice is not counted twice.
+# The key is made of what was asked and answered. A message delivered twice is not counted twice: it was seen
+# at a moment that is known already.
 MERGE_REJECTED_ANSWERS = """
 insert into fipe.rejected_answer as kept
     (fingerprint, run_id, reference_code, source, call, parameters, answer, reason,
-     first_seen_at, last_seen_at)
-select distinct on (fingerprint)
-       fingerprint, run_id, reference_code, source, call, parameters, answer, reason, seen_at, seen_at
+     first_seen_at, last_seen_at, times_seen)
+select given.fingerprint, given.run_id, given.reference_code, given.source, given.call, given.parameters,
+       given.answer, given.reason, min(seen_at), max(seen_at), count(distinct seen_at)
 from (values %s) as given
     (fingerprint, run_id, reference_code, source, call, parameters, answer, reason, seen_at)
-order by fingerprint, seen_at
+left join fipe.rejected_answer as known using (fingerprint)
+where known.last_seen_at is null or seen_at > known.last_seen_at
+group by 1, 2, 3, 4, 5, 6, 7, 8
+order by 1
 on conflict (fingerprint) do update
-set times_seen = kept.times_seen + 1, last_seen_at = excluded.last_seen_at
+set times_seen = kept.times_seen + excluded.times_seen, last_seen_at = excluded.last_seen_at
 where kept.last_seen_at < excluded.last_seen_at
 """
 REJECTED_ANSWER_TEMPLATE = "(%s::uuid, %s::uuid, %s::integer, %s, %s, %s::jsonb, %s, %s, %s::timestamptz)"
@@ -342,7 +346,7 @@ def _write_ledger(cursor: "cursor", messages: Sequence[PriceMessage | EmptyBrand
 
 
 def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:
-    """Keeps each rejected answer once; of those in one call that are alike, the first."""
+    """Keeps each rejected answer once, and how often it was seen."""
     rows = [_rejected_row(message) for message in messages]
     if rows:
         execute_values(cursor, MERGE_REJECTED_ANSWERS, rows, REJECTED_ANSWER_TEMPLATE)
