@@ -428,15 +428,50 @@ create table if not exists fipe.load_run (
     started_at      timestamptz not null default now(),
     unique (run_id, reference_code)
 );
-comment on table fipe.load_run is 'One row a run and reference month; started_at is when its first result arrived.';
+alter table fipe.load_run
+    add column if not exists whole_table   boolean,
+    add column if not exists wanted_models jsonb   not null default '[]',
+    add column if not exists changed       integer not null default 0,
+    add column if not exists completed_at  timestamptz,
+    add column if not exists shrunk        boolean;
+comment on table fipe.load_run is
+    'One row a run and reference month; started_at is when its plan or its first result arrived.';
+comment on column fipe.load_run.whole_table is
+    'whether the run loads all that the reference has; null until the run''s plan has come';
+comment on column fipe.load_run.wanted_models is 'codes or names of the models that alone are loaded; empty means all';
+comment on column fipe.load_run.changed is 'prices that this run found new or changed';
+comment on column fipe.load_run.completed_at is 'when the last expected result was written; set once';
+comment on column fipe.load_run.shrunk is
+    'whether fipe.month_comparison showed an unfinished table when the load was complete';
 
 create table if not exists fipe.load_brand (
     load_run_id     integer  not null references fipe.load_run (id) on delete cascade,
     vehicle_type    smallint not null,
     brand_code      integer  not null,
-    models_expected integer  not null,
+    models_expected integer,
     primary key (load_run_id, vehicle_type, brand_code)
 );
+alter table fipe.load_brand
+    alter column models_expected drop not null,
+    add column if not exists brand        text,
+    add column if not exists completed_at timestamptz;
+comment on column fipe.load_brand.models_expected is 'null until the brand''s models were found';
+
+create table if not exists fipe.load_brand_plan (
+    load_run_id  integer    not null,
+    vehicle_type smallint   not null,
+    brand_code   integer    not null,
+    part         smallint   not null,
+    model_codes  integer[]  not null,
+    year_fuels   smallint[] not null,
+    primary key (load_run_id, vehicle_type, brand_code, part),
+    foreign key (load_run_id, vehicle_type, brand_code)
+        references fipe.load_brand (load_run_id, vehicle_type, brand_code) on delete cascade,
+    check (cardinality(model_codes) = cardinality(year_fuels))
+);
+comment on table fipe.load_brand_plan is
+    'The models that a run is going to load of a brand, each with its number of year-fuel pairs. As arrays: twenty years'
+    ' have millions of them, and nobody asks for one.';
 
 create table if not exists fipe.load_model (
     load_run_id  integer     not null,
@@ -451,6 +486,44 @@ create table if not exists fipe.load_model (
         references fipe.load_brand (load_run_id, vehicle_type, brand_code) on delete cascade
 );
 comment on column fipe.load_model.unpriced is 'year-fuels that FIPE lists for the model but has no price for';
+alter table fipe.load_model add column if not exists rejected smallint not null default 0;
+comment on column fipe.load_model.rejected is
+    'year-fuels that FIPE lists for the model, but whose answers were never what was asked';
+
+-- Loads of before there were plans.
+update fipe.load_brand as brand set completed_at = received.last_at
+from (
+    select load_run_id, vehicle_type, brand_code, count(*) as models, max(received_at) as last_at
+    from fipe.load_model
+    group by load_run_id, vehicle_type, brand_code
+) as received
+where (received.load_run_id, received.vehicle_type, received.brand_code)
+    = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+  and brand.completed_at is null
+  and brand.models_expected <= received.models
+  and not exists (select from fipe.load_brand_plan as plan where plan.load_run_id = brand.load_run_id);
+update fipe.load_brand as brand set completed_at = run.started_at
+from fipe.load_run as run
+where run.id = brand.load_run_id and brand.completed_at is null and brand.models_expected = 0;
+update fipe.load_run as run set completed_at = brand.last_at
+from (
+    select load_run_id, count(completed_at) as complete, count(*) as known, max(completed_at) as last_at
+    from fipe.load_brand
+    group by load_run_id
+) as brand
+where brand.load_run_id = run.id and run.completed_at is null
+  and brand.complete = brand.known and run.brands_expected <= brand.complete;
+
+create or replace view fipe.load_missing_model as
+select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.year_fuels
+from fipe.load_brand_plan as plan
+cross join unnest(plan.model_codes, plan.year_fuels) as planned (model_code, year_fuels)
+where not exists (
+    select from fipe.load_model as received
+    where (received.load_run_id, received.vehicle_type, received.brand_code, received.model_code)
+        = (plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code)
+);
+comment on view fipe.load_missing_model is 'Models that a plan names and no result has come for.';
 
 create or replace view fipe.load_brand_status as
 select run.run_id,
@@ -458,36 +531,194 @@ select run.run_id,
        brand.vehicle_type,
        brand.brand_code,
        brand.models_expected,
-       count(model.model_code)::integer                as models_received,
-       coalesce(sum(model.prices), 0)::integer         as prices,
-       coalesce(sum(model.unpriced), 0)::integer       as unpriced,
-       max(model.received_at)                          as last_write_at,
-       count(model.model_code) = brand.models_expected as complete
+       count(model.model_code)::integer          as models_received,
+       coalesce(sum(model.prices), 0)::integer   as prices,
+       coalesce(sum(model.unpriced), 0)::integer as unpriced,
+       max(model.received_at)                    as last_write_at,
+       brand.completed_at is not null            as complete,
+       brand.brand,
+       brand.completed_at,
+       (
+           select sum(planned.year_fuels)::integer
+           from fipe.load_brand_plan as plan
+           cross join unnest(plan.year_fuels) as planned (year_fuels)
+           where (plan.load_run_id, plan.vehicle_type, plan.brand_code)
+               = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+       ) as year_fuels_expected,
+       coalesce(sum(model.rejected), 0)::integer as rejected
 from fipe.load_run as run
 join fipe.load_brand as brand on brand.load_run_id = run.id
 left join fipe.load_model as model using (load_run_id, vehicle_type, brand_code)
 group by run.id, brand.load_run_id, brand.vehicle_type, brand.brand_code;
-comment on view fipe.load_brand_status is 'One row a run, reference month and brand that a result has named.';
+comment on view fipe.load_brand_status is
+    'One row a run, reference month and brand that the run''s plan or a result has named.';
 
 create or replace view fipe.load_status as
 select run.run_id,
        run.reference_code,
-       reference.month                                       as reference_month,
+       reference.month                                    as reference_month,
        run.started_at,
-       coalesce(max(brand.last_write_at), run.started_at)    as last_write_at,
+       coalesce(max(brand.last_write_at), run.started_at) as last_write_at,
        run.brands_expected,
-       count(*) filter (where brand.complete)::integer       as brands_complete,
-       coalesce(sum(brand.models_expected), 0)::integer      as models_expected,
-       coalesce(sum(brand.models_received), 0)::integer      as models_received,
-       coalesce(sum(brand.prices), 0)::integer               as prices,
-       coalesce(sum(brand.unpriced), 0)::integer             as unpriced,
-       count(*) filter (where brand.complete) = run.brands_expected as complete
+       count(*) filter (where brand.complete)::integer    as brands_complete,
+       coalesce(sum(brand.models_expected), 0)::integer   as models_expected,
+       coalesce(sum(brand.models_received), 0)::integer   as models_received,
+       coalesce(sum(brand.prices), 0)::integer            as prices,
+       coalesce(sum(brand.unpriced), 0)::integer          as unpriced,
+       run.completed_at is not null                       as complete,
+       run.completed_at,
+       run.changed,
+       coalesce(sum(brand.year_fuels_expected), 0)::integer as year_fuels_expected,
+       run.whole_table,
+       coalesce(run.shrunk, false)                        as shrunk,
+       run.completed_at is not null and run.whole_table is true and run.changed = 0 and run.shrunk is false
+           and coalesce(sum(brand.rejected), 0) = 0       as stable,
+       coalesce(sum(brand.rejected), 0)::integer          as rejected
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
 left join fipe.load_brand_status as brand using (run_id, reference_code)
 group by run.id, reference.code;
 comment on view fipe.load_status is
-    'One row a run and reference month; models_expected counts the brands heard of so far; complete when all brands are.';
+    'One row a run and reference month; models_expected counts the brands whose models were found so far; stable when a'
+    ' complete load of the whole table has found nothing new.';
+
+-- A month against the one before it ---
+
+create or replace function fipe.looks_unfinished(now bigint, before bigint) returns boolean
+language sql immutable strict parallel safe
+return before - now >= greatest(5, 0.1 * before);
+comment on function fipe.looks_unfinished(bigint, bigint) is
+    'Whether a brand has lost a tenth of its models or prices, and at least five: no month does, an unfinished table does.';
+
+create or replace view fipe.month_comparison as
+with complete as (
+    select distinct on (run.reference_code) run.id, run.reference_code, reference.month
+    from fipe.load_run as run
+    join fipe.reference_month as reference on reference.code = run.reference_code
+    where run.whole_table and run.completed_at is not null
+    order by run.reference_code, run.completed_at desc
+)
+select load.reference_code,
+       load.month             as reference_month,
+       counted.vehicle_type,
+       counted.brand_code,
+       counted.models_before,
+       counted.models,
+       counted.prices_before,
+       counted.prices,
+       case when counted.brand_code is null
+            then counted.prices_before - counted.prices >= 0.02 * counted.prices_before
+                 and counted.prices < counted.prices_before
+            else fipe.looks_unfinished(counted.models, counted.models_before)
+                 or fipe.looks_unfinished(counted.prices, counted.prices_before)
+       end                    as shrunk
+from complete as load
+join complete as before on before.month = (load.month - interval '1 month')::date
+cross join lateral (
+    select model.vehicle_type,
+           model.brand_code,
+           count(*) filter (where model.load_run_id = before.id)                     as models_before,
+           count(*) filter (where model.load_run_id = load.id)                       as models,
+           coalesce(sum(model.prices) filter (where model.load_run_id = before.id), 0) as prices_before,
+           coalesce(sum(model.prices) filter (where model.load_run_id = load.id), 0)   as prices
+    from fipe.load_model as model
+    where model.load_run_id in (load.id, before.id) and model.prices > 0
+    group by grouping sets ((model.vehicle_type, model.brand_code), ())
+) as counted;
+comment on view fipe.month_comparison is
+    'The newest complete load of each whole table against that of the month before: one row a brand, and one without a'
+    ' brand for all. shrunk: a brand lost a tenth (and five) of its models or prices, or the table a fiftieth of its prices.';
+
+-- What is missing, and how to load it ---
+
+create or replace view fipe.load_missing as
+select run.run_id,
+       run.reference_code,
+       reference.month as reference_month,
+       missing.vehicle_type,
+       missing.brand_code,
+       coalesce(missing.brand, manufacturer.name) as brand,
+       missing.model_code,
+       model.name      as model,
+       missing.year_fuels,
+       missing.reason
+from fipe.load_run as run
+join fipe.reference_month as reference on reference.code = run.reference_code
+cross join lateral (
+    select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
+           null::integer as model_code, null::smallint as year_fuels,
+           format('%s of %s brands are not known yet: the run''s plan has not come',
+                  run.brands_expected - count(*), run.brands_expected) as reason
+    from fipe.load_brand as brand
+    where brand.load_run_id = run.id
+    having count(*) < run.brands_expected
+    union all
+    select brand.vehicle_type, brand.brand_code, brand.brand, null, null,
+           'its models were not found yet: the brand waits or is at work, or failed and is in the manufacturer DLQ'
+    from fipe.load_brand as brand
+    where brand.load_run_id = run.id and brand.models_expected is null
+    union all
+    select brand.vehicle_type, brand.brand_code, brand.brand, null, null,
+           format('%s of %s models came, and the brand''s plan, which names the others, did not',
+                  received.models, brand.models_expected)
+    from fipe.load_brand as brand
+    cross join lateral (
+        select (
+            select count(*) from fipe.load_model as model
+            where (model.load_run_id, model.vehicle_type, model.brand_code)
+                = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+        ) as models
+    ) as received
+    where brand.load_run_id = run.id and brand.completed_at is null and received.models < brand.models_expected
+      and not exists (
+          select from fipe.load_brand_plan as plan
+          where (plan.load_run_id, plan.vehicle_type, plan.brand_code)
+              = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+      )
+    union all
+    select model.vehicle_type, model.brand_code, brand.brand, model.model_code, model.year_fuels,
+           'its prices have not come: the model waits or is at work, or failed and is in the model or the price DLQ'
+    from fipe.load_missing_model as model
+    join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
+    where model.load_run_id = run.id
+    union all
+    select model.vehicle_type, model.brand_code, brand.brand, model.model_code, model.rejected,
+           'some of its year-fuels had no usable answer: see fipe.rejected_answer'
+    from fipe.load_model as model
+    join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
+    where model.load_run_id = run.id and model.rejected > 0
+) as missing
+left join fipe.manufacturer
+    on (manufacturer.vehicle_type, manufacturer.code) = (missing.vehicle_type, missing.brand_code)
+left join fipe.model
+    on (model.vehicle_type, model.brand_code, model.code)
+     = (missing.vehicle_type, missing.brand_code, missing.model_code);
+comment on view fipe.load_missing is
+    'What loads still lack: models, whole brands, what has no name yet, or rejected prices (year_fuels of them); and why.';
+
+create or replace function fipe.resume_payloads(run_id uuid) returns setof jsonb
+language sql stable as $$
+    -- Whole brands: one payload a vehicle type, with the run's own choice of models.
+    select jsonb_build_object('run_id', missing.run_id, 'reference', missing.reference_code,
+                              'vehicle_types', jsonb_build_array(missing.vehicle_type),
+                              'brands', jsonb_agg(missing.brand_code order by missing.brand_code))
+           || case when run.wanted_models = '[]' then '{}' else jsonb_build_object('models', run.wanted_models) end
+    from fipe.load_missing as missing
+    join fipe.load_run as run using (run_id, reference_code)
+    where missing.run_id = $1 and missing.brand_code is not null and missing.model_code is null
+    group by missing.run_id, missing.reference_code, missing.vehicle_type, run.wanted_models
+    union all
+    -- Single models: one payload a brand.
+    select jsonb_build_object('run_id', missing.run_id, 'reference', missing.reference_code,
+                              'vehicle_types', jsonb_build_array(missing.vehicle_type),
+                              'brands', jsonb_build_array(missing.brand_code),
+                              'models', jsonb_agg(missing.model_code order by missing.model_code))
+    from fipe.load_missing as missing
+    where missing.run_id = $1 and missing.model_code is not null
+    group by missing.run_id, missing.reference_code, missing.vehicle_type, missing.brand_code
+$$;
+comment on function fipe.resume_payloads(uuid) is
+    'Payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, as part of that run.';
 
 -- What the source answered and nobody should take for right ------------------------------------------------
 
@@ -538,10 +769,6 @@ comment on table fipe.rejected_answer is
 comment on column fipe.rejected_answer.answer is 'the text as it came, cut at 4,000 characters';
 create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
 
-alter table fipe.load_model add column if not exists rejected smallint not null default 0;
-comment on column fipe.load_model.rejected is
-    'year-fuels that FIPE lists for the model, but whose answers were never what was asked';
-
 -- Who may do what -------------------------------------------------------------------------------------------
 
 do $$
@@ -549,13 +776,20 @@ begin
     if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
         create role fipe_ingestor login;
     end if;
+    if not exists (select from pg_roles where rolname = 'fipe_status') then
+        create role fipe_status login;
+    end if;
     if not exists (select from pg_roles where rolname = 'fipe_reader') then
         create role fipe_reader nologin;
     end if;
     -- On Aurora and RDS this role lets IAM database tokens in; elsewhere there is none.
-    if exists (select from pg_roles where rolname = 'rds_iam')
-       and not pg_has_role('fipe_ingestor', 'rds_iam', 'member') then
-        grant rds_iam to fipe_ingestor;
+    if exists (select from pg_roles where rolname = 'rds_iam') then
+        if not pg_has_role('fipe_ingestor', 'rds_iam', 'member') then
+            grant rds_iam to fipe_ingestor;
+        end if;
+        if not pg_has_role('fipe_status', 'rds_iam', 'member') then
+            grant rds_iam to fipe_status;
+        end if;
     end if;
     execute format('grant connect, temporary on database %I to fipe_ingestor', current_database());
 end
@@ -564,9 +798,11 @@ $$;
 -- A warm function keeps its connection, and a serverless database pauses only when there is none.
 alter role fipe_ingestor set idle_session_timeout = '5min';
 
-grant usage on schema fipe to fipe_ingestor, fipe_reader;
+grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_reader;
 grant select, insert, update on
     fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,
-    fipe.load_run, fipe.load_brand, fipe.load_model, fipe.rejected_answer
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
+grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
+grant select on fipe.load_run, fipe.load_status, fipe.load_missing to fipe_status;
 grant select on all tables in schema fipe to fipe_reader;

@@ -21,10 +21,11 @@ from infrastructure.schedule import LoadSchedule
 from stage_settings import StageSettings
 
 INGESTOR_ROLE = "fipe_ingestor"
-"""The database role of the ingestor, made by create_fipe_db.sql; it logs in with an IAM token."""
+STATUS_ROLE = "fipe_status"
+"""The database roles of the functions in the VPC, made by create_fipe_db.sql; they log in with IAM tokens."""
 
 LOADER_MEMORY_MB = 256
-INGESTOR_MEMORY_MB = 512
+DATABASE_FUNCTION_MEMORY_MB = 512
 
 
 class FipeApiStack(NestedStack):
@@ -59,7 +60,7 @@ class FipeApiStack(NestedStack):
         manufacturers, models, prices = (
             self._build_queue(kind) for kind in ("Manufacturer", "Model", "Price")
         )
-        self._rejected_answers = prices.queue
+        self._price_queue = prices.queue
         start = self._build_loader("FipeManufacturerLoader", "fipe_manufacturer_loader", output=manufacturers)
         model_loader = self._build_loader(
             "FipeModelLoader", "fipe_model_loader", source=manufacturers, output=models
@@ -67,12 +68,32 @@ class FipeApiStack(NestedStack):
         price_loader = self._build_loader(
             "FipePriceLoader", "fipe_price_loader", source=models, output=prices
         )
-        ingestor = self._build_ingestor(prices, database, psycopg2_layer)
+        ingestor = self._build_database_function(
+            "FipeSomaIngestor",
+            "fipe_soma_ingestor",
+            database=database,
+            role=INGESTOR_ROLE,
+            psycopg2_layer=psycopg2_layer,
+        )
+        ingestor.add_environment("SQS_INPUT_URL", prices.queue.queue_url)
 
         self._feed(model_loader, manufacturers, settings.model_concurrency)
         self._feed(price_loader, models, settings.price_concurrency)
         self._feed(ingestor, prices, settings.ingestor_concurrency)
         self._watch({"manufacturer": manufacturers, "model": models, "price": prices}, database)
+        # After the alarms: whoever asks it sees its errors.
+        load_status = self._build_database_function(
+            "FipeLoadStatus",
+            "fipe_load_status",
+            database=database,
+            role=STATUS_ROLE,
+            psycopg2_layer=psycopg2_layer,
+        )
+        # grant_invoke would allow every version as well.
+        start.add_to_role_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[load_status.function_arn])
+        )
+        start.add_environment("LOAD_STATUS_FUNCTION", load_status.function_name)
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)
@@ -101,7 +122,12 @@ class FipeApiStack(NestedStack):
         return queue
 
     def _build_loader(
-        self, name: str, module: str, *, output: QueueWithDlq, source: QueueWithDlq | None = None
+        self,
+        name: str,
+        module: str,
+        *,
+        output: QueueWithDlq,
+        source: QueueWithDlq | None = None,
     ) -> FipeFunction:
         """A function that calls the source, and hands back to its own queue what it could not finish."""
         loader = self._build_function(
@@ -110,11 +136,12 @@ class FipeApiStack(NestedStack):
             memory_mb=LOADER_MEMORY_MB,
             environment={
                 "SQS_OUTPUT_URL": output.queue.queue_url,
+                "SQS_LEDGER_URL": self._price_queue.queue_url,
                 "FIPE_API_URL": self._settings.fipe_api_url,
                 "FIPE_CALLS_PER_MINUTE": self._settings.calls_per_minute,
                 "BLOCKED_REST_SECONDS": f"{self._settings.blocked_rest_seconds:g}",
                 "PACE_TABLE": self._pace.table_name,
-                "REJECTED_ANSWERS_URL": self._rejected_answers.queue_url,
+                "REJECTED_ANSWERS_URL": self._price_queue.queue_url,
                 **self._fallback_environment(),
                 **(self._consumer_environment(source) if source else {}),
             },
@@ -128,34 +155,40 @@ class FipeApiStack(NestedStack):
                     resources=[self._settings.parallelum_token_secret_arn],
                 )
             )
-        # A rejected answer goes straight to where the quarantine is written from.
-        self._rejected_answers.grant(loader, "sqs:SendMessage")
+        # Plans and rejected answers go straight to where the ledger and the quarantine are written from.
+        self._price_queue.grant(loader, "sqs:SendMessage")
         output.queue.grant(loader, "sqs:SendMessage")
         if source:
             source.queue.grant(loader, "sqs:SendMessage")
         return loader
 
-    def _build_ingestor(
-        self, source: QueueWithDlq, database: Database, psycopg2_layer: lambda_.ILayerVersion
+    def _build_database_function(
+        self,
+        name: str,
+        module: str,
+        *,
+        database: Database,
+        role: str,
+        psycopg2_layer: lambda_.ILayerVersion,
     ) -> FipeFunction:
+        """A function in the VPC that works as a role of the database, and reaches nothing else."""
         endpoint = database.cluster.cluster_endpoint
-        ingestor = self._build_function(
-            "FipeSomaIngestor",
-            "fipe_soma_ingestor",
-            memory_mb=INGESTOR_MEMORY_MB,
+        function = self._build_function(
+            name,
+            module,
+            memory_mb=DATABASE_FUNCTION_MEMORY_MB,
             environment={
                 "RDS_HOST": endpoint.hostname,
                 "RDS_PORT": Token.as_string(endpoint.port),
                 "RDS_DATABASE": self._settings.database_name,
-                "RDS_USER": INGESTOR_ROLE,
+                "RDS_USER": role,
                 **database.tls_variables,
-                **self._consumer_environment(source),
             },
             layers=[psycopg2_layer],
             network=database.network,
         )
-        database.cluster.grant_connect(ingestor, INGESTOR_ROLE)
-        return ingestor
+        database.cluster.grant_connect(function, role)
+        return function
 
     def _fallback_environment(self) -> dict[str, str]:
         if not self._settings.parallelum_calls_per_day:

@@ -34,15 +34,15 @@ with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import s
 
 logger = logging.getLogger(__name__)
 
-IAM_ROLE = "fipe_ingestor"
+IAM_ROLES = "fipe_ingestor,fipe_status"
 
 STOP_SECONDS = 60.0
 
-# PostgreSQL cannot check an IAM token, so the one role that authenticates with one is trusted on loopback.
+# PostgreSQL cannot check an IAM token, so the roles that authenticate with one are trusted on loopback.
 _HOST_BASED_AUTHENTICATION = f"""\
 local all all trust
-host all {IAM_ROLE} 127.0.0.1/32 trust
-host all {IAM_ROLE} ::1/128 trust
+host all {IAM_ROLES} 127.0.0.1/32 trust
+host all {IAM_ROLES} ::1/128 trust
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 """

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from fipe_api.messages import (
     BrandMessage,
+    BrandPlanMessage,
     EmptyBrandMessage,
     ModelMessage,
     Named,
@@ -16,6 +17,7 @@ from fipe_api.messages import (
     PriceMessage,
     Reference,
     RejectedAnswerMessage,
+    RunPlanMessage,
     YearFuel,
 )
 
@@ -81,6 +83,16 @@ def any_rejected_answer_message(**given: Any) -> RejectedAnswerMessage:
         "reason": "cut",
     }
     return RejectedAnswerMessage(**{**defaults, **given})
+
+
+def any_run_plan(**given: Any) -> RunPlanMessage:
+    defaults = {"run_id": RUN, "reference": JUNE_2026, "brands_in_run": 1, "brands": (), "whole_table": True}
+    return RunPlanMessage(**{**defaults, **given})
+
+
+def any_brand_plan(**given: Any) -> BrandPlanMessage:
+    defaults = {"models_in_brand": 1, "part": 0, "models": ((any_code(), 1),)}
+    return BrandPlanMessage(**{**_common(), **defaults, **given})
 
 
 def sqs_event(*bodies: str, receives: int = 1) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class LoaderEnvironment(_FromVariables):
     """What the functions that call the source need."""
 
     sqs_output_url: str
+    sqs_ledger_url: str
     fipe_api_url: str = OFFICIAL_URL
     fipe_calls_per_minute: Literal["max"] | Annotated[float, Field(gt=0)] = 40
     pace_table: str = ""
@@ -26,6 +27,7 @@ class LoaderEnvironment(_FromVariables):
     parallelum_url: str = ""
     parallelum_calls_per_day: Annotated[int, Field(ge=0)] = 0
     parallelum_token_secret_arn: str = ""
+    load_status_function: str = ""
 
 
 class ConsumerEnvironment(_FromVariables):

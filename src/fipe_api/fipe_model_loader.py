@@ -5,8 +5,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from fipe_api.load_plan import brand_plans
 from fipe_api.loader import outgoing, price_source, publish, retry_soon
-from fipe_api.messages import BrandMessage
+from fipe_api.messages import BrandMessage, Unfinished
 from fipe_api.model_discovery import find_model_years
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing
@@ -20,6 +21,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
     def work(body: str) -> list[Outgoing]:
         message = BrandMessage.model_validate_json(body)
-        return outgoing(find_model_years(message, price_source(context, message.run_id, message.reference)))
+        found = find_model_years(message, price_source(context, message.run_id, message.reference))
+        return outgoing(found if isinstance(found, Unfinished) else [*brand_plans(found), *found])
 
     return process_batch(event, work, publish, retry_soon)

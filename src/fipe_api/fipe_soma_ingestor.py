@@ -12,8 +12,8 @@ import psycopg2
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.environment import DatabaseEnvironment, read_environment
-from fipe_api.get_db_password import get_db_password
+from fipe_api.database_connection import connect
+from fipe_api.load_ledger import LedgerNews
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
 from fipe_api.observability import logger, metrics
 from fipe_api.price_writer import ReferenceMismatchError, Written, write_messages
@@ -21,8 +21,6 @@ from fipe_api.sqs_batch import process_batch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
-
-CONNECT_TIMEOUT_SECONDS = 10
 
 
 @logger.inject_lambda_context
@@ -49,7 +47,24 @@ def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
     logger.info("prices written", messages=len(messages), prices=written.given, changed=written.changed)
     metrics.add_metric("PricesReceived", "Count", written.given)
     metrics.add_metric("PricesChanged", "Count", written.changed)
+    _say(written.news)
     return {}
+
+
+def _say(news: LedgerNews) -> None:
+    for load in news.completed:
+        month = f"{load.reference_month:%Y-%m}"
+        logger.info("load complete", run_id=load.run_id, reference_month=month, changed=load.changed)
+        metrics.add_metric("LoadsCompleted", "Count", 1)
+    for shrunk in news.shrunk:
+        logger.warning(
+            "month is smaller than the one before, as an unfinished table is: see fipe.month_comparison",
+            reference_month=f"{shrunk.reference_month:%Y-%m}",
+            brands=shrunk.brands,
+            prices_before=shrunk.prices_before,
+            prices=shrunk.prices,
+        )
+        metrics.add_metric("MonthsShrunk", "Count", 1)
 
 
 def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
@@ -64,13 +79,4 @@ def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
 
 @cache
 def _connection() -> "connection":
-    environment = read_environment(DatabaseEnvironment)
-    return psycopg2.connect(
-        host=environment.rds_host,
-        port=environment.rds_port,
-        dbname=environment.rds_database,
-        user=environment.rds_user,
-        password=get_db_password(environment),
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        application_name="FipeSomaIngestor",
-    )
+    return connect("FipeSomaIngestor")

@@ -60,6 +60,8 @@ class LoadRequest(BaseModel):
         vehicle_types: "car", "motorcycle", "truck", or FIPE's codes 1, 2, 3.
         brands: names (in any case) or codes.
         models: names (in any case) or codes.
+        until_stable: nothing is started for a reference whose last complete load has changed nothing.
+        run_id: what is loaded belongs to this run, which the ledger knows (see fipe.resume_payloads).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,13 @@ class LoadRequest(BaseModel):
     ] = frozenset({1, 2, 3})
     brands: Wanted | None = None
     models: Wanted | None = None
+    until_stable: bool = False
+    run_id: UUID | None = None
+
+    @property
+    def whole_table(self) -> bool:
+        """Whether everything is wanted that a reference has."""
+        return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
 
 
 _HINTS = {
@@ -77,6 +86,8 @@ _HINTS = {
     "vehicle_types": 'give a list of "car", "motorcycle", "truck" or 1, 2, 3, or leave it out for all',
     "brands": "give a list of names or codes, or leave it out for all",
     "models": "give a list of names or codes, or leave it out for all",
+    "until_stable": "give true or false",
+    "run_id": "give the id of a run in the ledger, or leave it out for a new run",
 }
 
 

@@ -19,11 +19,13 @@ from fipe_api.fallback import DailyPace, WithFallback
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import HttpSource, Observer, RejectedAnswer
 from fipe_api.messages import (
+    BrandPlanMessage,
     ModelMessage,
     ModelQueueMessage,
     PriceQueueMessage,
     Reference,
     RejectedAnswerMessage,
+    RunPlanMessage,
     Unfinished,
 )
 from fipe_api.observability import logger, metrics
@@ -110,7 +112,7 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
 
 
 def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinished) -> list[Outgoing]:
-    """What a message's work sends: results to the next queue, or what is left of it to its own queue."""
+    """What a message's work sends: results to the next queue, plans to the ledger's, the rest to its own."""
     if isinstance(outcome, Unfinished):
         message = outcome.message
         # It may go on like this for days, without failing: so it is told each time.
@@ -125,7 +127,7 @@ def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinish
         metrics.add_metric("MessagesHandedBack", "Count", 1)
         body = message.model_dump_json()
         return [Outgoing(consumer_environment().sqs_input_url, body, ceil(outcome.retry_in))]
-    return [Outgoing(environment().sqs_output_url, message.model_dump_json()) for message in outcome]
+    return [Outgoing(_queue_of(message), message.model_dump_json()) for message in outcome]
 
 
 def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:
@@ -151,6 +153,11 @@ def retry_soon(record: SQSRecord) -> None:
         ReceiptHandle=record.receipt_handle,
         VisibilityTimeout=min(delay, LONGEST_RETRY_DELAY_SECONDS),
     )
+
+
+def _queue_of(message: ModelQueueMessage | PriceQueueMessage) -> str:
+    is_plan = isinstance(message, RunPlanMessage | BrandPlanMessage)
+    return environment().sqs_ledger_url if is_plan else environment().sqs_output_url
 
 
 @cache

@@ -155,6 +155,41 @@ class PriceMessage(_BrandPart):
     )
 
 
+class PlannedBrand(_Strict):
+    """A brand that a run is going to load."""
+
+    vehicle_type: VehicleType
+    brand: Named
+
+
+class RunPlanMessage(_Strict):
+    """Price queue: the brands that a run is going to load of one reference, for the ledger."""
+
+    version: Literal[1] = 1
+    kind: Literal["run_plan"] = "run_plan"
+    run_id: UUID
+    reference: Reference
+    brands_in_run: int = Field(ge=1, description="brands of this run and reference, those of all its plans")
+    brands: tuple[PlannedBrand, ...]
+    wanted_models: tuple[int | str, ...] = Field(default=(), description="codes or names; empty means all")
+    whole_table: bool = Field(description="whether the run loads everything that the reference has")
+
+
+class PlannedModel(NamedTuple):
+    """A model that a run is going to load, with the number of its year-fuel pairs."""
+
+    code: int
+    year_fuels: int
+
+
+class BrandPlanMessage(_BrandPart):
+    """Price queue: the models that a run is going to load of one brand, for the ledger; in parts."""
+
+    kind: Literal["brand_plan"] = "brand_plan"
+    part: int = Field(ge=0)
+    models: tuple[PlannedModel, ...]
+
+
 class EmptyBrandMessage(_BrandPart):
     """Model and price queue: a brand with nothing to load, so that the ledger can close it."""
 
@@ -178,7 +213,10 @@ class RejectedAnswerMessage(_Strict):
 
 
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
-PriceQueueMessage = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage
+PlanMessage = RunPlanMessage | BrandPlanMessage
+ResultMessage = PriceMessage | EmptyBrandMessage
+LedgerMessage = ResultMessage | PlanMessage
+PriceQueueMessage = LedgerMessage | RejectedAnswerMessage
 MODEL_QUEUE: TypeAdapter[ModelQueueMessage] = TypeAdapter(
     Annotated[ModelQueueMessage, Field(discriminator="kind")]
 )

@@ -5,9 +5,7 @@ changed, in the order of its keys, so that a repetition changes nothing and over
 deadlock: they take the tables, and the rows in them, in the same order.
 """
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -16,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2.extras import execute_values
 
-from fipe_api.messages import EmptyBrandMessage, PriceMessage, PriceQueueMessage, RejectedAnswerMessage
+from fipe_api.load_ledger import LedgerNews, write_ledger
+from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage
+from fipe_api.staging import copy_rows
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -48,26 +48,12 @@ class PriceRow(NamedTuple):
         return (self.reference_code, *vehicle)
 
 
-class LedgerEntry(NamedTuple):
-    """What one message says of its run; without a model it says that the brand is empty."""
-
-    run_id: str
-    reference_code: int
-    brands_expected: int
-    vehicle_type: int
-    brand_code: int
-    models_expected: int
-    model_code: int | None
-    prices: int
-    unpriced: int
-    rejected: int
-
-
 class Written(NamedTuple):
-    """How many price rows a call was given, and how many of them were new or changed."""
+    """How many price rows a call was given, how many of them were new or changed, and news of the loads."""
 
     given: int
     changed: int
+    news: LedgerNews = LedgerNews()
 
 
 # A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
@@ -79,11 +65,6 @@ create temporary table if not exists staged_price (
     reference_month date, reference_code integer, vehicle_type smallint, brand_code integer, brand text,
     model_code integer, model text, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
     price_brl numeric(12,2), mirror text
-) on commit delete rows;
-create temporary table if not exists staged_load (
-    run_id uuid, reference_code integer, brands_expected integer, vehicle_type smallint, brand_code integer,
-    models_expected integer, model_code integer, prices smallint, unpriced smallint,
-    rejected smallint
 ) on commit delete rows
 """
 
@@ -147,67 +128,26 @@ where excluded.named_in >= kept.named_in
 """
 
 MERGE_PRICES = """
-insert into fipe.price as kept (model_year_id, reference_code, price_brl, mirror)
-select vehicle.id, staged.reference_code, staged.price_brl, staged.mirror
-from staged_price as staged
-join fipe.model on (model.vehicle_type, model.brand_code, model.code)
-                 = (staged.vehicle_type, staged.brand_code, staged.model_code)
-join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
-                                 = (model.id, staged.model_year, staged.fuel_code)
-where not exists (
-    select from fipe.price as same
-    where (same.model_year_id, same.reference_code, same.price_brl)
-        = (vehicle.id, staged.reference_code, staged.price_brl)
+with merged as (
+    insert into fipe.price as kept (model_year_id, reference_code, price_brl, mirror)
+    select vehicle.id, staged.reference_code, staged.price_brl, staged.mirror
+    from staged_price as staged
+    join fipe.model on (model.vehicle_type, model.brand_code, model.code)
+                     = (staged.vehicle_type, staged.brand_code, staged.model_code)
+    join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
+                                     = (model.id, staged.model_year, staged.fuel_code)
+    where not exists (
+        select from fipe.price as same
+        where (same.model_year_id, same.reference_code, same.price_brl)
+            = (vehicle.id, staged.reference_code, staged.price_brl)
+    )
+    order by vehicle.id, staged.reference_code
+    on conflict (model_year_id, reference_code) do update
+    set price_brl = excluded.price_brl, mirror = excluded.mirror
+    where kept.price_brl <> excluded.price_brl
+    returning reference_code
 )
-order by vehicle.id, staged.reference_code
-on conflict (model_year_id, reference_code) do update
-set price_brl = excluded.price_brl, mirror = excluded.mirror
-where kept.price_brl <> excluded.price_brl
-"""
-
-INSERT_LOAD_RUNS = """
-insert into fipe.load_run (run_id, reference_code, brands_expected)
-select distinct on (run_id, reference_code) run_id, reference_code, brands_expected
-from staged_load as staged
-where not exists (
-    select from fipe.load_run as same
-    where (same.run_id, same.reference_code) = (staged.run_id, staged.reference_code)
-)
-order by run_id, reference_code
-on conflict (run_id, reference_code) do nothing
-"""
-
-INSERT_LOAD_BRANDS = """
-insert into fipe.load_brand (load_run_id, vehicle_type, brand_code, models_expected)
-select distinct on (run.id, vehicle_type, brand_code) run.id, vehicle_type, brand_code, models_expected
-from staged_load as staged
-join fipe.load_run as run using (run_id, reference_code)
-where not exists (
-    select from fipe.load_brand as same
-    where (same.load_run_id, same.vehicle_type, same.brand_code)
-        = (run.id, staged.vehicle_type, staged.brand_code)
-)
-order by run.id, vehicle_type, brand_code
-on conflict (load_run_id, vehicle_type, brand_code) do nothing
-"""
-
-MERGE_LOAD_MODELS = """
-insert into fipe.load_model as kept
-    (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
-select run.id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
-from staged_load as staged
-join fipe.load_run as run using (run_id, reference_code)
-where model_code is not null and not exists (
-    select from fipe.load_model as same
-    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code)
-        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code)
-      and (same.prices, same.unpriced, same.rejected) = (staged.prices, staged.unpriced, staged.rejected)
-)
-order by run.id, vehicle_type, brand_code, model_code
-on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
-set prices = excluded.prices, unpriced = excluded.unpriced, rejected = excluded.rejected,
-    received_at = excluded.received_at
-where (kept.prices, kept.unpriced, kept.rejected) <> (excluded.prices, excluded.unpriced, excluded.rejected)
+select reference_code, count(*)::integer from merged group by reference_code
 """
 
 
@@ -237,7 +177,7 @@ class ReferenceMismatchError(ValueError):
 
 
 def write_messages(connection: "connection", messages: Sequence[PriceQueueMessage]) -> Written:
-    """Writes the prices of messages and what they say of their runs, in one transaction.
+    """Writes the prices of messages and what they say of their runs, in one transaction; at least one.
 
     Of two messages on the same model and month the later one wins.
 
@@ -245,7 +185,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    results = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
+    told = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
     priced = {
         (message.reference.code, message.vehicle_type, message.brand.code, message.model.code): message
         for message in messages
@@ -254,15 +194,13 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     rows = [row for message in priced.values() for row in _price_rows(message)]
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_STAGING)
-        _write_reference_months(
-            cursor, {message.reference.code: message.reference.month for message in results}
-        )
-        written = _write_rows(cursor, rows)
-        _write_ledger(cursor, results)
+        _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
+        changed = _write_rows(cursor, rows)
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
-    return written
+        news = write_ledger(cursor, told, changed) if told else LedgerNews()
+    return Written(len(rows), sum(changed.values()), news)
 
 
 def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
@@ -276,7 +214,8 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
-        return _write_rows(cursor, list(latest.values()))
+        changed = _write_rows(cursor, list(latest.values()))
+    return Written(len(latest), sum(changed.values()))
 
 
 def _price_rows(message: PriceMessage) -> Iterable[PriceRow]:
@@ -299,22 +238,6 @@ def _price_rows(message: PriceMessage) -> Iterable[PriceRow]:
         )
 
 
-def _ledger_entry(message: PriceMessage | EmptyBrandMessage) -> LedgerEntry:
-    model = message if isinstance(message, PriceMessage) else None
-    return LedgerEntry(
-        run_id=str(message.run_id),
-        reference_code=message.reference.code,
-        brands_expected=message.brands_in_run,
-        vehicle_type=message.vehicle_type,
-        brand_code=message.brand.code,
-        models_expected=message.models_in_brand,
-        model_code=model.model.code if model else None,
-        prices=len(model.prices) if model else 0,
-        unpriced=len(model.unpriced) if model else 0,
-        rejected=len(model.rejected) if model else 0,
-    )
-
-
 def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
     if not months:
         return
@@ -328,21 +251,12 @@ def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
             )
 
 
-def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> Written:
-    _copy(cursor, "staged_price", rows)
+def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> dict[int, int]:
+    """Answers how many prices were new or changed, by reference code."""
+    copy_rows(cursor, "staged_price", rows)
     for merge in (MERGE_MANUFACTURERS, MERGE_MODELS, MERGE_MODEL_YEARS, MERGE_PRICES):
         cursor.execute(merge)
-    return Written(given=len(rows), changed=cursor.rowcount)
-
-
-def _write_ledger(cursor: "cursor", messages: Sequence[PriceMessage | EmptyBrandMessage]) -> None:
-    entries = {
-        (entry.run_id, entry.reference_code, entry.vehicle_type, entry.brand_code, entry.model_code): entry
-        for entry in map(_ledger_entry, messages)
-    }
-    _copy(cursor, "staged_load", entries.values())
-    for merge in (INSERT_LOAD_RUNS, INSERT_LOAD_BRANDS, MERGE_LOAD_MODELS):
-        cursor.execute(merge)
+    return dict(cursor.fetchall())
 
 
 def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:
@@ -364,10 +278,3 @@ def _rejected_row(message: RejectedAnswerMessage) -> tuple[object, ...]:
     )
     fingerprint = hashlib.md5(repr(what).encode(), usedforsecurity=False).hexdigest()
     return (fingerprint, *what, message.seen_at)
-
-
-def _copy(cursor: "cursor", table: str, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    text.seek(0)
-    cursor.copy_expert(f"copy {table} from stdin (format csv)", text)

@@ -21,8 +21,9 @@ FUNCTION, QUEUE, LOG, EVENT_SOURCE = (
     "AWS::Lambda::EventSourceMapping",
 )
 LOADERS = ["FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader"]
-WORKERS = [*LOADERS, "FipeSomaIngestor"]
-IN_VPC = ["FipeSomaIngestor", "FipeSqlRunner"]
+WITH_ROLE = {"FipeSomaIngestor": "fipe_ingestor", "FipeLoadStatus": "fipe_status"}
+WORKERS = [*LOADERS, *WITH_ROLE]
+IN_VPC = [*WITH_ROLE, "FipeSqlRunner"]
 ALL = [*WORKERS, "FipeSqlInit", "FipeSqlRunner"]
 KINDS = ["manufacturer", "model", "price"]
 FED = {"FipeModelLoader": "manufacturer", "FipePriceLoader": "model", "FipeSomaIngestor": "price"}
@@ -184,6 +185,7 @@ def test_workers_have_five_minutes(stacks: Stacks, function: str):
         ("FipeModelLoader", "fipe_api.fipe_model_loader.handler"),
         ("FipePriceLoader", "fipe_api.fipe_price_loader.handler"),
         ("FipeSomaIngestor", "fipe_api.fipe_soma_ingestor.handler"),
+        ("FipeLoadStatus", "fipe_api.fipe_load_status.handler"),
         ("FipeSqlInit", "index.on_event"),
         ("FipeSqlRunner", "index.run_sql"),
     ],
@@ -227,6 +229,7 @@ def test_loaders_know_the_source_the_pace_and_the_next_queue(stacks: Stacks, fun
     variables = functions(stacks)[function]["Environment"]["Variables"]
     (pace,) = stacks.resources("AWS::DynamoDB::Table")
     assert variables["SQS_OUTPUT_URL"] == url(stacks, FEEDS[function])
+    assert variables["SQS_LEDGER_URL"] == url(stacks, "price")
     assert variables["FIPE_API_URL"] == "https://veiculos.fipe.org.br/api/veiculos"
     assert variables["FIPE_CALLS_PER_MINUTE"] == "40"
     assert variables["PACE_TABLE"] == {"Ref": pace}
@@ -239,17 +242,26 @@ def test_loaders_know_the_source_the_pace_and_the_next_queue(stacks: Stacks, fun
 def test_consumers_know_their_own_queue(stacks: Stacks, function: str):
     variables = functions(stacks)[function]["Environment"]["Variables"]
     assert variables["SQS_INPUT_URL"] == url(stacks, FED[function])
-    assert variables["RETRY_DELAY_SECONDS"] == "30"
 
 
-def test_the_ingestor_knows_the_database(stacks: Stacks):
-    variables = functions(stacks)["FipeSomaIngestor"]["Environment"]["Variables"]
+def test_the_loaders_that_consume_know_how_long_to_wait_with_a_failed_message(stacks: Stacks):
+    knowing = {
+        name
+        for name, function in functions(stacks).items()
+        if function.get("Environment", {}).get("Variables", {}).get("RETRY_DELAY_SECONDS") == "30"
+    }
+    assert knowing == {"FipeModelLoader", "FipePriceLoader"}
+
+
+@pytest.mark.parametrize(("function", "role"), WITH_ROLE.items())
+def test_a_function_with_a_role_knows_the_database(stacks: Stacks, function: str, role: str):
+    variables = functions(stacks)[function]["Environment"]["Variables"]
     (child,) = stacks.resources("AWS::CloudFormation::Stack").values()
     (cluster,) = stacks.resources("AWS::RDS::DBCluster")
     given = child["Properties"]["Parameters"]
     assert given[variables["RDS_HOST"]["Ref"]] == {"Fn::GetAtt": [cluster, "Endpoint.Address"]}
     assert given[variables["RDS_PORT"]["Ref"]] == {"Fn::GetAtt": [cluster, "Endpoint.Port"]}
-    assert (variables["RDS_DATABASE"], variables["RDS_USER"]) == ("fipedata", "fipe_ingestor")
+    assert (variables["RDS_DATABASE"], variables["RDS_USER"]) == ("fipedata", role)
 
 
 @pytest.mark.parametrize("function", WORKERS)
@@ -338,7 +350,7 @@ def permissions(stacks: Stacks, name: str, function: str, service: str) -> set[t
 def test_a_function_may_use_its_own_queues_only(stacks: Stacks, name: str, function: str):
     source, target = FED.get(function), FEEDS.get(function)
     expected = {(action, str(arn(stacks, source))) for action in CONSUME} if source else set()
-    # Loaders send rejected answers to the price queue.
+    # Loaders send plans and rejected answers to the price queue.
     targets = {target, "price"} if target else set()
     expected |= {("sqs:SendMessage", str(arn(stacks, target))) for target in targets}
     if source and target:
@@ -354,32 +366,41 @@ def test_only_loaders_may_touch_the_pace_and_only_its_items(stacks: Stacks, name
     assert permissions(stacks, name, function, "dynamodb") == expected
 
 
-def test_the_ingestor_may_connect_as_its_own_role_to_this_cluster_only(stacks: Stacks, name: str):
+@pytest.mark.parametrize(("function", "role"), WITH_ROLE.items())
+def test_a_function_may_connect_as_its_own_role_to_this_cluster_only(
+    stacks: Stacks, name: str, function: str, role: str
+):
     ((action, resource),) = (
         (action, resource)
-        for action, resource in statements_allowing(stacks.statements(f"FipeSomaIngestor-{name}"))
+        for action, resource in statements_allowing(stacks.statements(f"{function}-{name}"))
         if action.startswith("rds")
     )
     assert action == "rds-db:connect"
-    prefix, cluster, role = resource["Fn::Join"][1]
+    prefix, cluster, user = resource["Fn::Join"][1]
     assert prefix == f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:"
     assert "DBClusterResourceId" in cluster["Ref"]
-    assert role == "/fipe_ingestor"
+    assert user == f"/{role}"
 
 
-def test_only_the_sql_init_may_read_the_secret_and_invoke_its_runner(stacks: Stacks, name: str):
+def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
     (secret,) = stacks.resources("AWS::SecretsManager::SecretTargetAttachment")
-    runner = stacks.logical_id(FUNCTION, "FunctionName", f"FipeSqlRunner-{name}")
     for function in ALL:
         secrets = permissions(stacks, name, function, "secretsmanager")
-        invocations = permissions(stacks, name, function, "lambda")
         if function == "FipeSqlInit":
             assert ("secretsmanager:GetSecretValue", str({"Ref": secret})) in secrets
             assert {resource for _, resource in secrets} == {str({"Ref": secret})}
-            assert invocations == {("lambda:InvokeFunction", str({"Fn::GetAtt": [runner, "Arn"]}))}
         else:
             assert not secrets
-            assert not invocations
+
+
+def test_a_function_may_invoke_only_the_one_it_needs(stacks: Stacks, name: str):
+    needed = {"FipeSqlInit": "FipeSqlRunner", "FipeManufacturerLoader": "FipeLoadStatus"}
+    for function in ALL:
+        expected = set()
+        if function in needed:
+            target = stacks.logical_id(FUNCTION, "FunctionName", f"{needed[function]}-{name}")
+            expected = {("lambda:InvokeFunction", str({"Fn::GetAtt": [target, "Arn"]}))}
+        assert permissions(stacks, name, function, "lambda") == expected
 
 
 @pytest.mark.parametrize("function", ALL)

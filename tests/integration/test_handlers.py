@@ -24,7 +24,14 @@ from fipe_api import (
 from fipe_api.environment import DatabaseEnvironment
 from fipe_api.get_db_password import get_db_password
 from fipe_api.load_request import LoadRequestError
-from fipe_api.messages import BrandMessage, ModelMessage, Reference, YearFuel
+from fipe_api.messages import (
+    BrandMessage,
+    BrandPlanMessage,
+    ModelMessage,
+    Reference,
+    RunPlanMessage,
+    YearFuel,
+)
 from fipe_api.observability import logger
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.aws import aws_apis, client
@@ -61,13 +68,13 @@ def sqs(endpoint: str) -> Any:
 
 
 class Queues:
-    """The input and the output queue of the function under test."""
+    """The queues of the function under test."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
-        self.input, self.output = (
+        self.input, self.output, self.ledger = (
             str(sqs.create_queue(QueueName=f"{name}-{uuid.uuid4().hex}")["QueueUrl"])
-            for name in ("in", "out")
+            for name in ("in", "out", "ledger")
         )
 
     def received(self, queue: str) -> list[Any]:
@@ -108,6 +115,7 @@ def _environment(
         "AWS_SECRET_ACCESS_KEY": "test",
         "SQS_INPUT_URL": queues.input,
         "SQS_OUTPUT_URL": queues.output,
+        "SQS_LEDGER_URL": queues.ledger,
         "FIPE_API_URL": simulator.url,
         "FIPE_CALLS_PER_MINUTE": "max",
         "RETRY_DELAY_SECONDS": "7",
@@ -145,6 +153,30 @@ def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
         ("Fiat", 2), ("VW - VolksWagen", 2),
     }  # fmt: skip
     assert {str(message.run_id) for message in messages} == {context.aws_request_id}
+
+
+def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Queues) -> None:
+    fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 395]}, AnyContext())
+    (plan,) = (RunPlanMessage.model_validate(body) for body in queues.received(queues.ledger))
+    assert ({each.brand.name for each in plan.brands}, plan.brands_in_run, plan.whole_table) == (
+        {"Fiat", "VW - VolksWagen"}, 2, False,
+    )  # fmt: skip
+    brand = any_brand_message(brand=any_named(code=1, name="Acura"))
+    fipe_model_loader.handler(queues.event_of(brand.model_dump_json()), AnyContext())
+    (told,) = (BrandPlanMessage.model_validate(body) for body in queues.received(queues.ledger))
+    found = [body for body in queues.received(queues.output) if body.get("kind") == "model"]
+    assert [tuple(model) for model in told.models] == [
+        (body["model"]["code"], len(body["years_to_ask"])) for body in found
+    ]
+
+
+def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
+    run_id = str(uuid.uuid4())
+    payload = {"run_id": run_id, "reference": 334, "vehicle_types": [1], "brands": [1], "models": [2]}
+    assert fipe_manufacturer_loader.handler(payload, AnyContext())["run_id"] == run_id
+    (message,) = (BrandMessage.model_validate(body) for body in queues.received(queues.output))
+    assert (str(message.run_id), message.brand.code, message.wanted_models) == (run_id, 1, (2,))
+    assert queues.received(queues.ledger) == []
 
 
 def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulator: FipeSimulator) -> None:

@@ -14,7 +14,7 @@ import pytest
 from psycopg2.extensions import connection
 
 from fipe_api.messages import Named, PriceMessage, Reference, YearFuel
-from fipe_api.price_writer import ReferenceMismatchError, Written, write_messages
+from fipe_api.price_writer import ReferenceMismatchError, write_messages
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -55,7 +55,7 @@ def test_shows_every_field_of_a_price_as_it_was_published(database: connection) 
         model=Named(code=20001, name=name),
         prices=(any_price(model_year=32000, price_brl=Decimal("105863.00")),),
     )
-    assert write_messages(database, [message]) == Written(given=1, changed=1)
+    assert write_messages(database, [message])[:2] == (1, 1)
     assert vehicle_prices(database) == [
         (
             date(2026, 6, 1), 334, 1, 59, "VW - VolksWagen", 20001, name,
@@ -68,7 +68,7 @@ def test_touches_no_row_when_the_same_messages_come_again(database: connection) 
     messages = [any_price_message(prices=(any_price(), any_price(model_year=2015))) for _ in range(5)]
     write_messages(database, messages)
     before = row_versions(database)
-    assert write_messages(database, messages) == Written(given=10, changed=0)
+    assert write_messages(database, messages)[:2] == (10, 0)
     assert row_versions(database) == before
 
 
@@ -78,7 +78,7 @@ def test_changes_only_the_price_that_changed(database: connection) -> None:
     write_messages(database, [first])
     changed = any_price(model_year=2015, price_brl=Decimal("99.50"))
     again = any_price_message(model=model, prices=(any_price(), changed))
-    assert write_messages(database, [again]) == Written(given=2, changed=1)
+    assert write_messages(database, [again])[:2] == (2, 1)
     assert [row[-1] for row in vehicle_prices(database)] == [Decimal("125318.00"), Decimal("99.50")]
 
 

@@ -1,0 +1,120 @@
+"""FipeLoadStatus: what the ledger says of loads, for those who have no way into the VPC."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from psycopg2.extras import RealDictCursor
+from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter
+
+from fipe_api.database_connection import connect
+from fipe_api.observability import logger
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+LOADS_SHOWN = 20
+MISSING_SHOWN = 50
+MODELS_NAMED = 5
+
+SELECT_LOADS = """
+select load.*
+from (
+    select run_id, reference_code
+    from fipe.load_run
+    where (%(run_id)s is null or run_id = %(run_id)s::uuid)
+      and (%(reference_code)s is null or reference_code = %(reference_code)s)
+    order by started_at desc, id desc
+    limit %(limit)s
+) as run
+join fipe.load_status as load using (run_id, reference_code)
+order by load.started_at desc, load.reference_month desc
+"""
+
+SELECT_MISSING = """
+select run_id, reference_code, vehicle_type, coalesce(brand, brand_code::text) as brand, reason,
+       count(model_code)::integer as models,
+       (array_agg(coalesce(model, model_code::text) order by model_code)
+           filter (where model_code is not null))[1:%(named)s] as named
+from fipe.load_missing
+where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
+group by run_id, reference_code, vehicle_type, brand_code, brand, reason
+order by vehicle_type nulls first, brand
+limit %(limit)s + 1
+"""
+
+SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
+
+VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
+
+_DOCUMENT: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+class StatusRequest(BaseModel):
+    """The payload: one run's loads, one reference's, or the newest; and how to load what a run lacks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run_id: UUID | None = None
+    reference_code: PositiveInt | None = None
+    resume: bool = False
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """Answers the rows of fipe.load_status that are asked for, the newest first, 20 at most.
+
+    Returns:
+        `loads`, each with `missing`: a line for each brand that lacks something, 50 at most and one that says
+        how to see the rest; and, when resume is asked for a run, `resume`: payloads for
+        FipeManufacturerLoader.
+
+    Raises:
+        pydantic.ValidationError: the payload makes no sense.
+        psycopg2.Error: the database cannot be asked.
+    """
+    request = StatusRequest.model_validate(event or {})
+    with closing(connect("FipeLoadStatus")) as connection:
+        connection.set_session(readonly=True)
+        answer: dict[str, Any] = {"loads": _loads(connection, request)}
+        if request.resume and request.run_id is not None:
+            answer["resume"] = _resume_payloads(connection, request.run_id)
+    document: dict[str, Any] = _DOCUMENT.dump_python(answer, mode="json")
+    return document
+
+
+def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:
+    run_id = str(request.run_id) if request.run_id else None
+    asked = {"run_id": run_id, "reference_code": request.reference_code, "limit": LOADS_SHOWN}
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(SELECT_LOADS, asked)
+        loads = [dict(row) for row in cursor.fetchall()]
+        for load in loads:
+            load["missing"] = [] if load["complete"] and not load["rejected"] else _missing(cursor, load)
+    return loads
+
+
+def _missing(cursor: RealDictCursor, load: dict[str, Any]) -> list[str]:
+    bounds = {"limit": MISSING_SHOWN, "named": MODELS_NAMED}
+    cursor.execute(SELECT_MISSING, {**load, **bounds})
+    lines = [_line(dict(row)) for row in cursor.fetchall()]
+    if len(lines) > MISSING_SHOWN:
+        lines[MISSING_SHOWN:] = ["and more: select * from fipe.load_missing"]
+    return lines
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["vehicle_type"] is None:
+        return str(row["reason"])
+    where = f"{VEHICLE_TYPES[row['vehicle_type']]}, {row['brand']}"
+    if not row["models"]:
+        return f"{where}: {row['reason']}"
+    more = ", ..." if row["models"] > len(row["named"]) else ""
+    return f"{where}: {row['models']} models ({', '.join(row['named'])}{more}): {row['reason']}"
+
+
+def _resume_payloads(connection: "connection", run_id: UUID) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_RESUME, (str(run_id),))
+        return [payload for (payload,) in cursor.fetchall()]

@@ -1,0 +1,317 @@
+"""The ledger of loads in PostgreSQL: what a run expects, what came, and when it is complete.
+
+The ledger is written in the transaction of the prices it tells of, after them. A run is locked first:
+of two writers that bring the last results at the same time, the second sees what the first has brought, and
+exactly one of them marks the load complete. A plan, a result and their repetitions may come in any order.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg2.extras import execute_values
+
+from fipe_api.messages import BrandPlanMessage, LedgerMessage, PriceMessage, RunPlanMessage
+from fipe_api.staging import copy_rows
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor
+
+
+class LedgerEntry(NamedTuple):
+    """What one message says of its run, of a brand when it names one, and of a model when it names one."""
+
+    run_id: str
+    reference_code: int
+    brands_expected: int
+    vehicle_type: int | None = None
+    brand_code: int | None = None
+    models_expected: int | None = None
+    model_code: int | None = None
+    prices: int = 0
+    unpriced: int = 0
+    rejected: int = 0
+
+
+class CompletedLoad(NamedTuple):
+    """A load that a transaction has made complete; `changed` counts the prices it found new or changed."""
+
+    run_id: str
+    reference_code: int
+    reference_month: date
+    changed: int
+
+
+class ShrunkMonth(NamedTuple):
+    """A month that lost more than a month does: how many brands did, and prices before and now."""
+
+    reference_code: int
+    reference_month: date
+    brands: int
+    prices_before: int
+    prices: int
+
+
+class LedgerNews(NamedTuple):
+    """What became known for the first time by a transaction, to be said once it is committed."""
+
+    completed: tuple[CompletedLoad, ...] = ()
+    shrunk: tuple[ShrunkMonth, ...] = ()
+
+
+BEGIN_STAGING = """
+create temporary table if not exists staged_load (
+    run_id uuid, reference_code integer, brands_expected integer, vehicle_type smallint, brand_code integer,
+    models_expected integer, model_code integer, prices smallint, unpriced smallint,
+    rejected smallint
+) on commit delete rows
+"""
+
+INSERT_LOAD_RUNS = """
+insert into fipe.load_run (run_id, reference_code, brands_expected)
+select run_id, reference_code, max(brands_expected)
+from staged_load as staged
+where not exists (
+    select from fipe.load_run as same
+    where (same.run_id, same.reference_code) = (staged.run_id, staged.reference_code)
+)
+group by run_id, reference_code
+order by run_id, reference_code
+on conflict (run_id, reference_code) do nothing
+"""
+
+# Not a lock of the rows: it would write to them, and a repetition should write nothing.
+LOCK_LOAD_RUNS = """
+select id, run_id::text, reference_code, pg_advisory_xact_lock(%s, id)
+from (
+    select id, run_id, reference_code
+    from fipe.load_run
+    where (run_id, reference_code) in (select run_id, reference_code from staged_load)
+    order by id
+) as run
+"""
+LEDGER_LOCKS = 0x46495045
+"""Which of the database's advisory locks are meant: those on rows of fipe.load_run ("FIPE" in ASCII)."""
+
+# A repeated start may have found more brands than the first: the largest number is believed.
+RAISE_BRANDS_EXPECTED = """
+update fipe.load_run as run set brands_expected = staged.brands_expected
+from (
+    select run_id, reference_code, max(brands_expected) as brands_expected
+    from staged_load group by run_id, reference_code
+) as staged
+where (run.run_id, run.reference_code) = (staged.run_id, staged.reference_code)
+  and run.brands_expected < staged.brands_expected
+"""
+
+UPDATE_RUN_PLANS = """
+update fipe.load_run as run set whole_table = plan.whole_table, wanted_models = plan.wanted_models::jsonb
+from (values %s) as plan (id, whole_table, wanted_models)
+where run.id = plan.id and run.whole_table is null
+"""
+
+MERGE_PLANNED_BRANDS = """
+insert into fipe.load_brand as kept (load_run_id, vehicle_type, brand_code, brand) values %s
+on conflict (load_run_id, vehicle_type, brand_code) do update set brand = excluded.brand
+where kept.brand is null
+"""
+
+MERGE_LOAD_BRANDS = """
+insert into fipe.load_brand as kept (load_run_id, vehicle_type, brand_code, models_expected)
+select run.id, vehicle_type, brand_code, max(models_expected)
+from staged_load as staged
+join fipe.load_run as run using (run_id, reference_code)
+where vehicle_type is not null and not exists (
+    select from fipe.load_brand as same
+    where (same.load_run_id, same.vehicle_type, same.brand_code)
+        = (run.id, staged.vehicle_type, staged.brand_code)
+      and same.models_expected >= staged.models_expected
+)
+group by run.id, vehicle_type, brand_code
+order by run.id, vehicle_type, brand_code
+on conflict (load_run_id, vehicle_type, brand_code) do update
+set models_expected = greatest(kept.models_expected, excluded.models_expected)
+"""
+
+INSERT_BRAND_PLANS = """
+insert into fipe.load_brand_plan (load_run_id, vehicle_type, brand_code, part, model_codes, year_fuels)
+values %s
+on conflict do nothing
+"""
+
+MERGE_LOAD_MODELS = """
+insert into fipe.load_model as kept
+    (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
+select run.id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
+from staged_load as staged
+join fipe.load_run as run using (run_id, reference_code)
+where model_code is not null and not exists (
+    select from fipe.load_model as same
+    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code)
+        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code)
+      and (same.prices, same.unpriced, same.rejected) = (staged.prices, staged.unpriced, staged.rejected)
+)
+order by run.id, vehicle_type, brand_code, model_code
+on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
+set prices = excluded.prices, unpriced = excluded.unpriced, rejected = excluded.rejected,
+    received_at = excluded.received_at
+where (kept.prices, kept.unpriced, kept.rejected) <> (excluded.prices, excluded.unpriced, excluded.rejected)
+"""
+
+COUNT_CHANGES = """
+update fipe.load_run as run set changed = run.changed + counted.changed
+from (values %s) as counted (id, changed)
+where run.id = counted.id and counted.changed > 0
+"""
+
+# A brand is complete when as many models came as any message expects, and none that its plan names is out.
+COMPLETE_BRANDS = """
+update fipe.load_brand as brand set completed_at = clock_timestamp()
+from (select distinct run_id, reference_code, vehicle_type, brand_code from staged_load) as staged
+join fipe.load_run as run using (run_id, reference_code)
+where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+    = (run.id, staged.vehicle_type, staged.brand_code)
+  and brand.completed_at is null
+  and brand.models_expected <= (
+      select count(*) from fipe.load_model as model
+      where (model.load_run_id, model.vehicle_type, model.brand_code)
+          = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+  )
+  and not exists (
+      select from fipe.load_missing_model as missing
+      where (missing.load_run_id, missing.vehicle_type, missing.brand_code)
+          = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+  )
+"""
+
+COMPLETE_RUNS = """
+update fipe.load_run as run set completed_at = clock_timestamp()
+from fipe.reference_month as reference
+where run.id = any(%s) and run.completed_at is null and reference.code = run.reference_code
+  and run.brands_expected <= (
+      select count(*) from fipe.load_brand as brand
+      where brand.load_run_id = run.id and brand.completed_at is not null
+  )
+  and not exists (
+      select from fipe.load_brand as brand where brand.load_run_id = run.id and brand.completed_at is null
+  )
+returning run.run_id::text, run.reference_code, reference.month, run.changed
+"""
+
+# Once a load, as soon as it is complete and known to be of the whole table.
+COMPARE_MONTHS = """
+update fipe.load_run as run set shrunk = exists (
+    select from fipe.month_comparison as compared
+    where compared.reference_code = run.reference_code and compared.shrunk
+)
+where run.id = any(%s) and run.completed_at is not null and run.whole_table and run.shrunk is null
+returning run.reference_code, run.shrunk
+"""
+
+SELECT_SHRUNK_MONTHS = """
+select reference_code, reference_month, count(*) filter (where shrunk and brand_code is not null)::integer,
+       max(prices_before) filter (where brand_code is null),
+       max(prices) filter (where brand_code is null)
+from fipe.month_comparison
+where reference_code = any(%s)
+group by reference_code, reference_month
+"""
+
+
+def write_ledger(
+    cursor: "cursor", messages: Sequence[LedgerMessage], changed: Mapping[int, int]
+) -> LedgerNews:
+    """Enters what the messages say of their runs, in the transaction at hand, as its last part.
+
+    Args:
+        cursor: of the transaction that has written the messages' prices.
+        messages: at least one; repetitions do no harm.
+        changed: how many prices this transaction found new or changed, by reference code.
+    """
+    entries = {
+        (entry.run_id, entry.reference_code, entry.vehicle_type, entry.brand_code, entry.model_code): entry
+        for entry in map(_entry, messages)
+    }
+    cursor.execute(BEGIN_STAGING)
+    copy_rows(cursor, "staged_load", entries.values())
+    cursor.execute(INSERT_LOAD_RUNS)
+    cursor.execute(LOCK_LOAD_RUNS, (LEDGER_LOCKS,))
+    run_ids = {(run_id, reference_code): key for key, run_id, reference_code, _ in cursor.fetchall()}
+    cursor.execute(RAISE_BRANDS_EXPECTED)
+    _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], run_ids)
+    cursor.execute(MERGE_LOAD_BRANDS)
+    _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], run_ids)
+    cursor.execute(MERGE_LOAD_MODELS)
+    counts = [(key, changed.get(reference_code, 0)) for (_, reference_code), key in run_ids.items()]
+    execute_values(cursor, COUNT_CHANGES, counts)
+    return _complete(cursor, list(run_ids.values()))
+
+
+def _entry(message: LedgerMessage) -> LedgerEntry:
+    run = LedgerEntry(str(message.run_id), message.reference.code, message.brands_in_run)
+    if isinstance(message, RunPlanMessage):
+        return run
+    brand = run._replace(
+        vehicle_type=message.vehicle_type,
+        brand_code=message.brand.code,
+        models_expected=message.models_in_brand,
+    )
+    if not isinstance(message, PriceMessage):
+        return brand
+    return brand._replace(
+        model_code=message.model.code,
+        prices=len(message.prices),
+        unpriced=len(message.unpriced),
+        rejected=len(message.rejected),
+    )
+
+
+def _write_run_plans(
+    cursor: "cursor", plans: Sequence[RunPlanMessage], run_ids: Mapping[tuple[str, int], int]
+) -> None:
+    if not plans:
+        return
+    runs = {
+        run_ids[str(plan.run_id), plan.reference.code]: (plan.whole_table, json.dumps(plan.wanted_models))
+        for plan in plans
+    }
+    execute_values(cursor, UPDATE_RUN_PLANS, [(key, *said) for key, said in runs.items()])
+    brands = {
+        (run_ids[str(plan.run_id), plan.reference.code], each.vehicle_type, each.brand.code): each.brand.name
+        for plan in plans
+        for each in plan.brands
+    }
+    if brands:
+        execute_values(cursor, MERGE_PLANNED_BRANDS, sorted((*key, name) for key, name in brands.items()))
+
+
+def _write_brand_plans(
+    cursor: "cursor", plans: Sequence[BrandPlanMessage], run_ids: Mapping[tuple[str, int], int]
+) -> None:
+    rows = [
+        (
+            run_ids[str(plan.run_id), plan.reference.code],
+            plan.vehicle_type,
+            plan.brand.code,
+            plan.part,
+            [model.code for model in plan.models],
+            [model.year_fuels for model in plan.models],
+        )
+        for plan in plans
+    ]
+    if rows:
+        template = "(%s, %s, %s, %s, %s::integer[], %s::smallint[])"
+        execute_values(cursor, INSERT_BRAND_PLANS, rows, template=template)
+
+
+def _complete(cursor: "cursor", run_keys: list[int]) -> LedgerNews:
+    cursor.execute(COMPLETE_BRANDS)
+    cursor.execute(COMPLETE_RUNS, (run_keys,))
+    completed = tuple(CompletedLoad(*row) for row in cursor.fetchall())
+    cursor.execute(COMPARE_MONTHS, (run_keys,))
+    shrunk_codes = [reference_code for reference_code, shrunk in cursor.fetchall() if shrunk]
+    if not shrunk_codes:
+        return LedgerNews(completed)
+    cursor.execute(SELECT_SHRUNK_MONTHS, (shrunk_codes,))
+    return LedgerNews(completed, tuple(ShrunkMonth(*row) for row in cursor.fetchall()))

@@ -1,0 +1,148 @@
+"""FipeLoadStatus on a real ledger, and what FipeManufacturerLoader makes of its answer."""
+
+import io
+import json
+from contextlib import closing
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection, parse_dsn
+
+from fipe_api import fipe_load_status
+from fipe_api.messages import Named, PlannedBrand
+from fipe_api.price_writer import write_messages
+from fipe_api.stability import LoadStatusError, reason_to_wait
+from tests.builders import (
+    JUNE_2026,
+    MAY_2026,
+    RUN,
+    AnyContext,
+    any_brand_plan,
+    any_named,
+    any_price_message,
+    any_run_plan,
+)
+
+
+@pytest.fixture(autouse=True)
+def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = parse_dsn(dsn)
+    for name, value in {
+        "RDS_HOST": place["host"],
+        "RDS_PORT": place["port"],
+        "RDS_DATABASE": place["dbname"],
+        "RDS_USER": "fipe_status",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def ask(**payload: Any) -> dict[str, Any]:
+    """The answer as Lambda would send it."""
+    document: dict[str, Any] = json.loads(json.dumps(fipe_load_status.handler(payload, AnyContext())))
+    return document
+
+
+class StatusFunction:
+    """The Lambda API with FipeLoadStatus behind it, in this process."""
+
+    def invoke(self, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
+        if FunctionName != "FipeLoadStatus-dev":
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage": "no such role"}')}
+        answer = fipe_load_status.handler(json.loads(Payload), AnyContext())
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+
+def load_all(database: connection, **given: Any) -> None:
+    """A whole table of one brand with one model."""
+    common = {"run_id": uuid4(), "reference": JUNE_2026, **given}
+    model = Named(code=7, name="Seven")
+    plan = any_run_plan(**common)
+    write_messages(database, [plan, any_price_message(model=model, **common)])
+
+
+def why_wait() -> str | None:
+    return reason_to_wait(StatusFunction(), "FipeLoadStatus-dev", JUNE_2026)  # type: ignore[arg-type]
+
+
+def test_answers_the_loads_of_a_run_with_a_line_for_what_is_missing(database: connection) -> None:
+    fiat, ford = Named(code=1, name="Fiat"), Named(code=2, name="Ford")
+    planned = tuple(PlannedBrand(vehicle_type=1, brand=brand) for brand in (fiat, ford))
+    of_ford = {"brand": ford, "models_in_brand": 8, "brands_in_run": 2}
+    codes = range(21, 29)
+    write_messages(
+        database,
+        [
+            any_run_plan(brands=planned, brands_in_run=2),
+            any_brand_plan(models=tuple((code, 3) for code in codes), **of_ford),
+            any_price_message(model=any_named(code=21), **of_ford),
+        ],
+    )
+    load_all(database, reference=MAY_2026)
+    answer = ask(run_id=str(RUN), resume=True)
+    (load,) = answer["loads"]
+    assert (load["run_id"], load["reference_code"], load["reference_month"]) == (str(RUN), 334, "2026-06-01")
+    assert (load["complete"], load["models_expected"], load["models_received"]) == (False, 8, 1)
+    assert [line.partition(": its ")[0] for line in load["missing"]] == [
+        "cars, Fiat",
+        "cars, Ford: 7 models (22, 23, 24, 25, 26, ...)",
+    ]
+    assert [payload["brands"] for payload in answer["resume"]] == [[1], [2]]
+
+
+def test_lists_of_missing_brands_are_bounded(database: connection) -> None:
+    brands = tuple(PlannedBrand(vehicle_type=3, brand=any_named()) for _ in range(60))
+    write_messages(database, [any_run_plan(brands=brands, brands_in_run=60)])
+    (load,) = ask()["loads"]
+    assert len(load["missing"]) == 51
+    assert load["missing"][-1] == "and more: select * from fipe.load_missing"
+
+
+def test_answers_the_newest_load_first_and_only_the_reference_that_was_asked(database: connection) -> None:
+    load_all(database)
+    load_all(database, reference=MAY_2026)
+    load_all(database)
+    assert [load["reference_code"] for load in ask()["loads"]] == [334, 333, 334]
+    assert [load["changed"] for load in ask(reference_code=334)["loads"]] == [0, 1]
+    assert ask(reference_code=1) == {"loads": []}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["select * from fipe.price", "delete from fipe.load_run", "update fipe.load_run set changed = 0"],
+)
+def test_its_role_may_read_the_ledger_and_nothing_else(dsn: str, statement: str) -> None:
+    with (
+        closing(psycopg2.connect(dsn, user="fipe_status")) as own,
+        own.cursor() as cursor,
+        pytest.raises(psycopg2.errors.InsufficientPrivilege),
+    ):
+        cursor.execute(statement)
+
+
+def test_a_month_is_loaded_until_a_load_of_all_changes_nothing(database: connection) -> None:
+    assert why_wait() is None
+    load_all(database)
+    assert why_wait() is None
+    load_all(database)
+    assert why_wait() == "2026-06 is stable: nothing to load"
+
+
+def test_no_load_is_started_beside_one_at_work_but_one_that_has_stalled_holds_nothing_back(
+    database: connection,
+) -> None:
+    write_messages(database, [any_run_plan(brands_in_run=3)])
+    assert why_wait() == "2026-06: a load is at work"
+    with database, database.cursor() as cursor:
+        cursor.execute("update fipe.load_run set started_at = now() - interval '3 hours'")
+    assert why_wait() is None
+
+
+def test_a_failing_status_function_is_named_and_nothing_is_guessed() -> None:
+    with pytest.raises(LoadStatusError, match=r"FipeOther: .*no such role"):
+        reason_to_wait(StatusFunction(), "FipeOther", JUNE_2026)  # type: ignore[arg-type]
