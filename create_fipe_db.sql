@@ -51,6 +51,8 @@ create table if not exists fipe.model_year (
 comment on column fipe.model_year.model_year is 'FIPE''s own 32000 means zero km';
 comment on column fipe.model_year.fuel_code is
     '1 Gasolina, 2 Álcool, 3 Diesel, 4 Elétrico, 5 Flex, 6 Híbrido, 7 Gás Natural; others are kept as they come';
+comment on column fipe.model_year.named_in is
+    'the reference month that fuel and fipe_code were taken from; newer ones may say the same';
 create index if not exists model_year_fipe_code on fipe.model_year (fipe_code);
 
 create table if not exists fipe.price (

@@ -18,7 +18,11 @@ from benchmarks.rows import COLUMNS, Row
 BENCHMARKS = (
     "calls_a_price",
     "goodput",
+    "ingestion",
+    "end_to_end",
     "cold_start",
+    "scale",
+    "aws_bill",
 )
 """All benchmarks, in the order of the targets."""
 

@@ -9,7 +9,8 @@ import psycopg2
 import requests
 from pydantic import BaseModel
 
-from fipe_api.fipe_api_service import OFFICIAL_URL, FipeApi
+from fipe_api.environment import OFFICIAL_URL
+from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import FipeError, HttpSource
 from fipe_api.load_request import brand_messages, choose_references, parse_request
 from fipe_api.pace import Unpaced

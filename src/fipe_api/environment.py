@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fipe_api.fipe_api_service import OFFICIAL_URL
+OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 
 Environment = TypeVar("Environment", bound=BaseModel)
 

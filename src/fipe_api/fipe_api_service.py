@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from fipe_api.environment import OFFICIAL_URL
 from fipe_api.http_source import (
     Call,
     HttpSource,
@@ -40,8 +41,6 @@ from fipe_api.price_source import (
     unique_references,
     unique_years,
 )
-
-OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 
 MONTHS = (
     "janeiro", "fevereiro", "março", "abril", "maio", "junho",

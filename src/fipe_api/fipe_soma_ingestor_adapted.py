@@ -11,10 +11,10 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import IO, NamedTuple
+from typing import IO, Annotated, NamedTuple
 
 import psycopg2
-from pydantic import BaseModel, PositiveInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, Discriminator, PositiveInt, Tag, TypeAdapter, ValidationError
 
 from fipe_api.messages import (
     EmptyBrandMessage,
@@ -47,8 +47,21 @@ class VehiclePrice(BaseModel):
     price_brl: Price
 
 
+def _kind(line: object) -> object:
+    """A message names its kind; a row of the view has none."""
+    return line.get("kind", "row") if isinstance(line, dict) else "row"
+
+
 Line = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage | VehiclePrice
-LINE: TypeAdapter[Line] = TypeAdapter(Line)
+LINE: TypeAdapter[Line] = TypeAdapter(
+    Annotated[
+        Annotated[PriceMessage, Tag("prices")]
+        | Annotated[EmptyBrandMessage, Tag("empty_brand")]
+        | Annotated[RejectedAnswerMessage, Tag("rejected_answer")]
+        | Annotated[VehiclePrice, Tag("row")],
+        Discriminator(_kind),
+    ]
+)
 
 
 class Totals(NamedTuple):

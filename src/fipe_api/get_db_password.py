@@ -2,8 +2,7 @@
 
 import json
 
-import boto3
-
+from fipe_api.aws import client
 from fipe_api.environment import DatabaseEnvironment
 
 
@@ -15,8 +14,10 @@ def get_db_password(environment: DatabaseEnvironment) -> str:
     a rotation is noticed at the next connection.
     """
     if environment.db_secret_arn:
-        secret = boto3.client("secretsmanager").get_secret_value(SecretId=environment.db_secret_arn)
+        secret = client("secretsmanager").get_secret_value(SecretId=environment.db_secret_arn)
         return str(json.loads(secret["SecretString"])["password"])
-    return boto3.client("rds").generate_db_auth_token(
-        DBHostname=environment.rds_host, Port=environment.rds_port, DBUsername=environment.rds_user
+    return str(
+        client("rds").generate_db_auth_token(
+            DBHostname=environment.rds_host, Port=environment.rds_port, DBUsername=environment.rds_user
+        )
     )

@@ -8,12 +8,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-import boto3
 import requests
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from requests.utils import get_environ_proxies
 
+from fipe_api.aws import client
 from fipe_api.environment import ConsumerEnvironment, LoaderEnvironment, read_environment
 from fipe_api.fallback import DailyPace, WithFallback
 from fipe_api.fipe_api_service import FipeApi
@@ -33,6 +32,7 @@ from fipe_api.pace import Pace, SharedPace, Unpaced
 from fipe_api.parallelum import ParallelumApi
 from fipe_api.price_source import PriceSource
 from fipe_api.queue_publisher import Outgoing, SendError, send_all
+from fipe_api.sqs_batch import Record
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -59,7 +59,7 @@ def consumer_environment() -> ConsumerEnvironment:
 @cache
 def sqs_client() -> "SQSClient":
     """The SQS client of this execution environment."""
-    return boto3.client("sqs")
+    return client("sqs")  # type: ignore[no-any-return]
 
 
 class Reporter(Observer):
@@ -141,16 +141,16 @@ def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:
     return {flat[index][0]: error for index, error in failed.items()}
 
 
-def retry_soon(record: SQSRecord) -> None:
+def retry_soon(record: Record) -> None:
     """Makes a failed message visible after a delay that doubles with each receive.
 
     The queue's visibility timeout, which has to cover the longest invocation, would be a long wait.
     """
-    receives = int(record.attributes.approximate_receive_count)
+    receives = int(record["attributes"]["ApproximateReceiveCount"])
     delay = consumer_environment().retry_delay_seconds * 2 ** (receives - 1)
     sqs_client().change_message_visibility(
         QueueUrl=consumer_environment().sqs_input_url,
-        ReceiptHandle=record.receipt_handle,
+        ReceiptHandle=record["receiptHandle"],
         VisibilityTimeout=min(delay, LONGEST_RETRY_DELAY_SECONDS),
     )
 
@@ -172,7 +172,7 @@ def _session(url: str) -> requests.Session:
 
 @cache
 def _mirror_pace() -> Pace:
-    dynamodb, table = boto3.client("dynamodb"), environment().pace_table
+    dynamodb, table = client("dynamodb"), environment().pace_table
     pace = SharedPace(dynamodb, table, None, PARALLELUM)
     budget = environment().parallelum_calls_per_day
     return DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget)
@@ -199,4 +199,4 @@ def _pace() -> Pace:
     table = environment().pace_table
     if not table:
         return Unpaced()
-    return SharedPace(boto3.client("dynamodb"), table, None if rate == "max" else rate)
+    return SharedPace(client("dynamodb"), table, None if rate == "max" else rate)

@@ -7,7 +7,7 @@ deadlock: they take the tables, and the rows in them, in the same order.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,11 +42,6 @@ class PriceRow(NamedTuple):
     price_brl: Decimal
     mirror: str | None = None
 
-    def key(self) -> tuple[int, ...]:
-        """What only one price may have."""
-        vehicle = (self.vehicle_type, self.brand_code, self.model_code, self.model_year, self.fuel_code)
-        return (self.reference_code, *vehicle)
-
 
 class Written(NamedTuple):
     """How many price rows a call was given, how many of them were new or changed, and news of the loads."""
@@ -56,15 +51,41 @@ class Written(NamedTuple):
     news: LedgerNews = LedgerNews()
 
 
+class PublishedModel(NamedTuple):
+    """A model as one reference month names it."""
+
+    reference_month: date
+    reference_code: int
+    vehicle_type: int
+    brand_code: int
+    brand: str
+    model_code: int
+    model: str
+
+    def key(self) -> tuple[int, ...]:
+        """What only one model of a month may have."""
+        return (self.reference_code, self.vehicle_type, self.brand_code, self.model_code)
+
+
+Vehicle = tuple[int, int, str, str, Decimal, str | None]
+"""What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, mirror if any."""
+
+ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]
+"""A model with what is published of it, by model year and fuel code."""
+
+
 # A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
 # to have any, the planner would hash whole tables instead: that doubles the time of small batches.
 BEGIN_STAGING = """
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
+create temporary table if not exists staged_model (
+    position integer, reference_month date, reference_code integer, vehicle_type smallint, brand_code integer,
+    brand text, model_code integer, model text
+) on commit delete rows;
 create temporary table if not exists staged_price (
-    reference_month date, reference_code integer, vehicle_type smallint, brand_code integer, brand text,
-    model_code integer, model text, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
-    price_brl numeric(12,2), mirror text
+    reference_month date, reference_code integer, model_id integer, model_year smallint, fuel_code smallint,
+    fuel text, fipe_code text, price_brl numeric(12,2), mirror text
 ) on commit delete rows
 """
 
@@ -77,7 +98,7 @@ SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where co
 MERGE_MANUFACTURERS = """
 insert into fipe.manufacturer as kept (vehicle_type, code, name, named_in)
 select distinct on (vehicle_type, brand_code) vehicle_type, brand_code, brand, reference_month
-from staged_price as staged
+from staged_model as staged
 where not exists (
     select from fipe.manufacturer as same
     where (same.vehicle_type, same.code) = (staged.vehicle_type, staged.brand_code)
@@ -93,7 +114,7 @@ MERGE_MODELS = """
 insert into fipe.model as kept (vehicle_type, brand_code, code, name, named_in)
 select distinct on (vehicle_type, brand_code, model_code)
        vehicle_type, brand_code, model_code, model, reference_month
-from staged_price as staged
+from staged_model as staged
 where not exists (
     select from fipe.model as same
     where (same.vehicle_type, same.brand_code, same.code)
@@ -106,22 +127,36 @@ on conflict (vehicle_type, brand_code, code) do update set name = excluded.name,
 where excluded.named_in >= kept.named_in
 """
 
-MERGE_MODEL_YEARS = """
-insert into fipe.model_year as kept (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
-select distinct on (model.id, model_year, fuel_code)
-       model.id, model_year, fuel_code, fuel, fipe_code, reference_month
-from staged_price as staged
+SELECT_MODEL_IDS = """
+select model.id
+from staged_model as staged
 join fipe.model on (model.vehicle_type, model.brand_code, model.code)
                  = (staged.vehicle_type, staged.brand_code, staged.model_code)
+order by staged.position
+"""
+
+# What is unchanged is left alone in a newer month, too: raising named_in, as for brands and models, would
+# rewrite the 50,000 rows of a month. What differs counts only if no newer month has a price of the vehicle.
+MERGE_MODEL_YEARS = """
+insert into fipe.model_year as kept (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
+select model_id, model_year, fuel_code, fuel, fipe_code, reference_month
+from (
+    select distinct on (model_id, model_year, fuel_code)
+           model_id, model_year, fuel_code, fuel, fipe_code, reference_month
+    from staged_price
+    order by model_id, model_year, fuel_code, reference_month desc
+) as staged
 where not exists (
     select from fipe.model_year as same
     where (same.model_id, same.model_year, same.fuel_code)
-        = (model.id, staged.model_year, staged.fuel_code)
-      and (same.named_in > staged.reference_month
-           or (same.named_in, same.fuel, same.fipe_code)
-            = (staged.reference_month, staged.fuel, staged.fipe_code))
+        = (staged.model_id, staged.model_year, staged.fuel_code)
+      and ((same.fuel, same.fipe_code) = (staged.fuel, staged.fipe_code) or exists (
+          select from fipe.price
+          join fipe.reference_month as newer on newer.code = price.reference_code
+          where price.model_year_id = same.id and newer.month > staged.reference_month
+      ))
 )
-order by model.id, model_year, fuel_code, reference_month desc
+order by model_id, model_year, fuel_code
 on conflict (model_id, model_year, fuel_code) do update
 set fuel = excluded.fuel, fipe_code = excluded.fipe_code, named_in = excluded.named_in
 where excluded.named_in >= kept.named_in
@@ -132,10 +167,8 @@ with merged as (
     insert into fipe.price as kept (model_year_id, reference_code, price_brl, mirror)
     select vehicle.id, staged.reference_code, staged.price_brl, staged.mirror
     from staged_price as staged
-    join fipe.model on (model.vehicle_type, model.brand_code, model.code)
-                     = (staged.vehicle_type, staged.brand_code, staged.model_code)
     join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
-                                     = (model.id, staged.model_year, staged.fuel_code)
+                                     = (staged.model_id, staged.model_year, staged.fuel_code)
     where not exists (
         select from fipe.price as same
         where (same.model_year_id, same.reference_code, same.price_brl)
@@ -186,21 +219,17 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         psycopg2.Error: nothing was written.
     """
     told = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
-    priced = {
-        (message.reference.code, message.vehicle_type, message.brand.code, message.model.code): message
-        for message in messages
-        if isinstance(message, PriceMessage)
-    }
-    rows = [row for message in priced.values() for row in _price_rows(message)]
+    priced = [_model_prices(message) for message in told if isinstance(message, PriceMessage)]
+    models = {model.key(): (model, vehicles) for model, vehicles in priced if vehicles}
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
-        changed = _write_rows(cursor, rows)
+        changed = _write_models(cursor, list(models.values()))
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
         news = write_ledger(cursor, told, changed) if told else LedgerNews()
-    return Written(len(rows), sum(changed.values()), news)
+    return Written(_count(models.values()), sum(changed.values()), news)
 
 
 def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
@@ -210,32 +239,43 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    latest = {row.key(): row for row in rows}
+    models: dict[tuple[int, ...], tuple[PublishedModel, dict[tuple[int, int], Vehicle]]] = {}
+    for row in rows:
+        model = PublishedModel(*row[:7])
+        _, vehicles = models.setdefault(model.key(), (model, {}))
+        vehicles[row.model_year, row.fuel_code] = row[7:]
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
-        changed = _write_rows(cursor, list(latest.values()))
-    return Written(len(latest), sum(changed.values()))
+        changed = _write_models(cursor, list(models.values()))
+    return Written(_count(models.values()), sum(changed.values()))
 
 
-def _price_rows(message: PriceMessage) -> Iterable[PriceRow]:
-    vehicles = {(vehicle.model_year, vehicle.fuel_code): vehicle for vehicle in message.prices}
-    for vehicle in vehicles.values():
-        yield PriceRow(
-            reference_month=message.reference.month,
-            reference_code=message.reference.code,
-            vehicle_type=message.vehicle_type,
-            brand_code=message.brand.code,
-            brand=message.brand.name,
-            model_code=message.model.code,
-            model=message.model.name,
-            model_year=vehicle.model_year,
-            fuel_code=vehicle.fuel_code,
-            fuel=vehicle.fuel,
-            fipe_code=vehicle.fipe_code,
-            price_brl=vehicle.price_brl,
-            mirror=None if vehicle.source == "fipe" else vehicle.source,
+def _count(models: Iterable[ModelPrices]) -> int:
+    return sum(len(vehicles) for _, vehicles in models)
+
+
+def _model_prices(message: PriceMessage) -> ModelPrices:
+    model = PublishedModel(
+        message.reference.month,
+        message.reference.code,
+        message.vehicle_type,
+        message.brand.code,
+        message.brand.name,
+        message.model.code,
+        message.model.name,
+    )
+    return model, {
+        (price.model_year, price.fuel_code): (
+            price.model_year,
+            price.fuel_code,
+            price.fuel,
+            price.fipe_code,
+            price.price_brl,
+            None if price.source == "fipe" else price.source,
         )
+        for price in message.prices
+    }
 
 
 def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
@@ -251,11 +291,20 @@ def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
             )
 
 
-def _write_rows(cursor: "cursor", rows: Sequence[PriceRow]) -> dict[int, int]:
+def _write_models(cursor: "cursor", models: Sequence[ModelPrices]) -> dict[int, int]:
     """Answers how many prices were new or changed, by reference code."""
+    copy_rows(cursor, "staged_model", ((position, *model) for position, (model, _) in enumerate(models)))
+    cursor.execute(MERGE_MANUFACTURERS)
+    cursor.execute(MERGE_MODELS)
+    cursor.execute(SELECT_MODEL_IDS)
+    rows = (
+        (model.reference_month, model.reference_code, model_id, *vehicle)
+        for (model, vehicles), (model_id,) in zip(models, cursor.fetchall(), strict=True)
+        for vehicle in vehicles.values()
+    )
     copy_rows(cursor, "staged_price", rows)
-    for merge in (MERGE_MANUFACTURERS, MERGE_MODELS, MERGE_MODEL_YEARS, MERGE_PRICES):
-        cursor.execute(merge)
+    cursor.execute(MERGE_MODEL_YEARS)
+    cursor.execute(MERGE_PRICES)
     return dict(cursor.fetchall())
 
 

@@ -124,6 +124,34 @@ def test_takes_names_from_the_newest_month_in_whatever_order_months_come(databas
     assert names == {("brand in 6", "model in 6", "fuel in 6")}
 
 
+def test_leaves_a_vehicle_alone_when_a_newer_month_describes_it_alike(database: connection) -> None:
+    message = any_price_message(reference=MAY_2026)
+    write_messages(database, [message])
+    version = "select ctid, xmin from fipe.model_year"
+    before = select(database, version)
+    write_messages(database, [message.model_copy(update={"reference": JUNE_2026})])
+    assert select(database, version) == before
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_believes_the_newest_month_of_a_vehicle_that_was_once_described_otherwise(
+    database: connection, together: bool
+) -> None:
+    described = {1: "Gasolina", 6: "Gasolina", 3: "Flex"}
+    model = any_named()
+    messages = [
+        any_price_message(
+            reference=Reference(code=300 + month, month=date(2025, month, 1)),
+            model=model,
+            prices=(any_price(fuel=fuel),),
+        )
+        for month, fuel in described.items()
+    ]
+    for batch in [messages] if together else [[message] for message in messages]:
+        write_messages(database, batch)
+    assert {row[10] for row in vehicle_prices(database)} == {"Gasolina"}
+
+
 def test_stores_an_unknown_fuel_and_a_zero_price(database: connection) -> None:
     odd = any_price(fuel_code=42, fuel="Hidrogênio", price_brl=Decimal("0.00"))
     write_messages(database, [any_price_message(prices=(odd,))])

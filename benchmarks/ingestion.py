@@ -1,0 +1,209 @@
+"""Ingestion: the ingestor's handler from SQS event to commit, against raw COPY and against row by row.
+
+A month is written into a fresh database, then the same month again by another run, then the same prices as
+the next month, whose vehicles are all known. COPY gets the finished rows of fipe.price, keys resolved, in one
+statement, into the same table with its primary and foreign keys. Row by row is the usual first version: a
+connection with a password a message, and for each brand, model, model year and price a select, then an insert
+or an update.
+"""
+
+import gc
+import io
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from benchmarks.database import Server, connected, point_ingestor_at, server
+from benchmarks.month import month
+from benchmarks.price_messages import JULY_2026, JUNE_2026, price_messages, sqs_events
+from benchmarks.rows import Baseline, Row, at_least, at_most
+from fipe_api import fipe_soma_ingestor
+from fipe_api.messages import PriceMessage
+from fipe_api.observability import logger
+
+BATCH_SIZES = (10, 100, 1_000)
+ROW_BY_ROW_MESSAGES = 400
+REPEATS = 3
+FIRST_RUN, SECOND_RUN = UUID(int=1), UUID(int=2)
+
+
+@dataclass
+class LambdaContext:
+    """What the handler's decorators read of Lambda's context."""
+
+    function_name: str = "FipeSomaIngestor-bench"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:FipeSomaIngestor-bench"
+    aws_request_id: str = "00000000-0000-0000-0000-000000000001"
+
+
+def run() -> Sequence[Row]:
+    logger.setLevel("WARNING")
+    june = list(price_messages(month(), JUNE_2026, FIRST_RUN))
+    prices = len(month().rows)
+    with server() as postgres:
+        loads = {size: _Load.best_of(postgres, june, size) for size in BATCH_SIZES}
+        copied = min(_copy(postgres, june) for _ in range(REPEATS))
+        row_by_row = _row_by_row(postgres, june[:ROW_BY_ROW_MESSAGES])
+    largest = loads[BATCH_SIZES[-1]]
+    copy = Baseline("raw COPY", prices / copied)
+    size = f"{BATCH_SIZES[-1]:,} messages an invocation"
+    return [
+        *(
+            Row(f"first month, {size:,} messages an invocation", prices / load.first, "rows/s", copy)
+            for size, load in loads.items()
+            if load is not largest
+        ),
+        Row(f"first month, {size}", prices / largest.first, "rows/s", copy, at_least(0.35)),
+        Row(f"a further month, {size}", prices / largest.further, "rows/s", copy, at_least(0.35)),
+        Row(
+            f"first month, {size}",
+            prices / largest.first,
+            "rows/s",
+            Baseline("row by row", row_by_row),
+            at_least(100),
+        ),
+        Row(
+            f"a loaded month again, {size}",
+            prices / largest.again,
+            "rows/s",
+            Baseline("loading it", prices / largest.first),
+            at_least(2),
+        ),
+        Row("dead or updated rows after it", largest.dead_rows, "rows", target=at_most(0)),
+    ]
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Seconds of a month into an empty database, of the same again, and of the next month.
+
+    dead_rows are those after the same again.
+    """
+
+    first: float
+    again: float
+    dead_rows: int
+    further: float
+
+    @classmethod
+    def best_of(cls, postgres: Server, june: Sequence[PriceMessage], batch_size: int) -> "_Load":
+        june_again = [message.model_copy(update={"run_id": SECOND_RUN}) for message in june]
+        july = [message.model_copy(update={"reference": JULY_2026}) for message in june]
+        loads = []
+        for _ in range(REPEATS):
+            dsn = postgres.fresh_database()
+            first, again = (_ingest(dsn, messages, batch_size) for messages in (june, june_again))
+            loads.append(cls(first, again, _dead_rows(dsn), _ingest(dsn, july, batch_size)))
+        return cls(
+            first=min(load.first for load in loads),
+            again=min(load.again for load in loads),
+            dead_rows=max(load.dead_rows for load in loads),
+            further=min(load.further for load in loads),
+        )
+
+
+def _ingest(dsn: str, messages: Sequence[PriceMessage], batch_size: int) -> float:
+    """Seconds from the first event to the last commit."""
+    point_ingestor_at(dsn)
+    context = LambdaContext()
+    events = list(sqs_events([message.model_dump_json() for message in messages], batch_size))
+    fipe_soma_ingestor._connection()
+    # Garbage collections shall walk through what the handler makes, not through the month held here.
+    gc.collect()
+    gc.freeze()
+    start = time.perf_counter()
+    with redirect_stdout(io.StringIO()):  # the metrics
+        for event in events:
+            answer = fipe_soma_ingestor.handler(event, context)
+            assert not answer["batchItemFailures"], answer
+    return time.perf_counter() - start
+
+
+def _copy(postgres: Server, messages: Sequence[PriceMessage]) -> float:
+    """Seconds to COPY the month's finished rows of fipe.price into a database that has all they refer to."""
+    dsn = postgres.fresh_database()
+    _ingest(dsn, messages, 1_000)
+    with connected(dsn) as connection, connection.cursor() as cursor:
+        rows = io.StringIO()
+        cursor.copy_expert("copy fipe.price to stdout", rows)
+        cursor.execute("truncate fipe.price")
+        connection.commit()
+        rows.seek(0)
+        start = time.perf_counter()
+        cursor.copy_expert("copy fipe.price from stdin", rows)
+        connection.commit()
+        return time.perf_counter() - start
+
+
+def _row_by_row(postgres: Server, messages: Sequence[PriceMessage]) -> float:
+    """Rows a second of the usual first version, on a part of the month."""
+    dsn = postgres.fresh_database()
+    with connected(dsn) as connection, connection:
+        reference = messages[0].reference
+        connection.cursor().execute(
+            "insert into fipe.reference_month values (%s, %s)", (reference.code, reference.month)
+        )
+    start = time.perf_counter()
+    for message in messages:
+        _write_row_by_row(dsn, PriceMessage.model_validate_json(message.model_dump_json()))
+    return sum(len(message.prices) for message in messages) / (time.perf_counter() - start)
+
+
+def _write_row_by_row(dsn: str, message: PriceMessage) -> None:
+    month = message.reference.month
+    with connected(dsn) as connection, connection, connection.cursor() as cursor:
+
+        def upsert(table: str, keys: dict[str, Any], values: dict[str, Any], answer: str) -> int:
+            """Selects a row; inserts it or updates what is another value; answers one of its columns."""
+            where = " and ".join(f"{key} = %({key})s" for key in keys)
+            cursor.execute(f"select {answer}, {', '.join(values)} from fipe.{table} where {where}", keys)
+            found = cursor.fetchone()
+            if found is None:
+                columns = [*keys, *values]
+                places = ", ".join(f"%({column})s" for column in columns)
+                cursor.execute(
+                    f"insert into fipe.{table} ({', '.join(columns)}) values ({places}) returning {answer}",
+                    keys | values,
+                )
+                found = cursor.fetchone()
+            elif found[1:] != tuple(values.values()):
+                changes = ", ".join(f"{column} = %({column})s" for column in values)
+                cursor.execute(f"update fipe.{table} set {changes} where {where}", keys | values)
+            assert found is not None
+            return int(found[0])
+
+        for price in message.prices:
+            brand = {"vehicle_type": message.vehicle_type, "code": message.brand.code}
+            upsert("manufacturer", brand, {"name": message.brand.name, "named_in": month}, "code")
+            model = {
+                "vehicle_type": message.vehicle_type,
+                "brand_code": message.brand.code,
+                "code": message.model.code,
+            }
+            model_id = upsert("model", model, {"name": message.model.name, "named_in": month}, "id")
+            vehicle = {"model_id": model_id, "model_year": price.model_year, "fuel_code": price.fuel_code}
+            described = {"fuel": price.fuel, "fipe_code": price.fipe_code, "named_in": month}
+            vehicle_id = upsert("model_year", vehicle, described, "id")
+            of_month = {"model_year_id": vehicle_id, "reference_code": message.reference.code}
+            upsert("price", of_month, {"price_brl": price.price_brl}, "model_year_id")
+
+
+def _dead_rows(dsn: str) -> int:
+    fipe_soma_ingestor._connection().close()  # the server counts what a session did at its end, at the latest
+    fipe_soma_ingestor._connection.cache_clear()
+    with connected(dsn) as connection, connection.cursor() as cursor:
+        while True:
+            cursor.execute(
+                "select sum(n_tup_ins), sum(n_dead_tup + n_tup_upd)"
+                " from pg_stat_user_tables where schemaname = 'fipe'"
+            )
+            inserted, dead = cursor.fetchone() or (0, 0)
+            cursor.execute("select count(*) from fipe.load_model")
+            (models,) = cursor.fetchone() or (0,)
+            if inserted >= models:
+                return int(dead)
+            connection.rollback()

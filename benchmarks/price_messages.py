@@ -1,0 +1,70 @@
+"""A month as the messages of the price queue, and as SQS hands them to the ingestor."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference
+from local_cloud.fipe_simulator import Catalogue
+
+JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
+JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
+
+
+def price_messages(catalogue: Catalogue, reference: Reference, run_id: UUID) -> Iterator[PriceMessage]:
+    """One message a model, as FipePriceLoader sends them."""
+    models_of_brand = {
+        (kind, code): len(catalogue.models(kind, code))
+        for kind in (1, 2, 3)
+        for code, _ in catalogue.brands(kind)
+    }
+    for rows in catalogue.by_model():
+        first = rows[0]
+        yield PriceMessage(
+            run_id=run_id,
+            reference=reference,
+            vehicle_type=first.vehicle_type,  # type: ignore[arg-type]
+            brand=Named(code=first.brand_code, name=first.brand),
+            brands_in_run=len(models_of_brand),
+            models_in_brand=models_of_brand[first.vehicle_type, first.brand_code],
+            model=Named(code=first.model_code, name=first.model),
+            prices=tuple(
+                PricedVehicle(
+                    model_year=row.model_year,
+                    fuel_code=row.fuel_code,
+                    fuel=row.fuel,
+                    fipe_code=row.fipe_code,
+                    price_brl=row.price_brl,
+                )
+                for row in rows
+            ),
+        )
+
+
+def sqs_events(bodies: Sequence[str], batch_size: int) -> Iterator[dict[str, Any]]:
+    """Invocations of an SQS event source, with so many messages each."""
+    numbers = count()
+    for start in range(0, len(bodies), batch_size):
+        yield {"Records": [_record(body, next(numbers)) for body in bodies[start : start + batch_size]]}
+
+
+def _record(body: str, number: int) -> dict[str, Any]:
+    return {
+        "messageId": str(uuid.UUID(int=number)),
+        "receiptHandle": "AQEB" + "x" * 360,
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1782864000000",
+            "SenderId": "AROAEXAMPLE:FipePriceLoader-dev",
+            "ApproximateFirstReceiveTimestamp": "1782864000005",
+        },
+        "messageAttributes": {},
+        "md5OfBody": "d41d8cd98f00b204e9800998ecf8427e",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:fipe-price-queue-dev",
+        "awsRegion": "us-east-1",
+    }

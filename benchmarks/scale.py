@@ -1,0 +1,170 @@
+"""Scale: 330 months of 50,332 prices loaded by the adapted ingestor, their size, and what people ask of them.
+
+Every month has the same vehicles at other prices, and a run of its own in the ledger. What a month costs is
+counted in CPU seconds of the ingestor and of its database, which other work on the machine does not
+stretch. A query's time is the median of warm runs, from sending it to having all its rows, after the vacuum
+and analyze that autovacuum would do.
+"""
+
+import io
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from benchmarks.database import Server, connected, server
+from benchmarks.month import month
+from benchmarks.price_messages import JUNE_2026, price_messages
+from benchmarks.rows import Baseline, Row, at_most
+from fipe_api.fipe_soma_ingestor_adapted import ingest
+from fipe_api.messages import PriceMessage
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+MONTHS = 330
+AROUND = 5
+"""So many months at the beginning and at the end are compared, too: a single one is a matter of luck."""
+RUNS = 21
+LARGE_TABLES = ("price", "model_year", "model", "load_model")
+
+
+def run() -> Sequence[Row]:
+    lines = _Lines(list(price_messages(month(), JUNE_2026, UUID(int=0))))
+    with server() as postgres:
+        dsn = postgres.fresh_database()
+        start = time.perf_counter()
+        costs = [_cost_of_load(postgres, dsn, lines.of_month(number)) for number in range(MONTHS)]
+        minutes = (time.perf_counter() - start) / 60
+        with connected(dsn) as connection:
+            connection.autocommit = True
+            connection.cursor().execute("vacuum (analyze)")
+            return [
+                Row(f"loading {MONTHS} months", minutes, "minutes"),
+                Row(f"month {MONTHS}", costs[-1], "CPU s", Baseline("month 1", costs[0]), at_most(1.3)),
+                Row(
+                    f"months {MONTHS - AROUND + 1} to {MONTHS}, the median",
+                    statistics.median(costs[-AROUND:]),
+                    "CPU s",
+                    Baseline(f"months 2 to {AROUND + 1}", statistics.median(costs[1 : AROUND + 1])),
+                    at_most(1.3),
+                ),
+                *_sizes(connection),
+                *(row for query in _queries(connection) for row in _query_rows(connection, query)),
+            ]
+
+
+class _Lines:
+    """The JSON Lines of any month, as messages of the price queue: made from a template, which is quick."""
+
+    def __init__(self, messages: Sequence[PriceMessage]) -> None:
+        self._prices = [float(price.price_brl) for message in messages for price in message.prices]
+        self._template = "\n".join(map(_template, messages))
+
+    def of_month(self, number: int) -> Iterator[str]:
+        """The lines of the month with that number, counted from January 1999, at prices of its own."""
+        day = f"{1999 + number // 12}-{number % 12 + 1:02}-01"
+        reference = json.dumps({"code": 1000 + number, "month": day})
+        factor = 0.5 + number / MONTHS
+        text = self._template.replace("RUN", str(UUID(int=number))).replace('"REFERENCE"', reference)
+        return iter((text % tuple(f"{price * factor:.2f}" for price in self._prices)).split("\n"))
+
+
+def _template(message: PriceMessage) -> str:
+    line = message.model_dump(mode="json")
+    line |= {"run_id": "RUN", "reference": "REFERENCE"}
+    line["prices"] = [price | {"price_brl": "PRICE"} for price in line["prices"]]
+    return json.dumps(line).replace("%", "%%").replace("PRICE", "%s")
+
+
+def _cost_of_load(postgres: Server, dsn: str, lines: Iterator[str]) -> float:
+    """CPU seconds to load the lines, of this process and of all the server's processes."""
+    before = time.process_time() + postgres.cpu_seconds()
+    totals = ingest(lines, dsn, report=io.StringIO())
+    cost = time.process_time() + postgres.cpu_seconds() - before
+    assert totals.refused == 0
+    assert totals.changed == len(month().rows), totals
+    return cost
+
+
+def _sizes(connection: "connection") -> list[Row]:
+    with connection, connection.cursor() as cursor:
+        cursor.execute("select count(*), pg_total_relation_size('fipe.price') from fipe.price")
+        rows, price_bytes = cursor.fetchone() or (0, 0)
+        cursor.execute("select pg_database_size(current_database())")
+        (all_bytes,) = cursor.fetchone() or (0,)
+    return [
+        Row("prices", rows, "rows"),
+        Row("the database on disk", all_bytes / 2**30, "GiB"),
+        Row("fipe.price with its indexes", price_bytes / rows, "bytes a row"),
+        Row("everything, the ledger included", all_bytes / rows, "bytes a row"),
+    ]
+
+
+class _Query(NamedTuple):
+    what: str
+    sql: str
+    parameters: tuple[object, ...]
+
+
+def _queries(connection: "connection") -> list[_Query]:
+    """What people ask; of the largest brand, and of a vehicle in the middle of it."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select vehicle_type, brand_code from fipe.model"
+            " group by vehicle_type, brand_code order by count(*) desc, vehicle_type, brand_code limit 1"
+        )
+        vehicle_type, brand_code = cursor.fetchone() or (0, 0)
+        cursor.execute(
+            """
+            select model.code, model_year, fuel_code, fipe_code
+            from fipe.model_year join fipe.model on model.id = model_id
+            where (vehicle_type, brand_code) = (%s, %s)
+            order by model_year.id
+            offset 1000 limit 1
+            """,
+            (vehicle_type, brand_code),
+        )
+        model_code, model_year, fuel_code, fipe_code = cursor.fetchone() or (0, 0, 0, "")
+    newest = date(1999 + (MONTHS - 1) // 12, (MONTHS - 1) % 12 + 1, 1)
+    return [
+        _Query(
+            "the history of one FIPE code",
+            "select reference_month, model_year, fuel, price_brl from fipe.vehicle_price"
+            " where fipe_code = %s order by reference_month, model_year",
+            (fipe_code,),
+        ),
+        _Query(
+            "the latest price of one model year",
+            "select reference_month, price_brl from fipe.vehicle_price"
+            " where (vehicle_type, brand_code, model_code, model_year, fuel_code) = (%s, %s, %s, %s, %s)"
+            " order by reference_month desc limit 1",
+            (vehicle_type, brand_code, model_code, model_year, fuel_code),
+        ),
+        _Query(
+            "one month of the largest brand",
+            "select model, model_year, fuel, price_brl from fipe.vehicle_price"
+            " where reference_month = %s and (vehicle_type, brand_code) = (%s, %s)",
+            (newest, vehicle_type, brand_code),
+        ),
+    ]
+
+
+def _query_rows(connection: "connection", query: _Query) -> tuple[Row, Row]:
+    with connection.cursor() as cursor:
+        cursor.execute("explain " + query.sql, query.parameters)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        seconds = []
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            cursor.execute(query.sql, query.parameters)
+            found = len(cursor.fetchall())
+            seconds.append(time.perf_counter() - start)
+    scanned = [table for table in LARGE_TABLES if f"Seq Scan on {table} " in plan]
+    return (
+        Row(f"{query.what}: {found:,} rows", 1000 * statistics.median(seconds[1:]), "ms", target=at_most(10)),
+        Row("large tables it reads without an index", len(scanned), "tables", target=at_most(0)),
+    )
