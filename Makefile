@@ -47,12 +47,15 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 	@python -m local_cloud psql $(ARGS)
 
 ##@ Loads, on AWS or on the local cloud that runs
-.PHONY: $(foreach action,load status,$(STAGES:%=$(action)-%))
+.PHONY: $(foreach action,load status resume,$(STAGES:%=$(action)-%))
 load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1]
 	@fipe --stage $* load $(LOAD_OPTIONS) $(call options,MODELS) $(if $(DRY_RUN),--dry-run)
 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load has come: RUN=..., the newest without it
 	@fipe --stage $* status $(RUN)
+
+resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=..., the newest without it
+	@fipe --stage $* resume $(RUN)
 
 ##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, and any setting of stage_settings.py in capitals
 ACTIONS := deploy diff destroy logs redrive

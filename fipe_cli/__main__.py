@@ -183,6 +183,23 @@ def redrive(
 
 
 @app.command()
+def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+    """Load what a run lacks, and nothing else, under the same run."""
+    from fipe_cli.ledger import read_loads, resume_payloads
+    from fipe_cli.loads import start
+
+    with _cloud(context) as cloud:
+        loads = read_loads(cloud, run_id)
+        if not loads:
+            raise CliError("the ledger knows no such run", USAGE)
+        run = loads[0].run_id
+        started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
+        brands = sum(one.brands_sent for one in started)
+        words = f"run {run}: {brands:,} brands sent again" if started else f"run {run} lacks nothing"
+        _answer({"run_id": str(run), "brands_sent": brands}, [words], as_json)
+
+
+@app.command()
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from botocore.exceptions import ClientError
@@ -13,16 +13,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from fipe_api.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.pace import SOURCE as PACE_KEY
 from fipe_cli.cloud import Cloud
-from fipe_cli.database import open_database
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import Snapshot
+from fipe_cli.progress import Rest, Snapshot
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
+LEDGER_READER = "FipeLoadStatus"
+
 
 class Load(BaseModel):
-    """A run's reference month, as FipeLoadStatus tells it."""
+    """A run's reference month, as FipeLoadStatus and fipe.load_status tell it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -33,8 +34,10 @@ class Load(BaseModel):
     brands_complete: int
     models_expected: int
     models_received: int
+    year_fuels_expected: int
     prices: int
     unpriced: int
+    rejected: int = 0
     complete: bool
     started_at: AwareDatetime
     last_write_at: AwareDatetime
@@ -44,23 +47,29 @@ class Load(BaseModel):
 def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
     """The reference months of a run, the oldest first; of the newest run when none is named.
 
-    Empty when the ledger knows no such run: none was started, or its first result is still on its way.
+    Empty when the ledger knows no such run: none was started, or its plan is still on its way.
     """
-    with open_database(cloud) as database, database.session() as session:
-        return loads_in(session, run_id)
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)} if run_id else {})
+    loads = [Load.model_validate(load) for load in answer["loads"]]
+    return sorted(
+        (load for load in loads if load.run_id == loads[0].run_id), key=lambda load: load.reference_month
+    )
 
 
-def loads_in(session: "connection", run_id: UUID | None) -> list[Load]:
-    """See read_loads."""
+def loads_in(session: "connection", run_id: UUID) -> list[Load]:
+    """The same of a run, by a connection to the database, without what is missing."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
-            "select * from fipe.load_status"
-            " where run_id ="
-            " coalesce(%s, (select run_id from fipe.load_run order by started_at desc limit 1))"
-            " order by reference_month",
-            (str(run_id) if run_id else None,),
+            "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
         )
         return [Load.model_validate(dict(row)) for row in cursor.fetchall()]
+
+
+def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
+    """What to invoke FipeManufacturerLoader with so that it loads what the run lacks, and nothing else."""
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id), "resume": True})
+    payloads: list[dict[str, Any]] = answer["resume"]
+    return payloads
 
 
 def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
@@ -73,7 +82,7 @@ def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[lis
         waiting={kind: depth.messages for kind, depth in depths.items()},
         dead={kind: depth.dead for kind, depth in depths.items()},
         calls_per_minute=limit,
-        rest_seconds=_rest_seconds(cloud),
+        rest=_rest(cloud),
         brands=brands,
     )
 
@@ -84,7 +93,7 @@ def snapshot(
     waiting: dict[str, int],
     dead: dict[str, int],
     calls_per_minute: float | None,
-    rest_seconds: float = 0.0,
+    rest: Rest | None = None,
     brands: int = 0,
     busy: bool = False,
 ) -> Snapshot:
@@ -95,7 +104,7 @@ def snapshot(
         waiting: messages of all states by kind of queue.
         dead: messages in dead letter queues by kind of queue.
         calls_per_minute: the limit that the loaders work with.
-        rest_seconds: how long the source wants to be left alone.
+        rest: why and how long nobody calls the source.
         brands: how many the run is known to have; the ledger may have heard of fewer.
         busy: whether functions are at work.
     """
@@ -107,29 +116,32 @@ def snapshot(
         brands=max(brands, counted, waiting["manufacturer"]),
         brands_complete=sum(load.brands_complete for load in loads),
         brands_waiting=waiting["manufacturer"],
+        models_found=sum(load.models_expected for load in loads),
         models_received=sum(load.models_received for load in loads),
+        calls_found=sum(load.year_fuels_expected for load in loads),
+        calls_done=sum(load.prices + load.unpriced + load.rejected for load in loads),
         models_waiting=waiting["model"],
         models_to_write=waiting["price"],
         prices=sum(load.prices for load in loads),
-        unpriced=sum(load.unpriced for load in loads),
         dead=dead,
         complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
         missing=[what for load in loads for what in load.missing],
         calls_per_minute=calls_per_minute,
-        rest_seconds=rest_seconds,
+        rest=rest,
         busy=busy,
     )
 
 
-def _rest_seconds(cloud: Cloud) -> float:
-    """How long the source asked to be left alone, from the loaders' shared pace."""
+def _rest(cloud: Cloud) -> Rest | None:
+    """Whether the source is left alone, from the loaders' shared pace."""
     key = {"source": {"S": PACE_KEY}}
+    table = f"fipe-pace-{cloud.stage}"
     try:
-        item = (
-            cloud.client("dynamodb").get_item(TableName=f"fipe-pace-{cloud.stage}", Key=key).get("Item", {})
-        )
+        item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
     except ClientError as error:
-        raise cloud.explained(error, f"table fipe-pace-{cloud.stage}") from error
-    moment = int(item["next_call"]["N"]) / 1000 if "next_call" in item else 0.0
-    ahead = moment - time.time()
-    return ahead if ahead > LONGEST_USUAL_WAIT_SECONDS else 0.0
+        raise cloud.explained(error, f"table {table}") from error
+    if "next_call" not in item:
+        return None
+    seconds = int(item["next_call"]["N"]) / 1000 - time.time()
+    reason = item.get("stopped", {}).get("S") or "throttled"
+    return Rest(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None

@@ -1,7 +1,7 @@
 """How far a load has come: what was counted, what follows from it, and how it is shown."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,8 +14,19 @@ from fipe_cli.estimate import typical_size
 
 _NARROW = 60
 """Columns below which a bar has no room beside its words."""
-_WEIGHT_OF_THE_TYPICAL = 500
-"""Models after which what was counted says more of the prices a model than a typical month."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """That nobody calls the source for a while.
+
+    Attributes:
+        reason: throttled, blocked or down.
+        seconds: until it may be called again.
+    """
+
+    reason: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -25,19 +36,22 @@ class Snapshot:
     Attributes:
         at: the moment.
         months: reference months that the ledger knows, YYYY-MM.
-        started_at: when the first result was written; None before that.
+        started_at: when the plan or the first result was written; None before that.
         brands: brands of the run, as far as known.
         brands_complete: of which every model is in the database.
         brands_waiting: brand messages in the manufacturer queue.
+        models_found: models of the brands that were searched.
         models_received: models in the database.
         models_waiting: messages in the model queue: years known, prices not.
         models_to_write: messages in the price queue.
-        prices, unpriced: prices in the database, and year-fuels that the source lists without one.
+        calls_found: year-fuels of the models found, each of which is a call for a price.
+        calls_done: of which the outcome is in the database.
+        prices: prices in the database.
         dead: messages in dead letter queues, by kind.
         complete: whether the ledger says that everything is there.
         missing: what is not, in words.
         calls_per_minute: the limit that the loaders work with, or None without one.
-        rest_seconds: how long the source wants to be left alone, 0 when it does not.
+        rest: why and how long nobody calls the source, if so.
         busy: whether functions are known to be at work, so that an empty queue means nothing.
     """
 
@@ -47,16 +61,18 @@ class Snapshot:
     brands: int = 0
     brands_complete: int = 0
     brands_waiting: int = 0
+    models_found: int = 0
     models_received: int = 0
     models_waiting: int = 0
     models_to_write: int = 0
+    calls_found: int = 0
+    calls_done: int = 0
     prices: int = 0
-    unpriced: int = 0
     dead: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     missing: Sequence[str] = ()
     calls_per_minute: float | None = None
-    rest_seconds: float = 0.0
+    rest: Rest | None = None
     busy: bool = False
 
     @property
@@ -65,34 +81,26 @@ class Snapshot:
         return self.brands_waiting + self.models_waiting + self.models_to_write
 
     @property
-    def models_known(self) -> int:
-        """Models whose years are known."""
-        return self.models_received + self.models_waiting + self.models_to_write
-
-    @property
     def models_expected(self) -> float:
-        """Models of the whole run: those known, and a typical number for each brand not yet asked."""
-        return self.models_known + self.brands_waiting * typical_size().models
+        """Models of the whole run: those found, and a typical number for each brand not yet searched."""
+        return self.models_found + self.brands_waiting * typical_size().models
 
     @property
     def prices_expected(self) -> float:
-        """Prices of the whole run, at the rate of what came and, while little came, of a typical month."""
-        typical = typical_size()
-        a_model = (self.prices + _WEIGHT_OF_THE_TYPICAL * typical.prices / typical.models) / (
-            self.models_received + _WEIGHT_OF_THE_TYPICAL
-        )
-        return self.prices + (self.models_expected - self.models_received) * a_model
+        """Prices of the whole run, likewise."""
+        found = self.prices + max(0, self.calls_found - self.calls_done)
+        return found + self.brands_waiting * typical_size().prices
 
     @property
     def calls_made(self) -> float:
-        """Calls to the source so far, about: those of prices are counted, those of discovery are not."""
-        return self.prices + self.unpriced + self.models_known * _discovery_calls_a_model()
+        """Calls to the source so far; those of the search are not counted anywhere, so they are typical."""
+        typical = typical_size()
+        return self.calls_done + self.models_found * typical.discovery_calls / typical.models
 
     @property
     def calls_left(self) -> float:
-        """Calls to the source that are still to be made, about."""
-        undiscovered = self.models_expected - self.models_known
-        return self.prices_expected - self.prices + undiscovered * _discovery_calls_a_model()
+        """Calls to the source that are still to be made."""
+        return max(0, self.calls_found - self.calls_done) + self.brands_waiting * typical_size().calls
 
     @property
     def rate(self) -> float | None:
@@ -137,19 +145,13 @@ class Snapshot:
             ],
             "prices": self.prices,
             "prices_expected": self.prices if self.complete else round(self.prices_expected),
-            "unpriced": self.unpriced,
             "calls_per_minute": None if self.rate is None else round(self.rate, 1),
             "seconds_left": None if left is None else round(left.total_seconds()),
-            "rest_seconds": round(self.rest_seconds),
+            "rest": self.rest and asdict(self.rest),
             "dead": self.dead,
             "complete": self.complete,
             "missing": list(self.missing),
         }
-
-
-def _discovery_calls_a_model() -> float:
-    typical = typical_size()
-    return typical.discovery_calls / typical.models
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,8 @@ def _bars(shown: Sequence[Stage]) -> Table:
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not say."""
     yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
-    if seen.rest_seconds:
-        yield Text(f"throttled: the source rests for {duration(seen.rest_seconds)}", style="yellow")
+    if seen.rest:
+        yield Text(f"{seen.rest.reason}: no call for {duration(seen.rest.seconds)}", style="yellow")
     for kind, count in seen.dead.items():
         if count:
             yield Text(f"{count:,} failed in the {kind} DLQ: `fipe redrive {kind}`", style="red")
@@ -233,8 +235,8 @@ def line(seen: Snapshot) -> str:
     parts = [f"{stage.name} {round(stage.done):,}/{round(stage.total):,}" for stage in stages(seen)]
     parts.append(f"{seen.prices:,} prices{_speed(seen)}")
     parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
-    if seen.rest_seconds:
-        parts.append(f"throttled for {duration(seen.rest_seconds)}")
+    if seen.rest:
+        parts.append(f"{seen.rest.reason} for {duration(seen.rest.seconds)}")
     if seen.complete:
         parts.append("complete")
     return f"{seen.at:%H:%M:%S} " + ", ".join(parts)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fipe_cli.progress import Snapshot, View, duration, line, stages
+from fipe_cli.progress import Rest, Snapshot, View, duration, line, stages
 from fipe_cli.watch import watch
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -17,8 +17,9 @@ def any_snapshot(**given: Any) -> Snapshot:
     """An hour into a month: 140 of 236 brands found, 1,000 models loaded."""
     defaults = {
         "at": NOON, "started_at": NOON - timedelta(hours=1), "months": ("2026-06",), "brands": 236,
-        "brands_waiting": 96, "models_received": 1000, "models_waiting": 5600, "models_to_write": 20,
-        "prices": 4500, "dead": {"manufacturer": 0, "model": 0, "price": 0},
+        "brands_waiting": 96, "models_found": 6620, "models_received": 1000, "models_waiting": 5600,
+        "models_to_write": 20, "calls_found": 29_600, "calls_done": 4520, "prices": 4500,
+        "dead": {"manufacturer": 0, "model": 0, "price": 0},
     }  # fmt: skip
     return Snapshot(**{**defaults, **given})
 
@@ -32,15 +33,15 @@ def shown(seen: Snapshot, width: int) -> list[str]:
 def test_expects_a_whole_month_before_all_brands_are_found() -> None:
     """The real month has 11,238 models and 50,332 prices."""
     seen = any_snapshot()
-    assert 9_500 < seen.models_expected < 12_500
-    assert 43_000 < seen.prices_expected < 57_000
+    assert 10_500 < seen.models_expected < 12_000
+    assert 48_000 < seen.prices_expected < 53_000
 
 
 def test_the_rate_is_in_calls_and_never_above_the_limit() -> None:
     assert any_snapshot(calls_per_minute=40).rate == 40
     measured = any_snapshot().rate
     assert measured is not None
-    # 4,500 prices and what finding 6,620 models takes, in an hour.
+    # 4,520 calls for prices and what finding 6,620 models takes, in an hour.
     assert 100 < measured < 130
 
 
@@ -73,11 +74,11 @@ def test_a_load_has_ended_when_nothing_waits_unless_functions_are_at_work() -> N
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
 def test_the_view_fits_terminals_of_any_width(width: int) -> None:
-    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, rest_seconds=42)
+    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, rest=Rest("blocked", 42))
     lines = shown(seen, width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
-    for words in ("years found", "in the database", "4,500 prices", "42 s", "3 failed in the model DLQ"):
+    for words in ("years found", "4,500 prices", "blocked: no call for 42 s", "3 failed in the model DLQ"):
         assert words in text
 
 
