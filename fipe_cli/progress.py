@@ -174,7 +174,12 @@ def stages(seen: Snapshot) -> list[Stage]:
     total = seen.models_received if seen.complete else seen.models_expected
     return [
         Stage("years found", seen.brands - min(seen.brands, seen.brands_waiting), seen.brands, "brands"),
-        Stage("prices asked", seen.models_received + seen.models_to_write, total, "models"),
+        Stage(
+            "prices asked",
+            max(seen.models_received, seen.models_found - seen.models_waiting),
+            total,
+            "models",
+        ),
         Stage("in the database", seen.models_received, total, "models"),
     ]
 
