@@ -266,11 +266,14 @@ def report(
 ) -> None:
     """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
     from fipe_cli.database import open_database
-    from fipe_cli.report.data import read_report
+    from fipe_cli.report.data import calls_throttled, read_report
     from fipe_cli.report.page import render
 
     with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
-        page = render(read_report(session, run_id, vehicle), cloud.name)
+        found = read_report(session, run_id, vehicle)
+        if found["load"]:
+            found["load"]["throttled"] = calls_throttled(cloud, found["load"])
+        page = render(found, cloud.name)
         try:
             file.write_text(page, encoding="utf-8")
         except OSError as error:

@@ -53,7 +53,7 @@ def _follow(
     while True:
         seen = look()
         quiet = quiet + 1 if seen.has_ended else 0
-        is_last = quiet == (1 if seen.complete else _QUIET_LOOKS)
+        is_last = quiet >= (1 if seen.complete else _QUIET_LOOKS)
         if is_last or time.monotonic() >= next_show:
             display(seen)
             next_show = time.monotonic() + show_seconds

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg2.extras import RealDictCursor
 
+from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 
 if TYPE_CHECKING:
@@ -55,6 +56,30 @@ def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> d
     }
 
 
+def calls_throttled(cloud: Cloud, load: dict[str, Any]) -> int | None:
+    """Calls that the source throttled while the load ran, from CloudWatch; None when that knows nothing."""
+    if cloud.local and not cloud.endpoint:
+        return None
+    watch = cloud.client("cloudwatch")
+    metrics = watch.list_metrics(Namespace="Fipe", MetricName="CallsThrottled")["Metrics"]
+    of_stage = [
+        metric
+        for metric in metrics
+        if any(dimension["Value"].endswith(f"-{cloud.stage}") for dimension in metric["Dimensions"])
+    ]
+    if not of_stage:
+        return None
+    began = min(month["started_at"] for month in load["months"])
+    ended = max(month["last_write_at"] for month in load["months"])
+    counted = [
+        watch.get_metric_statistics(
+            **metric, StartTime=began, EndTime=ended, Period=3600, Statistics=["Sum"]
+        )["Datapoints"]
+        for metric in of_stage
+    ]
+    return sum(int(point["Sum"]) for points in counted for point in points)
+
+
 def _newest_month(session: "connection") -> date:
     (row,) = _ask(session, "select fipe.newest_month() as month")
     month: date | None = row["month"]
@@ -90,7 +115,6 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             """,
             (*run, POINTS),
         ),
-        "throttled": None,
         "incomplete": _ask(
             session,
             """

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -24,12 +24,15 @@ from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PricedVehicle, PriceMessage
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
+from fipe_cli.cloud import find_cloud
 from fipe_cli.estimate import sizes_in
+from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
 from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
+from tests.aws import aws_apis, client
 from tests.builders import JUNE_2026, ROOT_SQL, RUN
 
 SAMPLE_PRICES = 579
@@ -269,6 +272,28 @@ def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     file = str(fipe.folder / "report.html")
     assert "no price of this FIPE code" in fipe.refused(2, "report", file, "--vehicle", "1")
     assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
+
+
+def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    load = {"months": [{"started_at": noon, "last_write_at": noon + timedelta(hours=3)}]}
+    with aws_apis() as endpoint:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        cloud = find_cloud("dev", None)
+        assert calls_throttled(cloud, load) is None
+        for service, hours, count in (
+            ("FipePriceLoader-dev", 1, 5), ("FipeModelLoader-dev", 2, 2),
+            ("FipePriceLoader-dev", 9, 70), ("FipePriceLoader-prd", 1, 900),
+        ):  # fmt: skip
+            metric = {
+                "MetricName": "CallsThrottled", "Dimensions": [{"Name": "service", "Value": service}],
+                "Timestamp": noon + timedelta(hours=hours), "Value": count,
+            }  # fmt: skip
+            client("cloudwatch", endpoint).put_metric_data(Namespace="Fipe", MetricData=[metric])
+        assert calls_throttled(cloud, load) == 7
 
 
 def test_a_name_cannot_leave_the_reports_data() -> None:

@@ -108,7 +108,7 @@ def test_watching_ends_at_once_when_complete_and_after_some_quiet_looks_when_not
     looks = iter([any_snapshot(), idle, any_snapshot(), idle, idle, idle])
     assert watch(Console(), "dev", lambda: next(looks), look_seconds=0) is idle
     complete = any_snapshot(complete=True)
-    assert watch(Console(), "dev", iter([complete]).__next__, look_seconds=0) is complete
+    assert watch(Console(), "dev", iter([idle, idle, complete]).__next__, look_seconds=0) is complete
     assert capsys.readouterr().out.splitlines()[-1].endswith("complete")
 
 
