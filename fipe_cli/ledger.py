@@ -49,11 +49,11 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
 
     Empty when the ledger knows no such run: none was started, or its plan is still on its way.
     """
-    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)} if run_id else {})
-    loads = [Load.model_validate(load) for load in answer["loads"]]
-    return sorted(
-        (load for load in loads if load.run_id == loads[0].run_id), key=lambda load: load.reference_month
-    )
+    if run_id is None:
+        newest = cloud.invoke(LEDGER_READER, {})["loads"]
+        return read_loads(cloud, UUID(newest[0]["run_id"])) if newest else []
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)})
+    return sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
 
 
 def loads_in(session: "connection", run_id: UUID) -> list[Load]:
@@ -77,13 +77,16 @@ def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[lis
     loads = read_loads(cloud, run_id)
     depths = cloud.queue_depths()
     limit = calls_per_minute(cloud.environment_of(STARTER))
+    waiting = {kind: depth.messages for kind, depth in depths.items()}
     return loads, snapshot(
         loads,
-        waiting={kind: depth.messages for kind, depth in depths.items()},
+        waiting=waiting,
         dead={kind: depth.dead for kind, depth in depths.items()},
         calls_per_minute=limit,
         rest=_rest(cloud),
         brands=brands,
+        # What waits may be of a run that the ledger does not know yet, and which will be the newest.
+        busy=run_id is None and any(waiting.values()),
     )
 
 

@@ -63,7 +63,7 @@ class StatusRequest(BaseModel):
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """Answers the rows of fipe.load_status that are asked for, the newest first, 20 at most.
+    """Answers the rows of fipe.load_status that are asked for, the newest first: of a run all, otherwise 20.
 
     Returns:
         `loads`, each with `missing`: a line for each brand that lacks something, 50 at most and one that says
@@ -86,7 +86,9 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
 
 def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:
     run_id = str(request.run_id) if request.run_id else None
-    asked = {"run_id": run_id, "reference_code": request.reference_code, "limit": LOADS_SHOWN}
+    # A run is shown whole: it may be of hundreds of months.
+    limit = None if run_id else LOADS_SHOWN
+    asked = {"run_id": run_id, "reference_code": request.reference_code, "limit": limit}
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(SELECT_LOADS, asked)
         loads = [dict(row) for row in cursor.fetchall()]

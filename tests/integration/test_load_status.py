@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import closing
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 from psycopg2.extensions import connection, parse_dsn
 
 from fipe_api import fipe_load_status
-from fipe_api.messages import Named, PlannedBrand
+from fipe_api.messages import Named, PlannedBrand, Reference
 from fipe_api.price_writer import write_messages
 from fipe_api.stability import LoadStatusError, reason_to_wait
 from tests.builders import (
@@ -146,3 +147,13 @@ def test_no_load_is_started_beside_one_at_work_but_one_that_has_stalled_holds_no
 def test_a_failing_status_function_is_named_and_nothing_is_guessed() -> None:
     with pytest.raises(LoadStatusError, match=r"FipeOther: .*no such role"):
         reason_to_wait(StatusFunction(), "FipeOther", JUNE_2026)  # type: ignore[arg-type]
+
+
+def test_a_run_of_many_months_is_shown_whole(database: connection) -> None:
+    months = [Reference(code=400 + number, month=date(2000 + number, 1, 1)) for number in range(25)]
+    for month in months:
+        load_all(database, reference=month, run_id=RUN)
+    assert len(ask()["loads"]) == 20
+    assert {load["reference_code"] for load in ask(run_id=str(RUN))["loads"]} == {
+        month.code for month in months
+    }
