@@ -19,6 +19,8 @@ from moto.core.utils import unix_time_millis
 from moto.sqs import models as sqs
 from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid, SQSException
 
+from local_cloud.queue_faults import next_message_id
+
 LONGEST_VISIBILITY_SECONDS = 12 * 60 * 60
 
 DEAD_LETTER_SOURCE = "DeadLetterQueueSourceArn"
@@ -184,7 +186,7 @@ class StandardQueue(sqs.Queue):
         dead: list[sqs.Message] = []
         oldest = unix_time_millis() - self.message_retention_period * 1000
         while self._visible and len(received) < count:
-            _, message = self._visible.popitem(last=False)
+            message = self._visible.pop(next_message_id(self._visible))
             if (message.sent_timestamp or 0) < oldest:
                 self._forget_handle(message)
             elif self._is_spent(message):

@@ -30,6 +30,7 @@ from local_cloud.function_runner import Outcome, ThrottledError
 from local_cloud.functions import spec_of
 from local_cloud.message_moves import MessageMoves
 from local_cloud.message_queue import StandardQueue
+from local_cloud.queue_faults import split_entries
 from local_cloud.resources import (  # noqa: F401  (moto finds the classes by itself)
     aurora,
     operations,
@@ -48,6 +49,7 @@ def install(start_poller: StartPoller) -> None:
     _forget_instances()
     _work_things_out_once()
     _index_queues()
+    _inject_queue_faults()
     _move_messages()
     lock_tables()
     _run_functions()
@@ -71,6 +73,22 @@ def _work_things_out_once() -> None:
     modules = tuple(backends.list_of_moto_modules())
     _replace(backends, list_of_moto_modules=lambda: modules)
     _replace(sqs, camelcase_to_underscores=functools.cache(camelcase_to_underscores))
+
+
+def _inject_queue_faults() -> None:
+    """What queue_faults has in force strikes batches as they are sent."""
+    send = sqs.SQSBackend.send_message_batch
+
+    def send_message_batch(
+        self: Any, queue_name: str, entries: dict[str, dict[str, Any]]
+    ) -> tuple[list[Any], list[dict[str, Any]]]:
+        taken, twice, failed = split_entries(entries)
+        messages, refused = send(self, queue_name, taken) if taken else ([], [])
+        if twice:
+            send(self, queue_name, twice)
+        return messages, [*refused, *failed]
+
+    _replace(sqs.SQSBackend, send_message_batch=send_message_batch)
 
 
 def _index_queues() -> None:

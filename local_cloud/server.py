@@ -19,6 +19,7 @@ from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from pydantic import ValidationError
 from werkzeug.serving import make_server
 
 from local_cloud import custom_resource_answers, moto_patches
@@ -28,9 +29,10 @@ from local_cloud.function_logs import LogBatch
 from local_cloud.function_runner import FunctionRunner
 from local_cloud.http_handler import KeepAliveRequestHandler
 from local_cloud.inspection import clusters_in_use, databases, queues
+from local_cloud.queue_faults import QueueFaults, set_queue_faults
 from local_cloud.services import Services, provide
 from local_cloud.simulator_process import SimulatorError, SimulatorProcess
-from local_cloud.state import REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
+from local_cloud.state import FAULTS_PATH, REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 
 _VPC_SEED = 2026
 
@@ -102,6 +104,12 @@ class LocalCloud:
         path = environ.get("PATH_INFO", "")
         if path == STATUS_PATH:
             return _reply(start_response, HTTPStatus.OK, self.status())
+        if path == FAULTS_PATH:
+            try:
+                set_queue_faults(QueueFaults.model_validate_json(_body(environ)))
+            except ValidationError as error:
+                return _reply(start_response, HTTPStatus.BAD_REQUEST, {"error": error.errors()[0]["msg"]})
+            return _reply(start_response, HTTPStatus.OK, {})
         if path == SIMULATOR_PATH:
             try:
                 return _reply(

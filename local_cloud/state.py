@@ -15,6 +15,9 @@ REGION = "us-east-1"
 STATUS_PATH = "/local-cloud/status"
 """GET: what runs and waits."""
 
+FAULTS_PATH = "/local-cloud/faults"
+"""PUT: what goes wrong with queues; see queue_faults."""
+
 SIMULATOR_PATH = "/local-cloud/simulator"
 """POST a catalogue's path: the base URL of a simulator that serves it."""
 

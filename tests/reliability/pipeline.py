@@ -1,0 +1,307 @@
+"""The real pipeline in a local cloud of its own, without the CDK: seconds to start, and then used again.
+
+The deployed package is src/fipe_api with one module more, which shortens the waits of minutes (rests, rounds)
+to parts of a second; visibility timeouts are shortened by the queues' settings. Nothing else differs.
+"""
+
+import io
+import json
+import random
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import psycopg2
+import requests
+
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, Faults, FipeSimulator, read_catalogue
+from local_cloud.postgres import Connection, PostgresCluster
+from tests.conftest import ROOT
+from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
+
+STAGES = ("manufacturer", "model", "price")
+FUNCTIONS = {
+    "manufacturer": ("FipeModelLoader", "model_loader"),
+    "model": ("FipePriceLoader", "price_loader"),
+    "price": ("FipeSomaIngestor", "ingestor"),
+}
+VISIBILITY_SECONDS = 3
+TIMEOUT_SECONDS = 60
+RECEIVES = 5
+TABLES = "load_run, rejected_answer, price, model_year, model, manufacturer, reference_month"
+
+SHORT_WAITS = """
+from fipe_api import http_source, pace, queue_publisher, rate_control, rounds
+
+rounds.FIRST_DELAY_SECONDS = 0.2
+http_source.FIRST_BACKOFF_SECONDS = 0.02
+http_source.DOWN_SECONDS = (0.2, 1.0)
+http_source.TIMEOUT_SECONDS = 2.0
+rate_control.USUAL_REST_SECONDS = 0.2
+queue_publisher.FIRST_BACKOFF_SECONDS = 0.01
+"""
+HANDLERS = {
+    "start": "fipe_manufacturer_loader",
+    "model_loader": "fipe_model_loader",
+    "price_loader": "fipe_price_loader",
+    "ingestor": "fipe_soma_ingestor",
+}
+
+
+def small_catalogue(seed: int = 0) -> Catalogue:
+    """Some brands of the sample, with a few models each."""
+    whole = read_catalogue(SAMPLE_CATALOGUE)
+    models: dict[tuple[int, int], list[Any]] = {}
+    for rows in whole.by_model():
+        models.setdefault((rows[0].vehicle_type, rows[0].brand_code), []).append(rows)
+    chance = random.Random(seed)
+    brands = chance.sample(sorted(models), 4)
+    return Catalogue(whole.month, [row for brand in brands for rows in models[brand][:4] for row in rows[:4]])
+
+
+class Pipeline:
+    """Queues, functions, database and source, with what can go wrong with each."""
+
+    def __init__(
+        self, cloud: Cloud, simulator: FipeSimulator, postgres: PostgresCluster, place: Connection
+    ) -> None:
+        self.cloud = cloud
+        self.simulator = simulator
+        self.postgres = postgres
+        self._place = place
+        self.queues: dict[str, str] = {}
+        self.dead: dict[str, str] = {}
+        self._deploy()
+
+    # What people do
+
+    def start(self, **payload: Any) -> str:
+        """Start a load; the run's id."""
+
+        def invoke() -> Any:
+            answer = self.cloud.invoke("FipeManufacturerLoader", payload)
+            document = json.load(answer["Payload"])
+            return None if "FunctionError" in answer else document
+
+        run_id: str = eventually(invoke, 60)["run_id"]
+        return run_id
+
+    def redrive(self) -> int:
+        """Move every dead message back; how many there were."""
+        moved = 0
+        client = self.cloud.client("sqs")
+        for kind, dead in self.dead.items():
+            while found := client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
+                for message in found:
+                    client.send_message(QueueUrl=self.queues[kind], MessageBody=message["Body"])
+                    client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+                    moved += 1
+        return moved
+
+    # What one looks at
+
+    def waiting(self) -> int:
+        """Messages in the queues, those at work among them."""
+        status = {queue["name"]: queue for queue in self.cloud.status()["queues"]}
+        return sum(
+            status[url.rsplit("/", 1)[-1]][state]
+            for url in self.queues.values()
+            for state in ("visible", "in_flight", "delayed")
+        )
+
+    def dead_messages(self) -> int:
+        """Messages in the dead letter queues."""
+        return sum(self.cloud.counts(url)["visible"] for url in self.dead.values())
+
+    def until_idle(self, seconds: float = 90) -> None:
+        """Wait until the queues are empty. Raises AssertionError when they do not become so."""
+        eventually(lambda: not self.waiting(), seconds)
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows, asked as the master user."""
+        with closing(self._connect()) as session, session, session.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def assert_equal_to_the_source(self, run_id: str) -> None:
+        """The database holds the catalogue, the ledger says so, and nothing lies in a DLQ."""
+        columns = ", ".join(self.simulator.catalogue.rows[0]._fields)
+        assert set(self.query(f"select {columns} from fipe.vehicle_price")) == {
+            tuple(row) for row in self.simulator.catalogue.rows
+        }
+        missing = self.query("select * from fipe.load_missing where run_id = %s", run_id)
+        assert missing == []
+        status = "select complete, rejected, unpriced, prices from fipe.load_status where run_id = %s"
+        assert self.query(status, run_id) == [(True, 0, 0, len(self.simulator.catalogue.rows))]
+        assert self.dead_messages() == 0
+
+    # What goes wrong
+
+    def queue_faults(self, **faults: object) -> None:
+        """Put queue faults in force; none end them."""
+        requests.put(
+            f"{self.cloud.endpoint.url}/local-cloud/faults", json=faults, timeout=5
+        ).raise_for_status()
+
+    def kill_a_worker(self, chance: random.Random, module: str = "") -> bool:
+        """Kill -9 a function's process, of one handler module if named; whether one ran."""
+        workers = []
+        for pid in self.cloud.status()["processes"]:
+            try:
+                command = psutil.Process(pid).cmdline()
+            except psutil.Error:
+                continue
+            if "awslambdaric" in command and module in command[-1]:
+                workers.append(pid)
+        if not workers:
+            return False
+        try:
+            psutil.Process(chance.choice(workers)).kill()
+        except psutil.NoSuchProcess:
+            return False
+        return True
+
+    def end_sessions(self) -> None:
+        """What a failover does to those connected."""
+        self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fipe_ingestor'")
+
+    @contextmanager
+    def stopped_database(self) -> Iterator[None]:
+        """No PostgreSQL while the block runs."""
+        self.postgres.stop()
+        try:
+            yield
+        finally:
+            self.postgres.start()
+
+    @contextmanager
+    def no_connection_left(self) -> Iterator[None]:
+        """The ingestor's role gets no connection while the block runs, and loses those it has."""
+        self.query("alter role fipe_ingestor connection limit 0")
+        self.end_sessions()
+        try:
+            yield
+        finally:
+            self.query("alter role fipe_ingestor connection limit -1")
+
+    @contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Each write of a price fails as it does without space (SQLSTATE 53100) while the block runs."""
+        self.query(
+            "create or replace function fipe.no_space() returns trigger language plpgsql as"
+            " $$ begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$;"
+            " create trigger no_space before insert on fipe.price"
+            " for each row execute function fipe.no_space()"
+        )
+        try:
+            yield
+        finally:
+            self.query("drop trigger no_space on fipe.price; drop function fipe.no_space")
+
+    def calm(self) -> None:
+        """End all faults of queues and source."""
+        self.queue_faults()
+        self.simulator.faults = Faults()
+
+    def clear(self) -> None:
+        """Empty queues and tables, for the next schedule."""
+        self.calm()
+        for url in (*self.queues.values(), *self.dead.values()):
+            self.cloud.client("sqs").purge_queue(QueueUrl=url)
+        self.query(f"truncate {', '.join('fipe.' + table.strip() for table in TABLES.split(','))} cascade")
+
+    def _connect(self) -> Any:
+        place = self.postgres.connection()
+        assert place is not None
+        return psycopg2.connect(
+            host=place.host, port=place.port, user=place.user, password=place.password, dbname=place.database
+        )
+
+    def _deploy(self) -> None:
+        for kind in STAGES:
+            self.dead[kind] = self.cloud.put_queue(f"{kind}-dlq")
+            policy = {"deadLetterTargetArn": self.cloud.arn_of(self.dead[kind]), "maxReceiveCount": RECEIVES}
+            self.queues[kind] = self.cloud.put_queue(
+                f"{kind}-queue", VisibilityTimeout=TIMEOUT_SECONDS, RedrivePolicy=json.dumps(policy)
+            )
+        self._put("FipeManufacturerLoader", "start", output="manufacturer")
+        for kind, output in zip(STAGES, ("model", "price", ""), strict=True):
+            name, handler = FUNCTIONS[kind]
+            self._put(name, handler, output=output, source=kind)
+            self.cloud.client("lambda").create_event_source_mapping(
+                EventSourceArn=self.cloud.arn_of(self.queues[kind]),
+                FunctionName=name,
+                BatchSize=10,
+                FunctionResponseTypes=["ReportBatchItemFailures"],
+                ScalingConfig={"MaximumConcurrency": 2},
+            )
+            # Shorter than AWS allows beside the timeout, so that what a killed worker held comes back soon.
+            self.cloud.client("sqs").set_queue_attributes(
+                QueueUrl=self.queues[kind], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+            )
+
+    def _put(self, name: str, handler: str, *, output: str = "", source: str = "") -> None:
+        variables = {
+            "SQS_OUTPUT_URL": self.queues.get(output, ""),
+            "SQS_INPUT_URL": self.queues.get(source, ""),
+            "SQS_LEDGER_URL": self.queues["price"],
+            "REJECTED_ANSWERS_URL": self.queues["price"],
+            "FIPE_API_URL": self.simulator.url,
+            "FIPE_CALLS_PER_MINUTE": "max",
+            "BLOCKED_REST_SECONDS": "0.2",
+            "RETRY_DELAY_SECONDS": "0",
+            "RDS_HOST": self._place.host,
+            "RDS_PORT": str(self._place.port),
+            "RDS_DATABASE": self._place.database,
+            "POWERTOOLS_SERVICE_NAME": name,
+            "POWERTOOLS_METRICS_NAMESPACE": "Fipe",
+        }
+        self.cloud.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.14",
+            Role=ROLE,
+            Handler=f"{handler}.handler",
+            Code={"ZipFile": _package()},
+            Timeout=TIMEOUT_SECONDS,
+            Environment={"Variables": variables},
+        )
+
+
+def _package() -> bytes:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        for path in sorted((ROOT / "src/fipe_api").glob("*.py")):
+            archive.write(path, f"fipe_api/{path.name}")
+        archive.writestr("short_waits.py", SHORT_WAITS)
+        for name, module in HANDLERS.items():
+            archive.writestr(f"{name}.py", f"import short_waits\nfrom fipe_api.{module} import handler\n")
+    return package.getvalue()
+
+
+@contextmanager
+def running_pipeline(folder: Path, catalogue: Catalogue) -> Iterator[Pipeline]:
+    """A pipeline with its own cloud, database and source."""
+    postgres = PostgresCluster(folder / "postgres")
+    postgres.start()
+    try:
+        place = postgres.set_up(user="postgres", password=uuid.uuid4().hex, database="fipedata")
+        (folder / "cloud").mkdir()
+        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue) as simulator:
+            pipeline = Pipeline(cloud, simulator, postgres, place)
+            pipeline.query((ROOT / "create_fipe_db.sql").read_text().replace("%", "%%"))
+            yield pipeline
+    finally:
+        postgres.stop()
+
+
+def during(seconds: float, act: Callable[[], object]) -> None:
+    """Do something again and again for some time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        act()
+        time.sleep(0.1)
