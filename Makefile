@@ -96,10 +96,16 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
-.PHONY: test fuzz lint bench lock clean
+.PHONY: test test-faults soak fuzz lint audit bench lock clean
 test: $(DEV) $(NODE) prepare-layers ## Run all tests
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
+	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not faults"
+
+test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
+	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability/test_faults.py
+
+soak: $(DEV) ## Run 200 loads among faults, each planned by its seed (half an hour): SEED=7 replays one, SEED=0..19 some
+	FIPE_SOAK_SEEDS=$(or $(SEED),0..199) python -m pytest -q tests/reliability/test_schedules.py
 
 fuzz: $(DEV) ## Feed 100,000 spoilt answers and as many messages to the parsers (some minutes): EXAMPLES
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py
@@ -108,6 +114,9 @@ lint: $(DEV) ## Check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
+	@python -m scripts.audit_dependencies
 
 bench: $(DEV) $(NODE) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
 	@python -m benchmarks $(BENCH)
@@ -146,6 +155,10 @@ $(DEV): requirements-dev.txt | $(RUNTIME)
 
 $(VENV)/.uv-ready: | $(RUNTIME)
 	@pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.audit-ready: | $(RUNTIME)
+	@pip install --quiet --disable-pip-version-check pip-audit
 	@touch $@
 
 $(NODE): package-lock.json | $(RUNTIME)

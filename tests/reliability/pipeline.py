@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,42 @@ http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
 queue_publisher.FIRST_BACKOFF_SECONDS = 0.01
 """
+KILL_POINTS = """
+import os
+import signal
+
+POINT, MARKS = os.environ.get("KILL_POINT", ""), os.environ.get("KILL_MARKS", "")
+TIMES = 2
+
+
+def _killing(point, work, first):
+    def killed(*arguments):
+        if POINT != point or (os.path.exists(MARKS) and len(open(MARKS).readlines()) >= TIMES):
+            return work(*arguments)
+        if first:
+            work(*arguments)
+        with open(MARKS, "a") as marks:
+            marks.write("killed\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return killed
+
+
+def install(module):
+    if module == "fipe_soma_ingestor":
+        from fipe_api import fipe_soma_ingestor, price_writer
+
+        # After the last statement, before the commit; and after the commit, before the answer.
+        price_writer.write_ledger = _killing("before_commit", price_writer.write_ledger, True)
+        fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
+    else:
+        from fipe_api import loader
+
+        send = _killing("before_send", loader.send_all, False)
+        loader.send_all = _killing("after_send", send, True)
+"""
+"""Kills the worker, twice, at a point of its work that the environment names."""
+
 HANDLERS = {
     "start": "fipe_manufacturer_loader",
     "model_loader": "fipe_model_loader",
@@ -166,6 +202,30 @@ class Pipeline:
             return False
         return True
 
+    @contextmanager
+    def killed_at(self, function: str, point: str, marks: Path) -> Iterator[None]:
+        """Two workers of a function die by kill -9 at a point; each leaves a line in `marks`."""
+        client = self.cloud.client("lambda")
+        variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        armed = {**variables, "KILL_POINT": point, "KILL_MARKS": str(marks)}
+        client.update_function_configuration(FunctionName=function, Environment={"Variables": armed})
+        try:
+            yield
+        finally:
+            client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+
+    @contextmanager
+    def paused(self, kind: str) -> Iterator[None]:
+        """Nothing is taken from a queue while the block runs."""
+        client = self.cloud.client("lambda")
+        (source,) = client.list_event_source_mappings(FunctionName=FUNCTIONS[kind][0])["EventSourceMappings"]
+        client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+        time.sleep(1.5)  # a poller looks once a second
+        try:
+            yield
+        finally:
+            client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+
     def end_sessions(self) -> None:
         """What a failover does to those connected."""
         self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fipe_ingestor'")
@@ -278,8 +338,11 @@ def _package() -> bytes:
         for path in sorted((ROOT / "src/fipe_api").glob("*.py")):
             archive.write(path, f"fipe_api/{path.name}")
         archive.writestr("short_waits.py", SHORT_WAITS)
+        archive.writestr("kill_points.py", KILL_POINTS)
         for name, module in HANDLERS.items():
-            archive.writestr(f"{name}.py", f"import short_waits\nfrom fipe_api.{module} import handler\n")
+            lines = "import kill_points\nimport short_waits\n"
+            lines += f"from fipe_api.{module} import handler\nkill_points.install({module!r})\n"
+            archive.writestr(f"{name}.py", lines)
     return package.getvalue()
 
 
@@ -297,11 +360,3 @@ def running_pipeline(folder: Path, catalogue: Catalogue) -> Iterator[Pipeline]:
             yield pipeline
     finally:
         postgres.stop()
-
-
-def during(seconds: float, act: Callable[[], object]) -> None:
-    """Do something again and again for some time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        act()
-        time.sleep(0.1)

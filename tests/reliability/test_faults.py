@@ -1,0 +1,141 @@
+"""The fault matrix: what can go wrong, each on the real pipeline, and what the load ends with.
+
+Those marked `faults` run by `make test-faults` alone, the others by `make test` as well. FIPE_FAULT_SECONDS
+says how long a fault lasts, 2 by default.
+"""
+
+import os
+import random
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from local_cloud.fipe_simulator import Fault, Faults
+from tests.builders import any_named, any_price_message
+from tests.reliability.pipeline import FUNCTIONS, Pipeline
+
+FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
+FUNCTION_OF = {handler: name for name, handler in FUNCTIONS.values()}
+LONG = pytest.mark.faults
+POINTS = [
+    pytest.param("model_loader", "before_send", marks=LONG),
+    pytest.param("model_loader", "after_send", marks=LONG),
+    pytest.param("price_loader", "before_send", marks=LONG),
+    pytest.param("price_loader", "after_send", marks=LONG),
+    pytest.param("ingestor", "before_commit"),
+    pytest.param("ingestor", "after_commit", marks=LONG),
+]
+
+
+def load_and_end_equal(pipeline: Pipeline) -> None:
+    run_id = pipeline.start()
+    end_equal(pipeline, run_id)
+
+
+def end_equal(pipeline: Pipeline, run_id: str) -> None:
+    pipeline.until_idle()
+    while pipeline.redrive():
+        pipeline.until_idle()
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@pytest.mark.parametrize(("handler", "point"), POINTS)
+def test_a_worker_killed_at_a_point_of_its_work_loses_and_doubles_nothing(
+    pipeline: Pipeline, tmp_path: Path, handler: str, point: str
+) -> None:
+    with pipeline.killed_at(FUNCTION_OF[handler], point, tmp_path / "killed"):
+        run_id = pipeline.start()
+        pipeline.until_idle()
+    assert (tmp_path / "killed").read_text() == "killed\n" * 2
+    # Two kills of five receives: nothing has failed by itself.
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+def test_every_message_delivered_twice_in_random_order(pipeline: Pipeline) -> None:
+    pipeline.queue_faults(duplicates=1, any_order=True, seed=1)
+    load_and_end_equal(pipeline)
+
+
+def test_half_of_the_entries_of_each_batch_fail_at_first(pipeline: Pipeline) -> None:
+    pipeline.queue_faults(failed_sends=0.3, seed=2)
+    load_and_end_equal(pipeline)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("stopped_database", marks=LONG),
+        "no_connection_left",
+        pytest.param("disk_full", marks=LONG),
+    ],
+)
+def test_a_database_that_takes_nothing_for_a_while(pipeline: Pipeline, fault: str) -> None:
+    run_id = pipeline.start()
+    with getattr(pipeline, fault)():
+        time.sleep(FAULT_SECONDS)
+    end_equal(pipeline, run_id)
+
+
+def test_a_failover_in_the_middle_of_batches(pipeline: Pipeline) -> None:
+    run_id = pipeline.start()
+    for _ in range(10):
+        pipeline.end_sessions()
+        time.sleep(0.1)
+    end_equal(pipeline, run_id)
+
+
+@LONG
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_source_that_answers_a_fault_to_three_calls_in_ten(pipeline: Pipeline, fault: Fault) -> None:
+    pipeline.simulator.faults = Faults.of(fault, rate=0.3, seed=3, hold_seconds=3)
+    run_id = pipeline.start()
+    pipeline.until_idle(180)
+    pipeline.simulator.faults = Faults()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_source_that_answers_nothing_but_a_fault_for_a_while(pipeline: Pipeline, fault: Fault) -> None:
+    run_id = pipeline.start()
+    pipeline.simulator.faults = Faults.of(fault, rate=1, seed=4, hold_seconds=3)
+    time.sleep(FAULT_SECONDS)
+    pipeline.simulator.faults = Faults()
+    pipeline.until_idle(180)
+    assert pipeline.dead_messages() == 0
+    if fault in (Fault.NOTHING_FOUND, Fault.NOTHING_FOUND_SPACED):
+        # A source that denies what it has in three rounds is believed in the end: a reload mends it.
+        run_id = pipeline.start()
+    end_equal(pipeline, run_id)
+
+
+@LONG
+def test_ten_thousand_messages_waiting_at_the_start(pipeline: Pipeline) -> None:
+    brand = any_named()
+    messages = [
+        any_price_message(run_id=UUID(int=1), brand=brand, models_in_brand=10_000) for _ in range(10_000)
+    ]
+    with pipeline.paused("price"):
+        pipeline.cloud.send(pipeline.queues["price"], *(message.model_dump_json() for message in messages))
+        assert pipeline.waiting() == 10_000
+    pipeline.until_idle(300)
+    status = "select models_received, complete from fipe.load_status"
+    assert pipeline.query(status) == [(10_000, True)]
+    assert pipeline.dead_messages() == 0
+
+
+@LONG
+def test_workers_killed_again_and_again(pipeline: Pipeline) -> None:
+    chance = random.Random(5)
+    run_id = pipeline.start()
+    kills = 0
+    until = time.monotonic() + 5
+    while time.monotonic() < until and pipeline.waiting():
+        kills += pipeline.kill_a_worker(chance)
+        time.sleep(0.2)
+    assert kills
+    end_equal(pipeline, run_id)
