@@ -2,9 +2,9 @@
 
 The source is the simulator's token bucket. Time is simulated, since a limit of 50 calls a minute with a block
 of 60 s takes hours to show a steady state; what paces the calls is the SharedPace that the functions use, on
-moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. The first half of each run is for finding
-the limit, the second half counts; where the limit halves midway, finding the new one is part of that.
-A last row is in real time, over HTTP and a DynamoDB server.
+moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. Two thirds of each run are for finding the
+limit, and the new one where it halves midway; the last third counts. A last row is in real time, over HTTP and
+a DynamoDB server.
 
 Compared with: a fixed sleep of 1 s after each call and a backoff of 5 s, doubled, after a refusal; and AIMD
 in one thread: 800 ms between calls, doubled after a refusal, a quarter faster after 10 successes.
@@ -29,7 +29,7 @@ from fipe_api.pace import SharedPace
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Ceiling, FipeSimulator, read_catalogue
 from local_cloud.fipe_simulator.faults import Gate
 
-LATENCY_SECONDS = 0.05
+LATENCY_SECONDS = 0.01
 TABLE = "pace"
 
 
@@ -49,13 +49,13 @@ def a_second(calls: float, *, retry_after: bool = True) -> Ceiling:
 
 
 LIMITS = (
-    Limit("50 a minute, block of 60 s", a_minute(50), 4 * 3600),
-    Limit("50 a minute, block of 60 s, no Retry-After", a_minute(50, retry_after=False), 4 * 3600),
-    Limit("5 a second", a_second(5), 2400),
-    Limit("5 a second, no Retry-After", a_second(5, retry_after=False), 2400),
-    Limit("50 a second", a_second(50), 240),
-    Limit("50 a second, no Retry-After", a_second(50, retry_after=False), 240),
-    Limit("50 a minute that becomes 25 midway", a_minute(50), 4 * 3600, a_minute(25)),
+    Limit("50 a minute, block of 60 s", a_minute(50), 2 * 3600),
+    Limit("50 a minute, block of 60 s, no Retry-After", a_minute(50, retry_after=False), 2 * 3600),
+    Limit("5 a second", a_second(5), 1200),
+    Limit("5 a second, no Retry-After", a_second(5, retry_after=False), 1200),
+    Limit("50 a second", a_second(50), 120),
+    Limit("50 a second, no Retry-After", a_second(50, retry_after=False), 120),
+    Limit("50 a minute that becomes 25 midway", a_minute(50), 3 * 3600, a_minute(25)),
 )
 
 
@@ -122,7 +122,7 @@ class Aimd:
 
 
 class Outcome(NamedTuple):
-    """Shares of the limit and of the calls, in the second half of a run."""
+    """Shares of the limit and of the calls, in the last third of a run."""
 
     used: float
     refused: float
@@ -159,13 +159,13 @@ def _paced(limit: Limit, functions: int) -> Outcome:
 def _simulate(limit: Limit, clients: Sequence[Client], clock: list[float]) -> Outcome:
     gate = Gate(limit.ceiling, lambda: clock[0])
     served = refused = 0
-    half = limit.seconds / 2
+    counted_from = 2 / 3 * limit.seconds
     events: list[tuple[float, int, bool]] = [(0.0, each, False) for each in range(len(clients))]
     is_changed = False
     while events[0][0] < limit.seconds:
         clock[0], each, is_call = heapq.heappop(events)
         now, client = clock[0], clients[each]
-        if limit.afterwards and now >= half and not is_changed:
+        if limit.afterwards and now >= limit.seconds / 2 and not is_changed:
             gate.set(limit.afterwards)
             is_changed = True
         if not is_call:
@@ -173,7 +173,7 @@ def _simulate(limit: Limit, clients: Sequence[Client], clock: list[float]) -> Ou
             heapq.heappush(events, (moment, each, client.may_call(now, moment)))
             continue
         refusal = gate.refuse()
-        if now >= half:
+        if now >= counted_from:
             refused += refusal is not None
             served += refusal is None
         clock[0] = now + LATENCY_SECONDS
@@ -181,7 +181,10 @@ def _simulate(limit: Limit, clients: Sequence[Client], clock: list[float]) -> Ou
         client.ended(clock[0], float(named) if named else None, is_refused=refusal is not None)
         heapq.heappush(events, (clock[0], each, False))
     ceiling = limit.afterwards or limit.ceiling
-    return Outcome(served / (half * ceiling.calls / ceiling.per_seconds), refused / max(1, served + refused))
+    return Outcome(
+        served / ((limit.seconds - counted_from) * ceiling.calls / ceiling.per_seconds),
+        refused / max(1, served + refused),
+    )
 
 
 def _in_real_time(calls_a_second: float, functions: int, seconds: float) -> Outcome:
