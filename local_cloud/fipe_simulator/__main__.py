@@ -79,6 +79,9 @@ def serve(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which calls the faults strike.")] = 0,
     hold_seconds: Annotated[float, typer.Option(help="How long a timeout holds the connection.")] = 60,
+    published: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the newest month's models that is there yet.")
+    ] = 1,
     quirk: Annotated[
         list[str] | None,
         typer.Option(help=f"Repeatable: {', '.join(Quirks.model_fields)}.", show_default="none"),
@@ -92,6 +95,7 @@ def serve(
             ceiling=_ceiling(calls, per_seconds, block_seconds, retry_after),
             faults=_faults(fault or [], seed, hold_seconds),
             quirks=_quirks(quirk or []),
+            published=published,
         )
     except ValidationError as error:
         raise _failed(_first_problem(error)) from None

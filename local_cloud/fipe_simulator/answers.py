@@ -18,6 +18,7 @@ from local_cloud.fipe_simulator.months import (
     MONTH_NAMES,
     Reference,
     catalogue_for_month,
+    published_part,
     published_references,
 )
 
@@ -66,10 +67,11 @@ class _NothingFoundError(Exception):
 class OfficialApi:
     """Answers the calls of the official FIPE API from a catalogue, for its month and all earlier ones.
 
-    Earlier months follow the rule of months.catalogue_for_month.
+    Earlier months follow the rule of months.catalogue_for_month. Of the newest, so much is published as
+    `share` says (months.published_part).
     """
 
-    def __init__(self, catalogue: Catalogue, quirks: Quirks) -> None:
+    def __init__(self, catalogue: Catalogue, quirks: Quirks, share: float = 1) -> None:
         self.references = published_references(catalogue.month)
         self._quirks = quirks
         self._reference_of_code = {reference.code: reference for reference in self.references}
@@ -77,6 +79,8 @@ class OfficialApi:
 
         @lru_cache(maxsize=_MONTHS_KEPT)
         def of_month(month: date) -> Catalogue:
+            if month == catalogue.month and share < 1:
+                return published_part(catalogue, share)
             return catalogue_for_month(catalogue, month)
 
         self._of_month = of_month

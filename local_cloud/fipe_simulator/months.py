@@ -141,6 +141,18 @@ def catalogue_for_month(catalogue: Catalogue, month: date) -> Catalogue:
     )
 
 
+def published_part(catalogue: Catalogue, share: float) -> Catalogue:
+    """What of a month is there while it fills up: a share of its models, each larger one holding it."""
+    return Catalogue(
+        catalogue.month,
+        (
+            row
+            for row in catalogue.rows
+            if _hash(f"{row.vehicle_type} {row.brand_code} {row.model_code}") % 10_000 < share * 10_000
+        ),
+    )
+
+
 def _existing(rows: list[CatalogueRow], month: date, catalogue_year: int) -> list[CatalogueRow]:
     newest_year = month.year + 1
     oldest_year = min((row.model_year for row in rows if row.model_year != ZERO_KM), default=catalogue_year)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from local_cloud.fipe_simulator.answers import INVALID_PARAMETERS, OfficialApi, Quirks
 from local_cloud.fipe_simulator.catalogue import Catalogue
@@ -21,6 +21,7 @@ from local_cloud.fipe_simulator.parallelum import DailyLimit, Parallelum
 API_PATH = ("api", "veiculos")
 MIRROR_PATH = ("api", "v2")
 CONTROL_PATH = "_simulator"
+Share = Annotated[float, Field(ge=0, le=1)]
 _MAX_BODY_BYTES = 64 * 1024
 
 
@@ -56,6 +57,7 @@ class FipeSimulator:
         ceiling: how many calls it bears; None means any number.
         faults: what goes wrong how often.
         quirks: what is odd, but right.
+        published: which share of the newest month's models is there, 0 to 1: it fills up over its first days.
 
     Raises:
         OSError: the port is taken.
@@ -69,11 +71,11 @@ class FipeSimulator:
         ceiling: Ceiling | None = None,
         faults: Faults | None = None,
         quirks: Quirks | None = None,
+        published: float = 1,
     ) -> None:
         self.catalogue = catalogue
         self._quirks = quirks or Quirks()
-        self._api = OfficialApi(catalogue, self._quirks)
-        self._mirror = Parallelum(self._api)
+        self.published = published
         self.mirror_limit = DailyLimit(None)
         """How many calls a day the mirror takes, all clients together."""
         self._gate = Gate(ceiling)
@@ -123,6 +125,17 @@ class FipeSimulator:
     def mirror_url(self) -> str:
         """The base URL of the mirror, `http://localhost:PORT/api/v2`: neither ceiling nor faults touch it."""
         return f"{self.origin}/{'/'.join(MIRROR_PATH)}"
+
+    @property
+    def published(self) -> float:
+        """Which share of the newest month's models is there, from now on."""
+        return self._published
+
+    @published.setter
+    def published(self, share: float) -> None:
+        self._published = share
+        self._api = OfficialApi(self.catalogue, self._quirks, share)
+        self._mirror = Parallelum(self._api)
 
     @property
     def faults(self) -> Faults:
@@ -237,12 +250,16 @@ class FipeSimulator:
                 return _json_reply(describe(self.faults))
             case "GET", ("ceiling",):
                 return _json_reply(describe(self.ceiling))
+            case "GET", ("published",):
+                return _json_reply(self.published)
+            case "PUT", ("published",):
+                return self._put(body, TypeAdapter(Share), partial(setattr, self, "published"))
             case "PUT", ("faults",):
                 return self._put(body, TypeAdapter(Faults), partial(setattr, self, "faults"))
             case "PUT", ("ceiling",):
                 return self._put(body, TypeAdapter(Ceiling | None), partial(setattr, self, "ceiling"))
             case _:
-                return _json_reply({"error": "GET stats, GET or PUT faults, GET or PUT ceiling"}, status=404)
+                return _json_reply({"error": "GET stats, GET or PUT faults, ceiling, published"}, status=404)
 
     @staticmethod
     def _put(body: bytes, setting: TypeAdapter[Any], put: Callable[[Any], None]) -> Reply:
@@ -251,7 +268,7 @@ class FipeSimulator:
         except ValidationError as error:
             return _json_reply({"error": str(error)}, status=400)
         put(value)
-        return _json_reply(describe(value))
+        return _json_reply(describe(value) if isinstance(value, BaseModel) else value)
 
 
 def _json_reply(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

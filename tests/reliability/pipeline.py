@@ -19,7 +19,14 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 import requests
 
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, Faults, FipeSimulator, read_catalogue
+from local_cloud.fipe_simulator import (
+    SAMPLE_CATALOGUE,
+    Catalogue,
+    CatalogueRow,
+    Faults,
+    FipeSimulator,
+    read_catalogue,
+)
 from local_cloud.postgres import Connection, PostgresCluster
 from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
@@ -86,6 +93,7 @@ HANDLERS = {
     "model_loader": "fipe_model_loader",
     "price_loader": "fipe_price_loader",
     "ingestor": "fipe_soma_ingestor",
+    "status": "fipe_load_status",
 }
 
 
@@ -118,14 +126,19 @@ class Pipeline:
 
     def start(self, **payload: Any) -> str:
         """Start a load; the run's id."""
+        run_id: str = self.ask_to_start(**payload)["run_id"]
+        return run_id
+
+    def ask_to_start(self, **payload: Any) -> dict[str, Any]:
+        """What FipeManufacturerLoader answers, asked again when it fails."""
 
         def invoke() -> Any:
             answer = self.cloud.invoke("FipeManufacturerLoader", payload)
             document = json.load(answer["Payload"])
             return None if "FunctionError" in answer else document
 
-        run_id: str = eventually(invoke, 60)["run_id"]
-        return run_id
+        answer: dict[str, Any] = eventually(invoke, 60)
+        return answer
 
     def redrive(self) -> int:
         """Move every dead message back; how many there were."""
@@ -158,6 +171,10 @@ class Pipeline:
         """Wait until the queues are empty. Raises AssertionError when they do not become so."""
         eventually(lambda: not self.waiting(), seconds)
 
+    def until_only_waiting_in(self, kind: str, seconds: float = 60) -> None:
+        """Wait until all messages stand in one queue, and some do."""
+        eventually(lambda: 0 < self.waiting() == self.cloud.counts(self.queues[kind])["visible"], seconds)
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows, asked as the master user."""
         with closing(self._connect()) as session, session, session.cursor() as cursor:
@@ -166,7 +183,7 @@ class Pipeline:
 
     def assert_equal_to_the_source(self, run_id: str) -> None:
         """The database holds the catalogue, the ledger says so, and nothing lies in a DLQ."""
-        columns = ", ".join(self.simulator.catalogue.rows[0]._fields)
+        columns = ", ".join(CatalogueRow._fields)
         assert set(self.query(f"select {columns} from fipe.vehicle_price")) == {
             tuple(row) for row in self.simulator.catalogue.rows
         }
@@ -267,6 +284,7 @@ class Pipeline:
         """End all faults of queues and source."""
         self.queue_faults()
         self.simulator.faults = Faults()
+        self.simulator.published = 1
 
     def clear(self) -> None:
         """Empty queues and tables, for the next schedule."""
@@ -290,6 +308,7 @@ class Pipeline:
                 f"{kind}-queue", VisibilityTimeout=TIMEOUT_SECONDS, RedrivePolicy=json.dumps(policy)
             )
         self._put("FipeManufacturerLoader", "start", output="manufacturer")
+        self._put("FipeLoadStatus", "status", user="fipe_status")
         for kind, output in zip(STAGES, ("model", "price", ""), strict=True):
             name, handler = FUNCTIONS[kind]
             self._put(name, handler, output=output, source=kind)
@@ -305,7 +324,9 @@ class Pipeline:
                 QueueUrl=self.queues[kind], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
             )
 
-    def _put(self, name: str, handler: str, *, output: str = "", source: str = "") -> None:
+    def _put(
+        self, name: str, handler: str, *, output: str = "", source: str = "", user: str = "fipe_ingestor"
+    ) -> None:
         variables = {
             "SQS_OUTPUT_URL": self.queues.get(output, ""),
             "SQS_INPUT_URL": self.queues.get(source, ""),
@@ -315,6 +336,8 @@ class Pipeline:
             "FIPE_CALLS_PER_MINUTE": "max",
             "BLOCKED_REST_SECONDS": "0.2",
             "RETRY_DELAY_SECONDS": "0",
+            "LOAD_STATUS_FUNCTION": "FipeLoadStatus",
+            "RDS_USER": user,
             "RDS_HOST": self._place.host,
             "RDS_PORT": str(self._place.port),
             "RDS_DATABASE": self._place.database,
