@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from fipe_api.aws import client
 from fipe_api.http_source import FipeError
 from fipe_api.load_plan import run_plans
 from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
@@ -63,7 +63,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _reason_to_wait(reference: Reference) -> str | None:
-    return reason_to_wait(boto3.client("lambda"), environment().load_status_function, reference)
+    return reason_to_wait(client("lambda"), environment().load_status_function, reference)
 
 
 def _nothing_to_load(reasons: list[str]) -> dict[str, Any]:
