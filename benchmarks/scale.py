@@ -1,9 +1,9 @@
 """Scale: 330 months of 50,332 prices loaded by the adapted ingestor, their size, and what people ask of them.
 
-Every month has the same vehicles at other prices, and a run of its own in the ledger. What a month costs is
-counted in CPU seconds of the ingestor and of its database, which other work on the machine does not
-stretch. A query's time is the median of warm runs, from sending it to having all its rows, after the vacuum
-and analyze that autovacuum would do.
+Every month has the same vehicles at other prices, and a run of its own in the ledger. What a month costs
+is counted in CPU seconds of the ingestor and of its database, the last months and the first side by side.
+A query's time is the median of warm runs, from sending it to having all its rows, after the vacuum and
+analyze that autovacuum would do.
 """
 
 import io
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MONTHS = 330
 AROUND = 5
-"""So many months at the beginning and at the end are compared, too: a single one is a matter of luck."""
+"""The last months, each loaded beside the first into an empty database; the medians are compared."""
 RUNS = 21
 LARGE_TABLES = ("price", "model_year", "model", "load_model")
 
@@ -37,19 +37,23 @@ def run() -> Sequence[Row]:
     with server() as postgres:
         dsn = postgres.fresh_database()
         start = time.perf_counter()
-        costs = [_cost_of_load(postgres, dsn, lines.of_month(number)) for number in range(MONTHS)]
+        for number in range(MONTHS - AROUND):
+            _cost_of_load(postgres, dsn, lines.of_month(number))
+        first, late = [], []
+        for number in range(MONTHS - AROUND, MONTHS):
+            first.append(_cost_of_load(postgres, postgres.fresh_database(), lines.of_month(0)))
+            late.append(_cost_of_load(postgres, dsn, lines.of_month(number)))
         minutes = (time.perf_counter() - start) / 60
         with connected(dsn) as connection:
             connection.autocommit = True
             connection.cursor().execute("vacuum (analyze)")
             return [
                 Row(f"loading {MONTHS} months", minutes, "minutes"),
-                Row(f"month {MONTHS}", costs[-1], "CPU s", Baseline("month 1", costs[0]), at_most(1.3)),
                 Row(
-                    f"months {MONTHS - AROUND + 1} to {MONTHS}, the median",
-                    statistics.median(costs[-AROUND:]),
+                    f"month {MONTHS}",
+                    statistics.median(late),
                     "CPU s",
-                    Baseline(f"months 2 to {AROUND + 1}", statistics.median(costs[1 : AROUND + 1])),
+                    Baseline("month 1", statistics.median(first)),
                     at_most(1.3),
                 ),
                 *_sizes(connection),
