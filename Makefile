@@ -102,7 +102,7 @@ test: $(DEV) $(NODE) prepare-layers ## Run all tests
 	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not faults"
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
-	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability/test_faults.py
+	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
 
 soak: $(DEV) ## Run 200 loads among faults, each planned by its seed (half an hour): SEED=7 replays one, SEED=0..19 some
 	FIPE_SOAK_SEEDS=$(or $(SEED),0..199) python -m pytest -q tests/reliability/test_schedules.py
