@@ -291,6 +291,8 @@ class Pipeline:
         self.calm()
         for url in (*self.queues.values(), *self.dead.values()):
             self.cloud.client("sqs").purge_queue(QueueUrl=url)
+        # A worker whose message was delivered a second time may still write.
+        eventually(lambda: not any(each["running"] for each in self.cloud.status()["functions"].values()))
         self.query(f"truncate {', '.join('fipe.' + table.strip() for table in TABLES.split(','))} cascade")
 
     def _connect(self) -> Any:
