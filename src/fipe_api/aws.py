@@ -1,4 +1,4 @@
-"""Clients of AWS, by botocore alone: importing boto3, with its S3 transfers, would take twice as long."""
+"""Clients of AWS, by botocore alone: importing boto3 brings its S3 transfers, which nothing here uses."""
 
 from functools import cache
 from typing import Any

@@ -1,7 +1,6 @@
 """A batch of SQS messages: each is worked on alone, then all results are handed on together.
 
-Powertools' BatchProcessor does the first half, but its import, with asyncio and all kinds of events, would
-make a cold start a fifth longer.
+Powertools' BatchProcessor does the first half, but imports asyncio and all kinds of events.
 """
 
 from collections.abc import Callable, Mapping, Sequence
