@@ -123,15 +123,14 @@ class Alarms(Construct):
 
     def _watch_loads(self, queues: Mapping[str, QueueWithDlq], settings: StageSettings) -> None:
         hour = Duration.hours(1)
-        # The age counts messages in flight and delayed ones as well.
-        ages = {
-            f"age{number}": queue.queue.metric_approximate_age_of_oldest_message(
+        waiting = {
+            f"waiting{number}": queue.queue.metric_approximate_number_of_messages_visible(
                 period=hour, statistic="Maximum"
             )
             for number, queue in enumerate(queues.values())
         }
-        # A message that leaves the last queue is in the database. Unlike PricesReceived, which just stops
-        # coming, SQS's metrics of a queue that is polled say 0.
+        # A message that leaves the last queue is in the database. These metrics of a queue that is polled are
+        # there with a 0; others, PricesReceived among them, just stop coming, and a sum with them as well.
         written = list(queues.values())[-1].queue.metric_number_of_messages_deleted(
             period=hour, statistic="Sum"
         )
@@ -139,8 +138,8 @@ class Alarms(Construct):
             "LoadStalled",
             "load-stalled",
             cloudwatch.MathExpression(
-                expression=f"IF(({' + '.join(ages)}) > 0 AND written < 1, 1, 0)",
-                using_metrics={**ages, "written": written},
+                expression=f"IF(({' + '.join(waiting)}) > 0 AND written < 1, 1, 0)",
+                using_metrics={**waiting, "written": written},
                 label="messages wait, but no price comes",
                 period=hour,
             ),

@@ -27,11 +27,10 @@ class LoadSchedule(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         Tags.of(self).add("component", "operations")
-        name = f"fipe-load-{stage}"
         scheduler.CfnSchedule(
             self,
             "Schedule",
-            name=name,
+            name=f"fipe-load-{stage}",
             description="Loads FIPE's newest reference again, until a load brings nothing new",
             schedule_expression=expression,
             schedule_expression_timezone=TIME_ZONE,
@@ -39,7 +38,7 @@ class LoadSchedule(Construct):
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=start.function_arn,
                 input=json.dumps(PAYLOAD),
-                role_arn=self._build_role(name, start).role_arn,
+                role_arn=self._build_role(start).role_arn,
                 # Whether the load could start is Lambda's to retry; this is about reaching Lambda.
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=3600, maximum_retry_attempts=5
@@ -47,13 +46,14 @@ class LoadSchedule(Construct):
             ),
         )
 
-    def _build_role(self, name: str, start: lambda_.IFunction) -> iam.Role:
-        """A role that invokes this one function, assumed for this one schedule."""
+    def _build_role(self, start: lambda_.IFunction) -> iam.Role:
+        """A role that invokes this one function."""
         stack = Stack.of(self)
-        schedule_arn = stack.format_arn(
+        # Scheduler names the group of a schedule, not the schedule, as the source of what it does.
+        group_arn = stack.format_arn(
             service="scheduler",
-            resource="schedule",
-            resource_name=f"default/{name}",
+            resource="schedule-group",
+            resource_name="default",
             arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
         role = iam.Role(
@@ -61,10 +61,7 @@ class LoadSchedule(Construct):
             "Role",
             assumed_by=iam.ServicePrincipal(
                 "scheduler.amazonaws.com",
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": stack.account},
-                    "ArnLike": {"aws:SourceArn": schedule_arn},
-                },
+                conditions={"StringEquals": {"aws:SourceAccount": stack.account, "aws:SourceArn": group_arn}},
             ),
         )
         role.add_to_policy(

@@ -88,12 +88,12 @@ def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alar
         name: query["MetricStat"]["Metric"] for name, query in queries.items() if "MetricStat" in query
     }
     assert {name: metric["MetricName"] for name, metric in metrics.items()} == {
-        **{f"age{number}": "ApproximateAgeOfOldestMessage" for number in range(3)},
+        **{f"waiting{number}": "ApproximateNumberOfMessagesVisible" for number in range(3)},
         "written": "NumberOfMessagesDeleted",
     }
-    assert metrics["written"]["Dimensions"] == metrics["age2"]["Dimensions"]
+    assert metrics["written"]["Dimensions"] == metrics["waiting2"]["Dimensions"]
     (formula,) = (query["Expression"] for query in alarm["Metrics"] if query["ReturnData"])
-    assert formula == "IF((age0 + age1 + age2) > 0 AND written < 1, 1, 0)"
+    assert formula == "IF((waiting0 + waiting1 + waiting2) > 0 AND written < 1, 1, 0)"
     assert {query["MetricStat"]["Period"] for query in queries.values() if "MetricStat" in query} == {3600}
     assert alarm["EvaluationPeriods"] == 3
 
@@ -180,8 +180,10 @@ def test_a_schedule_may_start_loads_and_nothing_else():
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert trust["Condition"] == {
-        "StringEquals": {"aws:SourceAccount": ACCOUNT},
-        "ArnLike": {"aws:SourceArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/fipe-load-dev"},
+        "StringEquals": {
+            "aws:SourceAccount": ACCOUNT,
+            "aws:SourceArn": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/default",
+        }
     }
     (policy,) = (
         policy["Properties"]["PolicyDocument"]["Statement"]
