@@ -17,6 +17,7 @@ from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.core.common_models import BaseModel
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.models import DynamoDBBackend
@@ -40,6 +41,15 @@ from local_cloud.resources import (  # noqa: F401  (moto finds the classes by it
 from local_cloud.resources.custom_resource import CustomResource
 from local_cloud.resources.unsupported import UnsupportedResource
 from local_cloud.services import services
+
+
+class ChangeSetNotFound(ServiceException):
+    """There is no such change set; moto says ValidationError instead."""
+
+    def __init__(self, name: str) -> None:
+        """Named as in the request."""
+        super().__init__("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
+
 
 StartPoller = Callable[[QueuePoller], None]
 
@@ -288,11 +298,21 @@ def _change_stacks_like_aws() -> None:
     stack: Any = cloudformation.Stack
     service = cloudformation.CloudFormationBackend
     outputs = stack.outputs.fget
+    describe = service.describe_change_set
 
-    def execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
+    def describe_change_set(self: Any, change_set_name: str) -> Any:
+        # The CDK waits for this very error after it has deleted the last deploy's change set.
+        try:
+            return describe(self, change_set_name)
+        except ValidationError as error:
+            raise ChangeSetNotFound(change_set_name) from error
+
+    def execute_change_set(
+        self: Any,
+        change_set_name: str,
+        stack_name: str | None = None,  # noqa: ARG001
+    ) -> None:
         change_set = self.describe_change_set(change_set_name)
-        if change_set is None:
-            raise ValidationError(stack_name)
         changed = self.stacks[change_set.stack_id]
         change_set.execution_status = "EXECUTE_COMPLETE"
         if change_set.change_set_type == "CREATE":
@@ -331,6 +351,7 @@ def _change_stacks_like_aws() -> None:
     stack.get_cfn_attribute = stacks.nested_output
     _replace(
         service,
+        describe_change_set=describe_change_set,
         execute_change_set=execute_change_set,
         delete_change_set=delete_change_set,
         delete_stack=stacks.delete,

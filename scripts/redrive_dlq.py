@@ -202,7 +202,8 @@ def _logged_error(line: str) -> str | None:
         entry: Any = json.loads(line)
     except ValueError:
         return None
-    return str(entry["error"]) if isinstance(entry, dict) and "error" in entry else None
+    # An error of a message's validation has a line for each fault.
+    return " ".join(str(entry["error"]).split()) if isinstance(entry, dict) and "error" in entry else None
 
 
 def _move(task: "ListMessageMoveTasksResultEntryTypeDef | None") -> Move:

@@ -106,7 +106,8 @@ def _line(event: dict[str, Any], group: str) -> Line:
         return Line(at, function, "DEBUG", message)
     level: Level = next((level for level in LEVELS if level == entry.get("level")), "ERROR")
     fields = (f"{name}={value}" for name, value in entry.items() if name not in _KNOWN_FIELDS)
-    return Line(at, function, level, " ".join([str(entry.get("message", "")), *fields]))
+    text = " ".join([str(entry.get("message", "")), *fields])
+    return Line(at, function, level, " ".join(text.split()))
 
 
 def _level_of_plain(message: str) -> Level:

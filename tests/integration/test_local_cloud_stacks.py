@@ -436,3 +436,12 @@ def test_a_property_that_the_api_does_not_know_fails_the_stack(cloud: Cloud) -> 
     template["Resources"]["Alarm"]["Properties"] |= {"AlarmActions": [], "Treshold": 7}
     assert cloud.deploy("misspelt", template)["StackStatus"] == "ROLLBACK_COMPLETE"
     assert 'Unknown parameter in input: "Treshold"' in cloud.reasons("misspelt")
+
+
+def test_a_change_set_that_is_gone_is_told_of_as_in_aws(cloud: Cloud) -> None:
+    client = cloud.client("cloudformation")
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    _deploy_by_change_set(cloud, "changed", template, "CREATE")
+    client.delete_change_set(StackName="changed", ChangeSetName="change")
+    with pytest.raises(client.exceptions.ChangeSetNotFoundException):
+        client.describe_change_set(StackName="changed", ChangeSetName="change")

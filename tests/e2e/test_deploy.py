@@ -1,0 +1,366 @@
+"""A deployment on AWS from its first command to its last, tried on the local cloud exactly as documented.
+
+It runs in a copy of the project, so that it can edit the SQL script, and with a profile `me`, as documented.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_cloud.lifecycle import start, start_simulator, stop
+from local_cloud.postgres import clusters
+from local_cloud.state import LocalState
+from tests.aws import client
+from tests.e2e.make import ROOT
+
+PATIENCE_SECONDS = 90
+DOCUMENTS = ("README.md", "docs/deploy.md")
+BRANDS = "select distinct brand from fipe.vehicle_price order by 1"
+AWS_V1 = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
+"""As documented for version 1 of the AWS command line, which otherwise asks AWS itself for SQS."""
+OUTPUTS = {
+    "AlarmTopicArn",
+    "DBEndpoint",
+    "DBPort",
+    "DBSecretArn",
+    "FipeManufacturerLambda",
+    *(f"{kind}{url}" for kind in ("Manufacturer", "Model", "Price") for url in ("QueueUrl", "DLQUrl")),
+}
+
+
+def documented(beginning: str) -> str:
+    """The shortest command of the README or of docs/deploy.md that begins so, with the lines it goes on in."""
+    blocks = [
+        block
+        for name in DOCUMENTS
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    ]
+    found = [
+        command
+        for block in blocks
+        for command in re.split(r"\n(?=\S)(?!done|\})", block.strip())
+        if command.startswith(beginning)
+    ]
+    assert found, f"no document shows a command that begins with {beginning!r}"
+    return min(found, key=len)
+
+
+class Deployment:
+    """A copy of the project with a local cloud of its own; what all commands printed is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = _copy_of_project(folder / "project")
+        self.printed = ""
+        self.state = LocalState(folder / "local")
+        self.endpoint = start(self.state)
+        self.simulator = start_simulator(self.endpoint, "")
+        (vpc,) = client("ec2", self.endpoint.url).describe_vpcs()["Vpcs"]
+        self.vpc_id = str(vpc["VpcId"])
+        config = folder / "aws-config"
+        config.write_text(
+            "[profile me]\nregion = us-east-1\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+        )
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE"))}
+        self.environment = kept | {
+            "FIPE_LOCAL_DIR": str(self.state.root),
+            "AWS_ENDPOINT_URL": self.endpoint.url,
+            "AWS_CONFIG_FILE": str(config),
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "RDS_CERTIFICATES": "none",
+        }
+
+    def run(self, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Runs a shell command in the project's folder, with its tools on the path."""
+        tools = [
+            str(self.project / ".venv/bin"),
+            *(str(one.psql.parent) for one in clusters(self.state.postgres)[:1]),
+        ]
+        path = os.pathsep.join([*tools, os.environ["PATH"]])
+        ended = subprocess.run(
+            ["bash", "-c", f"{AWS_V1}\n{command}"],
+            cwd=self.project,
+            env=self.environment | {"PATH": path} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        self.printed += ended.stdout + ended.stderr
+        return ended
+
+    def succeed(self, command: str) -> str:
+        """Runs a command that has to succeed; what it printed."""
+        ended = self.run(command, AWS_PROFILE="me")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    def make(self, beginning: str, *settings: str) -> str:
+        """Runs a documented make command, with a VPC and an address that exist, and settings behind it."""
+        command = (
+            documented(beginning).replace("vpc-0a1b2c3d", self.vpc_id).replace("203.0.113.7", "127.0.0.1")
+        )
+        return self.succeed(" ".join([command, *settings]))
+
+    def deploy(self, stage: str = "dev") -> str:
+        """Deploys as documented, with settings that save time, from the simulator."""
+        command = documented("make deploy-dev").replace("make deploy-dev", f"make deploy-{stage}")
+        command = command.replace("vpc-0a1b2c3d", self.vpc_id).replace("203.0.113.7", "127.0.0.1")
+        quick = (
+            f"FIPE_API_URL={self.simulator} CALLS_PER_MINUTE=max BATCHING_WINDOW_SECONDS=1"
+            " RETRY_DELAY_SECONDS=0 MAX_RECEIVE_COUNT=2 SCHEDULE=on ALARM_EMAIL=me@example.com"
+        )
+        ended = self.run(f"{command} {quick}")
+        if ended.returncode:
+            raise DeployFailedError(ended.stdout + ended.stderr)
+        return ended.stdout + ended.stderr
+
+    def load(self, brand: str, stage: str = "dev") -> None:
+        """Starts a load of two brands, Fiat and another, as documented, and waits until it is complete."""
+        commands = [documented("echo '{"), documented("aws lambda invoke")]
+        self.succeed("\n".join(commands).replace("Acura", brand).replace("-dev", f"-{stage}"))
+        assert json.loads((self.project / "out.json").read_text())["brands_sent"] == 2
+        eventually(lambda: self.query("select bool_and(complete) from fipe.load_status", stage) == "t")
+
+    def query(self, sql: str, stage: str = "dev") -> str:
+        """What psql says, called as documented, about the database of a stage."""
+        functions = [documented("output()"), documented("secret()")]
+        command = documented("PGPASSWORD=").replace("select count(*) from fipe.vehicle_price", sql)
+        script = "\n".join([*functions, command]).replace("-dev", f"-{stage}")
+        return self.succeed(script.replace("psql ", "psql -XAt ", 1)).strip()
+
+    def output(self, name: str, stage: str = "dev") -> str:
+        """An output of a stage's stack, asked for as documented."""
+        return self.succeed(f"{documented('output()')}\noutput {name}".replace("-dev", f"-{stage}")).strip()
+
+    def waiting(self, queue: str) -> int:
+        """Messages of all states in a queue, by the name of its output."""
+        answer = client("sqs", self.endpoint.url).get_queue_attributes(
+            QueueUrl=self.output(queue), AttributeNames=["All"]
+        )
+        return sum(
+            int(value) for name, value in answer["Attributes"].items() if name.startswith("ApproximateNumber")
+        )
+
+    def stacks(self) -> list[str]:
+        stacks = client("cloudformation", self.endpoint.url).describe_stacks()["Stacks"]
+        return [stack["StackName"] for stack in stacks if stack["StackName"].startswith("Fipe")]
+
+
+class DeployFailedError(Exception):
+    """The deploy failed; the text is what it printed."""
+
+
+def _copy_of_project(folder: Path) -> Path:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for name in (".venv", "node_modules", "lambda-layer/build"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def eventually(look: Any, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deploy")
+    deployment = Deployment(folder)
+    try:
+        yield deployment
+    finally:
+        stop(deployment.state)
+
+
+GOOD = "VPC_ID={vpc} ALLOWED_IP=127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "words"),
+    [
+        ("ALLOWED_IP=127.0.0.1", {}, "vpc_id is missing; give the VPC to put the database in"),
+        ("VPC_ID={vpc}", {}, "allowed_ip is missing; give the address that may reach the database"),
+        ("VPC_ID=default ALLOWED_IP=127.0.0.1", {}, "vpc_id=default is refused; give the VPC"),
+        ("VPC_ID=vpc-0123abcd ALLOWED_IP=127.0.0.1", {}, "vpc_id=vpc-0123abcd does not exist in account"),
+        ("VPC_ID={vpc} ALLOWED_IP=home", {}, "allowed_ip=home is refused: not an IPv4 address"),
+        ("VPC_ID={vpc} ALLOWED_IP=0.0.0.0/0", {}, "allow_the_world=true"),
+        (f"{GOOD} BATCHSIZE=5", {}, "batchsize is not a setting; batch_size is"),
+        (GOOD, {"AWS_PROFILE": "nobody"}, "no AWS credentials"),
+        (GOOD, {"AWS_PROFILE": ""}, "no AWS region"),
+        (GOOD, {"AWS_PROFILE": "", "AWS_REGION": "us-east-1"}, "no AWS credentials"),
+    ],
+)
+def test_says_in_one_line_what_is_missing_or_wrong_and_creates_nothing(
+    here: Deployment, arguments: str, variables: dict[str, str], words: str
+) -> None:
+    ended = here.run(
+        f"make --no-print-directory deploy-dev {arguments.format(vpc=here.vpc_id)}",
+        **{"AWS_PROFILE": "me"} | variables,
+    )
+    assert ended.returncode != 0
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
+    assert words in line
+    assert here.stacks() == []
+
+
+@pytest.fixture(scope="module")
+def deployed(here: Deployment) -> Deployment:
+    """The stage dev, deployed for the first time."""
+    assert "bootstrapped" in here.make("make bootstrap")
+    printed = here.deploy()
+    shown = set(re.findall(r"^FipeDataStack-dev\.(\w+) = ", printed, re.MULTILINE))
+    assert shown == OUTPUTS
+    return here
+
+
+def test_a_load_is_invoked_and_read_with_psql_by_the_secret(deployed: Deployment) -> None:
+    deployed.load("Acura")
+    assert deployed.query(BRANDS) == "Acura\nFiat"
+
+
+def test_what_nobody_could_work_on_is_shown_with_its_reason_and_moved_back(deployed: Deployment) -> None:
+    poison = '{"kind": "poison"}'
+    deployed.succeed(
+        f"aws sqs send-message --queue-url {deployed.output('ModelQueueUrl')} --message-body '{poison}'"
+    )
+    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1)
+    shown = deployed.make("make redrive-dev QUEUE=model DRY_RUN=1")
+    assert "fipe-model-dlq-dev: 1 message" in shown
+    assert "ValidationError" in shown
+    assert deployed.waiting("ModelDLQUrl") == 1
+    assert "1 moved back" in deployed.make("make redrive-dev QUEUE=model")
+    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1)  # it is still nothing to work on
+
+
+def test_the_documented_shell_loop_moves_messages_back_as_well(deployed: Deployment) -> None:
+    deployed.succeed(
+        f"{documented('output()')}\n{documented('QUEUE_URL=')}\n{documented('while IFS=')}"
+        .replace("PriceQueueUrl", "ManufacturerQueueUrl").replace("PriceDLQUrl", "ModelDLQUrl")
+    )  # fmt: skip
+    eventually(lambda: deployed.waiting("ManufacturerDLQUrl") == 1)
+    assert deployed.waiting("ModelDLQUrl") == 0
+
+
+def test_the_logs_of_all_functions_are_shown_in_one(deployed: Deployment) -> None:
+    shown = deployed.succeed("make logs-dev")
+    assert "INFO    FipeManufacturerLoader: load started" in shown
+    assert "INFO    FipeSomaIngestor: prices written" in shown
+    assert "DEBUG" not in shown
+    assert "poison" in deployed.succeed("make logs-dev LEVEL=WARNING FUNCTION=FipePriceLoader")
+
+
+def test_alarms_the_dashboard_and_the_schedule_are_there(deployed: Deployment) -> None:
+    alarms = client("cloudwatch", deployed.endpoint.url).describe_alarms()["MetricAlarms"]
+    assert len([alarm for alarm in alarms if alarm["AlarmName"].endswith("-dev")]) == 19
+    assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {
+        deployed.output("AlarmTopicArn")
+    }
+    (subscription,) = client("sns", deployed.endpoint.url).list_subscriptions()["Subscriptions"]
+    assert subscription["Endpoint"] == "me@example.com"
+    schedule = client("scheduler", deployed.endpoint.url).get_schedule(Name="fipe-load-dev")
+    assert schedule["ScheduleExpression"] == "cron(0 9 1-10 * ? *)"
+
+
+def test_a_second_deploy_without_a_change_changes_nothing(deployed: Deployment) -> None:
+    assert "(no changes)" in deployed.deploy()
+
+
+def test_an_edited_script_runs_again_and_a_bad_one_fails_with_its_error_and_is_undone(
+    deployed: Deployment,
+) -> None:
+    script = deployed.project / "create_fipe_db.sql"
+    original = script.read_text()
+    script.write_text(original + "\ncreate table if not exists fipe.made_by_an_edit (id integer);\n")
+    deployed.deploy()
+    assert deployed.query("select to_regclass('fipe.made_by_an_edit')") == "fipe.made_by_an_edit"
+    script.write_text(
+        original + "\ncreate table fipe.half_done (id integer);\nselect nonsense from fipe.nowhere;\n"
+    )
+    with pytest.raises(DeployFailedError, match=r'relation "fipe\.nowhere" does not exist'):
+        deployed.deploy()
+    stack_events = client("cloudformation", deployed.endpoint.url).describe_stack_events(
+        StackName="FipeDataStack-dev"
+    )["StackEvents"]
+    reasons = [event.get("ResourceStatusReason", "") for event in stack_events]
+    assert any('relation "fipe.nowhere" does not exist' in reason for reason in reasons)
+    assert deployed.query("select to_regclass('fipe.half_done')") == ""
+    script.write_text(original)
+    deployed.deploy()
+
+
+def test_two_stages_live_in_one_vpc(deployed: Deployment) -> None:
+    deployed.deploy("stg")
+    assert deployed.output("DBPort", "stg") != deployed.output("DBPort")
+    assert deployed.output("PriceQueueUrl", "stg") != deployed.output("PriceQueueUrl")
+    deployed.load("BYD", "stg")
+    assert deployed.query(BRANDS, "stg") == "BYD\nFiat"
+    assert deployed.query(BRANDS) == "Acura\nFiat"
+
+
+def test_no_log_no_template_and_nothing_printed_holds_a_password(deployed: Deployment) -> None:
+    secrets, cloudformation = (
+        client(name, deployed.endpoint.url) for name in ("secretsmanager", "cloudformation")
+    )
+    passwords = [
+        json.loads(secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"])["password"]
+        for secret in secrets.list_secrets()["SecretList"]
+    ]
+    assert len(passwords) == 2
+    stacks = cloudformation.describe_stacks()["Stacks"]
+    texts = {
+        "printed": deployed.printed,
+        **{
+            f"template of {stack['StackName']}": json.dumps(
+                cloudformation.get_template(StackName=stack["StackId"])["TemplateBody"]
+            )
+            for stack in stacks
+        },
+        **{
+            str(path): path.read_text(errors="replace")
+            for folder in (deployed.state.logs, deployed.project / "cdk.out")
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix in {".json", ".log", ".out"}
+        },
+    }
+    assert len(texts) > 10
+    assert [name for name, text in texts.items() for password in passwords if password in text] == []
+
+
+def test_stages_are_removed_without_a_trace_each_alone(deployed: Deployment) -> None:
+    assert "FipeDataStack-dev is gone" in deployed.make("make destroy-dev")
+    assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
+    deployed.succeed("make destroy-stg")
+    assert deployed.stacks() == []
+    left = {
+        "queues": client("sqs", deployed.endpoint.url).list_queues().get("QueueUrls", []),
+        "functions": client("lambda", deployed.endpoint.url).list_functions()["Functions"],
+        "alarms": client("cloudwatch", deployed.endpoint.url).describe_alarms()["MetricAlarms"],
+        "schedules": client("scheduler", deployed.endpoint.url).list_schedules()["Schedules"],
+        "clusters": client("rds", deployed.endpoint.url).describe_db_clusters()["DBClusters"],
+        "logs": client("logs", deployed.endpoint.url).describe_log_groups()["logGroups"],
+    }
+    assert left == {name: [] for name in left}
+
+
+def test_a_stage_that_is_not_there_is_told_in_one_line(deployed: Deployment) -> None:
+    ended = deployed.run("make --no-print-directory destroy-prd", AWS_PROFILE="me")
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
+    assert line == "error: there is no stack FipeDataStack-prd in us-east-1"
