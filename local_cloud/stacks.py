@@ -221,6 +221,7 @@ def _bring_to(stack: Any, template: str, parameters: dict[str, Any]) -> None:
     stack.template = template
     stack.parameters = parameters
     stack._parse_template()
+    parameters = stack.parameters = _without_resolved(parameters, stack.template_dict)
     stack.description = stack.template_dict.get("Description")
     new = stack.template_dict["Resources"]
     resources._template = stack.template_dict
@@ -240,6 +241,20 @@ def _bring_to(stack: Any, template: str, parameters: dict[str, Any]) -> None:
     _renew_outputs(stack)
     if failures:
         raise StackError("; ".join(failures))
+
+
+def _without_resolved(parameters: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without those that moto gives the value of an SSM parameter for, instead of its name.
+
+    It does so for UsePreviousValue, which the CDK asks for; the template's default has the name.
+    """
+    declared = template.get("Parameters", {})
+    return {
+        name: value
+        for name, value in parameters.items()
+        if not declared.get(name, {}).get("Type", "").startswith("AWS::SSM::Parameter")
+        or "Default" not in declared[name]
+    }
 
 
 def _update_resource(resources: Any, name: str) -> None:

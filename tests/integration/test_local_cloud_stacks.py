@@ -445,3 +445,24 @@ def test_a_change_set_that_is_gone_is_told_of_as_in_aws(cloud: Cloud) -> None:
     client.delete_change_set(StackName="changed", ChangeSetName="change")
     with pytest.raises(client.exceptions.ChangeSetNotFoundException):
         client.describe_change_set(StackName="changed", ChangeSetName="change")
+
+
+def test_an_update_may_keep_a_parameter_that_names_an_ssm_parameter(cloud: Cloud) -> None:
+    cloud.client("ssm").put_parameter(Name="/version", Value="21", Type="String")
+    template: dict[str, Any] = {
+        "Parameters": {"Version": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/version"}},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+    }
+    cloud.deploy("versioned", template)
+    template["Resources"]["Another"] = {"Type": "AWS::SQS::Queue"}
+    client = cloud.client("cloudformation")
+    change_set = client.create_change_set(
+        StackName="versioned",
+        ChangeSetName="change",
+        ChangeSetType="UPDATE",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": "Version", "UsePreviousValue": True}],
+    )
+    client.execute_change_set(ChangeSetName=change_set["Id"])
+    stack = cloud.settled_stack("versioned")
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", cloud.reasons("versioned")
