@@ -75,16 +75,16 @@ def tls_of_functions(stacks: Stacks) -> list[dict[str, str]]:
 def test_functions_check_its_certificate_when_the_layer_has_those_of_rds(certificates: Path):
     certificates.write_text("certificates")
     checked = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/opt/rds-certificates.pem"}
-    assert tls_of_functions(synthesize()) == [checked, checked]
+    assert tls_of_functions(synthesize()) == [checked] * 3
     assert synthesize(stage="prd").warnings() == []
     encrypted = {"PGSSLMODE": "require"}
-    assert tls_of_functions(synthesize(database_tls="require")) == [encrypted, encrypted]
+    assert tls_of_functions(synthesize(database_tls="require")) == [encrypted] * 3
 
 
 @pytest.mark.usefixtures("certificates")
 def test_functions_only_encrypt_when_the_layer_has_no_certificates_and_production_is_told_so():
     encrypted = {"PGSSLMODE": "require"}
-    assert tls_of_functions(synthesize()) == [encrypted, encrypted]
+    assert tls_of_functions(synthesize()) == [encrypted] * 3
     (warning,) = synthesize(stage="prd").warnings()
     assert "do not check the database's certificate" in warning
     with pytest.raises(SettingsError, match="database_tls=verify-full is refused: the layer has no"):
