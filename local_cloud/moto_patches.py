@@ -201,7 +201,7 @@ def lock_tables() -> None:
 
 
 def _run_functions() -> None:
-    """moto runs functions in Docker, calls every error Handled and knows no asynchronous invocation."""
+    """moto runs functions in Docker, calls every error Handled, cannot update a function with layers."""
 
     def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
         event = (body.encode() if isinstance(body, str) else body) or b"{}"
@@ -227,7 +227,26 @@ def _run_functions() -> None:
             response_headers["x-amz-function-error"] = "Unhandled"
         return outcome.payload
 
-    _replace(awslambda.LambdaFunction, invoke=invoke)
+    update = awslambda.LambdaFunction.update_from_cloudformation_json
+
+    def update_from_template(
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        # In an update moto leaves the layers that a template refers to as objects of its own.
+        properties = dict(cloudformation_json["Properties"])
+        properties["Layers"] = [getattr(layer, "arn", layer) for layer in properties.get("Layers", [])]
+        changed = {**cloudformation_json, "Properties": properties}
+        return update(original_resource, new_resource_name, changed, account_id, region_name)
+
+    _replace(
+        awslambda.LambdaFunction,
+        invoke=invoke,
+        update_from_cloudformation_json=staticmethod(update_from_template),
+    )
 
 
 def _poll_queues(start_poller: StartPoller) -> None:

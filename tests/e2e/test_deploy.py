@@ -88,7 +88,7 @@ class Deployment:
         ended = subprocess.run(
             ["bash", "-c", f"{AWS_V1}\n{command}"],
             cwd=self.project,
-            env=self.environment | {"PATH": path} | variables,
+            env=self.environment | {"PATH": path} | {k: v for k, v in variables.items() if v},
             capture_output=True,
             text=True,
             check=False,
@@ -281,6 +281,29 @@ def test_alarms_the_dashboard_and_the_schedule_are_there(deployed: Deployment) -
 
 def test_a_second_deploy_without_a_change_changes_nothing(deployed: Deployment) -> None:
     assert "(no changes)" in deployed.deploy()
+
+
+def test_an_edited_script_runs_again_and_a_bad_one_fails_with_its_error_and_is_undone(
+    deployed: Deployment,
+) -> None:
+    script = deployed.project / "create_fipe_db.sql"
+    original = script.read_text()
+    script.write_text(original + "\ncreate table if not exists fipe.made_by_an_edit (id integer);\n")
+    deployed.deploy()
+    assert deployed.query("select to_regclass('fipe.made_by_an_edit')") == "fipe.made_by_an_edit"
+    script.write_text(
+        original + "\ncreate table fipe.half_done (id integer);\nselect nonsense from fipe.nowhere;\n"
+    )
+    with pytest.raises(DeployFailedError, match=r'relation "fipe\.nowhere" does not exist'):
+        deployed.deploy()
+    stack_events = client("cloudformation", deployed.endpoint.url).describe_stack_events(
+        StackName="FipeDataStack-dev"
+    )["StackEvents"]
+    reasons = [event.get("ResourceStatusReason", "") for event in stack_events]
+    assert any('relation "fipe.nowhere" does not exist' in reason for reason in reasons)
+    assert deployed.query("select to_regclass('fipe.half_done')") == ""
+    script.write_text(original)
+    deployed.deploy()
 
 
 def test_two_stages_live_in_one_vpc(deployed: Deployment) -> None:
