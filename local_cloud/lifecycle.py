@@ -31,6 +31,7 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
         where = f" at {running.url}" if running else ""
         raise LocalCloudError(f"a local cloud is running already{where}; `make local-down` stops it")
     _check_port(port)
+    state.withdraw()  # what a cloud that was killed has left would be taken for the new one's
     with state.server_log.open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "local_cloud.server", str(port)],

@@ -88,6 +88,9 @@ def test_starts_again_after_it_was_killed(local_cloud: Commands) -> None:
     psutil.Process(endpoint.pid).kill()
     eventually(lambda: not local_cloud.state.is_running())
     assert local_cloud("up").returncode == 0
+    again = local_cloud.state.endpoint()
+    assert again is not None
+    assert again.pid != endpoint.pid
 
 
 def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
