@@ -32,9 +32,9 @@ from fipe_api.pace import Pace, SharedPace, Unpaced
 from fipe_api.parallelum import ParallelumApi
 from fipe_api.price_source import PriceSource
 from fipe_api.queue_publisher import Outgoing, SendError, send_all
-from fipe_api.sqs_batch import Record
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from types_boto3_sqs import SQSClient
 
 LONGEST_RETRY_DELAY_SECONDS = 900
@@ -141,16 +141,16 @@ def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:
     return {flat[index][0]: error for index, error in failed.items()}
 
 
-def retry_soon(record: Record) -> None:
+def retry_soon(record: "SQSRecord") -> None:
     """Makes a failed message visible after a delay that doubles with each receive.
 
     The queue's visibility timeout, which has to cover the longest invocation, would be a long wait.
     """
-    receives = int(record["attributes"]["ApproximateReceiveCount"])
+    receives = int(record.attributes.approximate_receive_count)
     delay = consumer_environment().retry_delay_seconds * 2 ** (receives - 1)
     sqs_client().change_message_visibility(
         QueueUrl=consumer_environment().sqs_input_url,
-        ReceiptHandle=record["receiptHandle"],
+        ReceiptHandle=record.receipt_handle,
         VisibilityTimeout=min(delay, LONGEST_RETRY_DELAY_SECONDS),
     )
 
