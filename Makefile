@@ -96,10 +96,13 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
-.PHONY: test test-faults soak fuzz lint audit bench lock clean
-test: $(DEV) $(NODE) prepare-layers ## Run all tests
+.PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
+test: $(DEV) $(NODE) prepare-layers ## Run the tests: all that a change needs
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not faults"
+	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
+
+test-walkthrough: $(DEV) $(NODE) prepare-layers ## Run the documents' commands, from bootstrap to destroy, on a local cloud (minutes)
+	python -m pytest -n 2 --dist loadscope -q -m walkthrough
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py

@@ -21,6 +21,8 @@ from local_cloud.state import LocalState
 from tests.aws import client
 from tests.e2e.make import ROOT
 
+pytestmark = pytest.mark.walkthrough
+
 PATIENCE_SECONDS = 90
 DOCUMENTS = ("README.md", "docs/deploy.md")
 BRANDS = "select distinct brand from fipe.vehicle_price order by 1"

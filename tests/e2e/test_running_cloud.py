@@ -165,6 +165,7 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
     assert first.returncode == 0
 
 
+@pytest.mark.walkthrough
 @pytest.mark.parametrize("command", [line for line in commands(READMES[0]) if runs_here(line)])
 def test_a_command_of_the_readme_does_its_work(cloud: Cloud, command: str) -> None:
     ended = subprocess.run(
