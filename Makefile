@@ -99,10 +99,10 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 .PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
 test: $(DEV) $(NODE) prepare-layers ## Run the tests: all that a change needs
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
+	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
-test-walkthrough: $(DEV) $(NODE) prepare-layers ## Run the documents' commands, from bootstrap to destroy, on a local cloud (minutes)
-	python -m pytest -n 2 --dist loadscope -q -m walkthrough
+test-walkthrough: $(DEV) $(NODE) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
+	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py

@@ -11,6 +11,7 @@ from tests.e2e.make import ROOT, lines, place
 REAL_MONTH = Path(os.environ.get("FIPE_REAL_MONTH", ROOT.parent / "shared/fipe/catalogue-2026-06.tsv.gz"))
 
 
+@pytest.mark.walkthrough
 @pytest.mark.real_month
 @pytest.mark.skipif(not REAL_MONTH.is_file(), reason=f"the real month is not there: {REAL_MONTH}")
 def test_loads_the_real_month_with_every_field_equal(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ POINTS = [
     pytest.param("model_loader", "after_send", marks=LONG),
     pytest.param("price_loader", "before_send", marks=LONG),
     pytest.param("price_loader", "after_send", marks=LONG),
-    pytest.param("ingestor", "before_commit"),
+    pytest.param("ingestor", "before_commit", marks=LONG),
     pytest.param("ingestor", "after_commit", marks=LONG),
 ]
 
