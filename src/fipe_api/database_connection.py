@@ -10,7 +10,8 @@ from fipe_api.get_db_password import get_db_password
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-CONNECT_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 40
+"""An Aurora that has paused takes 15 to 30 s to wake."""
 
 
 def connect(application_name: str) -> "connection":
