@@ -37,6 +37,9 @@ create table if not exists fipe.model (
     foreign key (vehicle_type, brand_code) references fipe.manufacturer (vehicle_type, code)
 );
 
+-- Each month updates all models (named_in): with room for it on their own pages, without touching an index.
+alter table fipe.model set (fillfactor = 50);
+
 create table if not exists fipe.model_year (
     id         integer generated always as identity primary key,
     model_id   integer  not null references fipe.model (id),

@@ -138,9 +138,11 @@ class ExecutionEnvironment:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def run(self, event: bytes, statistics: FunctionStatistics, publish: PublishLogs) -> Outcome:
+    def run(
+        self, request_id: str, event: bytes, statistics: FunctionStatistics, publish: PublishLogs
+    ) -> Outcome:
         """Run one invocation to its end; add it to `statistics` and its lines to the logs."""
-        invocation = Invocation(str(uuid.uuid4()), event, self.spec.arn, self.spec.timeout_seconds)
+        invocation = Invocation(request_id, event, self.spec.arn, self.spec.timeout_seconds)
         self._output.note(f"START RequestId: {invocation.request_id} Version: $LATEST")
         self._api.submit(invocation)
         answer = self._wait_for_start(invocation) or self._wait_for_answer(invocation)
@@ -278,18 +280,10 @@ class FunctionRunner:
         Raises ThrottledError when `reserved_concurrency` invocations run already, and RunnerStoppedError
         once the cloud is ending.
         """
-        environment, pool = self._acquire(spec, reserved_concurrency)
-        try:
-            outcome = environment.run(event, pool.statistics, self._publish_logs)
-        finally:
-            self._release(environment, pool)
-        with self._lock:
-            pool.statistics.invocations += 1
-            pool.statistics.errors += outcome.is_error
-        return outcome
+        return self._invoke(str(uuid.uuid4()), spec, event, reserved_concurrency)
 
     def invoke_later(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None = None) -> None:
-        """Run an invocation in the background, again when it fails, as Lambda does with asynchronous ones."""
+        """Run an invocation in the background, again when it fails, under the same id, as Lambda does."""
         threading.Thread(
             target=self._run_with_retries, args=(spec, event, reserved_concurrency), daemon=True
         ).start()
@@ -321,6 +315,19 @@ class FunctionRunner:
             environment.kill()
         for pool in pools:
             pool.log.close()
+
+    def _invoke(
+        self, request_id: str, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None
+    ) -> Outcome:
+        environment, pool = self._acquire(spec, reserved_concurrency)
+        try:
+            outcome = environment.run(request_id, event, pool.statistics, self._publish_logs)
+        finally:
+            self._release(environment, pool)
+        with self._lock:
+            pool.statistics.invocations += 1
+            pool.statistics.errors += outcome.is_error
+        return outcome
 
     def _acquire(
         self, spec: FunctionSpec, reserved_concurrency: int | None
@@ -354,6 +361,7 @@ class FunctionRunner:
         environment.kill()
 
     def _run_with_retries(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None) -> None:
+        request_id = str(uuid.uuid4())
         for delay in (0.0, *self._async_retry_seconds):
             pool = self._pools.get(spec.name)
             if delay and pool is not None:
@@ -363,7 +371,7 @@ class FunctionRunner:
                 if stopped:
                     return
             try:
-                if not self.invoke(spec, event, reserved_concurrency).is_error:
+                if not self._invoke(request_id, spec, event, reserved_concurrency).is_error:
                     return
             except ThrottledError:
                 continue

@@ -1,8 +1,7 @@
 """The ledger of loads in PostgreSQL: what a run expects, what came, and when it is complete.
 
-The ledger is written in the transaction of the prices it tells of, after them. A run is locked first:
-of two writers that bring the last results at the same time, the second sees what the first has brought, and
-exactly one of them marks the load complete. A plan, a result and their repetitions may come in any order.
+The ledger is written in the transaction of the prices it tells of, after them, by one writer at a time: so
+exactly one marks a load complete. A plan, a result and their repetitions may come in any order.
 """
 
 import json
@@ -81,18 +80,11 @@ order by run_id, reference_code
 on conflict (run_id, reference_code) do nothing
 """
 
-# Not a lock of the rows: it would write to them, and a repetition should write nothing.
-LOCK_LOAD_RUNS = """
-select id, run_id::text, reference_code, pg_advisory_xact_lock(%s, id)
-from (
-    select id, run_id, reference_code
-    from fipe.load_run
-    where (run_id, reference_code) in (select run_id, reference_code from staged_load)
-    order by id
-) as run
+SELECT_LOAD_RUNS = """
+select id, run_id::text, reference_code
+from fipe.load_run
+where (run_id, reference_code) in (select run_id, reference_code from staged_load)
 """
-LEDGER_LOCKS = 0x46495045
-"""Which of the database's advisory locks are meant: those on rows of fipe.load_run ("FIPE" in ASCII)."""
 
 # A repeated start may have found more brands than the first: the largest number is believed.
 RAISE_BRANDS_EXPECTED = """
@@ -236,8 +228,8 @@ def write_ledger(
     cursor.execute(BEGIN_STAGING)
     copy_rows(cursor, "staged_load", entries.values())
     cursor.execute(INSERT_LOAD_RUNS)
-    cursor.execute(LOCK_LOAD_RUNS, (LEDGER_LOCKS,))
-    run_ids = {(run_id, reference_code): key for key, run_id, reference_code, _ in cursor.fetchall()}
+    cursor.execute(SELECT_LOAD_RUNS)
+    run_ids = {(run_id, reference_code): key for key, run_id, reference_code in cursor.fetchall()}
     cursor.execute(RAISE_BRANDS_EXPECTED)
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], run_ids)
     cursor.execute(MERGE_LOAD_BRANDS)
@@ -249,17 +241,14 @@ def write_ledger(
 
 
 def _entry(message: LedgerMessage) -> LedgerEntry:
-    run = LedgerEntry(str(message.run_id), message.reference.code, message.brands_in_run)
+    run = (str(message.run_id), message.reference.code, message.brands_in_run)
     if isinstance(message, RunPlanMessage):
-        return run
-    brand = run._replace(
-        vehicle_type=message.vehicle_type,
-        brand_code=message.brand.code,
-        models_expected=message.models_in_brand,
-    )
+        return LedgerEntry(*run)
+    brand = (*run, message.vehicle_type, message.brand.code, message.models_in_brand)
     if not isinstance(message, PriceMessage):
-        return brand
-    return brand._replace(
+        return LedgerEntry(*brand)
+    return LedgerEntry(
+        *brand,
         model_code=message.model.code,
         prices=len(message.prices),
         unpriced=len(message.unpriced),

@@ -7,6 +7,7 @@ messages and their repetition mean nothing.
 
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
@@ -41,6 +42,7 @@ ModelYear = Annotated[int, Field(ge=1, le=32_767)]
 """The year of a model; 32000 is FIPE's own for zero km."""
 
 
+@lru_cache(maxsize=16_384)  # all of a month; a vehicle's model years share its code
 def _check_digit_fits(code: str) -> str:
     """Weights 7 to 2 on the six digits, (11 - sum mod 11) mod 11, and 10 counts as 0."""
     total = sum(int(digit) * weight for digit, weight in zip(code[:6], range(7, 1, -1), strict=True))

@@ -1,8 +1,8 @@
 """Writing prices to PostgreSQL: all SQL of the ingestion, set-based, one transaction a call.
 
 Rows are copied into a temporary table and merged from there. Each statement touches only what is new or
-changed, in the order of its keys, so that a repetition changes nothing and overlapping writers do not
-deadlock: they take the tables, and the rows in them, in the same order.
+changed, so that a repetition changes nothing. Writers take turns: they never deadlock, each sees all that the
+ones before it wrote, and one alone finds a load complete.
 """
 
 import hashlib
@@ -74,6 +74,10 @@ ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]
 """A model with what is published of it, by model year and fuel code."""
 
 
+TAKE_TURN = "select pg_advisory_xact_lock(%s)"
+WRITERS = 0x46495045
+"""Which of the database's advisory locks is meant: "FIPE" in ASCII."""
+
 # A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
 # to have any, the planner would hash whole tables instead: that doubles the time of small batches.
 BEGIN_STAGING = """
@@ -108,6 +112,21 @@ where not exists (
 order by vehicle_type, brand_code, reference_month desc
 on conflict (vehicle_type, code) do update set name = excluded.name, named_in = excluded.named_in
 where excluded.named_in >= kept.named_in
+"""
+
+# By itself: an update that does not set the name leaves all indexes alone and does not make the words again.
+# All but some hundred of a month's 11,238 models are like that.
+RENEW_MODELS = """
+update fipe.model as kept set named_in = staged.reference_month
+from (
+    select vehicle_type, brand_code, model_code, model, max(reference_month) as reference_month
+    from staged_model
+    group by vehicle_type, brand_code, model_code, model
+    order by vehicle_type, brand_code, model_code
+) as staged
+where (kept.vehicle_type, kept.brand_code, kept.code, kept.name)
+    = (staged.vehicle_type, staged.brand_code, staged.model_code, staged.model)
+  and kept.named_in < staged.reference_month
 """
 
 MERGE_MODELS = """
@@ -222,6 +241,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     priced = [_model_prices(message) for message in told if isinstance(message, PriceMessage)]
     models = {model.key(): (model, vehicles) for model, vehicles in priced if vehicles}
     with connection, connection.cursor() as cursor:
+        cursor.execute(TAKE_TURN, (WRITERS,))
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
         changed = _write_models(cursor, list(models.values()))
@@ -245,6 +265,7 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         _, vehicles = models.setdefault(model.key(), (model, {}))
         vehicles[row.model_year, row.fuel_code] = row[7:]
     with connection, connection.cursor() as cursor:
+        cursor.execute(TAKE_TURN, (WRITERS,))
         cursor.execute(BEGIN_STAGING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
         changed = _write_models(cursor, list(models.values()))
@@ -295,6 +316,7 @@ def _write_models(cursor: "cursor", models: Sequence[ModelPrices]) -> dict[int, 
     """Answers how many prices were new or changed, by reference code."""
     copy_rows(cursor, "staged_model", ((position, *model) for position, (model, _) in enumerate(models)))
     cursor.execute(MERGE_MANUFACTURERS)
+    cursor.execute(RENEW_MODELS)
     cursor.execute(MERGE_MODELS)
     cursor.execute(SELECT_MODEL_IDS)
     rows = (

@@ -1,8 +1,9 @@
 """The writer against a real PostgreSQL."""
 
 import random
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection
 
-from fipe_api.messages import Named, PriceMessage, Reference, YearFuel
+from fipe_api.messages import Named, Reference, YearFuel
 from fipe_api.price_writer import ReferenceMismatchError, write_messages
 from tests.builders import (
     JUNE_2026,
@@ -24,8 +25,11 @@ from tests.builders import (
     any_price,
     any_price_message,
     any_rejected_answer_message,
+    any_run_plan,
 )
 
+MARCH_2026 = Reference(code=331, month=date(2026, 3, 1))
+JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 ALL_TABLES = (
     "reference_month", "manufacturer", "model", "model_year", "price", "load_run", "load_brand", "load_model",
 )  # fmt: skip
@@ -223,6 +227,42 @@ def test_overlapping_batches_of_concurrent_writers_neither_fail_nor_deadlock(
     assert load_status(database) == [(334, 3, 3, 60, 60, 60, 0, True)]
 
 
+class HeldBeforeCommit(connection):
+    """Commits only when it may."""
+
+    written, may_commit = threading.Event(), threading.Event()
+
+    def __exit__(self, *error: Any) -> None:
+        self.written.set()
+        self.may_commit.wait(30)
+        super().__exit__(*error)
+
+
+def test_of_two_months_written_at_once_the_newest_names_a_vehicle(dsn: str, database: connection) -> None:
+    model = any_named()
+    march, may, june, july = (
+        any_price_message(reference=month, model=model, prices=(any_price(model_year=year, fuel=fuel),))
+        for month, year, fuel in (
+            (MARCH_2026, 2014, "as in March"),
+            (MAY_2026, 2014, "as in May"),
+            (JUNE_2026, 2014, "as in March"),
+            (JULY_2026, 2015, "another vehicle"),
+        )
+    )
+    write_messages(database, [march, july])
+    with (
+        closing(psycopg2.connect(dsn, connection_factory=HeldBeforeCommit)) as slow,
+        ThreadPoolExecutor() as writers,
+    ):
+        first = writers.submit(write_messages, slow, [june])
+        assert HeldBeforeCommit.written.wait(30)
+        second = writers.submit(write_messages, database, [may])
+        wait([second], 0.5)
+        HeldBeforeCommit.may_commit.set()
+        first.result(), second.result()
+    assert select(database, "select fuel from fipe.model_year where model_year = 2014") == [("as in March",)]
+
+
 def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> Any:
     with database, database.cursor() as cursor:
         cursor.execute("set session authorization fipe_ingestor")
@@ -230,7 +270,7 @@ def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> A
 
 
 def test_the_ingestors_role_can_do_its_work(database: connection) -> None:
-    messages: list[PriceMessage] = [any_price_message(), any_price_message()]
+    messages = [any_price_message(), any_price_message(), any_rejected_answer_message(), any_run_plan()]
     assert as_ingestor(database, lambda own: write_messages(own, messages)).changed == 2
 
 
@@ -243,12 +283,32 @@ def test_the_ingestors_role_can_do_its_work(database: connection) -> None:
         "create table fipe.mine ()",
         "create table public.mine ()",
         "create role other",
+        "alter role fipe_ingestor superuser",
+        "set role fipe_status",
+        "copy fipe.price to program 'true'",
         "select * from pg_authid",
     ],
 )
 def test_the_ingestors_role_can_do_nothing_else(database: connection, statement: str) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         as_ingestor(database, lambda own: own.cursor().execute(statement))
+
+
+def test_no_table_lets_the_ingestors_role_delete_and_only_its_own_let_it_write(database: connection) -> None:
+    allowed = """
+        select relname::text,
+               has_table_privilege('fipe_ingestor', oid, 'insert, update'),
+               has_table_privilege('fipe_ingestor', oid, 'delete, truncate, references, trigger')
+        from pg_class
+        where relnamespace = 'fipe'::regnamespace and relkind in ('r', 'v', 'm', 'p')
+    """
+    relations = select(database, allowed)
+    assert len(relations) > 15
+    assert {name for name, may_write, _ in relations if may_write} == {
+        "reference_month", "manufacturer", "model", "model_year", "price",
+        "load_run", "load_brand", "load_brand_plan", "load_model", "rejected_answer",
+    }  # fmt: skip
+    assert not [name for name, _, may_delete in relations if may_delete]
 
 
 def test_the_schema_script_run_again_changes_nothing(database: connection) -> None:

@@ -7,6 +7,7 @@ to parts of a second; visibility timeouts are shortened by the queues' settings.
 import io
 import json
 import random
+import signal
 import time
 import uuid
 import zipfile
@@ -57,7 +58,7 @@ import os
 import signal
 
 POINT, MARKS = os.environ.get("KILL_POINT", ""), os.environ.get("KILL_MARKS", "")
-TIMES = 2
+TIMES = int(os.environ.get("KILL_TIMES", "0"))
 
 
 def _killing(point, work, first):
@@ -86,7 +87,30 @@ def install(module):
         send = _killing("before_send", loader.send_all, False)
         loader.send_all = _killing("after_send", send, True)
 """
-"""Kills the worker, twice, at a point of its work that the environment names."""
+"""Kills the worker, as often as the environment says, at the point of its work that it names."""
+SKEWED_CLOCK = """
+import datetime
+import os
+import time
+import types
+
+import awslambdaric.lambda_context
+
+SKEW = float(os.environ.get("CLOCK_SKEW_SECONDS", "0"))
+if SKEW:
+    now, now_ns = time.time, time.time_ns
+    # The deadline is told by the same machine's clock, however wrong that is.
+    awslambdaric.lambda_context.time = types.SimpleNamespace(time=now)
+    time.time = lambda: now() + SKEW
+    time.time_ns = lambda: now_ns() + int(SKEW * 1e9)
+
+    class Skewed(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + datetime.timedelta(seconds=SKEW)
+
+    datetime.datetime = Skewed
+"""
 
 HANDLERS = {
     "start": "fipe_manufacturer_loader",
@@ -163,6 +187,11 @@ class Pipeline:
             for state in ("visible", "in_flight", "delayed")
         )
 
+    def invocations(self, function: str) -> int:
+        """How often a function has run, to the end or not."""
+        count: int = self.cloud.status()["functions"].get(function, {"invocations": 0})["invocations"]
+        return count
+
     def dead_messages(self) -> int:
         """Messages in the dead letter queues."""
         return sum(self.cloud.counts(url)["visible"] for url in self.dead.values())
@@ -220,12 +249,19 @@ class Pipeline:
         return True
 
     @contextmanager
-    def killed_at(self, function: str, point: str, marks: Path) -> Iterator[None]:
-        """Two workers of a function die by kill -9 at a point; each leaves a line in `marks`."""
+    def killed_at(self, function: str, point: str, marks: Path, times: int) -> Iterator[None]:
+        """So many workers of a function die by kill -9 at a point; each leaves a line in `marks`."""
+        with self.variables(function, KILL_POINT=point, KILL_MARKS=str(marks), KILL_TIMES=str(times)):
+            yield
+
+    @contextmanager
+    def variables(self, function: str, **more: str) -> Iterator[None]:
+        """A function has these environment variables, too, while the block runs."""
         client = self.cloud.client("lambda")
         variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-        armed = {**variables, "KILL_POINT": point, "KILL_MARKS": str(marks)}
-        client.update_function_configuration(FunctionName=function, Environment={"Variables": armed})
+        client.update_function_configuration(
+            FunctionName=function, Environment={"Variables": variables | more}
+        )
         try:
             yield
         finally:
@@ -243,9 +279,22 @@ class Pipeline:
         finally:
             client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
-    def end_sessions(self) -> None:
-        """What a failover does to those connected."""
-        self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fipe_ingestor'")
+    def end_sessions(self, user: str = "fipe_ingestor") -> None:
+        """What a restart does to those connected."""
+        self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", user)
+
+    @contextmanager
+    def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:
+        """The server dies without a farewell on a half-written batch of the block's load, and recovers."""
+        with closing(self._connect()) as session, session.cursor() as cursor:
+            # The ledger is the last that a batch writes: with it locked, prices are written, not committed.
+            cursor.execute("lock table fipe.load_run in exclusive mode")
+            yield
+            waiting = "usename = 'fipe_ingestor' and wait_event_type = 'Lock'"
+            eventually(lambda: self.query(f"select pid from pg_stat_activity where {waiting}"))
+            psutil.Process(self.postgres.processes()[0]).send_signal(signal.SIGQUIT)
+            eventually(lambda: self.postgres.port is None)
+        self.postgres.start()
 
     @contextmanager
     def stopped_database(self) -> Iterator[None]:
@@ -364,8 +413,9 @@ def _package() -> bytes:
             archive.write(path, f"fipe_api/{path.name}")
         archive.writestr("short_waits.py", SHORT_WAITS)
         archive.writestr("kill_points.py", KILL_POINTS)
+        archive.writestr("skewed_clock.py", SKEWED_CLOCK)
         for name, module in HANDLERS.items():
-            lines = "import kill_points\nimport short_waits\n"
+            lines = "import skewed_clock\nimport kill_points\nimport short_waits\n"
             lines += f"from fipe_api.{module} import handler\nkill_points.install({module!r})\n"
             archive.writestr(f"{name}.py", lines)
     return package.getvalue()

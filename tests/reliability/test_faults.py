@@ -4,6 +4,7 @@ Those marked `faults` run by `make test-faults` alone, the others by `make test`
 says how long a fault lasts, 2 by default.
 """
 
+import json
 import os
 import random
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from local_cloud.fipe_simulator import Fault, Faults
 from tests.builders import any_named, any_price_message
+from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
 FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
@@ -45,12 +47,28 @@ def end_equal(pipeline: Pipeline, run_id: str) -> None:
 def test_a_worker_killed_at_a_point_of_its_work_loses_and_doubles_nothing(
     pipeline: Pipeline, tmp_path: Path, handler: str, point: str
 ) -> None:
-    with pipeline.killed_at(FUNCTION_OF[handler], point, tmp_path / "killed"):
+    with pipeline.killed_at(FUNCTION_OF[handler], point, tmp_path / "killed", times=2):
         run_id = pipeline.start()
         pipeline.until_idle()
     assert (tmp_path / "killed").read_text() == "killed\n" * 2
     # Two kills of five receives: nothing has failed by itself.
     assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("point", ["before_send", "after_send"])
+def test_a_start_killed_at_a_point_of_its_work_is_the_same_run_when_lambda_repeats_it(
+    pipeline: Pipeline, tmp_path: Path, point: str
+) -> None:
+    started = pipeline.invocations("FipeManufacturerLoader")
+    with pipeline.killed_at("FipeManufacturerLoader", point, tmp_path / "killed", times=1):
+        # As the schedule starts a load; Lambda repeats it after a minute.
+        pipeline.cloud.invoke("FipeManufacturerLoader", {}, InvocationType="Event")
+        eventually(lambda: pipeline.invocations("FipeManufacturerLoader") == started + 2, 90)
+        pipeline.until_idle()
+    assert (tmp_path / "killed").read_text() == "killed\n"
+    ((run_id,),) = pipeline.query("select run_id::text from fipe.load_run")
     pipeline.assert_equal_to_the_source(run_id)
 
 
@@ -79,12 +97,53 @@ def test_a_database_that_takes_nothing_for_a_while(pipeline: Pipeline, fault: st
     end_equal(pipeline, run_id)
 
 
-def test_a_failover_in_the_middle_of_batches(pipeline: Pipeline) -> None:
+def test_sessions_that_end_again_and_again(pipeline: Pipeline) -> None:
     run_id = pipeline.start()
     for _ in range(10):
         pipeline.end_sessions()
         time.sleep(0.1)
     end_equal(pipeline, run_id)
+
+
+@LONG
+def test_a_failover_in_the_middle_of_a_batch(pipeline: Pipeline) -> None:
+    with pipeline.failover_in_the_middle_of_a_batch():
+        run_id = pipeline.start()
+    pipeline.until_idle()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) -> None:
+    secrets = pipeline.cloud.client("secretsmanager")
+    passwords = [f"password-{number}" for number in range(4)]
+    pipeline.query("create role rotated login in role fipe_ingestor password %s", passwords[0])
+    secret = secrets.create_secret(Name="rotated", SecretString=json.dumps({"password": passwords[0]}))["ARN"]
+    with pipeline.variables("FipeSomaIngestor", RDS_USER="rotated", DB_SECRET_ARN=secret):
+        run_id = pipeline.start()
+        for password in passwords[1:]:
+            pipeline.query("alter role rotated password %s", password)
+            pipeline.end_sessions("rotated")
+            time.sleep(0.2)
+            secrets.put_secret_value(SecretId=secret, SecretString=json.dumps({"password": password}))
+            time.sleep(0.5)
+        pipeline.until_idle()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+def test_functions_whose_clocks_are_hours_apart(pipeline: Pipeline) -> None:
+    with (
+        pipeline.variables("FipeModelLoader", CLOCK_SKEW_SECONDS="7200"),
+        pipeline.variables("FipePriceLoader", CLOCK_SKEW_SECONDS="-7200"),
+        pipeline.variables("FipeSomaIngestor", CLOCK_SKEW_SECONDS="-86400"),
+    ):
+        pipeline.simulator.faults = Faults(
+            rates={Fault.TOO_MANY_REQUESTS_RETRY_AFTER: 0.1, Fault.TRUNCATED_JSON: 0.1}, seed=6
+        )
+        load_and_end_equal(pipeline)
 
 
 @LONG

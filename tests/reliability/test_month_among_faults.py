@@ -1,0 +1,46 @@
+"""The real month with one call in twenty spoilt, by all faults: complete, and how much longer it took."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from local_cloud.fipe_simulator import Fault, Faults, read_catalogue
+from tests.e2e.test_real_month import REAL_MONTH
+from tests.reliability.pipeline import Pipeline, running_pipeline
+
+SPOILT = 0.05
+SECONDS = 1200
+
+
+@pytest.fixture
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A pipeline whose source has the real month."""
+    with running_pipeline(tmp_path_factory.mktemp("month"), read_catalogue(REAL_MONTH)) as running:
+        yield running
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not REAL_MONTH.is_file(), reason=f"the real month is not there: {REAL_MONTH}")
+def test_the_real_month_among_all_faults_is_complete_and_equal(
+    month: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = load(month)
+    month.clear()
+    month.simulator.faults = Faults.of(rate=SPOILT / len(Fault), seed=8, hold_seconds=3)
+    spoilt = load(month)
+    with capsys.disabled():
+        print(
+            f"\nwithout faults {quiet:.0f} s, with {SPOILT:.0%} of the calls spoilt {spoilt:.0f} s:"
+            f" {spoilt / quiet:.2f} times; {month.simulator.statistics()}"
+        )
+
+
+def load(month: Pipeline) -> float:
+    """Seconds that a load took, which ended equal to the source without a redrive."""
+    start = time.monotonic()
+    run_id = month.start()
+    month.until_idle(SECONDS)
+    took = time.monotonic() - start
+    month.assert_equal_to_the_source(run_id)
+    return took
