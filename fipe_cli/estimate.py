@@ -77,7 +77,7 @@ def sizes_in(session: "connection", month: date) -> Sizes:
             select vehicle_type, brand, count(distinct model_code),
                    1 + least(count(distinct model_code), count(distinct (model_year, fuel_code))), count(*)
             from fipe.vehicle_price
-            where reference_code = (select code from fipe.reference_month order by abs(month - %s) limit 1)
+            where reference_month = (select month from fipe.reference_month order by abs(month - %s) limit 1)
             group by vehicle_type, brand
             """,
             (month,),

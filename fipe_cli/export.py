@@ -56,21 +56,21 @@ class Selection:
             CliError: the database has no such month or brand.
         """
         with session.cursor() as cursor:
-            cursor.execute("select code, month from fipe.reference_month order by month")
-            codes = {f"{month:%Y-%m}": code for code, month in cursor.fetchall()}
+            cursor.execute("select month from fipe.reference_month order by month")
+            months = {f"{month:%Y-%m}": month for (month,) in cursor.fetchall()}
             cursor.execute(
                 "select vehicle_type, code from fipe.manufacturer"
                 " where words @@ fipe.words_beginning(tsvector_to_array(fipe.words(%s)))",
                 (self.brand,),
             )
             brands = cursor.fetchall()
-        if not codes:
+        if not months:
             raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)
         if self.brand and not brands:
             raise CliError(f"--brand {self.brand}: no brand in the database has a name like this", USAGE)
-        month = max(codes) if self.month == "latest" else self.month
-        if month and month not in codes:
-            known = f"{min(codes)} to {max(codes)}"
+        month = max(months) if self.month == "latest" else self.month
+        if month and month not in months:
+            known = f"{min(months)} to {max(months)}"
             raise CliError(
                 f"--month {month}: the database has no prices of it; it has some of {known}", USAGE
             )
@@ -83,10 +83,10 @@ class Selection:
         )
         return [
             sql.SQL(
-                "from fipe.vehicle_price where reference_code = {}{}"
+                "from fipe.vehicle_price where reference_month = {}{}"
                 " order by vehicle_type, brand, model, model_code, model_year desc, fuel_code"
-            ).format(sql.Literal(code), of_brand)
-            for name, code in codes.items()
+            ).format(sql.Literal(day), of_brand)
+            for name, day in months.items()
             if not month or name == month
         ]
 

@@ -27,7 +27,7 @@ def totals(connection: Connection, reference_codes: Sequence[int]) -> list[TypeT
         select reference_month, vehicle_type, count(distinct brand_code),
                count(distinct (brand_code, model_code)), count(*)
         from fipe.vehicle_price
-        where reference_code = any(%s)
+        where reference_month = any(array(select month from fipe.reference_month where code = any(%s)))
         group by reference_month, vehicle_type
         order by reference_month, vehicle_type"""
     with closing(connection.open()) as session, session.cursor() as cursor:

@@ -161,7 +161,7 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
                    (count(*) filter (where zero_km))::integer as zero_km,
                    percentile_cont(0.5) within group (order by price_brl)::float as median
             from fipe.vehicle_price
-            where reference_code = fipe.reference_of(%s)
+            where reference_month = %s
             group by vehicle_type
             order by vehicle_type
             """,
@@ -183,7 +183,7 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
                 select vehicle_type, brand_code, model_code, fuel_code, zero_km, price_brl,
                        extract(year from reference_month)::integer - model_year as age
                 from fipe.vehicle_price
-                where reference_code = fipe.reference_of(%s)
+                where reference_month = %s
             )
             select used.vehicle_type, used.age, count(*)::integer as vehicles,
                    100 * percentile_cont(0.5) within group (order by used.price_brl / new.price_brl)
@@ -206,7 +206,7 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
             """
             select fipe_code
             from fipe.vehicle_price
-            where reference_code = fipe.reference_of(%s)
+            where reference_month = %s
             group by fipe_code
             order by bool_or(zero_km) desc, count(*) desc, fipe_code
             limit 1

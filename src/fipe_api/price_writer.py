@@ -88,7 +88,7 @@ create temporary table if not exists staged_model (
     brand text, model_code integer, model text
 ) on commit delete rows;
 create temporary table if not exists staged_price (
-    reference_month date, reference_code integer, model_id integer, model_year smallint, fuel_code smallint,
+    reference_month date, model_id integer, model_year smallint, fuel_code smallint,
     fuel text, fipe_code text, price_brl numeric(12,2), mirror text
 ) on commit delete rows
 """
@@ -170,9 +170,8 @@ where not exists (
     where (same.model_id, same.model_year, same.fuel_code)
         = (staged.model_id, staged.model_year, staged.fuel_code)
       and ((same.fuel, same.fipe_code) = (staged.fuel, staged.fipe_code) or exists (
-          select from fipe.price
-          join fipe.reference_month as newer on newer.code = price.reference_code
-          where price.model_year_id = same.id and newer.month > staged.reference_month
+          select from fipe.price as newer
+          where newer.model_year_id = same.id and newer.reference_month > staged.reference_month
       ))
 )
 order by model_id, model_year, fuel_code
@@ -183,23 +182,26 @@ where excluded.named_in >= kept.named_in
 
 MERGE_PRICES = """
 with merged as (
-    insert into fipe.price as kept (model_year_id, reference_code, price_brl, mirror)
-    select vehicle.id, staged.reference_code, staged.price_brl, staged.mirror
+    insert into fipe.price as kept (model_year_id, reference_month, price_brl, mirror)
+    select vehicle.id, staged.reference_month, staged.price_brl, staged.mirror
     from staged_price as staged
     join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
                                      = (staged.model_id, staged.model_year, staged.fuel_code)
     where not exists (
         select from fipe.price as same
-        where (same.model_year_id, same.reference_code, same.price_brl)
-            = (vehicle.id, staged.reference_code, staged.price_brl)
+        where (same.model_year_id, same.reference_month, same.price_brl)
+            = (vehicle.id, staged.reference_month, staged.price_brl)
     )
-    order by vehicle.id, staged.reference_code
-    on conflict (model_year_id, reference_code) do update
+    order by vehicle.id, staged.reference_month
+    on conflict (model_year_id, reference_month) do update
     set price_brl = excluded.price_brl, mirror = excluded.mirror
     where kept.price_brl <> excluded.price_brl
-    returning reference_code
+    returning reference_month
 )
-select reference_code, count(*)::integer from merged group by reference_code
+select reference.code, count(*)::integer
+from merged
+join fipe.reference_month as reference on reference.month = merged.reference_month
+group by reference.code
 """
 
 
@@ -320,7 +322,7 @@ def _write_models(cursor: "cursor", models: Sequence[ModelPrices]) -> dict[int, 
     cursor.execute(MERGE_MODELS)
     cursor.execute(SELECT_MODEL_IDS)
     rows = (
-        (model.reference_month, model.reference_code, model_id, *vehicle)
+        (model.reference_month, model_id, *vehicle)
         for (model, vehicles), (model_id,) in zip(models, cursor.fetchall(), strict=True)
         for vehicle in vehicles.values()
     )

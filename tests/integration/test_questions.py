@@ -222,8 +222,13 @@ def test_an_older_database_gets_the_questions_without_losing_a_row(database: con
     write_rows(database, [row(JANUARY, 90)])
     with database, database.cursor() as cursor:
         cursor.execute("drop function fipe.search_models; drop index fipe.price_model_year_id")
-        cursor.execute("alter table fipe.price drop constraint price_pkey")
-        cursor.execute("alter table fipe.price add primary key (model_year_id, reference_code)")
+        cursor.execute(
+            "alter table fipe.price add column reference_code integer references fipe.reference_month (code);"
+            "update fipe.price set reference_code = code from fipe.reference_month"
+            " where month = reference_month;"
+            "alter table fipe.price drop column reference_month cascade;"
+            "alter table fipe.price add primary key (model_year_id, reference_code)"
+        )
         cursor.execute(
             "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words"
         )
@@ -231,4 +236,4 @@ def test_an_older_database_gets_the_questions_without_losing_a_row(database: con
     assert ask(database, "select model from fipe.search_models('vw gol')") == [("Gol 1.0",)]
     assert ask(
         database, "select pg_get_constraintdef(oid) from pg_constraint where conname = 'price_pkey'"
-    ) == [("PRIMARY KEY (reference_code, model_year_id)",)]
+    ) == [("PRIMARY KEY (reference_month, model_year_id)",)]
