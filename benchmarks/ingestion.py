@@ -45,9 +45,9 @@ def run() -> Sequence[Row]:
     june = list(price_messages(month(), JUNE_2026, FIRST_RUN))
     prices = len(month().rows)
     with server() as postgres:
-        loads = {size: _Load.best_of(postgres, june, size) for size in BATCH_SIZES}
-        copied = min(_copy(postgres, june) for _ in range(REPEATS))
         row_by_row = _row_by_row(postgres, june[:ROW_BY_ROW_MESSAGES])
+        copied = min(_copy(postgres, june) for _ in range(REPEATS))
+        loads = {size: _Load.best_of(postgres, june, size) for size in BATCH_SIZES}
     largest = loads[BATCH_SIZES[-1]]
     copy = Baseline("raw COPY", prices / copied)
     size = f"{BATCH_SIZES[-1]:,} messages an invocation"
@@ -201,7 +201,7 @@ def _write_row_by_row(dsn: str, message: PriceMessage) -> None:
             vehicle = {"model_id": model_id, "model_year": price.model_year, "fuel_code": price.fuel_code}
             described = {"fuel": price.fuel, "fipe_code": price.fipe_code, "named_in": month}
             vehicle_id = upsert("model_year", vehicle, described, "id")
-            of_month = {"model_year_id": vehicle_id, "reference_code": message.reference.code}
+            of_month = {"model_year_id": vehicle_id, "reference_month": month}
             upsert("price", of_month, {"price_brl": price.price_brl}, "model_year_id")
 
 
