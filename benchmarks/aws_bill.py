@@ -23,7 +23,9 @@ FULL_PROCESSOR_MB = 1_769
 POLLS_A_MINUTE = 3 * 5 * 3
 """Three queues, each with the five pollers that Lambda begins with, at 20 s a long poll."""
 LOG_KILOBYTES_AN_INVOCATION = 2
-METRICS = 12
+METRICS = 3 + 3 + 3
+"""Those that come in each hour of a load, which is what is billed: MessagesFailed, MessagesHandedBack and
+CallsThrottled of two loaders; MessagesFailed, PricesReceived and PricesChanged of the ingestor."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Prices:
 
 
 # aws.amazon.com/lambda/pricing (arm64), /sqs/pricing (standard queues), /dynamodb/pricing (on demand, as
-# halved on 2024-11-01), /cloudwatch/pricing. us-east-1 as listed in 2025; of sa-east-1 what was not known to
-# equal is put at 1.5 times us-east-1 or above. To be looked up again where there is internet.
+# halved on 2024-11-01), /cloudwatch/pricing, as known to the author and not looked up for this run; of
+# sa-east-1 what was not known to equal is put at 1.5 times us-east-1 or above. To be looked up before use.
 PRICES = {
     "us-east-1": Prices(0.0000133334, 0.20, 0.40, 0.625, 0.50, 0.30),
     "sa-east-1": Prices(0.0000133334, 0.20, 0.60, 0.9375, 0.90, 0.30),

@@ -8,6 +8,7 @@ import io
 import json
 import random
 import signal
+import socket
 import time
 import uuid
 import zipfile
@@ -294,16 +295,26 @@ class Pipeline:
             eventually(lambda: self.query(f"select pid from pg_stat_activity where {waiting}"))
             psutil.Process(self.postgres.processes()[0]).send_signal(signal.SIGQUIT)
             eventually(lambda: self.postgres.port is None)
-        self.postgres.start()
+        with self._port_kept():
+            self.postgres.start()
 
     @contextmanager
     def stopped_database(self) -> Iterator[None]:
         """No PostgreSQL while the block runs."""
         self.postgres.stop()
-        try:
+        with self._port_kept():
+            try:
+                yield
+            finally:
+                self.postgres.start()
+
+    @contextmanager
+    def _port_kept(self) -> Iterator[None]:
+        """No other process gets the port of the stopped server, at which the functions look for it."""
+        with closing(socket.socket()) as keeper:
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keeper.bind(("127.0.0.1", self._place.port))
             yield
-        finally:
-            self.postgres.start()
 
     @contextmanager
     def no_connection_left(self) -> Iterator[None]:
