@@ -1,6 +1,5 @@
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,9 +29,9 @@ from local_cloud.fipe_simulator import (
     catalogue_for_month,
     read_catalogue,
 )
+from tests.conftest import ROOT
+from tests.real_month import REAL_MONTH, needs_real_month
 
-ROOT = Path(__file__).parents[2]
-REAL_MONTH = Path(os.environ.get("FIPE_REAL_MONTH", ROOT / "../shared/fipe/catalogue-2026-06.tsv.gz"))
 JUNE_2026 = 334
 TYPE_NAMES = {1: "carro", 2: "moto", 3: "caminhao"}
 NOTHING_FOUND = {"codigo": "0", "erro": "nadaencontrado"}
@@ -593,7 +591,7 @@ def test_the_command_says_that_its_port_is_taken(simulator: FipeSimulator) -> No
 
 
 @pytest.mark.real_month
-@pytest.mark.skipif(not REAL_MONTH.exists(), reason=f"no real month at {REAL_MONTH}")
+@needs_real_month
 def test_publishes_the_real_month() -> None:
     catalogue = read_catalogue(REAL_MONTH)
     with FipeSimulator(catalogue) as simulator:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.fipe_simulator import Fault, Faults, read_catalogue
-from tests.e2e.test_real_month import REAL_MONTH
+from tests.real_month import REAL_MONTH, needs_real_month
 from tests.reliability.pipeline import Pipeline, running_pipeline
 
 SPOILT = 0.05
@@ -21,7 +21,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 @pytest.mark.faults
-@pytest.mark.skipif(not REAL_MONTH.is_file(), reason=f"the real month is not there: {REAL_MONTH}")
+@needs_real_month
 def test_the_real_month_among_all_faults_is_complete_and_equal(
     month: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,7 @@
 import json
-import os
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,11 +16,10 @@ from local_cloud.fipe_simulator import (
     read_catalogue,
 )
 from local_cloud.fipe_simulator.catalogue import ZERO_KM
+from tests.real_month import REAL_MONTH, needs_real_month
 
 JUNE = date(2026, 6, 1)
 SAMPLE = read_catalogue(SAMPLE_CATALOGUE)
-ROOT = Path(__file__).parents[2]
-REAL_MONTH = Path(os.environ.get("FIPE_REAL_MONTH", ROOT / "../shared/fipe/catalogue-2026-06.tsv.gz"))
 RECORDED = REAL_MONTH.parent / "recorded" / "ConsultarTabelaDeReferencia.json"
 
 months = st.builds(date, st.integers(2001, 2026), st.integers(1, 12), st.just(1)).filter(lambda m: m <= JUNE)
@@ -179,7 +176,7 @@ def test_a_row_under_another_fuel_bears_that_fuels_name() -> None:
 
 
 @pytest.mark.real_month
-@pytest.mark.skipif(not REAL_MONTH.exists(), reason=f"no real month at {REAL_MONTH}")
+@needs_real_month
 def test_the_real_month_is_read_whole_and_has_a_past() -> None:
     catalogue = read_catalogue(REAL_MONTH)
     brands = sum(len(catalogue.brands(kind)) for kind in (1, 2, 3))
