@@ -801,6 +801,8 @@ $$;
 
 -- A warm function keeps its connection, and a serverless database pauses only when there is none.
 alter role fipe_ingestor set idle_session_timeout = '5min';
+-- Writers take turns. One that Lambda has stopped between two statements must not keep the others waiting.
+alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
 
 grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_reader;
 grant select, insert, update on

@@ -18,6 +18,7 @@ from benchmarks.rows import COLUMNS, Row
 BENCHMARKS = (
     "calls_a_price",
     "goodput",
+    "goodput_over_http",
     "ingestion",
     "end_to_end",
     "cold_start",

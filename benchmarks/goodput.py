@@ -3,33 +3,24 @@
 The source is the simulator's token bucket. Time is simulated, since a limit of 50 calls a minute with a block
 of 60 s takes hours to show a steady state; what paces the calls is the SharedPace that the functions use, on
 moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. Two thirds of each run are for finding the
-limit, and the new one where it halves midway; the last third counts. A last row is in real time, over HTTP
-and a DynamoDB server.
+limit, and the new one where it halves midway; the last third counts. In real
+time and over HTTP it is goodput_over_http.
 
 Compared with: a fixed sleep of 1 s after each call and a backoff of 5 s, doubled, after a refusal; and AIMD
 in one thread: 800 ms between calls, doubled after a refusal, a quarter faster after 10 successes.
 """
 
 import heapq
-import logging
-import multiprocessing
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import boto3
-import requests
 from moto import mock_aws
-from moto.server import ThreadedMotoServer
 
 from benchmarks.rows import Row, at_least, at_most
-from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import LONGEST_WAIT_SECONDS, FipeError, HttpSource, NotNowError
+from fipe_api.http_source import LONGEST_WAIT_SECONDS
 from fipe_api.pace import SharedPace
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Ceiling, FipeSimulator, read_catalogue
+from local_cloud.fipe_simulator import Ceiling
 from local_cloud.fipe_simulator.faults import Gate
 
 LATENCY_SECONDS = 0.01
@@ -76,7 +67,7 @@ class Paced:
     """What a loader does: waits some seconds for its turn, or hands back and comes again later."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        self._pace = SharedPace(_client(), TABLE, None, clock=clock)
+        self._pace = SharedPace(dynamodb_client(), TABLE, None, clock=clock)
 
     def next_call(self, now: float) -> float:
         return now + self._pace.reserve(LONGEST_WAIT_SECONDS)
@@ -135,15 +126,15 @@ def run() -> Sequence[Row]:
     rows: list[Row] = []
     for limit in LIMITS:
         for functions in (1, 2, 10):
-            rows += _rows(f"{limit.name}; {functions} at once", _paced(limit, functions))
+            rows += outcome_rows(f"{limit.name}; {functions} at once", _paced(limit, functions))
         for name, client in (("fixed 1 s, backoff 5 s", FixedSleep), ("AIMD from 800 ms", Aimd)):
             outcome = _simulate(limit, [client()], [0.0])
             rows.append(Row(f"{limit.name}; {name}", outcome.used, "of the limit"))
             rows.append(Row(f"{limit.name}; {name}", outcome.refused, "of the calls refused"))
-    return [*rows, *_rows("50 a second, in real time over HTTP; 2 at once", _in_real_time(50, 2, 60))]
+    return rows
 
 
-def _rows(what: str, outcome: Outcome) -> list[Row]:
+def outcome_rows(what: str, outcome: Outcome) -> list[Row]:
     return [
         Row(what, outcome.used, "of the limit", target=at_least(0.95)),
         Row(what, outcome.refused, "of the calls refused", target=at_most(0.02)),
@@ -153,7 +144,7 @@ def _rows(what: str, outcome: Outcome) -> list[Row]:
 def _paced(limit: Limit, functions: int) -> Outcome:
     clock = [0.0]
     with mock_aws():
-        _create_table(_client())
+        create_table(dynamodb_client())
         # Not 0: that would be no moment at all.
         paces = [Paced(lambda: 1_000_000 + round(1000 * clock[0])) for _ in range(functions)]
         return _simulate(limit, paces, clock)
@@ -190,63 +181,7 @@ def _simulate(limit: Limit, clients: Sequence[Client], clock: list[float]) -> Ou
     )
 
 
-def _in_real_time(calls_a_second: float, functions: int, seconds: float) -> Outcome:
-    with _dynamodb() as endpoint, FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        simulator.ceiling = a_second(calls_a_second)
-        end = time.monotonic() + seconds
-        threads = [
-            threading.Thread(target=_call_until, args=(end, simulator.url, endpoint))
-            for _ in range(functions)
-        ]
-        for thread in threads:
-            thread.start()
-        time.sleep(seconds / 2)
-        before, began = simulator.statistics(), time.monotonic()
-        for thread in threads:
-            thread.join()
-        after, took = simulator.statistics(), time.monotonic() - began
-    calls, refused = after.total - before.total, after.refused - before.refused
-    return Outcome((calls - refused) / took / calls_a_second, refused / calls)
-
-
-def _call_until(end: float, url: str, endpoint: str) -> None:
-    with requests.Session() as session:
-        session.trust_env = False
-        pace = SharedPace(_client(endpoint), TABLE, None)
-        api = FipeApi(HttpSource("fipe", session, pace, lambda: 300.0), url)
-        while time.monotonic() < end:
-            try:
-                api.references()
-            except NotNowError as not_now:
-                time.sleep(min(not_now.retry_in, max(0.0, end - time.monotonic())))
-            except FipeError:
-                continue
-
-
-@contextmanager
-def _dynamodb() -> Iterator[str]:
-    """In a process of its own: it shall not take its time from the callers'."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve_dynamodb, args=(theirs,))
-    process.start()
-    try:
-        endpoint = ours.recv()
-        _create_table(_client(endpoint))
-        yield endpoint
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve_dynamodb(parent: Connection) -> None:
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    parent.send(f"http://localhost:{server.get_host_and_port()[1]}")
-    threading.Event().wait()
-
-
-def _client(endpoint: str | None = None) -> Any:
+def dynamodb_client(endpoint: str | None = None) -> Any:
     return boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
@@ -256,7 +191,7 @@ def _client(endpoint: str | None = None) -> Any:
     )
 
 
-def _create_table(client: Any) -> None:
+def create_table(client: Any) -> None:
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],

@@ -215,7 +215,7 @@ def test_the_ingestors_idle_connections_end_so_that_a_serverless_database_can_pa
     deploy()
     index.on_event(stack.event("Create"), Context())
     assert query(empty_dsn, "select rolconfig from pg_roles where rolname = 'fipe_ingestor'") == [
-        (["idle_session_timeout=5min"],)
+        (["idle_session_timeout=5min", "idle_in_transaction_session_timeout=30s"],)
     ]
 
 

@@ -1,0 +1,81 @@
+"""Goodput over HTTP: the same client in real time, with a DynamoDB server and the simulator behind HTTP.
+
+The first half of the run is for finding the limit; the second half counts.
+"""
+
+import logging
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+import requests
+from moto.server import ThreadedMotoServer
+
+from benchmarks.goodput import TABLE, Outcome, a_second, create_table, dynamodb_client, outcome_rows
+from benchmarks.rows import Row
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.http_source import FipeError, HttpSource, NotNowError
+from fipe_api.pace import SharedPace
+from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
+
+CALLS_A_SECOND, FUNCTIONS, SECONDS = 50, 2, 60.0
+
+
+def run() -> Sequence[Row]:
+    with _dynamodb() as endpoint, FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
+        simulator.ceiling = a_second(CALLS_A_SECOND)
+        end = time.monotonic() + SECONDS
+        threads = [
+            threading.Thread(target=_call_until, args=(end, simulator.url, endpoint))
+            for _ in range(FUNCTIONS)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(SECONDS / 2)
+        before, began = simulator.statistics(), time.monotonic()
+        for thread in threads:
+            thread.join()
+        after, took = simulator.statistics(), time.monotonic() - began
+    calls, refused = after.total - before.total, after.refused - before.refused
+    outcome = Outcome((calls - refused) / took / CALLS_A_SECOND, refused / calls)
+    return outcome_rows(f"{CALLS_A_SECOND} a second; {FUNCTIONS} at once", outcome)
+
+
+def _call_until(end: float, url: str, endpoint: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        pace = SharedPace(dynamodb_client(endpoint), TABLE, None)
+        api = FipeApi(HttpSource("fipe", session, pace, lambda: 300.0), url)
+        while time.monotonic() < end:
+            try:
+                api.references()
+            except NotNowError as not_now:
+                time.sleep(min(not_now.retry_in, max(0.0, end - time.monotonic())))
+            except FipeError:
+                continue
+
+
+@contextmanager
+def _dynamodb() -> Iterator[str]:
+    """In a process of its own: it shall not take its time from the callers'."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve_dynamodb, args=(theirs,))
+    process.start()
+    try:
+        endpoint = ours.recv()
+        create_table(dynamodb_client(endpoint))
+        yield endpoint
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve_dynamodb(parent: Connection) -> None:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    parent.send(f"http://localhost:{server.get_host_and_port()[1]}")
+    threading.Event().wait()
