@@ -116,6 +116,8 @@ def test_says_in_one_line_why_it_does_nothing(
 
 
 def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> None:
+    # In the background of a script this process ignores the signal, and its children would do so, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(
         [sys.executable, "-m", "local_cloud", "run"],
         cwd=REPOSITORY,

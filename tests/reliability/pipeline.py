@@ -45,9 +45,11 @@ RECEIVES = 5
 TABLES = "load_run, rejected_answer, price, model_year, model, manufacturer, reference_month"
 
 SHORT_WAITS = """
+import os
+
 from fipe_api import http_source, pace, queue_publisher, rate_control, rounds
 
-rounds.FIRST_DELAY_SECONDS = 0.2
+rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
@@ -346,9 +348,17 @@ class Pipeline:
         self.simulator.faults = Faults()
         self.simulator.published = 1
 
+    def hold_messages(self, seconds: int) -> None:
+        """What is taken from a queue comes back after so long."""
+        for url in self.queues.values():
+            attributes = {"VisibilityTimeout": str(seconds)}
+            self.cloud.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
     def clear(self) -> None:
         """Empty queues and tables, for the next schedule."""
         self.calm()
+        # Shorter than AWS allows beside the timeout, so that what a killed worker held comes back soon.
+        self.hold_messages(VISIBILITY_SECONDS)
         for url in (*self.queues.values(), *self.dead.values()):
             self.cloud.client("sqs").purge_queue(QueueUrl=url)
         # A worker whose message was delivered a second time may still write.
@@ -380,10 +390,6 @@ class Pipeline:
                 BatchSize=10,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
                 ScalingConfig={"MaximumConcurrency": 2},
-            )
-            # Shorter than AWS allows beside the timeout, so that what a killed worker held comes back soon.
-            self.cloud.client("sqs").set_queue_attributes(
-                QueueUrl=self.queues[kind], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
             )
 
     def _put(
