@@ -372,7 +372,10 @@ language sql stable parallel safe as $$
         ) as price_brl
         offset 0
     ) as before
-    where now.reference_month = coalesce($1, (select fipe.newest_month())) and before.price_brl is not null
+    where now.reference_month = (
+              select coalesce($1, fipe.newest_month()) where coalesce($2, fipe.month_before($1)) is not null
+          )
+      and before.price_brl is not null
 $$;
 comment on function fipe.price_changes(date, date) is
     'Prices of a month against those of an earlier one; by default the newest month and the one before it.';
