@@ -315,15 +315,15 @@ $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
     'A brand''s vehicles at these prices in a month, the newest by default; "volkswagen" finds "VW - VolksWagen".';
 
-create or replace function fipe.month_before(month date) returns date
+create or replace function fipe.month_before(month date, since date) returns date
 language sql stable parallel safe
-return (
+return coalesce(since, (
     select max(earlier.month)
     from fipe.reference_month as earlier
     where earlier.month < coalesce(month_before.month, (select fipe.newest_month()))
-);
-comment on function fipe.month_before(date) is
-    'The last loaded month before a month or, when that is null, before the newest one.';
+));
+comment on function fipe.month_before(date, date) is
+    'The month `since` or, when that is null, the last loaded one before `month`, which is the newest by default.';
 
 drop function if exists fipe.price_under_former_fuel(integer, integer, integer);
 create or replace function fipe.price_under_former_fuel(vehicle_id integer, then_month date, now_month date)
@@ -364,16 +364,16 @@ language sql stable parallel safe as $$
                 select price_brl
                 from fipe.price
                 where model_year_id = now.model_year_id
-                  and reference_month = coalesce($2, (select fipe.month_before($1)))
+                  and reference_month = (select fipe.month_before($1, $2))
             ),
             fipe.price_under_former_fuel(
-                now.model_year_id, coalesce($2, (select fipe.month_before($1))), now.reference_month
+                now.model_year_id, (select fipe.month_before($1, $2)), now.reference_month
             )
         ) as price_brl
         offset 0
     ) as before
     where now.reference_month = (
-              select coalesce($1, fipe.newest_month()) where coalesce($2, fipe.month_before($1)) is not null
+              select coalesce($1, fipe.newest_month()) where fipe.month_before($1, $2) is not null
           )
       and before.price_brl is not null
 $$;
@@ -389,7 +389,7 @@ returns table (
 )
 language sql stable parallel safe as $$
     with asked as materialized (
-        select coalesce($2, fipe.newest_month()) as month, coalesce($3, fipe.month_before($2)) as before
+        select coalesce($2, fipe.newest_month()) as month, fipe.month_before($2, $3) as before
     ),
     -- The whole of two months, side by side.
     moved as materialized (

@@ -3,8 +3,8 @@
 The source is the simulator's token bucket. Time is simulated, since a limit of 50 calls a minute with a block
 of 60 s takes hours to show a steady state; what paces the calls is the SharedPace that the functions use, on
 moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. Two thirds of each run are for finding the
-limit, and the new one where it halves midway; the last third counts. In real
-time and over HTTP it is goodput_over_http.
+limit, and the new one where it halves midway; the last third counts. goodput_over_http is the same client in
+real time.
 
 Compared with: a fixed sleep of 1 s after each call and a backoff of 5 s, doubled, after a refusal; and AIMD
 in one thread: 800 ms between calls, doubled after a refusal, a quarter faster after 10 successes.

@@ -74,13 +74,10 @@ ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]
 """A model with what is published of it, by model year and fuel code."""
 
 
-TAKE_TURN = "select pg_advisory_xact_lock(%s)"
-WRITERS = 0x46495045
-"""Which of the database's advisory locks is meant: "FIPE" in ASCII."""
-
 # A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
 # to have any, the planner would hash whole tables instead: that doubles the time of small batches.
-BEGIN_STAGING = """
+BEGIN_WRITING = """
+select pg_advisory_xact_lock(x'46495045'::integer); -- the turn of one writer: "FIPE" in ASCII
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
 create temporary table if not exists staged_model (
@@ -122,7 +119,6 @@ from (
     select vehicle_type, brand_code, model_code, model, max(reference_month) as reference_month
     from staged_model
     group by vehicle_type, brand_code, model_code, model
-    order by vehicle_type, brand_code, model_code
 ) as staged
 where (kept.vehicle_type, kept.brand_code, kept.code, kept.name)
     = (staged.vehicle_type, staged.brand_code, staged.model_code, staged.model)
@@ -243,8 +239,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     priced = [_model_prices(message) for message in told if isinstance(message, PriceMessage)]
     models = {model.key(): (model, vehicles) for model, vehicles in priced if vehicles}
     with connection, connection.cursor() as cursor:
-        cursor.execute(TAKE_TURN, (WRITERS,))
-        cursor.execute(BEGIN_STAGING)
+        cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
         changed = _write_models(cursor, list(models.values()))
         _write_rejected_answers(
@@ -267,8 +262,7 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         _, vehicles = models.setdefault(model.key(), (model, {}))
         vehicles[row.model_year, row.fuel_code] = row[7:]
     with connection, connection.cursor() as cursor:
-        cursor.execute(TAKE_TURN, (WRITERS,))
-        cursor.execute(BEGIN_STAGING)
+        cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
         changed = _write_models(cursor, list(models.values()))
     return Written(_count(models.values()), sum(changed.values()))
