@@ -1,6 +1,19 @@
 -- The FIPE schema: what was published, and the ledger of the loads that brought it.
 -- Idempotent: the deploy runs it again whenever it changes, in one transaction; run twice it changes nothing.
 
+do $$
+begin
+    if current_setting('server_version_num')::integer < 170000 then
+        raise exception 'FIPE needs PostgreSQL 17 or newer, and this is %', current_setting('server_version')
+            using hint = 'Prices are written with MERGE ... RETURNING, which came with version 17.';
+    end if;
+    if current_setting('server_encoding') <> 'UTF8' then
+        raise exception 'FIPE needs a database in UTF8, and this one is in %', current_setting('server_encoding')
+            using hint = 'create database fipe template template0 encoding utf8';
+    end if;
+end
+$$;
+
 create schema if not exists fipe;
 
 comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
@@ -122,11 +135,12 @@ comment on view fipe.vehicle_price is 'One row a price: what people query. Quick
 -- What people ask -------------------------------------------------------------------------------------------
 
 -- Without extensions: Aurora has unaccent and pg_trgm, but unaccent cannot be indexed, and other servers may lack both.
+-- Text of as many bytes as letters has none with an accent (UTF-8): that is most names, and quicker.
 create or replace function fipe.plain(written text) returns text
 language sql immutable strict parallel safe
-return lower(translate(written,
+return lower(case when octet_length(written) = length(written) then written else translate(written,
     'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ',
-    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn'));
+    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn') end);
 comment on function fipe.plain(text) is 'The text in small letters without accents.';
 
 -- Split here and not by a text search parser, which takes "High.CD" for the name of a host.
@@ -391,31 +405,39 @@ language sql stable parallel safe as $$
     with asked as materialized (
         select coalesce($2, fipe.newest_month()) as month, fipe.month_before($2, $3) as before
     ),
-    -- The whole of two months, side by side.
+    -- The whole of two months, side by side, and no more of it than is needed to find the few that are asked for.
     moved as materialized (
-        select model_year_id, price_before, price_brl, price_brl / nullif(price_before, 0) as ratio
-        from (
-            select now.model_year_id, now.price_brl,
-                   coalesce(before.price_brl, fipe.price_under_former_fuel(
-                       now.model_year_id, (select before from asked), (select month from asked)
-                   )) as price_before
-            from fipe.price as now
-            left join (
-                select * from fipe.price where reference_month = (select before from asked)
-            ) as before using (model_year_id)
-            where now.reference_month = (select month from asked where before is not null)
-            offset 0
-        ) as pair
+        select now.model_year_id,
+               now.price_brl / nullif(coalesce(before.price_brl, fipe.price_under_former_fuel(
+                   now.model_year_id, (select before from asked), (select month from asked)
+               )), 0) as ratio
+        from fipe.price as now
+        left join (
+            select * from fipe.price where reference_month = (select before from asked)
+        ) as before using (model_year_id)
+        where now.reference_month = (select month from asked where before is not null)
     ),
     biggest as (
-        (select * from moved where ratio > 1 order by ratio desc limit $1)
+        select * from (select * from moved order by ratio desc nulls last limit $1) as risen where ratio > 1
         union all
-        (select * from moved where ratio < 1 order by ratio limit $1)
+        select * from (select * from moved order by ratio limit $1) as fallen where ratio < 1
     )
     select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
-           vehicle.fipe_code, biggest.price_before, biggest.price_brl, biggest.price_brl - biggest.price_before,
+           vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
            round(100 * (biggest.ratio - 1), 2)
-    from biggest
+    from asked
+    cross join biggest
+    join fipe.price as now on (now.reference_month, now.model_year_id) = (asked.month, biggest.model_year_id)
+    cross join lateral (
+        select coalesce(
+            (
+                select price_brl
+                from fipe.price
+                where (reference_month, model_year_id) = (asked.before, biggest.model_year_id)
+            ),
+            fipe.price_under_former_fuel(biggest.model_year_id, asked.before, asked.month)
+        ) as price_brl
+    ) as before
     join fipe.model_year as vehicle on vehicle.id = biggest.model_year_id
     join fipe.model on model.id = vehicle.model_id
     join fipe.manufacturer

@@ -67,34 +67,26 @@ create temporary table if not exists staged_load (
 ) on commit delete rows
 """
 
-INSERT_LOAD_RUNS = """
-insert into fipe.load_run (run_id, reference_code, brands_expected)
-select run_id, reference_code, max(brands_expected)
-from staged_load as staged
-where not exists (
-    select from fipe.load_run as same
-    where (same.run_id, same.reference_code) = (staged.run_id, staged.reference_code)
-)
-group by run_id, reference_code
-order by run_id, reference_code
-on conflict (run_id, reference_code) do nothing
+# A repeated start may have found more brands than the first: the largest number is believed.
+MERGE_LOAD_RUNS = """
+merge into fipe.load_run as kept
+using (
+    select run_id, reference_code, max(brands_expected) as brands_expected
+    from staged_load
+    group by run_id, reference_code
+) as staged
+on (kept.run_id, kept.reference_code) = (staged.run_id, staged.reference_code)
+when matched and kept.brands_expected < staged.brands_expected then
+    update set brands_expected = staged.brands_expected
+when not matched then
+    insert (run_id, reference_code, brands_expected)
+    values (staged.run_id, staged.reference_code, staged.brands_expected)
 """
 
 SELECT_LOAD_RUNS = """
 select id, run_id::text, reference_code
 from fipe.load_run
 where (run_id, reference_code) in (select run_id, reference_code from staged_load)
-"""
-
-# A repeated start may have found more brands than the first: the largest number is believed.
-RAISE_BRANDS_EXPECTED = """
-update fipe.load_run as run set brands_expected = staged.brands_expected
-from (
-    select run_id, reference_code, max(brands_expected) as brands_expected
-    from staged_load group by run_id, reference_code
-) as staged
-where (run.run_id, run.reference_code) = (staged.run_id, staged.reference_code)
-  and run.brands_expected < staged.brands_expected
 """
 
 UPDATE_RUN_PLANS = """
@@ -104,26 +96,33 @@ where run.id = plan.id and run.whole_table is null
 """
 
 MERGE_PLANNED_BRANDS = """
-insert into fipe.load_brand as kept (load_run_id, vehicle_type, brand_code, brand) values %s
-on conflict (load_run_id, vehicle_type, brand_code) do update set brand = excluded.brand
-where kept.brand is null
+merge into fipe.load_brand as kept
+using (values %s) as planned (load_run_id, vehicle_type, brand_code, brand)
+on (kept.load_run_id, kept.vehicle_type, kept.brand_code)
+ = (planned.load_run_id, planned.vehicle_type, planned.brand_code)
+when matched and kept.brand is null then
+    update set brand = planned.brand
+when not matched then
+    insert (load_run_id, vehicle_type, brand_code, brand)
+    values (planned.load_run_id, planned.vehicle_type, planned.brand_code, planned.brand)
 """
 
 MERGE_LOAD_BRANDS = """
-insert into fipe.load_brand as kept (load_run_id, vehicle_type, brand_code, models_expected)
-select run.id, vehicle_type, brand_code, max(models_expected)
-from staged_load as staged
-join fipe.load_run as run using (run_id, reference_code)
-where vehicle_type is not null and not exists (
-    select from fipe.load_brand as same
-    where (same.load_run_id, same.vehicle_type, same.brand_code)
-        = (run.id, staged.vehicle_type, staged.brand_code)
-      and same.models_expected >= staged.models_expected
-)
-group by run.id, vehicle_type, brand_code
-order by run.id, vehicle_type, brand_code
-on conflict (load_run_id, vehicle_type, brand_code) do update
-set models_expected = greatest(kept.models_expected, excluded.models_expected)
+merge into fipe.load_brand as kept
+using (
+    select run.id as load_run_id, vehicle_type, brand_code, max(models_expected) as models_expected
+    from staged_load
+    join fipe.load_run as run using (run_id, reference_code)
+    where vehicle_type is not null
+    group by run.id, vehicle_type, brand_code
+) as staged
+on (kept.load_run_id, kept.vehicle_type, kept.brand_code)
+ = (staged.load_run_id, staged.vehicle_type, staged.brand_code)
+when matched and (kept.models_expected is null or kept.models_expected < staged.models_expected) then
+    update set models_expected = staged.models_expected
+when not matched then
+    insert (load_run_id, vehicle_type, brand_code, models_expected)
+    values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.models_expected)
 """
 
 INSERT_BRAND_PLANS = """
@@ -133,22 +132,23 @@ on conflict do nothing
 """
 
 MERGE_LOAD_MODELS = """
-insert into fipe.load_model as kept
-    (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
-select run.id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
-from staged_load as staged
-join fipe.load_run as run using (run_id, reference_code)
-where model_code is not null and not exists (
-    select from fipe.load_model as same
-    where (same.load_run_id, same.vehicle_type, same.brand_code, same.model_code)
-        = (run.id, staged.vehicle_type, staged.brand_code, staged.model_code)
-      and (same.prices, same.unpriced, same.rejected) = (staged.prices, staged.unpriced, staged.rejected)
-)
-order by run.id, vehicle_type, brand_code, model_code
-on conflict (load_run_id, vehicle_type, brand_code, model_code) do update
-set prices = excluded.prices, unpriced = excluded.unpriced, rejected = excluded.rejected,
-    received_at = excluded.received_at
-where (kept.prices, kept.unpriced, kept.rejected) <> (excluded.prices, excluded.unpriced, excluded.rejected)
+merge into fipe.load_model as kept
+using (
+    select run.id as load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
+    from staged_load
+    join fipe.load_run as run using (run_id, reference_code)
+    where model_code is not null
+) as staged
+on (kept.load_run_id, kept.vehicle_type, kept.brand_code, kept.model_code)
+ = (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code)
+when matched and (kept.prices, kept.unpriced, kept.rejected)
+              <> (staged.prices, staged.unpriced, staged.rejected) then
+    update set prices = staged.prices, unpriced = staged.unpriced, rejected = staged.rejected,
+               received_at = default
+when not matched then
+    insert (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
+    values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code, staged.prices,
+            staged.unpriced, staged.rejected)
 """
 
 COUNT_CHANGES = """
@@ -227,10 +227,9 @@ def write_ledger(
     }
     cursor.execute(BEGIN_STAGING)
     copy_rows(cursor, "staged_load", entries.values())
-    cursor.execute(INSERT_LOAD_RUNS)
+    cursor.execute(MERGE_LOAD_RUNS)
     cursor.execute(SELECT_LOAD_RUNS)
     run_ids = {(run_id, reference_code): key for key, run_id, reference_code in cursor.fetchall()}
-    cursor.execute(RAISE_BRANDS_EXPECTED)
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], run_ids)
     cursor.execute(MERGE_LOAD_BRANDS)
     _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], run_ids)

@@ -55,17 +55,18 @@ class PublishedModel(NamedTuple):
     """A model as one reference month names it."""
 
     reference_month: date
-    reference_code: int
     vehicle_type: int
     brand_code: int
     brand: str
     model_code: int
     model: str
 
-    def key(self) -> tuple[int, ...]:
+    def key(self) -> "ModelKey":
         """What only one model of a month may have."""
-        return (self.reference_code, self.vehicle_type, self.brand_code, self.model_code)
+        return (self.reference_month, self.vehicle_type, self.brand_code, self.model_code)
 
+
+ModelKey = tuple[date, int, int, int]
 
 Vehicle = tuple[int, int, str, str, Decimal, str | None]
 """What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, mirror if any."""
@@ -81,7 +82,7 @@ select pg_advisory_xact_lock(x'46495045'::integer); -- the turn of one writer: "
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
 create temporary table if not exists staged_model (
-    position integer, reference_month date, reference_code integer, vehicle_type smallint, brand_code integer,
+    position integer, reference_month date, vehicle_type smallint, brand_code integer,
     brand text, model_code integer, model text
 ) on commit delete rows;
 create temporary table if not exists staged_price (
@@ -97,18 +98,19 @@ insert into fipe.reference_month (code, month) values %s on conflict do nothing
 SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
 
 MERGE_MANUFACTURERS = """
-insert into fipe.manufacturer as kept (vehicle_type, code, name, named_in)
-select distinct on (vehicle_type, brand_code) vehicle_type, brand_code, brand, reference_month
-from staged_model as staged
-where not exists (
-    select from fipe.manufacturer as same
-    where (same.vehicle_type, same.code) = (staged.vehicle_type, staged.brand_code)
-      and (same.named_in > staged.reference_month
-           or (same.named_in, same.name) = (staged.reference_month, staged.brand))
-)
-order by vehicle_type, brand_code, reference_month desc
-on conflict (vehicle_type, code) do update set name = excluded.name, named_in = excluded.named_in
-where excluded.named_in >= kept.named_in
+merge into fipe.manufacturer as kept
+using (
+    select distinct on (vehicle_type, brand_code) vehicle_type, brand_code, brand, reference_month
+    from staged_model
+    order by vehicle_type, brand_code, reference_month desc
+) as staged
+on (kept.vehicle_type, kept.code) = (staged.vehicle_type, staged.brand_code)
+when matched and staged.reference_month >= kept.named_in
+             and (kept.named_in, kept.name) <> (staged.reference_month, staged.brand) then
+    update set name = staged.brand, named_in = staged.reference_month
+when not matched then
+    insert (vehicle_type, code, name, named_in)
+    values (staged.vehicle_type, staged.brand_code, staged.brand, staged.reference_month)
 """
 
 # By itself: an update that does not set the name leaves all indexes alone and does not make the words again.
@@ -126,20 +128,20 @@ where (kept.vehicle_type, kept.brand_code, kept.code, kept.name)
 """
 
 MERGE_MODELS = """
-insert into fipe.model as kept (vehicle_type, brand_code, code, name, named_in)
-select distinct on (vehicle_type, brand_code, model_code)
-       vehicle_type, brand_code, model_code, model, reference_month
-from staged_model as staged
-where not exists (
-    select from fipe.model as same
-    where (same.vehicle_type, same.brand_code, same.code)
-        = (staged.vehicle_type, staged.brand_code, staged.model_code)
-      and (same.named_in > staged.reference_month
-           or (same.named_in, same.name) = (staged.reference_month, staged.model))
-)
-order by vehicle_type, brand_code, model_code, reference_month desc
-on conflict (vehicle_type, brand_code, code) do update set name = excluded.name, named_in = excluded.named_in
-where excluded.named_in >= kept.named_in
+merge into fipe.model as kept
+using (
+    select distinct on (vehicle_type, brand_code, model_code)
+           vehicle_type, brand_code, model_code, model, reference_month
+    from staged_model
+    order by vehicle_type, brand_code, model_code, reference_month desc
+) as staged
+on (kept.vehicle_type, kept.brand_code, kept.code)
+ = (staged.vehicle_type, staged.brand_code, staged.model_code)
+when matched and staged.reference_month >= kept.named_in and kept.name <> staged.model then
+    update set name = staged.model, named_in = staged.reference_month
+when not matched then
+    insert (vehicle_type, brand_code, code, name, named_in)
+    values (staged.vehicle_type, staged.brand_code, staged.model_code, staged.model, staged.reference_month)
 """
 
 SELECT_MODEL_IDS = """
@@ -153,46 +155,44 @@ order by staged.position
 # What is unchanged is left alone in a newer month, too: raising named_in, as for brands and models, would
 # rewrite the 50,000 rows of a month. What differs counts only if no newer month has a price of the vehicle.
 MERGE_MODEL_YEARS = """
-insert into fipe.model_year as kept (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
-select model_id, model_year, fuel_code, fuel, fipe_code, reference_month
-from (
+merge into fipe.model_year as kept
+using (
     select distinct on (model_id, model_year, fuel_code)
            model_id, model_year, fuel_code, fuel, fipe_code, reference_month
     from staged_price
     order by model_id, model_year, fuel_code, reference_month desc
 ) as staged
-where not exists (
-    select from fipe.model_year as same
-    where (same.model_id, same.model_year, same.fuel_code)
-        = (staged.model_id, staged.model_year, staged.fuel_code)
-      and ((same.fuel, same.fipe_code) = (staged.fuel, staged.fipe_code) or exists (
-          select from fipe.price as newer
-          where newer.model_year_id = same.id and newer.reference_month > staged.reference_month
-      ))
-)
-order by model_id, model_year, fuel_code
-on conflict (model_id, model_year, fuel_code) do update
-set fuel = excluded.fuel, fipe_code = excluded.fipe_code, named_in = excluded.named_in
-where excluded.named_in >= kept.named_in
+on (kept.model_id, kept.model_year, kept.fuel_code) = (staged.model_id, staged.model_year, staged.fuel_code)
+when matched and (kept.fuel, kept.fipe_code) <> (staged.fuel, staged.fipe_code)
+             and staged.reference_month >= kept.named_in
+             and not exists (
+                 select from fipe.price as newer
+                 where newer.model_year_id = kept.id and newer.reference_month > staged.reference_month
+             ) then
+    update set fuel = staged.fuel, fipe_code = staged.fipe_code, named_in = staged.reference_month
+when not matched then
+    insert (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
+    values (staged.model_id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code,
+            staged.reference_month)
 """
 
 MERGE_PRICES = """
 with merged as (
-    insert into fipe.price as kept (model_year_id, reference_month, price_brl, mirror)
-    select vehicle.id, staged.reference_month, staged.price_brl, staged.mirror
-    from staged_price as staged
-    join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
-                                     = (staged.model_id, staged.model_year, staged.fuel_code)
-    where not exists (
-        select from fipe.price as same
-        where (same.model_year_id, same.reference_month, same.price_brl)
-            = (vehicle.id, staged.reference_month, staged.price_brl)
-    )
-    order by vehicle.id, staged.reference_month
-    on conflict (model_year_id, reference_month) do update
-    set price_brl = excluded.price_brl, mirror = excluded.mirror
-    where kept.price_brl <> excluded.price_brl
-    returning reference_month
+    merge into fipe.price as kept
+    using (
+        select vehicle.id, staged.reference_month, staged.price_brl, staged.mirror
+        from staged_price as staged
+        join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
+                                         = (staged.model_id, staged.model_year, staged.fuel_code)
+        order by vehicle.id, staged.reference_month
+    ) as staged
+    on (kept.model_year_id, kept.reference_month) = (staged.id, staged.reference_month)
+    when matched and kept.price_brl <> staged.price_brl then
+        update set price_brl = staged.price_brl, mirror = staged.mirror
+    when not matched then
+        insert (model_year_id, reference_month, price_brl, mirror)
+        values (staged.id, staged.reference_month, staged.price_brl, staged.mirror)
+    returning kept.reference_month
 )
 select reference.code, count(*)::integer
 from merged
@@ -256,9 +256,9 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    models: dict[tuple[int, ...], tuple[PublishedModel, dict[tuple[int, int], Vehicle]]] = {}
+    models: dict[ModelKey, tuple[PublishedModel, dict[tuple[int, int], Vehicle]]] = {}
     for row in rows:
-        model = PublishedModel(*row[:7])
+        model = PublishedModel(row.reference_month, *row[2:7])
         _, vehicles = models.setdefault(model.key(), (model, {}))
         vehicles[row.model_year, row.fuel_code] = row[7:]
     with connection, connection.cursor() as cursor:
@@ -275,7 +275,6 @@ def _count(models: Iterable[ModelPrices]) -> int:
 def _model_prices(message: PriceMessage) -> ModelPrices:
     model = PublishedModel(
         message.reference.month,
-        message.reference.code,
         message.vehicle_type,
         message.brand.code,
         message.brand.name,

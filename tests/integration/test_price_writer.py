@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, make_dsn
 
 from fipe_api.messages import Named, Reference, YearFuel
 from fipe_api.price_writer import ReferenceMismatchError, write_messages
@@ -328,6 +328,21 @@ def test_the_schema_script_run_again_changes_nothing(database: connection) -> No
     with database, database.cursor() as cursor:
         cursor.execute(ROOT_SQL.read_text())
     assert (select(database, catalogue), row_versions(database)) == before
+
+
+def test_the_schema_script_refuses_a_database_that_is_not_in_utf8(postgres_dsn: str) -> None:
+    name = f"test_{uuid4().hex}"
+    with closing(psycopg2.connect(postgres_dsn)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"create database {name} template template0 encoding latin1 locale 'C'")
+        try:
+            with (
+                closing(psycopg2.connect(make_dsn(postgres_dsn, dbname=name))) as opened,
+                pytest.raises(psycopg2.errors.RaiseException, match="this one is in LATIN1"),
+            ):
+                opened.cursor().execute(ROOT_SQL.read_text())
+        finally:
+            admin.cursor().execute(f"drop database {name}")
 
 
 # Rejected answers -------------------------------------------------------------------------------------------
