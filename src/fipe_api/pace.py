@@ -9,6 +9,7 @@ from fipe_api import rate_control
 from fipe_api.rate_control import Grant, RateState, Stop
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from types_boto3_dynamodb import DynamoDBClient
 
 SOURCE = "fipe"
@@ -197,8 +198,7 @@ class SharedPace:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as refused:
-            item: Mapping[str, Any] = refused.response.get("Item", {})  # type: ignore[assignment]
-            self._know(item)
+            self._know(_item(refused))
             return False
         self._know(answer["Attributes"])
         return True
@@ -210,18 +210,23 @@ class SharedPace:
             Seconds until the next call may be made.
         """
         now = self._clock()
-        if self._state.epoch == self._grant.epoch:
+        while self._state.epoch == self._grant.epoch:
             changed = change(self._state, now)
             try:
                 self._client.put_item(
                     TableName=self._item["TableName"],
                     Item={**self._item["Key"], **_attributes(changed)},
-                    ConditionExpression="attribute_not_exists(epoch) OR epoch = :epoch",
-                    ExpressionAttributeValues={":epoch": {"N": str(self._state.epoch)}},
+                    # With next_call: a call that was granted meanwhile is known to the change, too.
+                    ConditionExpression="attribute_not_exists(epoch) OR epoch = :epoch AND next_call = :next",
+                    ExpressionAttributeValues={
+                        ":epoch": {"N": str(self._state.epoch)},
+                        ":next": {"N": str(self._state.next_call)},
+                    },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
                 self._state = changed
-            except self._client.exceptions.ConditionalCheckFailedException:
-                self._read(now)
+            except self._client.exceptions.ConditionalCheckFailedException as refused:
+                self._know(_item(refused))
         return max(0, self._state.next_call - now) / 1000
 
     def _read(self, now: int) -> None:
@@ -231,6 +236,12 @@ class SharedPace:
 
     def _know(self, item: Mapping[str, Any]) -> None:
         self._state = _state(item)
+
+
+def _item(refused: "ClientError") -> Mapping[str, Any]:
+    """What a refused write found in place of what it expected."""
+    item: Mapping[str, Any] = refused.response.get("Item", {})  # type: ignore[assignment]
+    return item
 
 
 def _attributes(state: RateState) -> dict[str, Any]:

@@ -115,8 +115,8 @@ def after_refusal(
     confirmed = learned.early == 0 and state.ceiling is not None
     assert learned.ceiling is not None
     rests = (RESTS_A_SPAN if confirmed else 2) * rested / 1000
-    # Calls granted already will still be made; the new cycle starts behind them.
-    resume = max(now + rested, state.next_call)
+    # Calls granted already will still be made, and may be refused as well: the rest begins behind them.
+    resume = max(max(now, state.next_call - interval_ms(state, cap)) + rested, state.next_call)
     return replace(
         learned,
         epoch=state.epoch + 1,

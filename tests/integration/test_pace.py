@@ -133,6 +133,15 @@ def test_calls_that_were_granted_before_a_refusal_teach_nothing(
     assert paces[0].reserve(0) == 10
 
 
+def test_a_rest_begins_behind_the_calls_that_others_were_granted(
+    function: Callable[..., SharedPace],
+) -> None:
+    one, *others = (function() for _ in range(4))
+    one.reserve(60)
+    assert [other.reserve(60) for other in others] == [1.5, 3, 4.5]
+    assert one.refused(10) == 14.5
+
+
 def test_is_slower_after_a_refusal(function: Callable[..., SharedPace], clock: Clock) -> None:
     pace = function(calls_per_minute=60)
     clock.pass_seconds(pace.reserve(60))
