@@ -1,7 +1,8 @@
 """FipeModelLoader: a brand in, its models with their model years out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.load_plan import brand_plans
@@ -12,13 +13,10 @@ from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing
 from fipe_api.sqs_batch import process_batch
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the manufacturer queue; answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:

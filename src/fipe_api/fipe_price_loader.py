@@ -1,7 +1,8 @@
 """FipePriceLoader: a model with its model years in, its prices out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.loader import outgoing, price_source, publish, retry_soon
@@ -11,13 +12,10 @@ from fipe_api.price_collection import collect_prices
 from fipe_api.queue_publisher import Outgoing
 from fipe_api.sqs_batch import process_batch
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the model queue; answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.database_connection import connect
@@ -19,13 +20,12 @@ from fipe_api.price_writer import ReferenceMismatchError, Written, write_message
 from fipe_api.sqs_batch import process_batch
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from psycopg2.extensions import connection
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
     """Writes a batch of the price queue; answers which messages failed."""
     return process_batch(event, PRICE_QUEUE.validate_json, _write)
 

@@ -1,9 +1,8 @@
 """What the ledger is told before results come, so that it can name what is missing; bounded in size."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from fipe_api.load_request import LoadRequest
 from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
@@ -15,6 +14,9 @@ from fipe_api.messages import (
     RunPlanMessage,
 )
 
+if TYPE_CHECKING:
+    from fipe_api.load_request import LoadRequest
+
 BRANDS_A_PLAN = 500
 """Some 40 KB; a month has 236 brands."""
 MODELS_A_PLAN = 5_000
@@ -23,7 +25,7 @@ MODELS_A_PLAN = 5_000
 Item = TypeVar("Item")
 
 
-def run_plans(request: LoadRequest, messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
+def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
     """The brands that a run is going to load of each reference."""
     by_reference: dict[Reference, list[BrandMessage]] = {}
     for message in messages:

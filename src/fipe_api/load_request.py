@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from fipe_api.http_source import NoDataError
-from fipe_api.messages import BrandMessage, Named, Reference, VehicleType
+from fipe_api.messages import BrandMessage, Named, Reference, VehicleType, folded
 from fipe_api.price_source import PriceSource
 
 ROUNDS_BEFORE_BELIEVED = 3
@@ -158,7 +158,7 @@ def brand_messages(
             for brand in _brands(api, reference, vehicle_type)
         ]
         seen += [brand for _, brand in found]
-        kept = [pair for pair in found if request.brands is None or is_wanted(pair[1], request.brands)]
+        kept = [pair for pair in found if request.brands is None or pair[1].is_among(request.brands)]
         messages += [
             BrandMessage(
                 run_id=run_id,
@@ -176,12 +176,6 @@ def brand_messages(
     return messages
 
 
-def is_wanted(named: Named, wanted: Iterable[int | str]) -> bool:
-    """Whether a brand or model is among names (in any case, outer spaces aside) or codes."""
-    name = _folded(named.name)
-    return any(named.code == want if isinstance(want, int) else name == _folded(want) for want in wanted)
-
-
 def _brands(api: PriceSource, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
     for _ in range(ROUNDS_BEFORE_BELIEVED):
         with suppress(NoDataError):
@@ -191,15 +185,11 @@ def _brands(api: PriceSource, reference: Reference, vehicle_type: VehicleType) -
 
 def _refuse_unknown_brands(wanted: Iterable[int | str], seen: Sequence[Named]) -> None:
     for want in wanted:
-        if not any(is_wanted(brand, [want]) for brand in seen):
-            names = {_folded(brand.name): brand.name for brand in seen}
-            close = [names[match] for match in difflib.get_close_matches(_folded(str(want)), names)]
+        if not any(brand.is_among([want]) for brand in seen):
+            names = {folded(brand.name): brand.name for brand in seen}
+            close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             raise LoadRequestError(f"brands: the source has no brand {want!r} in what was asked{hint}")
-
-
-def _folded(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _month(text: str) -> date:

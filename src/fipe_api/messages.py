@@ -5,6 +5,7 @@ carries the number of its siblings, so that the database can tell when a run is 
 messages and their repetition mean nothing.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -77,6 +78,16 @@ class Named(_Strict):
 
     code: Code
     name: Text
+
+    def is_among(self, wanted: Iterable[int | str]) -> bool:
+        """Whether it is among names (in any case, outer spaces aside) or codes."""
+        name = folded(self.name)
+        return any(self.code == want if isinstance(want, int) else name == folded(want) for want in wanted)
+
+
+def folded(name: str) -> str:
+    """A name as names are compared: without outer spaces, in no case."""
+    return name.strip().casefold()
 
 
 class YearFuel(_Strict):

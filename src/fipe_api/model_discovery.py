@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fipe_api.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
-from fipe_api.load_request import is_wanted
 from fipe_api.messages import (
     BrandMessage,
     Discovery,
@@ -75,7 +74,7 @@ class _Search:
     def started(cls, message: BrandMessage, source: PriceSource) -> "_Search":
         answer = source.models(message.reference, message.vehicle_type, message.brand.code)
         wanted = message.wanted_models
-        models = tuple(model for model in answer.models if not wanted or is_wanted(model, wanted))
+        models = tuple(model for model in answer.models if not wanted or model.is_among(wanted))
         if answer.years is not None and len(answer.years) < len(models):
             return cls(message, Discovery(models=models, years_to_ask=answer.years))
         return cls(message, Discovery(models=models, models_to_ask=tuple(model.code for model in models)))

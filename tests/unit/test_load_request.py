@@ -9,7 +9,6 @@ from fipe_api.load_request import (
     LoadRequest,
     LoadRequestError,
     choose_references,
-    is_wanted,
     parse_request,
 )
 from fipe_api.messages import Named, Reference
@@ -95,6 +94,6 @@ def test_refuses_a_payload_that_makes_no_sense_in_one_line(payload: Any, words: 
 
 def test_knows_a_wanted_name_in_any_case_and_with_outer_spaces() -> None:
     named = Named(code=21, name="Citroën ")
-    assert is_wanted(named, ["CITROËN"])
-    assert is_wanted(named, [7, 21])
-    assert not is_wanted(named, ["Citro", "21"])
+    assert named.is_among(["CITROËN"])
+    assert named.is_among([7, 21])
+    assert not named.is_among(["Citro", "21"])
