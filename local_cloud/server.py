@@ -14,6 +14,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
@@ -24,6 +25,7 @@ from werkzeug.serving import make_server
 
 from local_cloud import custom_resource_answers, moto_patches
 from local_cloud.custom_resource_answers import CustomResourceAnswers
+from local_cloud.embedded_metrics import embedded_metrics
 from local_cloud.event_sources import QueuePoller
 from local_cloud.function_logs import LogBatch
 from local_cloud.function_runner import FunctionRunner
@@ -150,7 +152,7 @@ def _make_default_vpc() -> None:
 
 
 def _publish_logs(function_name: str, stream: str, batch: LogBatch) -> None:
-    """Hand the lines of an invocation to CloudWatch Logs."""
+    """Hand the lines of an invocation to CloudWatch Logs, and the metrics among them to CloudWatch."""
     backend = logs_backends[DEFAULT_ACCOUNT_ID][REGION]
     group_name = f"/aws/lambda/{function_name}"
     backend.ensure_log_group(group_name)
@@ -158,6 +160,10 @@ def _publish_logs(function_name: str, stream: str, batch: LogBatch) -> None:
     if stream not in group.streams:
         group.create_log_stream(stream)
     group.put_log_events(stream, [{"timestamp": at, "message": line} for at, line in batch])
+    watch = cloudwatch_backends[DEFAULT_ACCOUNT_ID][REGION]
+    for _, line in batch:
+        for namespace, data in embedded_metrics(line):
+            watch.put_metric_data(namespace, data)
 
 
 def _body(environ: dict[str, Any]) -> bytes:

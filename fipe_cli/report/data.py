@@ -61,21 +61,21 @@ def calls_throttled(cloud: Cloud, load: dict[str, Any]) -> int | None:
     if cloud.local and not cloud.endpoint:
         return None
     watch = cloud.client("cloudwatch")
-    metrics = watch.list_metrics(Namespace="Fipe", MetricName="CallsThrottled")["Metrics"]
     of_stage = [
         metric
-        for metric in metrics
+        for metric in watch.list_metrics(Namespace="Fipe")["Metrics"]
         if any(dimension["Value"].endswith(f"-{cloud.stage}") for dimension in metric["Dimensions"])
     ]
     if not of_stage:
         return None
+    throttled = [metric for metric in of_stage if metric["MetricName"] == "CallsThrottled"]
     began = min(month["started_at"] for month in load["months"])
     ended = max(month["last_write_at"] for month in load["months"])
     counted = [
         watch.get_metric_statistics(
             **metric, StartTime=began, EndTime=ended, Period=3600, Statistics=["Sum"]
         )["Datapoints"]
-        for metric in of_stage
+        for metric in throttled
     ]
     return sum(int(point["Sum"]) for points in counted for point in points)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,20 @@ def test_the_aws_command_line_starts_a_load(cloud: Cloud) -> None:
     assert answer["brands_sent"] == 12
     wait_until_complete(cloud, answer["run_id"])
     assert cloud.here.prices("2026-06") == lines(read_catalogue(SAMPLE_CATALOGUE))
+
+
+def test_cloudwatch_has_the_metrics_that_functions_count(cloud: Cloud) -> None:
+    now = datetime.now(UTC)
+    points = client("cloudwatch", cloud.endpoint).get_metric_statistics(
+        Namespace="Fipe",
+        MetricName="PricesReceived",
+        Dimensions=[{"Name": "service", "Value": "FipeSomaIngestor-dev"}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(hours=1),
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    assert sum(point["Sum"] for point in points) >= len(lines(read_catalogue(SAMPLE_CATALOGUE)))
 
 
 def test_a_payload_chooses_what_is_loaded(cloud: Cloud) -> None:

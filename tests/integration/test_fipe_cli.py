@@ -284,6 +284,14 @@ def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         cloud = find_cloud("dev", None)
         assert calls_throttled(cloud, load) is None
+        client("cloudwatch", endpoint).put_metric_data(
+            Namespace="Fipe",
+            MetricData=[{
+                "MetricName": "MessagesFailed", "Value": 0,
+                "Dimensions": [{"Name": "service", "Value": "FipePriceLoader-dev"}],
+            }],
+        )  # fmt: skip
+        assert calls_throttled(cloud, load) == 0
         for service, hours, count in (
             ("FipePriceLoader-dev", 1, 5), ("FipeModelLoader-dev", 2, 2),
             ("FipePriceLoader-dev", 9, 70), ("FipePriceLoader-prd", 1, 900),

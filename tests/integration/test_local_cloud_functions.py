@@ -121,6 +121,12 @@ def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
     assert events["events"]
 
 
+def test_a_line_that_is_no_metric_but_looks_like_one_is_a_line_of_the_log(cloud: Cloud) -> None:
+    line = '"CloudWatchMetrics": {"_aws": {}}'
+    cloud.invoke("echo", {line: 1})
+    assert line in cloud.log("echo")
+
+
 def test_does_not_run_a_dry_run(cloud: Cloud) -> None:
     assert cloud.invoke("echo", {"dry": 1}, InvocationType="DryRun")["StatusCode"] == 204
     assert "about to ['dry']" not in cloud.log("echo")
