@@ -1,4 +1,4 @@
-"""Metrics that functions print as lines of JSON, and Lambda's logs hand to CloudWatch (embedded metric format).
+"""Metrics that functions print as lines of JSON, from where CloudWatch takes them (embedded metric format).
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
