@@ -3,20 +3,22 @@
 Every month has the same vehicles at other prices, and a run of its own in the ledger. What a month costs
 is counted in CPU seconds of the ingestor and of its database, the last months and the first side by side.
 A query's time is the median of warm runs, from sending it to having all its rows, after the vacuum and
-analyze that autovacuum would do.
+analyze that autovacuum would do. The examples of the README are asked of one month as well.
 """
 
 import io
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from benchmarks.database import Server, connected, server
-from benchmarks.month import month
+from benchmarks.month import REPOSITORY, month
 from benchmarks.price_messages import JUNE_2026, price_messages
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.fipe_soma_ingestor_adapted import ingest
@@ -29,6 +31,7 @@ MONTHS = 330
 AROUND = 5
 """The last months, each loaded beside the first into an empty database; the medians are compared."""
 RUNS = 21
+EXAMPLE = re.compile(r'^fipe query "(.+)"', re.MULTILINE)
 LARGE_TABLES = ("price", "model_year", "model", "load_model")
 
 
@@ -41,12 +44,11 @@ def run() -> Sequence[Row]:
             _cost_of_load(postgres, dsn, lines.of_month(number))
         first, late = [], []
         for number in range(MONTHS - AROUND, MONTHS):
-            first.append(_cost_of_load(postgres, postgres.fresh_database(), lines.of_month(0)))
+            dsn_of_one_month = postgres.fresh_database()
+            first.append(_cost_of_load(postgres, dsn_of_one_month, lines.of_month(0)))
             late.append(_cost_of_load(postgres, dsn, lines.of_month(number)))
         minutes = (time.perf_counter() - start) / 60
-        with connected(dsn) as connection:
-            connection.autocommit = True
-            connection.cursor().execute("vacuum (analyze)")
+        with _vacuumed(dsn_of_one_month) as of_one_month, _vacuumed(dsn) as connection:
             return [
                 Row(f"loading {MONTHS} months", minutes, "minutes"),
                 Row(
@@ -58,7 +60,17 @@ def run() -> Sequence[Row]:
                 ),
                 *_sizes(connection),
                 *(row for query in _queries(connection) for row in _query_rows(connection, query)),
+                *_example_rows("one month", of_one_month, 10),
+                *_example_rows(f"{MONTHS} months", connection, 50),
             ]
+
+
+@contextmanager
+def _vacuumed(dsn: str) -> Iterator["connection"]:
+    with connected(dsn) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("vacuum (analyze)")
+        yield connection
 
 
 class _Lines:
@@ -161,14 +173,28 @@ def _query_rows(connection: "connection", query: _Query) -> tuple[Row, Row]:
     with connection.cursor() as cursor:
         cursor.execute("explain " + query.sql, query.parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
-        seconds = []
+    milliseconds, found = _ask(connection, query)
+    scanned = [table for table in LARGE_TABLES if f"Seq Scan on {table} " in plan]
+    return (
+        Row(f"{query.what}: {found:,} rows", milliseconds, "ms", target=at_most(10)),
+        Row("large tables it reads without an index", len(scanned), "tables", target=at_most(0)),
+    )
+
+
+def _example_rows(of_what: str, connection: "connection", most_milliseconds: float) -> Iterator[Row]:
+    """A row for each example query of the README."""
+    for sql in EXAMPLE.findall((REPOSITORY / "README.md").read_text()):
+        milliseconds, found = _ask(connection, _Query(sql, sql, ()))
+        yield Row(f"{of_what}, {sql}: {found:,} rows", milliseconds, "ms", target=at_most(most_milliseconds))
+
+
+def _ask(connection: "connection", query: _Query) -> tuple[float, int]:
+    """Milliseconds from sending the query to having its rows, median of warm runs; and how many rows."""
+    seconds = []
+    with connection.cursor() as cursor:
         for _ in range(RUNS):
             start = time.perf_counter()
             cursor.execute(query.sql, query.parameters)
             found = len(cursor.fetchall())
             seconds.append(time.perf_counter() - start)
-    scanned = [table for table in LARGE_TABLES if f"Seq Scan on {table} " in plan]
-    return (
-        Row(f"{query.what}: {found:,} rows", 1000 * statistics.median(seconds[1:]), "ms", target=at_most(10)),
-        Row("large tables it reads without an index", len(scanned), "tables", target=at_most(0)),
-    )
+    return 1000 * statistics.median(seconds[1:]), found
