@@ -8,29 +8,36 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from psycopg2.extras import execute_values
 
-from fipe_api.messages import BrandPlanMessage, LedgerMessage, PriceMessage, RunPlanMessage
+from fipe_api.messages import BrandPlanMessage, LedgerMessage, PriceMessage, ResultMessage, RunPlanMessage
 from fipe_api.staging import copy_rows
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
 
-class LedgerEntry(NamedTuple):
-    """What one message says of its run, of a brand when it names one, and of a model when it names one."""
+Run = tuple[UUID, int]
+"""A run's id with one of its reference codes: the ledger has a row for each."""
 
-    run_id: str
-    reference_code: int
-    brands_expected: int
-    vehicle_type: int | None = None
-    brand_code: int | None = None
-    models_expected: int | None = None
+
+class LedgerEntry(NamedTuple):
+    """What one message says of a brand in its run, and of a model when it names one."""
+
+    load_run_id: int
+    vehicle_type: int
+    brand_code: int
+    models_expected: int
     model_code: int | None = None
     prices: int = 0
     unpriced: int = 0
     rejected: int = 0
+
+    def key(self) -> tuple[int | None, ...]:
+        """What only one entry of a batch may have."""
+        return (self.load_run_id, self.vehicle_type, self.brand_code, self.model_code)
 
 
 class CompletedLoad(NamedTuple):
@@ -61,32 +68,25 @@ class LedgerNews(NamedTuple):
 
 BEGIN_STAGING = """
 create temporary table if not exists staged_load (
-    run_id uuid, reference_code integer, brands_expected integer, vehicle_type smallint, brand_code integer,
-    models_expected integer, model_code integer, prices smallint, unpriced smallint,
-    rejected smallint
+    load_run_id integer, vehicle_type smallint, brand_code integer, models_expected integer,
+    model_code integer, prices smallint, unpriced smallint, rejected smallint
 ) on commit delete rows
 """
 
 # A repeated start may have found more brands than the first: the largest number is believed.
 MERGE_LOAD_RUNS = """
 merge into fipe.load_run as kept
-using (
-    select run_id, reference_code, max(brands_expected) as brands_expected
-    from staged_load
-    group by run_id, reference_code
-) as staged
-on (kept.run_id, kept.reference_code) = (staged.run_id, staged.reference_code)
-when matched and kept.brands_expected < staged.brands_expected then
-    update set brands_expected = staged.brands_expected
+using (values %s) as given (run_id, reference_code, brands_expected)
+on (kept.run_id, kept.reference_code) = (given.run_id, given.reference_code)
+when matched and kept.brands_expected < given.brands_expected then
+    update set brands_expected = given.brands_expected
 when not matched then
     insert (run_id, reference_code, brands_expected)
-    values (staged.run_id, staged.reference_code, staged.brands_expected)
+    values (given.run_id, given.reference_code, given.brands_expected)
 """
 
 SELECT_LOAD_RUNS = """
-select id, run_id::text, reference_code
-from fipe.load_run
-where (run_id, reference_code) in (select run_id, reference_code from staged_load)
+select id, run_id::text, reference_code from fipe.load_run where (run_id, reference_code) in %s
 """
 
 UPDATE_RUN_PLANS = """
@@ -110,11 +110,9 @@ when not matched then
 MERGE_LOAD_BRANDS = """
 merge into fipe.load_brand as kept
 using (
-    select run.id as load_run_id, vehicle_type, brand_code, max(models_expected) as models_expected
+    select load_run_id, vehicle_type, brand_code, max(models_expected) as models_expected
     from staged_load
-    join fipe.load_run as run using (run_id, reference_code)
-    where vehicle_type is not null
-    group by run.id, vehicle_type, brand_code
+    group by load_run_id, vehicle_type, brand_code
 ) as staged
 on (kept.load_run_id, kept.vehicle_type, kept.brand_code)
  = (staged.load_run_id, staged.vehicle_type, staged.brand_code)
@@ -133,12 +131,7 @@ on conflict do nothing
 
 MERGE_LOAD_MODELS = """
 merge into fipe.load_model as kept
-using (
-    select run.id as load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected
-    from staged_load
-    join fipe.load_run as run using (run_id, reference_code)
-    where model_code is not null
-) as staged
+using (select * from staged_load where model_code is not null) as staged
 on (kept.load_run_id, kept.vehicle_type, kept.brand_code, kept.model_code)
  = (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code)
 when matched and (kept.prices, kept.unpriced, kept.rejected)
@@ -160,10 +153,9 @@ where run.id = counted.id and counted.changed > 0
 # A brand is complete when as many models came as any message expects, and none that its plan names is out.
 COMPLETE_BRANDS = """
 update fipe.load_brand as brand set completed_at = clock_timestamp()
-from (select distinct run_id, reference_code, vehicle_type, brand_code from staged_load) as staged
-join fipe.load_run as run using (run_id, reference_code)
+from (select distinct load_run_id, vehicle_type, brand_code from staged_load) as staged
 where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-    = (run.id, staged.vehicle_type, staged.brand_code)
+    = (staged.load_run_id, staged.vehicle_type, staged.brand_code)
   and brand.completed_at is null
   and brand.models_expected <= (
       select count(*) from fipe.load_model as model
@@ -221,52 +213,56 @@ def write_ledger(
         messages: at least one; repetitions do no harm.
         changed: how many prices this transaction found new or changed, by reference code.
     """
+    runs = _write_runs(cursor, messages)
     entries = {
-        (entry.run_id, entry.reference_code, entry.vehicle_type, entry.brand_code, entry.model_code): entry
-        for entry in map(_entry, messages)
+        entry.key(): entry
+        for entry in (
+            _entry(message, runs[message.run_id, message.reference.code])
+            for message in messages
+            if not isinstance(message, RunPlanMessage)
+        )
     }
     cursor.execute(BEGIN_STAGING)
     copy_rows(cursor, "staged_load", entries.values())
-    cursor.execute(MERGE_LOAD_RUNS)
-    cursor.execute(SELECT_LOAD_RUNS)
-    run_ids = {(run_id, reference_code): key for key, run_id, reference_code in cursor.fetchall()}
-    _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], run_ids)
+    _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_BRANDS)
-    _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], run_ids)
+    _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_MODELS)
-    counts = [(key, changed.get(reference_code, 0)) for (_, reference_code), key in run_ids.items()]
+    counts = [(key, changed.get(reference_code, 0)) for (_, reference_code), key in runs.items()]
     execute_values(cursor, COUNT_CHANGES, counts)
-    return _complete(cursor, list(run_ids.values()))
+    return _complete(cursor, list(runs.values()))
 
 
-def _entry(message: LedgerMessage) -> LedgerEntry:
-    run = (str(message.run_id), message.reference.code, message.brands_in_run)
-    if isinstance(message, RunPlanMessage):
-        return LedgerEntry(*run)
-    brand = (*run, message.vehicle_type, message.brand.code, message.models_in_brand)
+def _write_runs(cursor: "cursor", messages: Sequence[LedgerMessage]) -> dict[Run, int]:
+    """Enters the messages' runs; answers the ids of their rows."""
+    brands_expected: dict[Run, int] = {}
+    for message in messages:
+        run = message.run_id, message.reference.code
+        brands_expected[run] = max(message.brands_in_run, brands_expected.get(run, 0))
+    rows = [(str(run_id), code, brands) for (run_id, code), brands in brands_expected.items()]
+    execute_values(cursor, MERGE_LOAD_RUNS, rows, template="(%s::uuid, %s, %s)")
+    cursor.execute(SELECT_LOAD_RUNS, (tuple((run_id, code) for run_id, code, _ in rows),))
+    return {(UUID(run_id), code): key for key, run_id, code in cursor.fetchall()}
+
+
+def _entry(message: ResultMessage | BrandPlanMessage, load_run_id: int) -> LedgerEntry:
+    brand = (load_run_id, message.vehicle_type, message.brand.code, message.models_in_brand)
     if not isinstance(message, PriceMessage):
         return LedgerEntry(*brand)
-    return LedgerEntry(
-        *brand,
-        model_code=message.model.code,
-        prices=len(message.prices),
-        unpriced=len(message.unpriced),
-        rejected=len(message.rejected),
-    )
+    counts = (len(message.prices), len(message.unpriced), len(message.rejected))
+    return LedgerEntry(*brand, message.model.code, *counts)
 
 
-def _write_run_plans(
-    cursor: "cursor", plans: Sequence[RunPlanMessage], run_ids: Mapping[tuple[str, int], int]
-) -> None:
+def _write_run_plans(cursor: "cursor", plans: Sequence[RunPlanMessage], runs: Mapping[Run, int]) -> None:
     if not plans:
         return
-    runs = {
-        run_ids[str(plan.run_id), plan.reference.code]: (plan.whole_table, json.dumps(plan.wanted_models))
+    said = {
+        runs[plan.run_id, plan.reference.code]: (plan.whole_table, json.dumps(plan.wanted_models))
         for plan in plans
     }
-    execute_values(cursor, UPDATE_RUN_PLANS, [(key, *said) for key, said in runs.items()])
+    execute_values(cursor, UPDATE_RUN_PLANS, [(key, *plan) for key, plan in said.items()])
     brands = {
-        (run_ids[str(plan.run_id), plan.reference.code], each.vehicle_type, each.brand.code): each.brand.name
+        (runs[plan.run_id, plan.reference.code], each.vehicle_type, each.brand.code): each.brand.name
         for plan in plans
         for each in plan.brands
     }
@@ -274,12 +270,10 @@ def _write_run_plans(
         execute_values(cursor, MERGE_PLANNED_BRANDS, sorted((*key, name) for key, name in brands.items()))
 
 
-def _write_brand_plans(
-    cursor: "cursor", plans: Sequence[BrandPlanMessage], run_ids: Mapping[tuple[str, int], int]
-) -> None:
+def _write_brand_plans(cursor: "cursor", plans: Sequence[BrandPlanMessage], runs: Mapping[Run, int]) -> None:
     rows = [
         (
-            run_ids[str(plan.run_id), plan.reference.code],
+            runs[plan.run_id, plan.reference.code],
             plan.vehicle_type,
             plan.brand.code,
             plan.part,
