@@ -119,7 +119,10 @@ class PostgresCluster:
         postmaster = self._postmaster()
         if postmaster is None:
             return []
-        return [postmaster.pid, *(child.pid for child in postmaster.process.children())]
+        try:
+            return [postmaster.pid, *(child.pid for child in postmaster.process.children())]
+        except psutil.NoSuchProcess:  # it has ended meanwhile
+            return []
 
     def start(self) -> int:
         """Start the server unless it runs, on the port it had before when that is free; return the port.
@@ -206,10 +209,12 @@ class PostgresCluster:
     def _postmaster(self) -> Any | None:
         try:
             info = PostmasterInfo.read_from_pgdata(self._data)
+            process = info.process if info is not None and info.is_running() else None
+            return info if process is not None and process.name() == "postgres" else None
         except (AssertionError, ValueError):  # the file is being written
             return None
-        process = info.process if info is not None and info.is_running() else None
-        return info if process is not None and process.name() == "postgres" else None
+        except (FileNotFoundError, psutil.NoSuchProcess):  # the server has ended meanwhile
+            return None
 
     def _signal(self, number: signal.Signals) -> None:
         """What pg_ctl does; but that runs as the server's own user, who may not reach the folder any more."""

@@ -1,0 +1,28 @@
+"""The embedded PostgreSQL of the local cloud, while its files come and go."""
+
+import threading
+from pathlib import Path
+
+from local_cloud.postgres import PostgresCluster
+
+LOOKS = 20_000
+
+
+def test_a_server_that_ends_while_it_is_looked_at_does_not_run(tmp_path: Path) -> None:
+    cluster = PostgresCluster(tmp_path / "cluster")
+    pid_file = tmp_path / "cluster" / "data" / "postmaster.pid"
+    pid_file.parent.mkdir(parents=True, exist_ok=True)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            pid_file.touch()
+            pid_file.unlink()
+
+    coming_and_going = threading.Thread(target=come_and_go)
+    coming_and_going.start()
+    try:
+        assert {cluster.port for _ in range(LOOKS)} == {None}
+    finally:
+        is_over.set()
+        coming_and_going.join()
