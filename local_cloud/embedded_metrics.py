@@ -18,9 +18,8 @@ def embedded_metrics(line: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     try:
         document = json.loads(line)
         described = document["_aws"]
-        moment = datetime.fromtimestamp(described["Timestamp"] / 1000, UTC).replace(
-            tzinfo=None
-        )  # as moto's are
+        # moto keeps moments of UTC without saying so, and compares them with its own.
+        moment = datetime.fromtimestamp(described["Timestamp"] / 1000, UTC).replace(tzinfo=None)
         for directive in described["CloudWatchMetrics"]:
             yield directive["Namespace"], list(_data(document, directive, moment))
     except (ValueError, TypeError, KeyError):
