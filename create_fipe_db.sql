@@ -329,6 +329,7 @@ $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
     'A brand''s vehicles at these prices in a month, the newest by default; "volkswagen" finds "VW - VolksWagen".';
 
+drop function if exists fipe.month_before(date);
 create or replace function fipe.month_before(month date, since date) returns date
 language sql stable parallel safe
 return coalesce(since, (

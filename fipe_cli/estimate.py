@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from fipe_api.messages import BrandMessage
+from fipe_api.messages import BrandMessage, folded
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -109,4 +109,4 @@ def _size(message: BrandMessage, known: Sizes) -> Size:
 
 
 def _key(vehicle_type: int, brand: str) -> tuple[int, str]:
-    return vehicle_type, brand.strip().casefold()
+    return vehicle_type, folded(brand)
