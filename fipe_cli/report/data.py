@@ -119,10 +119,10 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             session,
             """
             select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
-                   manufacturer.name as brand, brand.models_received, brand.models_expected
+                   coalesce(manufacturer.name, brand.brand) as brand, brand.models_received, brand.models_expected
             from fipe.load_brand_status as brand
             join fipe.reference_month as reference on reference.code = brand.reference_code
-            join fipe.manufacturer
+            left join fipe.manufacturer
                 on (manufacturer.vehicle_type, manufacturer.code) = (brand.vehicle_type, brand.brand_code)
             where brand.run_id = %s and not brand.complete
             order by brand.models_expected - brand.models_received desc

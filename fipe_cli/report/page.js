@@ -163,7 +163,7 @@ function loadSection(load) {
                 [say("months"), (row) => row.month],
                 [say("type"), (row) => say(row.vehicle_type)],
                 [say("brand"), (row) => row.brand],
-                [say("models"), (row) => `${number(row.models_received)} / ${number(row.models_expected)}`, "number"],
+                [say("models"), (row) => `${number(row.models_received)} / ${row.models_expected === null ? "–" : number(row.models_expected)}`, "number"],
               ],
               load.incomplete,
             )

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PricedVehicle, PriceMessage
+from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import find_cloud
@@ -33,7 +33,7 @@ from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
-from tests.builders import JUNE_2026, ROOT_SQL, RUN
+from tests.builders import JUNE_2026, ROOT_SQL, RUN, any_run_plan
 
 SAMPLE_PRICES = 579
 
@@ -350,6 +350,32 @@ def test_the_report_in_a_browser(
         assert tab.evaluate(DRAWN) is True
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
+    fipe: Fipe, place: Path, browser: Browser
+) -> None:
+    run_id, file, said = UUID(int=7), fipe.folder / "report.html", list[str]()
+    brands = (
+        PlannedBrand(vehicle_type=1, brand=Named(code=1, name="Acura")),
+        PlannedBrand(vehicle_type=3, brand=Named(code=999, name="Never priced")),
+    )
+    with stage_database(LocalState(place)) as (_, connection), closing(connection.open()) as database:
+        write_messages(database, [any_run_plan(run_id=run_id, brands_in_run=2, brands=brands)])
+        try:
+            fipe.done("report", str(file), "--run", str(run_id))
+        finally:
+            with database:
+                database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(run_id),))
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(file.as_uri())
+        shown = tab.inner_text("main")
+    assert said == []
+    assert "Acura" in shown
+    assert "Never priced" in shown
 
 
 CONTRAST = """() => {
