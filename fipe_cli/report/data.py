@@ -119,7 +119,8 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             session,
             """
             select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
-                   coalesce(manufacturer.name, brand.brand) as brand, brand.models_received, brand.models_expected
+                   coalesce(manufacturer.name, brand.brand) as brand,
+                   brand.models_received, brand.models_expected
             from fipe.load_brand_status as brand
             join fipe.reference_month as reference on reference.code = brand.reference_code
             left join fipe.manufacturer
