@@ -53,9 +53,7 @@ class FipeApiStack(NestedStack):
         self._functions: dict[str, FipeFunction] = {}
         self._settings = settings
         self._code = lambda_.Code.from_asset(str(FUNCTIONS), exclude=NOT_PACKED)
-        self._api_layer = build_layer(
-            self, "ApiLayer", API_LAYER, "pydantic, requests, aws-lambda-powertools"
-        )
+        self._api_layer = build_layer(self, "ApiLayer", API_LAYER, "msgspec, requests, aws-lambda-powertools")
         self._pace = self._build_pace_table()
 
         manufacturers, models, prices = (

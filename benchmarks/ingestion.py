@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec import json
+from msgspec.structs import replace
+
 from benchmarks.database import Server, connected, point_ingestor_at, server
 from benchmarks.month import month
 from benchmarks.price_messages import JULY_2026, JUNE_2026, price_messages, sqs_events
 from benchmarks.rows import Baseline, Row, at_least, at_most
 from fipe_api import fipe_soma_ingestor
-from fipe_api.messages import PriceMessage
+from fipe_api.messages import PriceMessage, to_json
 from fipe_api.observability import logger
 
 SMALL_BATCHES, LARGE_BATCH = (10, 100), 1_000
@@ -102,8 +105,8 @@ class _Load(NamedTuple):
 
     @classmethod
     def of(cls, postgres: Server, june: Sequence[PriceMessage]) -> "_Load":
-        june_again = [message.model_copy(update={"run_id": SECOND_RUN}) for message in june]
-        july = [message.model_copy(update={"reference": JULY_2026}) for message in june]
+        june_again = [replace(message, run_id=SECOND_RUN) for message in june]
+        july = [replace(message, reference=JULY_2026) for message in june]
         dsn = postgres.fresh_database()
         first, again = (_ingest(dsn, messages, LARGE_BATCH) for messages in (june, june_again))
         dead = _dead_rows(dsn)
@@ -114,7 +117,7 @@ def _ingest(dsn: str, messages: Sequence[PriceMessage], batch_size: int) -> floa
     """Seconds from the first event to the last commit."""
     point_ingestor_at(dsn)
     context = LambdaContext()
-    events = list(sqs_events([message.model_dump_json() for message in messages], batch_size))
+    events = list(sqs_events([to_json(message) for message in messages], batch_size))
     fipe_soma_ingestor._connection()
     # Garbage collections shall walk through what the handler makes, not through the month held here.
     gc.collect()
@@ -153,7 +156,7 @@ def _row_by_row(postgres: Server, messages: Sequence[PriceMessage]) -> float:
         )
     start = time.perf_counter()
     for message in messages:
-        _write_row_by_row(dsn, PriceMessage.model_validate_json(message.model_dump_json()))
+        _write_row_by_row(dsn, json.decode(to_json(message), type=PriceMessage))
     return sum(len(message.prices) for message in messages) / (time.perf_counter() - start)
 
 

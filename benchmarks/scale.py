@@ -17,6 +17,8 @@ from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from msgspec import to_builtins
+
 from benchmarks.database import Server, connected, server
 from benchmarks.month import REPOSITORY, month
 from benchmarks.price_messages import JUNE_2026, price_messages
@@ -90,7 +92,7 @@ class _Lines:
 
 
 def _template(message: PriceMessage) -> str:
-    line = message.model_dump(mode="json")
+    line = to_builtins(message)
     line |= {"run_id": "RUN", "reference": "REFERENCE"}
     line["prices"] = [price | {"price_brl": "PRICE"} for price in line["prices"]]
     return json.dumps(line).replace("%", "%%").replace("PRICE", "%s")

@@ -1,6 +1,7 @@
 """Valid values for tests that care for other things; a test names what it cares for."""
 
 import itertools
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from fipe_api.messages import (
     EmptyBrandMessage,
     ModelMessage,
     Named,
+    PlannedModel,
     PricedVehicle,
     PriceMessage,
     Reference,
@@ -90,9 +92,9 @@ def any_run_plan(**given: Any) -> RunPlanMessage:
     return RunPlanMessage(**{**defaults, **given})
 
 
-def any_brand_plan(**given: Any) -> BrandPlanMessage:
-    defaults = {"models_in_brand": 1, "part": 0, "models": ((any_code(), 1),)}
-    return BrandPlanMessage(**{**_common(), **defaults, **given})
+def any_brand_plan(models: Iterable[tuple[int, int]] = (), **given: Any) -> BrandPlanMessage:
+    planned = tuple(PlannedModel(*model) for model in models or [(any_code(), 1)])
+    return BrandPlanMessage(**{**_common(), "models_in_brand": 1, "part": 0, "models": planned, **given})
 
 
 def sqs_event(*bodies: str, receives: int = 1) -> dict[str, Any]:

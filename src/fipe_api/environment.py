@@ -3,41 +3,37 @@
 import os
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Meta, Struct, ValidationError, convert
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 
-Environment = TypeVar("Environment", bound=BaseModel)
+Environment = TypeVar("Environment", bound=Struct)
 
 
-class _FromVariables(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=str.upper)
-
-
-class LoaderEnvironment(_FromVariables):
+class LoaderEnvironment(Struct, frozen=True, rename="upper"):
     """What the functions that call the source need."""
 
     sqs_output_url: str
     sqs_ledger_url: str
     fipe_api_url: str = OFFICIAL_URL
-    fipe_calls_per_minute: Literal["max"] | Annotated[float, Field(gt=0)] = 40
+    fipe_calls_per_minute: Literal["max"] | Annotated[float, Meta(gt=0)] = 40
     pace_table: str = ""
     rejected_answers_url: str = ""
-    blocked_rest_seconds: Annotated[float, Field(gt=0, le=1800)] = 120
+    blocked_rest_seconds: Annotated[float, Meta(gt=0, le=1800)] = 120
     parallelum_url: str = ""
-    parallelum_calls_per_day: Annotated[int, Field(ge=0)] = 0
+    parallelum_calls_per_day: Annotated[int, Meta(ge=0)] = 0
     parallelum_token_secret_arn: str = ""
     load_status_function: str = ""
 
 
-class ConsumerEnvironment(_FromVariables):
+class ConsumerEnvironment(Struct, frozen=True, rename="upper"):
     """What the loaders that are fed from a queue need."""
 
     sqs_input_url: str
-    retry_delay_seconds: Annotated[int, Field(ge=0, le=900)] = 30
+    retry_delay_seconds: Annotated[int, Meta(ge=0, le=900)] = 30
 
 
-class DatabaseEnvironment(_FromVariables):
+class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
     """Where the database is; TLS is configured by libpq's own PGSSLMODE and PGSSLROOTCERT."""
 
     rds_host: str
@@ -51,10 +47,10 @@ def read_environment(shape: type[Environment]) -> Environment:
     """The variables of one shape.
 
     Raises:
-        RuntimeError: variables that are missing or wrong, named in one line.
+        RuntimeError: a variable is missing or wrong, named in one line.
     """
     try:
-        return shape.model_validate(dict(os.environ))
+        # Not strict: numbers come as text.
+        return convert(dict(os.environ), shape, strict=False)
     except ValidationError as error:
-        problems = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
-        raise RuntimeError(f"environment variables: {problems}") from error
+        raise RuntimeError(f"environment variables: {error}") from error

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sized
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from msgspec import Struct, convert, field
+from msgspec.json import Decoder
 
 from fipe_api.environment import OFFICIAL_URL
 from fipe_api.http_source import (
@@ -24,10 +25,8 @@ from fipe_api.http_source import (
 )
 from fipe_api.messages import (
     Code,
-    FipeCode,
     ModelYear,
     Named,
-    Price,
     PricedVehicle,
     Reference,
     Text,
@@ -70,7 +69,9 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: list[_Reference]) -> list[Reference]:
-            return unique_references(Reference(code=item.code, month=item.month) for item in _some(answer))
+            return unique_references(
+                Reference(code=item.code, month=parse_month(item.month)) for item in _some(answer)
+            )
 
         return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, read)
 
@@ -83,7 +84,7 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: _BrandModels) -> BrandModels:
-            return BrandModels(_named(answer.models), unique_years(item.value for item in answer.years))
+            return BrandModels(_named(answer.models), _years(answer.years))
 
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code)
         return self._call("ConsultarModelos", parameters, _BRAND_MODELS, read)
@@ -94,7 +95,7 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
-            return _some(unique_years(item.value for item in answer))
+            return _some(_years(answer))
 
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code, codigoModelo=model_code)
         return self._call("ConsultarAnoModelo", parameters, _YEAR_LIST, read)
@@ -136,7 +137,7 @@ class FipeApi:
         def read(answer: _PriceAnswer) -> PricedVehicle:
             check_price_answer(
                 asked=(reference.month, vehicle_type, year.model_year),
-                answered=(answer.month, answer.vehicle_type, answer.model_year),
+                answered=(parse_month(answer.month), answer.vehicle_type, answer.model_year),
                 names=((brand.name, answer.brand), (model.name, answer.model)),
                 fuel=(year.fuel_code, answer.fuel),
             )
@@ -144,8 +145,8 @@ class FipeApi:
                 model_year=year.model_year,
                 fuel_code=year.fuel_code,
                 fuel=answer.fuel,
-                fipe_code=answer.fipe_code,
-                price_brl=answer.price,
+                fipe_code=answer.fipe_code.strip(),  # sometimes padded
+                price_brl=parse_price(answer.price),
             )
 
         return self._call("ConsultarValorComTodosParametros", parameters, _PRICE, read)
@@ -154,20 +155,20 @@ class FipeApi:
         self,
         name: str,
         parameters: Mapping[str, str | int],
-        shape: TypeAdapter[Shape],
+        shape: Decoder[Shape],
         read: Callable[[Shape], Answer],
     ) -> Answer:
         call = Call(name, "POST", f"{self._base_url}/{name}", parameters)
-        return self._http.ask(call, lambda body: read(parse_answer(body, shape)))
+        return self._http.ask(call, lambda body: read_answer(body, shape, read))
 
 
-def parse_month(text: object) -> date:
+def parse_month(text: str) -> date:
     """The first day of a month that FIPE spells "agosto/2026 " in its list and "agosto de 2026 " in a price.
 
     Raises:
         ValueError: neither spelling, or no such month.
     """
-    match = isinstance(text, str) and re.fullmatch(r"\s*(\w+)(?:/|\s+de\s+)([0-9]{4})\s*", text)
+    match = re.fullmatch(r"\s*(\w+)(?:/|\s+de\s+)([0-9]{4})\s*", text)
     if not match or match[1].lower() not in MONTHS:
         raise ValueError(f"not a month: {text!r}")
     return date(int(match[2]), MONTHS.index(match[1].lower()) + 1, 1)
@@ -176,81 +177,77 @@ def parse_month(text: object) -> date:
 _PRICE_TEXT = re.compile(r"\s*R\$\s*([0-9]{1,3}(?:\.[0-9]{3})*|[0-9]+),([0-9]{2})\s*")
 
 
-def parse_price(text: object) -> Decimal:
+def parse_price(text: str) -> Decimal:
     """Reais from "R$ 125.318,00".
 
     Raises:
         ValueError: anything else, a negative amount among it.
     """
-    match = isinstance(text, str) and _PRICE_TEXT.fullmatch(text)
+    match = _PRICE_TEXT.fullmatch(text)
     if not match:
         raise ValueError(f"not a price: {text!r}")
     return Decimal(f"{match[1].replace('.', '')}.{match[2]}")
 
 
-def parse_year_fuel(text: object) -> YearFuel:
+def parse_year_fuel(text: str) -> YearFuel:
     """A model year and fuel from "1992-1".
 
     Raises:
         ValueError: anything else.
     """
-    match = isinstance(text, str) and re.fullmatch(r"\s*([0-9]{1,5})-([0-9]{1,5})\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,5})-([0-9]{1,5})\s*", text)
     if not match:
         raise ValueError(f"not a year and fuel: {text!r}")
-    return YearFuel(model_year=int(match[1]), fuel_code=int(match[2]))
+    return convert({"model_year": int(match[1]), "fuel_code": int(match[2])}, YearFuel)
 
 
-def strip_spaces(value: object) -> object:
-    """A text without the spaces around it; anything else as it is."""
-    return value.strip() if isinstance(value, str) else value
+class _Reference(Struct):
+    code: Code = field(name="Codigo")
+    month: str = field(name="Mes")
 
 
-class _Reference(BaseModel):
-    code: Code = Field(alias="Codigo")
-    month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="Mes")
-
-
-class _Named(BaseModel):
+class _Named(Struct):
     # The source writes the value as a number in one call and as a string in another.
-    value: Code = Field(alias="Value")
-    label: Text = Field(alias="Label")
+    value: Code = field(name="Value")
+    label: Text = field(name="Label")
 
 
-class _Year(BaseModel):
-    value: Annotated[YearFuel, BeforeValidator(parse_year_fuel)] = Field(alias="Value")
+class _Year(Struct):
+    value: str = field(name="Value")
 
 
-class _BrandModels(BaseModel):
-    models: list[_Named] = Field(alias="Modelos")
-    years: list[_Year] = Field(alias="Anos")
+class _BrandModels(Struct):
+    models: list[_Named] = field(name="Modelos")
+    years: list[_Year] = field(name="Anos")
 
 
-class _PriceAnswer(BaseModel):
-    price: Annotated[Price, BeforeValidator(parse_price)] = Field(alias="Valor")
-    brand: Text = Field(alias="Marca")
-    model: Text = Field(alias="Modelo")
-    model_year: ModelYear = Field(alias="AnoModelo")
-    fuel: Text = Field(alias="Combustivel")
-    # Sometimes padded with spaces.
-    fipe_code: Annotated[FipeCode, BeforeValidator(strip_spaces)] = Field(alias="CodigoFipe")
-    month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="MesReferencia")
-    vehicle_type: VehicleType = Field(alias="TipoVeiculo")
+class _PriceAnswer(Struct):
+    price: str = field(name="Valor")
+    brand: Text = field(name="Marca")
+    model: Text = field(name="Modelo")
+    model_year: ModelYear = field(name="AnoModelo")
+    fuel: Text = field(name="Combustivel")
+    fipe_code: str = field(name="CodigoFipe")
+    month: str = field(name="MesReferencia")
+    vehicle_type: VehicleType = field(name="TipoVeiculo")
 
 
-class _Refusal(BaseModel):
-    code: str = Field(alias="codigo")
-    text: str = Field(alias="erro")
+class _Refusal(Struct):
+    code: str = field(name="codigo")
+    text: str = field(name="erro")
 
 
-_REFERENCES = TypeAdapter(list[_Reference])
-_NAMED_LIST = TypeAdapter(list[_Named])
-_YEAR_LIST = TypeAdapter(list[_Year])
-_BRAND_MODELS = TypeAdapter(_BrandModels)
-_PRICE = TypeAdapter(_PriceAnswer)
+# Not strict: a number may be written as a string.
+_REFERENCES = Decoder(list[_Reference], strict=False)
+_NAMED_LIST = Decoder(list[_Named], strict=False)
+_YEAR_LIST = Decoder(list[_Year], strict=False)
+_BRAND_MODELS = Decoder(_BrandModels, strict=False)
+_PRICE = Decoder(_PriceAnswer, strict=False)
+_REFUSAL = Decoder(_Refusal)
 
 
-def parse_answer(body: bytes, shape: TypeAdapter[Shape]) -> Shape:
-    """The answer in its shape.
+def read_answer(body: bytes, shape: Decoder[Shape], read: Callable[[Shape], Answer]) -> Answer:
+    """What `read` makes of an answer in its shape.
 
     Raises:
         NoDataError, InvalidParametersError: it is a refusal that says so.
@@ -258,23 +255,25 @@ def parse_answer(body: bytes, shape: TypeAdapter[Shape]) -> Shape:
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        return shape.validate_json(body)
-    except ValidationError as error:
+        return read(shape.decode(body))
+    except (ValueError, RecursionError) as error:
         _raise_refusal(body)
-        problem = error.errors()[0]
-        place = "".join(f"{part}: " for part in problem["loc"])
-        raise MalformedAnswerError(f"{place}{problem['msg']}") from error
+        raise MalformedAnswerError(str(error)) from error
 
 
 def _raise_refusal(body: bytes) -> None:
     """Raises what a refusal with HTTP 200 means; returns when the body is none."""
     try:
-        refusal = _Refusal.model_validate_json(body)
-    except ValidationError:
+        refusal = _REFUSAL.decode(body)
+    except (ValueError, RecursionError):
         return
     if re.sub(r"\s", "", refusal.text.lower()) == "nadaencontrado":
         raise NoDataError(refusal.text)
     raise InvalidParametersError(refusal.text)
+
+
+def _years(answer: Iterable[_Year]) -> tuple[YearFuel, ...]:
+    return unique_years(parse_year_fuel(item.value) for item in answer)
 
 
 def _named(answer: Iterable[_Named]) -> tuple[Named, ...]:

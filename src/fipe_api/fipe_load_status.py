@@ -1,12 +1,12 @@
 """FipeLoadStatus: what the ledger says of loads, for those who have no way into the VPC."""
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from msgspec import Meta, Struct, convert, to_builtins
 from psycopg2.extras import RealDictCursor
-from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter
 
 from fipe_api.database_connection import connect
 from fipe_api.observability import logger
@@ -48,16 +48,12 @@ SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
 
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
-_DOCUMENT: TypeAdapter[Any] = TypeAdapter(Any)
 
-
-class StatusRequest(BaseModel):
+class StatusRequest(Struct, forbid_unknown_fields=True):
     """The payload: one run's loads, one reference's, or the newest; and how to load what a run lacks."""
 
-    model_config = ConfigDict(extra="forbid")
-
     run_id: UUID | None = None
-    reference_code: PositiveInt | None = None
+    reference_code: Annotated[int, Meta(ge=1)] | None = None
     resume: bool = False
 
 
@@ -71,16 +67,16 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         FipeManufacturerLoader.
 
     Raises:
-        pydantic.ValidationError: the payload makes no sense.
+        msgspec.ValidationError: the payload makes no sense.
         psycopg2.Error: the database cannot be asked.
     """
-    request = StatusRequest.model_validate(event or {})
+    request = convert(event or {}, StatusRequest)
     with closing(connect("FipeLoadStatus")) as connection:
         connection.set_session(readonly=True)
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
         if request.resume and request.run_id is not None:
             answer["resume"] = _resume_payloads(connection, request.run_id)
-    document: dict[str, Any] = _DOCUMENT.dump_python(answer, mode="json")
+    document: dict[str, Any] = to_builtins(answer)
     return document
 
 

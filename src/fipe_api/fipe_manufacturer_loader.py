@@ -10,7 +10,7 @@ from fipe_api.http_source import FipeError
 from fipe_api.load_plan import run_plans
 from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
 from fipe_api.loader import environment, outgoing, price_source, publish
-from fipe_api.messages import Reference
+from fipe_api.messages import Reference, to_json
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing, SendError
 from fipe_api.stability import reason_to_wait
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     plans = run_plans(request, messages) if request.run_id is None else []
     queue = environment().sqs_output_url
     sent = [*(outgoing([plan]) for plan in plans)]
-    sent += [[Outgoing(queue, message.model_dump_json())] for message in messages]
+    sent += [[Outgoing(queue, to_json(message))] for message in messages]
     failed = publish(sent)
     if failed:
         lost = f"{len(failed)} of {len(sent)} messages were not sent; start the load again"

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.load_plan import brand_plans
 from fipe_api.loader import outgoing, price_source, publish, retry_soon
-from fipe_api.messages import BrandMessage, Unfinished
+from fipe_api.messages import MANUFACTURER_QUEUE, Unfinished
 from fipe_api.model_discovery import find_model_years
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing
@@ -20,7 +20,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     """Works on a batch of the manufacturer queue; answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
-        message = BrandMessage.model_validate_json(body)
+        message = MANUFACTURER_QUEUE.decode(body)
         found = find_model_years(message, price_source(context, message.run_id, message.reference))
         return outgoing(found if isinstance(found, Unfinished) else [*brand_plans(found), *found])
 

@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     """Works on a batch of the model queue; answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
-        message = MODEL_QUEUE.validate_json(body)
+        message = MODEL_QUEUE.decode(body)
         return outgoing(collect_prices(message, price_source(context, message.run_id, message.reference)))
 
     return process_batch(event, work, publish, retry_soon)

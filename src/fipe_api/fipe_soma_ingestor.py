@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
     """Writes a batch of the price queue; answers which messages failed."""
-    return process_batch(event, PRICE_QUEUE.validate_json, _write)
+    return process_batch(event, PRICE_QUEUE.decode, _write)
 
 
 def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:

@@ -11,29 +11,36 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import date
+from decimal import Decimal
 from typing import IO, Annotated, NamedTuple
 
 import psycopg2
-from pydantic import BaseModel, Discriminator, PositiveInt, Tag, TypeAdapter, ValidationError
+from msgspec import Meta, Struct
+from msgspec.json import Decoder
+from msgspec.structs import astuple
 
 from fipe_api.messages import (
     EmptyBrandMessage,
-    Month,
-    Price,
     PriceMessage,
     RejectedAnswerMessage,
     Text,
     VehicleType,
+    check_month,
+    check_price,
 )
 from fipe_api.price_writer import PriceRow, write_messages, write_rows
 
 LINES_A_TRANSACTION = 5_000
 
 
-class VehiclePrice(BaseModel):
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class VehiclePrice(Struct):
     """A row of fipe.vehicle_price; zero_km follows from the model year and is passed over."""
 
-    reference_month: Month
+    reference_month: date
     reference_code: PositiveInt
     vehicle_type: VehicleType
     brand_code: int
@@ -44,24 +51,23 @@ class VehiclePrice(BaseModel):
     fuel_code: int
     fuel: Text
     fipe_code: Text
-    price_brl: Price
+    price_brl: Decimal
+
+    def __post_init__(self) -> None:
+        check_month(self.reference_month)
+        check_price(self.price_brl)
 
 
-def _kind(line: object) -> object:
+class _Kind(Struct):
     """A message names its kind; a row of the view has none."""
-    return line.get("kind", "row") if isinstance(line, dict) else "row"
+
+    kind: str | None = None
 
 
-Line = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage | VehiclePrice
-LINE: TypeAdapter[Line] = TypeAdapter(
-    Annotated[
-        Annotated[PriceMessage, Tag("prices")]
-        | Annotated[EmptyBrandMessage, Tag("empty_brand")]
-        | Annotated[RejectedAnswerMessage, Tag("rejected_answer")]
-        | Annotated[VehiclePrice, Tag("row")],
-        Discriminator(_kind),
-    ]
-)
+LoadMessage = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage
+Line = LoadMessage | VehiclePrice
+_KIND, _ROW = Decoder(_Kind), Decoder(VehiclePrice)
+_MESSAGE: Decoder[LoadMessage] = Decoder(LoadMessage)
 
 
 class Totals(NamedTuple):
@@ -86,7 +92,7 @@ def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Tota
         while chunk := list(itertools.islice(numbered, LINES_A_TRANSACTION)):
             parsed = list(_parse(chunk, report))
             messages = [line for line in parsed if not isinstance(line, VehiclePrice)]
-            rows = [_row(line) for line in parsed if isinstance(line, VehiclePrice)]
+            rows = [PriceRow(*astuple(line)) for line in parsed if isinstance(line, VehiclePrice)]
             changed = write_messages(connection, messages).changed if messages else 0
             changed += write_rows(connection, rows).changed if rows else 0
             totals = Totals(
@@ -99,15 +105,9 @@ def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Tota
 def _parse(numbered: Iterable[tuple[int, str]], report: IO[str]) -> Iterator[Line]:
     for number, text in numbered:
         try:
-            yield LINE.validate_json(text)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(map(str, problem["loc"]))
-            print(f"line {number} refused: {place}: {problem['msg']}", file=report)
-
-
-def _row(line: VehiclePrice) -> PriceRow:
-    return PriceRow(**line.model_dump())
+            yield (_ROW if _KIND.decode(text).kind is None else _MESSAGE).decode(text)
+        except (ValueError, RecursionError) as error:
+            print(f"line {number} refused: {error}", file=report)
 
 
 def main() -> int:

@@ -228,13 +228,16 @@ class HttpSource:
             return parse(response.content)
         except UnusableAnswerError as error:
             parameters = {name: str(value) for name, value in call.parameters.items()}
-            text = response.content[: 4 * MAX_ANSWER_TEXT].decode(errors="replace").replace("\x00", "�")
-            rejected = RejectedAnswer(
-                self.name, call.name, parameters, text[:MAX_ANSWER_TEXT], str(error)[:MAX_ANSWER_TEXT]
-            )
+            text = response.content[: 4 * MAX_ANSWER_TEXT].decode(errors="replace")
+            rejected = RejectedAnswer(self.name, call.name, parameters, _bounded(text), _bounded(str(error)))
             self._observer.count("AnswersRejected")
             self._observer.rejected(rejected)
             raise
+
+
+def _bounded(text: str) -> str:
+    """The beginning of a text, without what PostgreSQL cannot store."""
+    return text[:MAX_ANSWER_TEXT].replace("\x00", "�")
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -4,19 +4,10 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    StringConstraints,
-    ValidationError,
-)
+from msgspec import Meta, Struct, ValidationError, convert
 
 from fipe_api.http_source import NoDataError
 from fipe_api.messages import BrandMessage, Named, Reference, VehicleType, folded
@@ -27,53 +18,43 @@ ROUNDS_BEFORE_BELIEVED = 3
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
 
-_MONTH = r"\d{4}-(?:0[1-9]|1[0-2])"
+_MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 
 
 class LoadRequestError(ValueError):
     """The load that was asked for makes no sense; nothing was started."""
 
 
-def _vehicle_type(value: object) -> object:
-    return VEHICLE_TYPES.get(value.lower(), value) if isinstance(value, str) else value
+CodeOrName = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"\S")]
+Wanted = Annotated[tuple[CodeOrName, ...], Meta(min_length=1)]
 
 
-def _ordered_range(months: str) -> str:
-    first, _, last = months.partition("..")
-    if last and last < first:
-        raise ValueError("the range ends before it begins")
-    return months
-
-
-MonthOrRange = Annotated[
-    str, StringConstraints(pattern=rf"^{_MONTH}(?:\.\.{_MONTH})?$"), AfterValidator(_ordered_range)
-]
-CodeOrName = PositiveInt | Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Wanted = Annotated[tuple[CodeOrName, ...], Field(min_length=1)]
-
-
-class LoadRequest(BaseModel):
+class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The payload that starts a load; everything is optional, and what is left out means all.
 
     Attributes:
         reference: "latest", a month ("2026-06"), a range with both ends ("2024-01..2024-12"), or FIPE's code.
-        vehicle_types: "car", "motorcycle", "truck", or FIPE's codes 1, 2, 3.
+        vehicle_types: FIPE's codes; a payload may name them instead: "car", "motorcycle", "truck".
         brands: names (in any case) or codes.
         models: names (in any case) or codes.
         until_stable: nothing is started for a reference whose last complete load has changed nothing.
         run_id: what is loaded belongs to this run, which the ledger knows (see fipe.resume_payloads).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reference: Literal["latest"] | MonthOrRange | PositiveInt = "latest"
-    vehicle_types: Annotated[
-        frozenset[Annotated[VehicleType, BeforeValidator(_vehicle_type)]], Field(min_length=1)
-    ] = frozenset({1, 2, 3})
+    reference: (
+        Annotated[int, Meta(ge=1)]
+        | Annotated[str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTH}(?:\.\.{_MONTH})?)\Z")]
+    ) = "latest"
+    vehicle_types: Annotated[frozenset[VehicleType], Meta(min_length=1)] = frozenset({1, 2, 3})
     brands: Wanted | None = None
     models: Wanted | None = None
     until_stable: bool = False
     run_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        first, _, last = str(self.reference).partition("..")
+        if last and last < first:
+            raise ValueError("the range ends before it begins")
 
     @property
     def whole_table(self) -> bool:
@@ -97,17 +78,24 @@ def parse_request(payload: Any) -> LoadRequest:
     Raises:
         LoadRequestError: one line that names the wrong part and what it may be.
     """
+    payload = payload or {}
+    if not isinstance(payload, Mapping):
+        raise LoadRequestError("the payload is not a JSON object")
+    return convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)
+
+
+def _checked(field: str, value: Any) -> Any:
+    """One part of a payload, vehicle types as their codes."""
+    if field not in _HINTS:
+        raise LoadRequestError(f"unknown key {field!r}; known are {', '.join(_HINTS)}")
+    plain = value
+    if field == "vehicle_types" and isinstance(value, list):
+        plain = [VEHICLE_TYPES.get(each.lower(), each) if isinstance(each, str) else each for each in value]
     try:
-        return LoadRequest.model_validate(payload or {})
+        convert({field: plain}, LoadRequest)
     except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:
-            raise LoadRequestError("the payload is not a JSON object") from error
-        field = str(first["loc"][0])
-        value = payload[field]
-        if field not in _HINTS:
-            raise LoadRequestError(f"unknown key {field!r}; known are {', '.join(_HINTS)}") from error
         raise LoadRequestError(f"{field}: {value!r} makes no sense; {_HINTS[field]}") from error
+    return plain
 
 
 def choose_references(request: LoadRequest, published: Sequence[Reference]) -> list[Reference]:
@@ -122,18 +110,18 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
     """
     if request.reference == "latest":
         return [max(published, key=lambda reference: reference.month)]
-    if isinstance(request.reference, int):
-        chosen = [reference for reference in published if reference.code == request.reference]
+    asked = str(request.reference)
+    if asked.isdecimal():
+        chosen = [reference for reference in published if reference.code == int(asked)]
         if not chosen:
-            raise LoadRequestError(f"reference {request.reference}: no published table has this code")
+            raise LoadRequestError(f"reference {asked}: no published table has this code")
         return chosen
-    first, _, last = request.reference.partition("..")
+    first, _, last = asked.partition("..")
     begin, end = _month(first), _month(last or first)
     months = {reference.month for reference in published}
     if begin not in months or end not in months:
         raise LoadRequestError(
-            f"reference {request.reference}: not published; "
-            f"FIPE has {min(months):%Y-%m} to {max(months):%Y-%m}"
+            f"reference {asked}: not published; FIPE has {min(months):%Y-%m} to {max(months):%Y-%m}"
         )
     return sorted(
         (reference for reference in published if begin <= reference.month <= end),

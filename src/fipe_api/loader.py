@@ -26,6 +26,7 @@ from fipe_api.messages import (
     RejectedAnswerMessage,
     RunPlanMessage,
     Unfinished,
+    to_json,
 )
 from fipe_api.observability import logger, metrics
 from fipe_api.pace import Pace, SharedPace, Unpaced
@@ -89,7 +90,7 @@ class Reporter(Observer):
                 seen_at=datetime.now(UTC),
                 **answer._asdict(),
             )
-            for error in send_all(sqs_client(), [Outgoing(queue, message.model_dump_json())]).values():
+            for error in send_all(sqs_client(), [Outgoing(queue, to_json(message))]).values():
                 logger.error("rejected answer not sent", error=str(error))
 
 
@@ -125,9 +126,9 @@ def outgoing(outcome: Sequence[ModelQueueMessage | PriceQueueMessage] | Unfinish
             retry_in=outcome.retry_in,
         )
         metrics.add_metric("MessagesHandedBack", "Count", 1)
-        body = message.model_dump_json()
+        body = to_json(message)
         return [Outgoing(consumer_environment().sqs_input_url, body, ceil(outcome.retry_in))]
-    return [Outgoing(_queue_of(message), message.model_dump_json()) for message in outcome]
+    return [Outgoing(_queue_of(message), to_json(message)) for message in outcome]
 
 
 def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:

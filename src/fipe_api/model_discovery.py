@@ -7,6 +7,8 @@ models is asked pair by pair. For a full month this takes 1.088 calls a price in
 from collections.abc import Callable
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from fipe_api.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.messages import (
     BrandMessage,
@@ -37,7 +39,7 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
 
     def unfinished(rounds: int, retry_in: float) -> Unfinished:
         progress = search.progress() if search else None
-        return Unfinished(message.model_copy(update={"discovery": progress, "rounds": rounds}), retry_in)
+        return Unfinished(replace(message, discovery=progress, rounds=rounds), retry_in)
 
     try:
         search = _Search.resumed(message) if message.discovery else _Search.started(message, source)

@@ -5,19 +5,18 @@ and tells no union of a brand's years.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date
-from typing import Annotated, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from msgspec import Struct, field
+from msgspec.json import Decoder
 
-from fipe_api.fipe_api_service import parse_answer, parse_month, parse_price, parse_year_fuel, strip_spaces
+from fipe_api.fipe_api_service import parse_month, parse_price, parse_year_fuel, read_answer
 from fipe_api.http_source import HEADERS, Call, HttpSource, MalformedAnswerError, NoDataError, NotOfferedError
 from fipe_api.messages import (
     Code,
-    FipeCode,
     ModelYear,
     Named,
-    Price,
     PricedVehicle,
     Reference,
     Text,
@@ -59,7 +58,9 @@ class ParallelumApi:
         def read(answer: list[_Reference]) -> list[Reference]:
             if not answer:
                 raise NoDataError("an empty list")
-            return unique_references(Reference(code=item.code, month=item.month) for item in answer)
+            return unique_references(
+                Reference(code=item.code, month=parse_month(item.month)) for item in answer
+            )
 
         return self._call("references", {}, _REFERENCES, read)
 
@@ -82,7 +83,7 @@ class ParallelumApi:
         def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
             if not answer:
                 raise NoDataError("an empty list")
-            return unique_years(item.code for item in answer)
+            return unique_years(parse_year_fuel(item.code) for item in answer)
 
         return self._call(path, _of(reference), _YEAR_LIST, read)
 
@@ -107,7 +108,7 @@ class ParallelumApi:
         def read(answer: _PriceAnswer) -> PricedVehicle:
             check_price_answer(
                 asked=(reference.month, vehicle_type, year.model_year),
-                answered=(answer.month, answer.vehicle_type, answer.model_year),
+                answered=(parse_month(answer.month), answer.vehicle_type, answer.model_year),
                 names=((brand.name, answer.brand), (model.name, answer.model)),
                 fuel=(year.fuel_code, answer.fuel),
             )
@@ -115,8 +116,8 @@ class ParallelumApi:
                 model_year=year.model_year,
                 fuel_code=year.fuel_code,
                 fuel=answer.fuel,
-                fipe_code=answer.fipe_code,
-                price_brl=answer.price,
+                fipe_code=answer.fipe_code.strip(),
+                price_brl=parse_price(answer.price),
                 source="parallelum",
             )
 
@@ -126,62 +127,60 @@ class ParallelumApi:
         self,
         path: str,
         parameters: Mapping[str, int],
-        shape: TypeAdapter[Shape],
+        shape: Decoder[Shape],
         read: Callable[[Shape], Answer],
     ) -> Answer:
         headers = {"User-Agent": HEADERS["User-Agent"], "Accept": "application/json"}
         if token := self._token():
             headers[TOKEN_HEADER] = token
         call = Call(path, "GET", f"{self._base_url}/{path}", parameters, headers)
-        return self._http.ask(call, lambda body: read(_parse(body, shape)))
+        return self._http.ask(call, lambda body: _read_answer(body, shape, read))
 
 
-class _Reference(BaseModel):
+class _Reference(Struct):
     code: Code
-    month: Annotated[date, BeforeValidator(parse_month)]
+    month: str
 
 
-class _Named(BaseModel):
+class _Named(Struct):
     code: Code
     name: Text
 
 
-class _Year(BaseModel):
-    code: Annotated[YearFuel, BeforeValidator(parse_year_fuel)]
+class _Year(Struct):
+    code: str
 
 
-class _PriceAnswer(BaseModel):
-    vehicle_type: VehicleType = Field(alias="vehicleType")
-    price: Annotated[Price, BeforeValidator(parse_price)]
+class _PriceAnswer(Struct):
+    vehicle_type: VehicleType = field(name="vehicleType")
+    price: str
     brand: Text
     model: Text
-    model_year: ModelYear = Field(alias="modelYear")
+    model_year: ModelYear = field(name="modelYear")
     fuel: Text
-    fipe_code: Annotated[FipeCode, BeforeValidator(strip_spaces)] = Field(alias="codeFipe")
-    month: Annotated[date, BeforeValidator(parse_month)] = Field(alias="referenceMonth")
+    fipe_code: str = field(name="codeFipe")
+    month: str = field(name="referenceMonth")
 
 
-class _Failure(BaseModel):
+class _Failure(Struct):
     error: str
 
 
-_REFERENCES = TypeAdapter(list[_Reference])
-_NAMED_LIST = TypeAdapter(list[_Named])
-_YEAR_LIST = TypeAdapter(list[_Year])
-_PRICE = TypeAdapter(_PriceAnswer)
+# Not strict: codes are written as strings.
+_REFERENCES = Decoder(list[_Reference], strict=False)
+_NAMED_LIST = Decoder(list[_Named], strict=False)
+_YEAR_LIST = Decoder(list[_Year], strict=False)
+_PRICE = Decoder(_PriceAnswer, strict=False)
+_FAILURE = Decoder(_Failure)
 
 
-def _parse(body: bytes, shape: TypeAdapter[Shape]) -> Shape:
-    """See parse_answer; what the mirror fails to locate is no data."""
+def _read_answer(body: bytes, shape: Decoder[Shape], read: Callable[[Shape], Answer]) -> Answer:
+    """See read_answer; what the mirror fails to locate is no data."""
     try:
-        return parse_answer(body, shape)
+        return read_answer(body, shape, read)
     except MalformedAnswerError:
-        try:
-            failure = _Failure.model_validate_json(body)
-        except ValidationError:
-            pass
-        else:
-            raise NoDataError(failure.error) from None
+        with suppress(ValueError, RecursionError):
+            raise NoDataError(_FAILURE.decode(body).error) from None
         raise
 
 

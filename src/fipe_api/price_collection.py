@@ -1,9 +1,10 @@
 """The prices of one model: a call for each of its year-fuel pairs."""
 
+from msgspec.structs import replace
+
 from fipe_api.http_source import NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.messages import (
     EmptyBrandMessage,
-    ModelMessage,
     ModelQueueMessage,
     PriceMessage,
     PriceQueueMessage,
@@ -27,8 +28,8 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
     rejected: list[YearFuel] = []
 
     def unfinished(left: tuple[YearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
-        progress = {"years_to_ask": left, "prices": tuple(prices), "rounds": rounds}
-        return Unfinished(message.model_copy(update=progress), retry_in)
+        rest = replace(message, years_to_ask=left, prices=tuple(prices), rounds=rounds)
+        return Unfinished(rest, retry_in)
 
     for position, year in enumerate(message.years_to_ask):
         try:
@@ -46,9 +47,17 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
         again = next_round(message.rounds, made_progress=len(prices) > len(message.prices))
         if again is not None:
             return unfinished((*unpriced, *rejected), *again)
-    return [_price_message(message, prices=prices, unpriced=unpriced, rejected=rejected)]
-
-
-def _price_message(message: ModelMessage, **found: object) -> PriceMessage:
-    common = message.model_dump(exclude={"kind", "years_to_ask", "prices", "rounds"})
-    return PriceMessage.model_validate({**common, **found})
+    return [
+        PriceMessage(
+            run_id=message.run_id,
+            reference=message.reference,
+            vehicle_type=message.vehicle_type,
+            brand=message.brand,
+            brands_in_run=message.brands_in_run,
+            models_in_brand=message.models_in_brand,
+            model=message.model,
+            prices=tuple(prices),
+            unpriced=tuple(unpriced),
+            rejected=tuple(rejected),
+        )
+    ]

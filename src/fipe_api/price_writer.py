@@ -12,10 +12,11 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import astuple
 from psycopg2.extras import execute_values
 
 from fipe_api.load_ledger import LedgerNews, write_ledger
-from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage
+from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, Source
 from fipe_api.staging import copy_rows
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class PriceRow(NamedTuple):
     """One price with all that names it, as fipe.vehicle_price shows it (zero_km follows from model_year).
 
-    Its mirror is the source that gave it, None for the official API.
+    Its source is the one that gave it, None if that is not known.
     """
 
     reference_month: date
@@ -40,7 +41,7 @@ class PriceRow(NamedTuple):
     fuel: str
     fipe_code: str
     price_brl: Decimal
-    mirror: str | None = None
+    source: Source | None = None
 
 
 class Written(NamedTuple):
@@ -68,8 +69,8 @@ class PublishedModel(NamedTuple):
 
 ModelKey = tuple[date, int, int, int]
 
-Vehicle = tuple[int, int, str, str, Decimal, str | None]
-"""What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, mirror if any."""
+Vehicle = tuple[object, ...]
+"""What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, source."""
 
 ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]
 """A model with what is published of it, by model year and fuel code."""
@@ -87,7 +88,7 @@ create temporary table if not exists staged_model (
 ) on commit delete rows;
 create temporary table if not exists staged_price (
     reference_month date, model_id integer, model_year smallint, fuel_code smallint,
-    fuel text, fipe_code text, price_brl numeric(12,2), mirror text
+    fuel text, fipe_code text, price_brl numeric(12,2), source text
 ) on commit delete rows
 """
 
@@ -180,7 +181,7 @@ MERGE_PRICES = """
 with merged as (
     merge into fipe.price as kept
     using (
-        select vehicle.id, staged.reference_month, staged.price_brl, staged.mirror
+        select vehicle.id, staged.reference_month, staged.price_brl, nullif(staged.source, 'fipe') as mirror
         from staged_price as staged
         join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
                                          = (staged.model_id, staged.model_year, staged.fuel_code)
@@ -281,17 +282,7 @@ def _model_prices(message: PriceMessage) -> ModelPrices:
         message.model.code,
         message.model.name,
     )
-    return model, {
-        (price.model_year, price.fuel_code): (
-            price.model_year,
-            price.fuel_code,
-            price.fuel,
-            price.fipe_code,
-            price.price_brl,
-            None if price.source == "fipe" else price.source,
-        )
-        for price in message.prices
-    }
+    return model, {(price.model_year, price.fuel_code): astuple(price) for price in message.prices}
 
 
 def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:

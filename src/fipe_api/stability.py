@@ -2,9 +2,10 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AwareDatetime, BaseModel
+from msgspec import Meta, Struct
+from msgspec.json import Decoder
 
 from fipe_api.messages import Reference
 
@@ -19,17 +20,20 @@ class LoadStatusError(RuntimeError):
     """FipeLoadStatus could not tell how the month stands."""
 
 
-class _Load(BaseModel):
+class _Load(Struct):
     complete: bool
     whole_table: bool | None
     stable: bool
     changed: int
     shrunk: bool
-    last_write_at: AwareDatetime
+    last_write_at: Annotated[datetime, Meta(tz=True)]
 
 
-class _Answer(BaseModel):
+class _Answer(Struct):
     loads: list[_Load]
+
+
+_ANSWER = Decoder(_Answer)
 
 
 def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) -> str | None:
@@ -47,7 +51,7 @@ def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) 
     payload = answer["Payload"].read()
     if "FunctionError" in answer:
         raise LoadStatusError(f"{function}: {payload.decode(errors='replace')[:300]}")
-    loads = [load for load in _Answer.model_validate_json(payload).loads if load.whole_table]
+    loads = [load for load in _ANSWER.decode(payload).loads if load.whole_table]
     if not loads:
         return None
     newest = loads[0]

@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection
 
 from fipe_api.fipe_soma_ingestor_adapted import Totals, ingest
+from fipe_api.messages import to_json
 from fipe_api.price_writer import write_messages
 from tests.builders import any_empty_brand_message, any_price, any_price_message
 
@@ -25,7 +26,7 @@ def exported(dsn: str) -> list[str]:
 
 def test_replays_messages_of_the_price_queue(dsn: str) -> None:
     messages = [any_price_message(brands_in_run=3), any_empty_brand_message(brands_in_run=3)]
-    totals = ingest([message.model_dump_json() for message in messages], dsn, io.StringIO())
+    totals = ingest([to_json(message) for message in messages], dsn, io.StringIO())
     assert totals == Totals(lines=2, refused=0, changed=1)
     assert len(exported(dsn)) == 1
 
@@ -44,7 +45,7 @@ def test_imports_what_another_database_exports(dsn: str, database: connection) -
 
 
 def test_names_each_refused_line_and_writes_the_others(dsn: str) -> None:
-    good = any_price_message().model_dump_json()
+    good = to_json(any_price_message())
     price_of_minus_one = json.dumps(json.loads(good) | {"prices": [{"model_year": 1}]})
     report = io.StringIO()
     assert ingest([good, "{", price_of_minus_one, "[]"], dsn, report) == Totals(lines=4, refused=3, changed=1)
@@ -61,7 +62,7 @@ def run_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess
 
 
 def test_works_in_a_pipe_and_tells_by_its_exit_whether_every_line_was_written(dsn: str) -> None:
-    line = any_price_message().model_dump_json()
+    line = to_json(any_price_message())
     good = run_command("--dsn", dsn, "-", stdin=line)
     assert (good.returncode, good.stderr.splitlines()[-1]) == (0, "done: 1 of 1 lines written")
     assert run_command("--dsn", dsn, "-", stdin="{").returncode == 1

@@ -13,6 +13,8 @@ from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import HttpSource, InvalidParametersError, MalformedAnswerError
 from fipe_api.load_request import LoadRequestError, brand_messages, parse_request
 from fipe_api.messages import (
+    MANUFACTURER_QUEUE,
+    MODEL_QUEUE,
     BrandMessage,
     EmptyBrandMessage,
     ModelMessage,
@@ -20,6 +22,7 @@ from fipe_api.messages import (
     PriceMessage,
     Unfinished,
     YearFuel,
+    to_json,
 )
 from fipe_api.model_discovery import find_model_years
 from fipe_api.pace import Unpaced
@@ -55,7 +58,8 @@ def all_rounds(work: Callable[[Any, FipeApi], Any], message: Any, api: FipeApi) 
     outcome = work(message, api)
     while isinstance(outcome, Unfinished):
         waits.append(outcome.retry_in)
-        outcome = work(type(message).model_validate_json(outcome.message.model_dump_json()), api)
+        queue = MANUFACTURER_QUEUE if isinstance(outcome.message, BrandMessage) else MODEL_QUEUE
+        outcome = work(queue.decode(to_json(outcome.message)), api)
     return waits, outcome
 
 
@@ -124,7 +128,7 @@ def test_goes_on_where_it_stopped_when_time_runs_out(
         stops = 0
         while isinstance(outcome, Unfinished):
             stops += 1
-            handed_back = BrandMessage.model_validate_json(outcome.message.model_dump_json())
+            handed_back = MANUFACTURER_QUEUE.decode(to_json(outcome.message))
             outcome = find_model_years(handed_back, api(simulator.url, only_for(calls_at_a_time)))
         assert stops > 0
         assert outcome == expected
@@ -132,7 +136,7 @@ def test_goes_on_where_it_stopped_when_time_runs_out(
         (complete,) = collect_prices(model, unhurried)
         collected = collect_prices(model, api(simulator.url, only_for(calls_at_a_time)))
         while isinstance(collected, Unfinished):
-            left = ModelMessage.model_validate_json(collected.message.model_dump_json())
+            left = MODEL_QUEUE.decode(to_json(collected.message))
             collected = collect_prices(left, api(simulator.url, only_for(calls_at_a_time)))
         assert collected == [complete]
 

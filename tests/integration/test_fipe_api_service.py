@@ -257,7 +257,7 @@ def test_tells_what_was_rejected_with_the_call_that_gave_it() -> None:
     assert (rejected.source, rejected.call) == ("fipe", "ConsultarValorComTodosParametros")
     assert rejected.parameters["codigoModelo"] == "5586"
     assert rejected.answer == AMAROK[:100].decode() + "��"
-    assert "control character" in rejected.reason
+    assert "invalid character" in rejected.reason
 
 
 def test_starts_no_call_that_the_time_left_could_not_see_end(client: Callable[..., FipeApi]) -> None:

@@ -14,14 +14,21 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from fipe_api import http_source
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import FipeError, HttpSource
-from fipe_api.messages import MODEL_QUEUE, PRICE_QUEUE, BrandMessage, Named, PricedVehicle, Reference
+from fipe_api.messages import (
+    MANUFACTURER_QUEUE,
+    MODEL_QUEUE,
+    PRICE_QUEUE,
+    Named,
+    PricedVehicle,
+    Reference,
+    to_json,
+)
 from fipe_api.pace import Unpaced
 from fipe_api.parallelum import ParallelumApi
 from fipe_api.price_source import BrandModels, PriceSource
@@ -239,8 +246,8 @@ def test_an_answer_gives_what_can_be_stored_or_a_declared_error(answering: Any, 
 def check_answer(answer: Any) -> None:
     assert answer, "an empty answer is no data"
     if isinstance(answer, PricedVehicle):
-        written = any_price_message(brand=VW, model=AMAROK, prices=(answer,)).model_dump_json()
-        assert PRICE_QUEUE.validate_json(written).model_dump_json() == written
+        written = to_json(any_price_message(brand=VW, model=AMAROK, prices=(answer,)))
+        assert to_json(PRICE_QUEUE.decode(written)) == written
         assert (answer.model_year, answer.fuel_code) == (YEAR.model_year, YEAR.fuel_code)
         assert answer.price_brl >= 0
     elif isinstance(answer, list) and isinstance(answer[0], Reference):
@@ -254,7 +261,7 @@ def check_answer(answer: Any) -> None:
 # Messages ---------------------------------------------------------------------------------------------------
 
 VALID_MESSAGES: list[Any] = [
-    json.loads(message.model_dump_json())
+    json.loads(to_json(message))
     for message in (
         any_brand_message(wanted_models=(1, "Gol")),
         any_model_message(),
@@ -264,9 +271,9 @@ VALID_MESSAGES: list[Any] = [
     )
 ]
 READERS: dict[str, Callable[[str], Any]] = {
-    "manufacturer": BrandMessage.model_validate_json,
-    "model": MODEL_QUEUE.validate_json,
-    "price": PRICE_QUEUE.validate_json,
+    "manufacturer": MANUFACTURER_QUEUE.decode,
+    "model": MODEL_QUEUE.decode,
+    "price": PRICE_QUEUE.decode,
 }
 ACCEPTED: dict[str, Any] = {}
 
@@ -282,11 +289,11 @@ def test_a_body_is_a_message_that_stays_what_it_is_or_fails_alone(texts: list[st
     for text in texts:
         try:
             message = read(text)
-        except ValidationError:
+        except (ValueError, RecursionError):
             failing.append(text)
             continue
-        again = message.model_dump_json()
-        assert read(again).model_dump_json() == again
+        again = to_json(message)
+        assert to_json(read(again)) == again
         if queue == "price" and len(ACCEPTED) < 300:
             ACCEPTED[again] = message
     event = sqs_event(*texts)

@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from msgspec.structs import replace
 from psycopg2.extensions import connection
 
 from fipe_api.load_plan import brand_plans, run_plans
-from fipe_api.load_request import LoadRequest
+from fipe_api.load_request import LoadRequest, parse_request
 from fipe_api.messages import (
     Named,
     PlannedBrand,
@@ -21,6 +22,7 @@ from fipe_api.messages import (
     PriceQueueMessage,
     Reference,
     YearFuel,
+    to_json,
 )
 from fipe_api.price_writer import write_messages
 from tests.builders import (
@@ -156,7 +158,7 @@ def test_a_load_that_changes_nothing_is_stable(database: connection) -> None:
 def test_a_load_of_a_part_is_never_called_stable(database: connection) -> None:
     for _ in range(2):
         plan, *results = whole_load([2])
-        write_messages(database, [plan.model_copy(update={"whole_table": False}), *results])
+        write_messages(database, [replace(plan, whole_table=False), *results])
     assert rows(database, "select bool_or(stable), bool_and(complete) from fipe.load_status") == [
         (False, True)
     ]
@@ -165,7 +167,7 @@ def test_a_load_of_a_part_is_never_called_stable(database: connection) -> None:
 def test_believes_the_longer_list_when_a_repeated_search_found_more_models(database: connection) -> None:
     common = {"brand": any_named(), "brands_in_run": 1}
     first, second, third = (any_price_message(models_in_brand=2, **common) for _ in range(3))
-    longer = third.model_copy(update={"models_in_brand": 3})
+    longer = replace(third, models_in_brand=3)
     assert write_messages(database, [first]).news.completed == ()
     assert write_messages(database, [longer]).news.completed == ()
     assert len(write_messages(database, [second]).news.completed) == 1
@@ -231,7 +233,7 @@ def test_resumes_with_the_missing_brands_and_models_only(database: connection) -
         {"run_id": str(RUN), "reference": 334, "vehicle_types": [1], "brands": [101]},
     ]
     # What the resumed loaders send: fewer brands and models, the same run.
-    again = [message.model_copy(update={"brands_in_run": 1, "models_in_brand": 2}) for message in lost]
+    again = [replace(message, brands_in_run=1, models_in_brand=2) for message in lost]
     assert write_messages(database, again).news.completed == ()
     assert len(write_messages(database, of_lost_brand).news.completed) == 1
     assert resumed(database) == []
@@ -245,7 +247,7 @@ def test_resumes_a_whole_brand_with_the_runs_own_choice_of_models(database: conn
     write_messages(database, [plan])
     (payload,) = resumed(database)
     assert (payload["brands"], payload["models"]) == ([brand.code], [7, "CG 125"])
-    assert LoadRequest.model_validate(payload).run_id == RUN
+    assert parse_request(payload).run_id == RUN
 
 
 def test_plans_are_bounded_in_size_and_complete_together() -> None:
@@ -264,7 +266,7 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
 
 
 def largest(messages: Iterable[PriceQueueMessage]) -> int:
-    return max(len(message.model_dump_json()) for message in messages)
+    return max(len(to_json(message)) for message in messages)
 
 
 def test_an_upgrade_finds_the_loads_complete_that_were_so_before_there_were_plans(

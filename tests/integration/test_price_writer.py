@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from msgspec.structs import replace
 from psycopg2.extensions import connection, make_dsn
 
 from fipe_api.messages import Named, Reference, YearFuel
@@ -133,7 +134,7 @@ def test_leaves_a_vehicle_alone_when_a_newer_month_describes_it_alike(database: 
     write_messages(database, [message])
     version = "select ctid, xmin from fipe.model_year"
     before = select(database, version)
-    write_messages(database, [message.model_copy(update={"reference": JUNE_2026})])
+    write_messages(database, [replace(message, reference=JUNE_2026)])
     assert select(database, version) == before
 
 
@@ -199,7 +200,7 @@ def test_tells_that_a_run_is_complete_once_every_model_of_every_brand_came(datab
 
 def test_keeps_the_ledgers_of_two_runs_of_one_month_apart(database: connection) -> None:
     message = any_price_message()
-    again = message.model_copy(update={"run_id": uuid4()})
+    again = replace(message, run_id=uuid4())
     write_messages(database, [message, again])
     assert load_status(database) == [(334, 1, 1, 1, 1, 1, 0, True)] * 2
 
@@ -357,8 +358,8 @@ def rejected_answers(database: connection) -> list[tuple[Any, ...]]:
 
 def test_keeps_a_rejected_answer_once_and_counts_how_often_it_was_seen(database: connection) -> None:
     first = any_rejected_answer_message()
-    again = first.model_copy(update={"seen_at": first.seen_at + timedelta(minutes=1)})
-    other = first.model_copy(update={"answer": "{}", "reference": None})
+    again = replace(first, seen_at=first.seen_at + timedelta(minutes=1))
+    other = replace(first, answer="{}", reference=None)
     for messages in ([first], [first], [again, any_price_message(), other], [again, again]):
         write_messages(database, messages)
     kept = (first.call, first.parameters, first.answer, first.reason, "fipe")
@@ -370,7 +371,7 @@ def test_the_ledger_tells_how_many_years_of_a_model_were_rejected(database: conn
     message = any_price_message(rejected=(YearFuel(model_year=2001, fuel_code=1),))
     write_messages(database, [message])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 1)]
-    write_messages(database, [message.model_copy(update={"rejected": ()})])
+    write_messages(database, [replace(message, rejected=())])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 0)]
 
 

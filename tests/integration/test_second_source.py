@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from fipe_api import http_source
 from fipe_api.fallback import DAY_MS, DailyPace, WithFallback
@@ -72,7 +73,7 @@ def test_gives_the_same_codes_and_rows_as_the_official_api(
                 price = one.price(JUNE_2026, kind, brand, model, year)
                 mirrored = other.price(JUNE_2026, kind, brand, model, year)
                 assert (price.source, mirrored.source) == ("fipe", "parallelum")
-                assert mirrored == price.model_copy(update={"source": "parallelum"})
+                assert mirrored == replace(price, source="parallelum")
 
 
 PRICE = b"""{"vehicleType":1,"price":"R$ 125.318,00","brand":"VW - VolksWagen","model":"AMAROK",

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from fipe_api.messages import to_json
 from local_cloud.fipe_simulator import Fault, Faults
 from tests.builders import any_named, any_price_message
 from tests.local_cloud_support import eventually
@@ -188,7 +189,7 @@ def test_ten_thousand_messages_waiting_at_the_start(pipeline: Pipeline) -> None:
         any_price_message(run_id=UUID(int=1), brand=brand, models_in_brand=10_000) for _ in range(10_000)
     ]
     with pipeline.paused("price"):
-        pipeline.cloud.send(pipeline.queues["price"], *(message.model_dump_json() for message in messages))
+        pipeline.cloud.send(pipeline.queues["price"], *(to_json(message) for message in messages))
         assert pipeline.waiting() == 10_000
     pipeline.until_idle(300)
     status = "select models_received, complete from fipe.load_status"
