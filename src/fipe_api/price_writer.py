@@ -195,10 +195,9 @@ with merged as (
         values (staged.id, staged.reference_month, staged.price_brl, staged.mirror)
     returning kept.reference_month
 )
-select reference.code, count(*)::integer
-from merged
-join fipe.reference_month as reference on reference.month = merged.reference_month
-group by reference.code
+select reference.code, counted.prices
+from (select reference_month, count(*)::integer as prices from merged group by reference_month) as counted
+join fipe.reference_month as reference on reference.month = counted.reference_month
 """
 
 
