@@ -99,12 +99,12 @@ class LocalState:
 
     def endpoint(self) -> Endpoint | None:
         """The running local cloud, or None."""
-        if not self.is_running():
-            return None
         try:
-            return Endpoint(**json.loads(self._endpoint_file.read_text()))
+            published = Endpoint(**json.loads(self._endpoint_file.read_text()))
         except FileNotFoundError:
+            # Without a look at the lock, which would be in the way of a server that takes it just now.
             return None
+        return published if self.is_running() else None
 
     def publish(self, endpoint: Endpoint) -> None:
         """Say that the local cloud is ready."""
