@@ -109,8 +109,7 @@ class QueuePoller:
             received = self._queue.receive(
                 min(_RECEIVE_LIMIT, self._mapping.batch_size - len(batch)),
                 max(0.0, wait),
-                self._queue.visibility_timeout,
-                ["All"],
+                attribute_names=["All"],
             )
             if received and not batch:
                 until = time.monotonic() + window

@@ -104,16 +104,22 @@ class StandardQueue(sqs.Queue):
             self._messages_lock.notify_all()
 
     def receive(
-        self, count: int, wait_seconds: float, visibility_seconds: int, attribute_names: Sequence[str] = ()
+        self,
+        count: int,
+        wait_seconds: float,
+        visibility_seconds: int | None = None,
+        attribute_names: Sequence[str] = (),
     ) -> list[sqs.Message]:
         """Up to `count` messages (copies, with the attributes asked for), waiting up to `wait_seconds`.
 
+        They stay invisible for the queue's visibility timeout as it is when they are handed out, unless told.
         A message that was received maxReceiveCount times already goes to the dead letter queue instead.
         """
         until = time.monotonic() + wait_seconds
         while True:
             with self._messages_lock:
-                received, dead = self._take(count, visibility_seconds)
+                invisible = self.visibility_timeout if visibility_seconds is None else visibility_seconds
+                received, dead = self._take(count, invisible)
                 if not received and not dead:
                     remaining = until - time.monotonic()
                     if remaining <= 0:

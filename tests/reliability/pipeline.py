@@ -98,6 +98,7 @@ import time
 import types
 
 import awslambdaric.lambda_context
+import fipe_api.messages  # knows moments by their real type
 
 SKEW = float(os.environ.get("CLOCK_SKEW_SECONDS", "0"))
 if SKEW:
@@ -107,10 +108,12 @@ if SKEW:
     time.time = lambda: now() + SKEW
     time.time_ns = lambda: now_ns() + int(SKEW * 1e9)
 
-    class Skewed(datetime.datetime):
+    real = datetime.datetime
+
+    class Skewed(real):
         @classmethod
         def now(cls, tz=None):
-            return super().now(tz) + datetime.timedelta(seconds=SKEW)
+            return real.now(tz) + datetime.timedelta(seconds=SKEW)
 
     datetime.datetime = Skewed
 """

@@ -50,6 +50,18 @@ def test_gives_a_message_to_one_receiver_at_a_time() -> None:
     assert counts(queue) == (0, 2, 0)
 
 
+def test_a_receiver_that_waits_already_holds_messages_for_the_timeout_that_was_set_meanwhile() -> None:
+    queue = a_queue(VisibilityTimeout=60)
+    waiting = threading.Thread(target=queue.receive, args=(10, 5))
+    waiting.start()
+    time.sleep(0.1)
+    queue.visibility_timeout = 1
+    put(queue, "a")
+    waiting.join()
+    (again,) = receive(queue, wait=5)
+    assert again.approximate_receive_count == 2
+
+
 def test_gives_a_message_again_after_its_visibility_timeout_and_counts_the_receives() -> None:
     queue = a_queue()
     put(queue, "a")
