@@ -26,7 +26,7 @@ def test_a_model_name_of_a_mebibyte_costs_its_own_brand_only_until_it_is_mended(
         assert pipeline.query("select brand, model_code from fipe.load_missing") == [("Hostile", None)]
         rejected = pipeline.query("select call, length(answer), reason from fipe.rejected_answer")
         assert [(call, length) for call, length, _ in rejected] == [("ConsultarModelos", 4000)]
-        assert "at most 250 characters" in rejected[0][2]
+        assert "of length <= 250" in rejected[0][2]
         assert pipeline.redrive() == 1
         publish(HOSTILE._replace(model="Mended"))
         pipeline.until_idle()
