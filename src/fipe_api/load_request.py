@@ -25,7 +25,11 @@ class LoadRequestError(ValueError):
     """The load that was asked for makes no sense; nothing was started."""
 
 
-CodeOrName = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"\S")]
+# No wider than what the messages may carry.
+CodeOrName = (
+    Annotated[int, Meta(ge=1, le=2_147_483_647)]
+    | Annotated[str, Meta(max_length=250, pattern=r"\A[^\x00]*[^\x00\s][^\x00]*\Z")]
+)
 Wanted = Annotated[tuple[CodeOrName, ...], Meta(min_length=1)]
 
 
