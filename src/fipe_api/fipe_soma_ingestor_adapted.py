@@ -13,15 +13,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
-from typing import IO, Annotated, NamedTuple
+from typing import IO, NamedTuple
 
 import psycopg2
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.structs import astuple
 
 from fipe_api.messages import (
     EmptyBrandMessage,
+    PositiveInt,
     PriceMessage,
     RejectedAnswerMessage,
     Text,
@@ -32,9 +33,6 @@ from fipe_api.messages import (
 from fipe_api.price_writer import PriceRow, write_messages, write_rows
 
 LINES_A_TRANSACTION = 5_000
-
-
-PositiveInt = Annotated[int, Meta(ge=1)]
 
 
 class VehiclePrice(Struct):

@@ -10,7 +10,16 @@ from uuid import UUID
 from msgspec import Meta, Struct, ValidationError, convert
 
 from fipe_api.http_source import NoDataError
-from fipe_api.messages import BrandMessage, Named, Reference, VehicleType, folded
+from fipe_api.messages import (
+    BrandMessage,
+    Code,
+    Named,
+    PositiveInt,
+    Reference,
+    Text,
+    VehicleType,
+    folded,
+)
 from fipe_api.price_source import PriceSource
 
 ROUNDS_BEFORE_BELIEVED = 3
@@ -25,12 +34,7 @@ class LoadRequestError(ValueError):
     """The load that was asked for makes no sense; nothing was started."""
 
 
-# No wider than what the messages may carry.
-CodeOrName = (
-    Annotated[int, Meta(ge=1, le=2_147_483_647)]
-    | Annotated[str, Meta(max_length=250, pattern=r"\A[^\x00]*[^\x00\s][^\x00]*\Z")]
-)
-Wanted = Annotated[tuple[CodeOrName, ...], Meta(min_length=1)]
+Wanted = Annotated[tuple[Code | Text, ...], Meta(min_length=1)]
 
 
 class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,8 +50,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     reference: (
-        Annotated[int, Meta(ge=1)]
-        | Annotated[str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTH}(?:\.\.{_MONTH})?)\Z")]
+        PositiveInt | Annotated[str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTH}(?:\.\.{_MONTH})?)\Z")]
     ) = "latest"
     vehicle_types: Annotated[frozenset[VehicleType], Meta(min_length=1)] = frozenset({1, 2, 3})
     brands: Wanted | None = None
@@ -59,6 +62,9 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         first, _, last = str(self.reference).partition("..")
         if last and last < first:
             raise ValueError("the range ends before it begins")
+        for want in (*(self.brands or ()), *(self.models or ())):
+            if not (want.strip() if isinstance(want, str) else want):
+                raise ValueError("neither a name nor a code")
 
     @property
     def whole_table(self) -> bool:

@@ -24,6 +24,7 @@ Text = Annotated[str, Meta(max_length=250, pattern=STORABLE)]
 
 BoundedText = Annotated[str, Meta(max_length=4_000, pattern=STORABLE)]
 
+PositiveInt = Annotated[int, Meta(ge=1)]
 Code = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 SmallCode = Annotated[int, Meta(ge=0, le=32_767)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -219,7 +220,7 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
     version: Literal[1] = 1
     run_id: UUID
     reference: Reference
-    brands_in_run: Annotated[int, Meta(ge=1)]
+    brands_in_run: PositiveInt
     brands: tuple[PlannedBrand, ...]
     wanted_models: tuple[int | str, ...] = ()
     whole_table: bool

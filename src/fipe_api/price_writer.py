@@ -69,7 +69,7 @@ class PublishedModel(NamedTuple):
 
 ModelKey = tuple[date, int, int, int]
 
-Vehicle = tuple[object, ...]
+Vehicle = tuple[int, int, str, str, Decimal, str | None]
 """What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, source."""
 
 ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]

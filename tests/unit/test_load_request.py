@@ -85,6 +85,7 @@ def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -
         ({"models": ["Gol\x00"]}, "models: .* makes no sense"),
         ({"models": ["G" * 251]}, "models: .* makes no sense"),
         ({"models": [" "]}, "models: .* makes no sense"),
+        ({"brands": [0]}, "brands: .* makes no sense"),
         ({"brnads": ["Fiat"]}, "unknown key 'brnads'; known are reference, vehicle_types, brands, models"),
         ("latest", "the payload is not a JSON object"),
         ([1], "the payload is not a JSON object"),
