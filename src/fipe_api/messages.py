@@ -38,6 +38,9 @@ VehicleType = Literal[1, 2, 3]
 """FIPE's own codes: 1 car, 2 motorcycle, 3 truck."""
 
 
+ZERO, TEN_BILLION, CENT = Decimal(0), Decimal(10**10), Decimal("0.01")
+
+
 def check_month(month: date) -> None:
     """A reference month stands as its first day.
 
@@ -54,7 +57,7 @@ def check_price(price: Decimal) -> None:
     Raises:
         ValueError: negative, too large, or with more than two decimals.
     """
-    if not (price.is_finite() and 0 <= price < 10**10 and price == round(price, 2)):
+    if not (price.is_finite() and ZERO <= price < TEN_BILLION and not price % CENT):
         raise ValueError(f"not a price in reais: {price}")
 
 
