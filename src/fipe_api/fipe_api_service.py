@@ -7,7 +7,7 @@ names stop at this module's border.
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
@@ -29,13 +29,16 @@ from fipe_api.messages import (
     Named,
     PricedVehicle,
     Reference,
+    Source,
     Text,
     VehicleType,
     YearFuel,
 )
 from fipe_api.price_source import (
     BrandModels,
+    PriceAnswer,
     check_price_answer,
+    some,
     unique_names,
     unique_references,
     unique_years,
@@ -50,7 +53,6 @@ VEHICLE_TYPE_NAMES: Mapping[VehicleType, str] = {1: "carro", 2: "moto", 3: "cami
 
 Shape = TypeVar("Shape")
 Answer = TypeVar("Answer")
-Items = TypeVar("Items", bound=Sized)
 
 
 class FipeApi:
@@ -70,7 +72,7 @@ class FipeApi:
 
         def read(answer: list[_Reference]) -> list[Reference]:
             return unique_references(
-                Reference(code=item.code, month=parse_month(item.month)) for item in _some(answer)
+                Reference(code=item.code, month=parse_month(item.month)) for item in some(answer)
             )
 
         return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, read)
@@ -95,7 +97,7 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
-            return _some(_years(answer))
+            return some(_years(answer))
 
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code, codigoModelo=model_code)
         return self._call("ConsultarAnoModelo", parameters, _YEAR_LIST, read)
@@ -106,7 +108,7 @@ class FipeApi:
         """See PriceSource."""
 
         def read(answer: list[_Named]) -> frozenset[int]:
-            return frozenset(item.value for item in _some(answer))
+            return frozenset(item.value for item in some(answer))
 
         parameters = _parameters(
             reference,
@@ -135,19 +137,7 @@ class FipeApi:
         )
 
         def read(answer: _PriceAnswer) -> PricedVehicle:
-            check_price_answer(
-                asked=(reference.month, vehicle_type, year.model_year),
-                answered=(parse_month(answer.month), answer.vehicle_type, answer.model_year),
-                names=((brand.name, answer.brand), (model.name, answer.model)),
-                fuel=(year.fuel_code, answer.fuel),
-            )
-            return PricedVehicle(
-                model_year=year.model_year,
-                fuel_code=year.fuel_code,
-                fuel=answer.fuel,
-                fipe_code=answer.fipe_code.strip(),  # sometimes padded
-                price_brl=parse_price(answer.price),
-            )
+            return read_price(answer, reference, vehicle_type, brand, model, year, "fipe")
 
         return self._call("ConsultarValorComTodosParametros", parameters, _PRICE, read)
 
@@ -160,6 +150,36 @@ class FipeApi:
     ) -> Answer:
         call = Call(name, "POST", f"{self._base_url}/{name}", parameters)
         return self._http.ask(call, lambda body: read_answer(body, shape, read))
+
+
+def read_price(
+    answer: PriceAnswer,
+    reference: Reference,
+    vehicle_type: VehicleType,
+    brand: Named,
+    model: Named,
+    year: YearFuel,
+    source: Source,
+) -> PricedVehicle:
+    """The price that was asked for, out of a source's answer.
+
+    Raises:
+        ValueError: it is another vehicle's or month's, or spelled otherwise.
+    """
+    check_price_answer(
+        asked=(reference.month, vehicle_type, year.model_year),
+        answered=(parse_month(answer.month), answer.vehicle_type, answer.model_year),
+        names=((brand.name, answer.brand), (model.name, answer.model)),
+        fuel=(year.fuel_code, answer.fuel),
+    )
+    return PricedVehicle(
+        model_year=year.model_year,
+        fuel_code=year.fuel_code,
+        fuel=answer.fuel,
+        fipe_code=answer.fipe_code.strip(),  # sometimes padded
+        price_brl=parse_price(answer.price),
+        source=source,
+    )
 
 
 def parse_month(text: str) -> date:
@@ -277,14 +297,7 @@ def _years(answer: Iterable[_Year]) -> tuple[YearFuel, ...]:
 
 
 def _named(answer: Iterable[_Named]) -> tuple[Named, ...]:
-    return _some(unique_names(Named(code=item.value, name=item.label) for item in answer))
-
-
-def _some(items: Items) -> Items:
-    """The items of a list; an empty one says the same as "nothing found"."""
-    if not items:
-        raise NoDataError("an empty list")
-    return items
+    return some(unique_names(Named(code=item.value, name=item.label) for item in answer))
 
 
 def _parameters(reference: Reference, vehicle_type: VehicleType, **more: str | int) -> dict[str, str | int]:

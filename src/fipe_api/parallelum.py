@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct, field
 from msgspec.json import Decoder
 
-from fipe_api.fipe_api_service import parse_month, parse_price, parse_year_fuel, read_answer
+from fipe_api.fipe_api_service import parse_month, parse_year_fuel, read_answer, read_price
 from fipe_api.http_source import HEADERS, Call, HttpSource, MalformedAnswerError, NoDataError, NotOfferedError
 from fipe_api.messages import (
     Code,
@@ -25,7 +25,7 @@ from fipe_api.messages import (
 )
 from fipe_api.price_source import (
     BrandModels,
-    check_price_answer,
+    some,
     unique_names,
     unique_references,
     unique_years,
@@ -56,10 +56,8 @@ class ParallelumApi:
         """See PriceSource."""
 
         def read(answer: list[_Reference]) -> list[Reference]:
-            if not answer:
-                raise NoDataError("an empty list")
             return unique_references(
-                Reference(code=item.code, month=parse_month(item.month)) for item in answer
+                Reference(code=item.code, month=parse_month(item.month)) for item in some(answer)
             )
 
         return self._call("references", {}, _REFERENCES, read)
@@ -81,9 +79,7 @@ class ParallelumApi:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models/{model_code}/years"
 
         def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
-            if not answer:
-                raise NoDataError("an empty list")
-            return unique_years(parse_year_fuel(item.code) for item in answer)
+            return unique_years(parse_year_fuel(item.code) for item in some(answer))
 
         return self._call(path, _of(reference), _YEAR_LIST, read)
 
@@ -106,20 +102,7 @@ class ParallelumApi:
         path = f"{kind}/brands/{brand.code}/models/{model.code}/years/{pair}"
 
         def read(answer: _PriceAnswer) -> PricedVehicle:
-            check_price_answer(
-                asked=(reference.month, vehicle_type, year.model_year),
-                answered=(parse_month(answer.month), answer.vehicle_type, answer.model_year),
-                names=((brand.name, answer.brand), (model.name, answer.model)),
-                fuel=(year.fuel_code, answer.fuel),
-            )
-            return PricedVehicle(
-                model_year=year.model_year,
-                fuel_code=year.fuel_code,
-                fuel=answer.fuel,
-                fipe_code=answer.fipe_code.strip(),
-                price_brl=parse_price(answer.price),
-                source="parallelum",
-            )
+            return read_price(answer, reference, vehicle_type, brand, model, year, "parallelum")
 
         return self._call(path, _of(reference), _PRICE, read)
 
@@ -185,9 +168,7 @@ def _read_answer(body: bytes, shape: Decoder[Shape], read: Callable[[Shape], Ans
 
 
 def _named(answer: list[_Named]) -> tuple[Named, ...]:
-    if not answer:
-        raise NoDataError("an empty list")
-    return unique_names(Named(code=item.code, name=item.name) for item in answer)
+    return unique_names(Named(code=item.code, name=item.name) for item in some(answer))
 
 
 def _of(reference: Reference) -> Mapping[str, int]:

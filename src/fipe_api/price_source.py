@@ -1,9 +1,9 @@
 """What a source of prices answers, and what an answer has to fulfil to be taken for the one asked for."""
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sized
+from typing import NamedTuple, Protocol, TypeVar
 
-from fipe_api.http_source import MalformedAnswerError
+from fipe_api.http_source import MalformedAnswerError, NoDataError
 from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
 
 KNOWN_FUELS: Mapping[int, str] = {
@@ -13,11 +13,27 @@ _ALSO_UNDER_PETROL = (2, 5)
 """Tables up to about 2023 hold flexible vehicles under the code of petrol."""
 
 
+Items = TypeVar("Items", bound=Sized)
+
+
 class BrandModels(NamedTuple):
     """A brand's models, and the union of their year-fuel pairs; None where the source does not tell it."""
 
     models: tuple[Named, ...]
     years: tuple[YearFuel, ...] | None
+
+
+class PriceAnswer(Protocol):
+    """A price as a source tells it, its texts in FIPE's spelling."""
+
+    price: str
+    brand: str
+    model: str
+    model_year: int
+    fuel: str
+    fipe_code: str
+    month: str
+    vehicle_type: VehicleType
 
 
 class PriceSource(Protocol):
@@ -81,6 +97,17 @@ def check_price_answer(
     meant = next((known for known, fuel in KNOWN_FUELS.items() if _folded(fuel) == _folded(name)), code)
     if meant != code and not (code == 1 and meant in _ALSO_UNDER_PETROL):
         raise MalformedAnswerError(f"asked for the fuel {code}, answered {name!r}")
+
+
+def some(items: Items) -> Items:
+    """The items of a list; an empty one says the same as "nothing found".
+
+    Raises:
+        NoDataError: there are none.
+    """
+    if not items:
+        raise NoDataError("an empty list")
+    return items
 
 
 def unique_names(items: Iterable[Named]) -> tuple[Named, ...]:
