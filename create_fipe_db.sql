@@ -18,10 +18,13 @@ create schema if not exists fipe;
 
 comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
 
--- The default of 4 is for turning disks: with it, a brand's month reads all vehicles instead of the brand's by index.
+-- How questions are planned. The default of 4 a page is for turning disks: with it, a brand's month reads all vehicles
+-- instead of the brand's by index. Compiling a question (JIT) takes longer than answering one, however large its cost
+-- is thought to be: none here runs for as long.
 do $$
 begin
     execute format('alter database %I set random_page_cost = 1.1', current_database());
+    execute format('alter database %I set jit = off', current_database());
 end
 $$;
 

@@ -55,7 +55,6 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "max_wal_size": "1GB",
-    "jit": "off",
 }
 
 

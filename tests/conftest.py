@@ -14,6 +14,13 @@ from local_cloud.postgres import PostgresCluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SETTINGS_OF_TEMPLATE = """
+select unnest(setconfig)
+from pg_db_role_setting
+join pg_database on pg_database.oid = setdatabase
+where datname = 'fipe_template' and setrole = 0
+"""
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -42,9 +49,13 @@ def dsn(postgres_dsn: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     with closing(psycopg2.connect(postgres_dsn)) as admin:
         admin.autocommit = True
-        admin.cursor().execute(f"create database {name} template fipe_template")
+        cursor = admin.cursor()
+        cursor.execute(f"create database {name} template fipe_template")
+        cursor.execute(SETTINGS_OF_TEMPLATE)  # which no database takes over from its template
+        for (setting,) in cursor.fetchall():
+            cursor.execute(f"alter database {name} set {setting}")
         yield make_dsn(postgres_dsn, dbname=name)
-        admin.cursor().execute(f"drop database {name} with (force)")
+        cursor.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

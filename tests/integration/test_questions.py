@@ -218,6 +218,12 @@ def test_each_question_uses_an_index(database: connection) -> None:
                 assert f"Seq Scan on {table} " not in plan, (question, plan)
 
 
+def test_questions_are_planned_for_a_disk_without_a_head_and_without_compiling(database: connection) -> None:
+    """On Aurora, other than here, the planner would compile what it thinks dear."""
+    settings = ask(database, "select current_setting('random_page_cost'), current_setting('jit')")
+    assert settings == [("1.1", "off")]
+
+
 def test_an_older_database_gets_the_questions_without_losing_a_row(database: connection) -> None:
     write_rows(database, [row(JANUARY, 90)])
     with database, database.cursor() as cursor:
