@@ -19,8 +19,8 @@ create schema if not exists fipe;
 comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
 
 -- How questions are planned. The default of 4 a page is for turning disks: with it, a brand's month reads all vehicles
--- instead of the brand's by index. Compiling a question (JIT) takes longer than answering one, however large its cost
--- is thought to be: none here runs for as long.
+-- instead of the brand's by index. What the planner thinks dear it would compile (JIT, on by default), which is for
+-- questions that run for seconds: none here does.
 do $$
 begin
     execute format('alter database %I set random_page_cost = 1.1', current_database());

@@ -164,7 +164,8 @@ def read_price(
     """The price that was asked for, out of a source's answer.
 
     Raises:
-        ValueError: it is another vehicle's or month's, or spelled otherwise.
+        MalformedAnswerError: it is another vehicle's or month's.
+        ValueError: it is spelled otherwise.
     """
     check_price_answer(
         asked=(reference.month, vehicle_type, year.model_year),
