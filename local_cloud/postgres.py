@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -140,6 +141,8 @@ class PostgresCluster:
             if time.monotonic() > until:
                 raise PostgresError(f"PostgreSQL {self.name} does not stop")
             time.sleep(0.02)
+        if self._data.exists():  # unless somebody has deleted it under the server
+            self._remove_sockets()
 
     def stop_after_sessions(self) -> None:
         """Have the server, if it runs, take no more sessions and stop after the last; does not wait."""
@@ -182,7 +185,7 @@ class PostgresCluster:
             self._server.ensure_pgdata_inited()
             self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
             port = self._free_port()
-            sockets = find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path)
+            sockets = self._sockets()
             if sockets != self._data.resolve():
                 self._give_to_owner(sockets, 0o700)
             settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
@@ -194,6 +197,16 @@ class PostgresCluster:
                 f"PostgreSQL {self.name} does not start: {self._last_words() or error}"
             ) from error
         return port
+
+    def _sockets(self) -> Path:
+        """The Unix socket's folder, made if missing: not the data's when their path is too long for it."""
+        return Path(find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path))
+
+    def _remove_sockets(self) -> None:
+        with self._lock:
+            sockets = self._sockets()
+            if self.port is None and sockets != self._data.resolve():
+                shutil.rmtree(sockets)
 
     def _free_port(self) -> int:
         known = self.connection()

@@ -145,3 +145,4 @@ def test_opens_psql_on_a_database_that_is_not_running_and_stops_it_afterwards(lo
     assert shown.stdout == "postgres|fipedata\n", shown.stderr
     assert eventually(lambda: cluster.port is None)
     assert local_cloud("psql", "-c", "nonsense").returncode == 1
+    assert local_cloud("down", "--all").returncode == 0

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL of the local cloud, while its files come and go."""
+"""The embedded PostgreSQL of the local cloud, while its files and it come and go."""
 
 import threading
 from pathlib import Path
@@ -26,3 +26,17 @@ def test_a_server_that_ends_while_it_is_looked_at_does_not_run(tmp_path: Path) -
     finally:
         is_over.set()
         coming_and_going.join()
+
+
+def test_a_stopped_server_leaves_no_folder_of_its_socket(tmp_path: Path) -> None:
+    """A path that is too long for a socket has it in a folder elsewhere."""
+    cluster = PostgresCluster(tmp_path / ("long" * 20) / "cluster")
+    cluster.start()
+    try:
+        lines = (cluster.folder / "data" / "postmaster.pid").read_text().splitlines()
+        sockets = Path(lines[4])
+        assert sockets.is_dir()
+        assert not sockets.is_relative_to(cluster.folder)
+    finally:
+        cluster.stop()
+    assert not sockets.exists()
