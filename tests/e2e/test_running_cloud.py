@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.aws import client
 from tests.e2e.make import ROOT, Place, lines, place
+from tests.local_cloud_support import eventually
 from tests.readme import READMES, commands, runs_here
 
 PATIENCE_SECONDS = 60
@@ -83,19 +83,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def wait_until_complete(cloud: Cloud, run_id: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
     query = f"select bool_and(complete) from fipe.load_status where run_id = '{run_id}'"
-    while cloud.here.query(query) != ["t"]:
-        assert time.monotonic() < deadline, f"run {run_id} is not complete after {PATIENCE_SECONDS} s"
-        time.sleep(0.5)
+    eventually(lambda: cloud.here.query(query) == ["t"], PATIENCE_SECONDS)
 
 
 def wait_until_nothing_is_under_way(cloud: Cloud) -> None:
     """Until no queue holds a message; read in the messages' direction, so that none slips by."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(cloud.messages(f"{kind}QueueUrl") for kind in ("Manufacturer", "Model", "Price")):
-        assert time.monotonic() < deadline, f"messages are still under way after {PATIENCE_SECONDS} s"
-        time.sleep(0.2)
+    queues = [f"{kind}QueueUrl" for kind in ("Manufacturer", "Model", "Price")]
+    eventually(lambda: not any(map(cloud.messages, queues)), PATIENCE_SECONDS)
 
 
 def test_the_aws_command_line_starts_a_load(cloud: Cloud) -> None:

