@@ -1,9 +1,10 @@
 """Scale: 330 months of 50,332 prices loaded by the adapted ingestor, their size, and what people ask of them.
 
-Every month has the same vehicles at other prices, and a run of its own in the ledger. What a month costs
-is counted in CPU seconds of the ingestor and of its database, the last months and the first side by side.
-A query's time is the median of warm runs, from sending it to having all its rows, after the vacuum and
-analyze that autovacuum would do. The examples of the README are asked of one month as well.
+Every month has the same vehicles, each of which has risen or fallen by itself, and a run of its own in the
+ledger. What a month costs is counted in CPU seconds of the ingestor and of its database, the last months and
+the first side by side. A query's time is the median of warm runs, from sending it to having all its rows,
+after the vacuum and analyze that autovacuum would do. The examples of the README are asked of one month as
+well.
 """
 
 import io
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -86,9 +88,10 @@ class _Lines:
         """The lines of the month with that number, counted from January 1999, at prices of its own."""
         day = f"{1999 + number // 12}-{number % 12 + 1:02}-01"
         reference = json.dumps({"code": 1000 + number, "month": day})
-        factor = 0.5 + number / MONTHS
+        level, moved = 0.5 + number / MONTHS, Random(number).uniform
+        prices = (f"{price * level * moved(0.97, 1.03):.2f}" for price in self._prices)
         text = self._template.replace("RUN", str(UUID(int=number))).replace('"REFERENCE"', reference)
-        return iter((text % tuple(f"{price * factor:.2f}" for price in self._prices)).split("\n"))
+        return iter((text % tuple(prices)).split("\n"))
 
 
 def _template(message: PriceMessage) -> str:
