@@ -40,9 +40,10 @@ class Prices:
     metric_month: float
 
 
-# aws.amazon.com/lambda/pricing (arm64), /sqs/pricing (standard queues), /dynamodb/pricing (on demand, as
-# halved on 2024-11-01), /cloudwatch/pricing, as known to the author and not looked up for this run; of
-# sa-east-1 what was not known to equal is put at 1.5 times us-east-1 or above. To be looked up before use.
+# us-east-1: aws.amazon.com/lambda/pricing (arm64), /sqs/pricing (standard queues), /dynamodb/pricing (on
+# demand), /cloudwatch/pricing, as public guides of 2024 to 2026 quote them, looked up on 2026-11-25.
+# sa-east-1: Lambda's is the same (table of github.com/alexcasalboni/aws-lambda-power-tuning); the others were
+# not found and are put at 1.5 times us-east-1 or above, but for metrics. To be looked up before use.
 PRICES = {
     "us-east-1": Prices(0.0000133334, 0.20, 0.40, 0.625, 0.50, 0.30),
     "sa-east-1": Prices(0.0000133334, 0.20, 0.60, 0.9375, 0.90, 0.30),
