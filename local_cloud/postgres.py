@@ -186,8 +186,7 @@ class PostgresCluster:
             self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
             port = self._free_port()
             sockets = self._sockets()
-            if sockets != self._data.resolve():
-                self._give_to_owner(sockets, 0o700)
+            self._give_to_owner(sockets, 0o700)
             settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
             options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
             log = self._data / "server.log"

@@ -8,10 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +18,7 @@ from local_cloud.postgres import clusters
 from local_cloud.state import LocalState
 from tests.aws import client
 from tests.e2e.make import ROOT
+from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
@@ -130,7 +129,8 @@ class Deployment:
         commands = [documented("echo '{"), documented("aws lambda invoke")]
         self.succeed("\n".join(commands).replace("Acura", brand).replace("-dev", f"-{stage}"))
         assert json.loads((self.project / "out.json").read_text())["brands_sent"] == 2
-        eventually(lambda: self.query("select bool_and(complete) from fipe.load_status", stage) == "t")
+        complete = "select bool_and(complete) from fipe.load_status"
+        eventually(lambda: self.query(complete, stage) == "t", PATIENCE_SECONDS)
 
     def query(self, sql: str, stage: str = "dev") -> str:
         """What psql says, called as documented, about the database of a stage."""
@@ -173,13 +173,6 @@ def _copy_of_project(folder: Path) -> Path:
     for name in (".venv", "node_modules", "lambda-layer/build"):
         (folder / name).symlink_to(ROOT / name)
     return folder
-
-
-def eventually(look: Any, seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -243,13 +236,14 @@ def test_what_nobody_could_work_on_is_shown_with_its_reason_and_moved_back(deplo
     deployed.succeed(
         f"aws sqs send-message --queue-url {deployed.output('ModelQueueUrl')} --message-body '{poison}'"
     )
-    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1)
+    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1, PATIENCE_SECONDS)
     shown = deployed.make("make redrive-dev QUEUE=model DRY_RUN=1")
     assert "fipe-model-dlq-dev: 1 message" in shown
     assert "ValidationError" in shown
     assert deployed.waiting("ModelDLQUrl") == 1
     assert "1 moved back" in deployed.make("make redrive-dev QUEUE=model")
-    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1)  # it is still nothing to work on
+    # It is still nothing to work on.
+    eventually(lambda: deployed.waiting("ModelDLQUrl") == 1, PATIENCE_SECONDS)
 
 
 def test_the_documented_shell_loop_moves_messages_back_as_well(deployed: Deployment) -> None:
