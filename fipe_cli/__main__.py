@@ -176,8 +176,8 @@ def redrive(
         moved = {}
         for kind in KINDS if queue == "all" else [one for one in KINDS if one == queue]:
             dead = DeadLetterQueue(cloud.session, cloud.stage, kind)
-            show(dead, words)
-            moved[kind] = move_back(dead, rate, words) if dead.depth() and not dry_run else 0
+            found = show(dead, words)
+            moved[kind] = move_back(dead, rate, words) if found and not dry_run else 0
         if as_json:
             print(json.dumps({"moved": moved}))
 

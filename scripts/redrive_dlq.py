@@ -217,13 +217,17 @@ def _move(task: "ListMessageMoveTasksResultEntryTypeDef | None") -> Move:
 # The command ------------------------------------------------------------------------------------------------
 
 
-def show(queue: DeadLetterQueue, console: Console) -> None:
-    """Prints how many messages there are, and of the first ten what they are and why they failed."""
-    depth = queue.depth()
+def show(queue: DeadLetterQueue, console: Console) -> bool:
+    """Prints how many messages there are, and of the first ten what they are and why they failed.
+
+    Returns:
+        Whether there is any. The queue's depth lags behind: right after a look it may count none.
+    """
+    letters = queue.peek()
+    depth = max(queue.depth(), len(letters))
     console.print(f"{queue.name}: {depth} message{'' if depth == 1 else 's'}")
-    letters = queue.peek() if depth else []
     if not letters:
-        return
+        return depth > 0
     table = Table("first sent", "receives", "message", "reason", box=None, padding=(0, 2, 0, 2))
     for letter in letters:
         table.add_row(
@@ -232,6 +236,7 @@ def show(queue: DeadLetterQueue, console: Console) -> None:
     console.print(table)
     for reason, count in Counter(letter.reason for letter in letters).most_common():
         console.print(f"  {count} of {len(letters)} looked at: {reason}", markup=False)
+    return True
 
 
 def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int:
@@ -274,8 +279,7 @@ def main(
             raise RedriveError(f"QUEUE={queue}: give {', '.join(KINDS)} or all")
         session = aws_session()
         for dead_letters in [DeadLetterQueue(session, stage, kind) for kind in kinds]:
-            show(dead_letters, console)
-            if not dry_run and dead_letters.depth():
+            if show(dead_letters, console) and not dry_run:
                 move_back(dead_letters, rate, console)
     except AwsError as error:
         sys.exit(f"error: {error}")

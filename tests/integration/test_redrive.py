@@ -216,6 +216,18 @@ def test_shows_what_a_message_is_about_and_says_what_it_moved(stage: Stage) -> N
         assert words in shown.getvalue()
 
 
+def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    assert not show(stage.letters, console)
+    stage.fail("one", "two")
+    monkeypatch.setattr(stage.letters, "depth", lambda: 0)  # what SQS may say for a minute
+    assert show(stage.letters, console)
+    assert f"fipe-price-dlq-{stage.name}: 2 messages" in shown.getvalue()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
