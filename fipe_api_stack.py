@@ -13,7 +13,7 @@ from infrastructure.alarms import Alarms
 from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
 from infrastructure.findings import acknowledge
-from infrastructure.functions import FipeFunction, FunctionNetwork, build_layer
+from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction, FunctionNetwork, build_layer
 from infrastructure.metrics import NAMESPACE, service_name
 from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED
 from infrastructure.queues import QueueWithDlq
@@ -90,9 +90,10 @@ class FipeApiStack(NestedStack):
         )
         # grant_invoke would allow every version as well.
         start.add_to_role_policy(
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[load_status.function_arn])
+            iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[load_status.function_arn])
         )
         start.add_environment("LOAD_STATUS_FUNCTION", load_status.function_name)
+        start.add_environment("RETENTION_DAYS", str(settings.retention_days))
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from fipe_api.aws import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from local_cloud.deployment import CREDENTIALS
 from local_cloud.stage_database import find_database
@@ -67,7 +68,7 @@ class Cloud:
         """
         name = f"{function}-{self.stage}"
         try:
-            answer = self.client("lambda", _PATIENT).invoke(FunctionName=name, Payload=json.dumps(payload))
+            answer = invoke(self.client("lambda", _PATIENT), name, payload)
         except ClientError as error:
             raise self.explained(error, f"function {name}") from error
         document = json.load(answer["Payload"])

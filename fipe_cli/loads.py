@@ -9,15 +9,16 @@ import psycopg2
 import requests
 from pydantic import BaseModel
 
-from fipe_api.environment import OFFICIAL_URL
+from fipe_api.environment import OFFICIAL_URL, RETENTION_DAYS
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.http_source import FipeError, HttpSource
 from fipe_api.load_request import brand_messages, choose_references, parse_request
+from fipe_api.load_size import Size, Sizes, refuse_what_expires, size_of
 from fipe_api.pace import Unpaced
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
-from fipe_cli.estimate import Size, Sizes, size_of, sizes_in
+from fipe_cli.estimate import sizes_in
 from fipe_cli.progress import duration
 
 STARTER = "FipeManufacturerLoader"
@@ -124,7 +125,7 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     """What the load would do; asks the source for its months and, once a vehicle type, for its brands.
 
     Raises:
-        LoadRequestError: the source does not have what was asked for.
+        LoadRequestError: the source does not have what was asked for, or it would be refused as too long.
         CliError: the stage is not there, or the source gives no answer.
     """
     environment = cloud.environment_of(STARTER)
@@ -141,10 +142,12 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
             raise CliError(f"the source at {url} gives no answer: {error}") from error
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
+    size = Size(month.models * count, month.discovery_calls * count, month.prices * count)
+    refuse_what_expires(size, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
     return Plan(
         months=[f"{reference.month:%Y-%m}" for reference in references],
         brands=len(messages) * count,
-        size=Size(month.models * count, month.discovery_calls * count, month.prices * count),
+        size=size,
         calls_per_minute=limit,
     )
 

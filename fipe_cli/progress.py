@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fipe_cli.estimate import typical_size
+from fipe_api.load_size import typical_size
 
 _NARROW = 60
 """Columns below which a bar has no room beside its words."""

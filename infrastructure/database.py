@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network
 from typing import Any
 
-from aws_cdk import Annotations, Duration, RemovalPolicy
+from aws_cdk import Annotations, CfnDeletionPolicy, Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -125,7 +125,7 @@ class Database(Construct):
         is_public: bool,
     ) -> rds.DatabaseCluster:
         major = settings.engine_version.partition(".")[0]
-        return rds.DatabaseCluster(
+        cluster = rds.DatabaseCluster(
             self,
             "Cluster",
             engine=rds.DatabaseClusterEngine.aurora_postgres(
@@ -145,6 +145,11 @@ class Database(Construct):
             deletion_protection=settings.keeps_data,
             removal_policy=RemovalPolicy.SNAPSHOT if settings.keeps_data else RemovalPolicy.DESTROY,
         )
+        # Another database_name makes another cluster: not what somebody meant who forgot to give it again.
+        resource = cluster.node.default_child
+        assert isinstance(resource, rds.CfnDBCluster)
+        resource.cfn_options.update_replace_policy = CfnDeletionPolicy.SNAPSHOT
+        return cluster
 
 
 def tls_variables(settings: StageSettings) -> dict[str, str]:

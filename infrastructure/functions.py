@@ -18,6 +18,9 @@ RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
+INVOKE_AND_WAKE = ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"]
+"""What it takes to invoke a function, and to wait for it when nobody has for weeks: it is inactive then."""
+
 _NETWORK_INTERFACE_ACTIONS = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",

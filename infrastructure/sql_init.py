@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infrastructure.database import Database
-from infrastructure.functions import FipeFunction
+from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction
 from infrastructure.paths import NOT_PACKED, SQL_INIT, SQL_SCRIPT
 from stage_settings import StageSettings
 
@@ -21,7 +21,7 @@ MEMORY_MB = 256
 
 
 class SqlInit(Construct):
-    """Runs the script when the database is there, and again in each deploy in which it has changed.
+    """Runs the script when the database is there, and again in each deploy in which either has changed.
 
     Deleting it deletes no data.
     """
@@ -61,16 +61,17 @@ class SqlInit(Construct):
             environment={"DB_SECRET_ARN": database.secret.secret_arn, "SQL_RUNNER": runner.function_name},
         )
         database.secret.grant_read(init)
-        init.add_to_role_policy(
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[runner.function_arn])
-        )
+        init.add_to_role_policy(iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[runner.function_arn]))
         contents = CustomResource(
             self,
             "Contents",
             resource_type="Custom::FipeDatabase",
             service_token=init.function_arn,
             service_timeout=SERVICE_TIMEOUT,
-            properties={"ScriptSha256": hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()},
+            properties={
+                "ScriptSha256": hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest(),
+                "Cluster": database.cluster.cluster_resource_identifier,
+            },
         )
         # The writer has to be there, and the rules that let the runner in.
         contents.node.add_dependency(database)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import cfnresponse
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -29,6 +30,9 @@ CONNECT_TIMEOUT_SECONDS = 10
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, which time does not mend; a failed connection has no SQLSTATE."""
 CONNECT_PAUSE_SECONDS = 3
+ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
+"""What Lambda answers for a function that is inactive, or pending because somebody has just woken it."""
+WAKING = {"Delay": 5, "MaxAttempts": 24}
 TIME_TO_ANSWER_SECONDS = 15
 """What a function keeps of its time, to say why it stopped rather than be stopped."""
 
@@ -51,7 +55,7 @@ def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
     try:
         logger.info("%s of %s", event["RequestType"], event["LogicalResourceId"])
         if event["RequestType"] != "Delete":
-            _have_script_run(_seconds_left(context))
+            _have_script_run(context)
     except Exception as error:
         status, reason = "FAILED", f"{type(error).__name__}: {error}"
         logger.error("failed: %s", reason)
@@ -84,22 +88,36 @@ def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     return {"ok": True}
 
 
-def _have_script_run(seconds: float) -> None:
-    """Invokes the runner with the secret's contents and waits for its word, at most so many seconds."""
+def _have_script_run(context: "LambdaContext") -> None:
+    """Invokes the runner with the secret's contents and waits for its word.
+
+    A runner that nobody has invoked for weeks is inactive: the invocation that finds it so fails, and wakes
+    it (Lambda developer guide, "Lambda function states").
+    """
+    runner, credentials = os.environ["SQL_RUNNER"], json.dumps(_database_credentials())
+    try:
+        answer = _invoke(runner, credentials, _seconds_left(context))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ASLEEP:
+            raise
+        boto3.client("lambda").get_waiter("function_active").wait(FunctionName=runner, WaiterConfig=WAKING)
+        answer = _invoke(runner, credentials, _seconds_left(context))
+    outcome = json.load(answer["Payload"])
+    if "FunctionError" in answer:
+        raise InitError(f"{runner}: {outcome.get('errorMessage', 'ended without a word')}")
+    if not outcome["ok"]:
+        raise InitError(outcome["error"])
+
+
+def _invoke(function: str, payload: str, seconds: float) -> Any:
+    """The answer of a function, waited for at most so many seconds."""
     configuration = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=seconds,
         retries={"total_max_attempts": 1},
         tcp_keepalive=True,
     )
-    answer = boto3.client("lambda", config=configuration).invoke(
-        FunctionName=os.environ["SQL_RUNNER"], Payload=json.dumps(_database_credentials())
-    )
-    outcome = json.load(answer["Payload"])
-    if "FunctionError" in answer:
-        raise InitError(f"{os.environ['SQL_RUNNER']}: {outcome.get('errorMessage', 'ended without a word')}")
-    if not outcome["ok"]:
-        raise InitError(outcome["error"])
+    return boto3.client("lambda", config=configuration).invoke(FunctionName=function, Payload=payload)
 
 
 def _database_credentials() -> dict[str, Any]:

@@ -1,9 +1,20 @@
 """Clients of AWS, by botocore alone: importing boto3 brings its S3 transfers, which nothing here uses."""
 
+import json
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
 from botocore.session import Session
+
+if TYPE_CHECKING:
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_lambda.type_defs import InvocationResponseTypeDef
+
+ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
+"""What Lambda answers for a function that is inactive, or pending because somebody has just woken it."""
+WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
 
 
 @cache
@@ -15,3 +26,27 @@ def session() -> Session:
 def client(service: str) -> Any:
     """A client, as boto3.client makes it."""
     return session().create_client(service)
+
+
+def invoke(
+    lambda_client: "LambdaClient", function: str, payload: Mapping[str, Any]
+) -> "InvocationResponseTypeDef":
+    """Invokes a function and waits for its answer, which may say that it failed.
+
+    A function in a VPC that nobody has invoked for weeks is inactive. The invocation that finds it so fails
+    before anything is started, and wakes it (Lambda developer guide, "Lambda function states").
+
+    Raises:
+        ClientError, BotoCoreError: it could not be invoked.
+    """
+    body = json.dumps(payload)
+    try:
+        return lambda_client.invoke(FunctionName=function, Payload=body)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ASLEEP:
+            raise
+    lambda_client.get_waiter("function_active").wait(
+        FunctionName=function,
+        WaiterConfig={"Delay": WAKING_DELAY_SECONDS, "MaxAttempts": WAKING_ATTEMPTS},
+    )
+    return lambda_client.invoke(FunctionName=function, Payload=body)

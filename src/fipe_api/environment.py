@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta, Struct, ValidationError, convert
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
+RETENTION_DAYS = 4
+"""How long a queue of the pipeline keeps a message, unless the stage says otherwise."""
 
 Environment = TypeVar("Environment", bound=Struct)
 
@@ -24,6 +26,7 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
     parallelum_calls_per_day: Annotated[int, Meta(ge=0)] = 0
     parallelum_token_secret_arn: str = ""
     load_status_function: str = ""
+    retention_days: Annotated[int, Meta(ge=1)] = RETENTION_DAYS
 
 
 class ConsumerEnvironment(Struct, frozen=True, rename="upper"):

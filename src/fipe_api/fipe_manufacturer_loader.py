@@ -8,9 +8,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws import client
 from fipe_api.http_source import FipeError
 from fipe_api.load_plan import run_plans
-from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
+from fipe_api.load_request import (
+    LoadRequestError,
+    brand_messages,
+    choose_references,
+    parse_request,
+)
+from fipe_api.load_size import refuse_what_expires, size_of
 from fipe_api.loader import environment, outgoing, price_source, publish
-from fipe_api.messages import Reference, to_json
+from fipe_api.messages import BrandMessage, Reference, to_json
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing, SendError
 from fipe_api.stability import reason_to_wait
@@ -26,7 +32,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         until_stable and nothing to load, `run_id` is null and `nothing_to_load` says why.
 
     Raises:
-        LoadRequestError: the payload makes no sense, or the source gives no answer; nothing was started.
+        LoadRequestError: the payload makes no sense, the load is too long for the queues, or the source gives
+            no answer; nothing was started.
         SendError: SQS took only some of the brands.
     """
     request = parse_request(event)
@@ -43,8 +50,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         messages = brand_messages(run_id, request, references, api)
     except FipeError as error:
         raise LoadRequestError(f"nothing was started: {error}") from error
-    # A resumed run has told the ledger its plan when it began.
-    plans = run_plans(request, messages) if request.run_id is None else []
+    plans = []
+    if request.run_id is None:  # a resumed run was let in, and has told the ledger its plan, when it began
+        _refuse_what_expires(messages)
+        plans = run_plans(request, messages)
     queue = environment().sqs_output_url
     sent = [*(outgoing([plan]) for plan in plans)]
     sent += [[Outgoing(queue, to_json(message))] for message in messages]
@@ -60,6 +69,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.info("load started", run_id=str(run_id), references=started, brands_sent=len(messages))
     metrics.add_metric("BrandsSent", "Count", len(messages))
     return {"run_id": str(run_id), "references": started, "brands_sent": len(messages)}
+
+
+def _refuse_what_expires(messages: list[BrandMessage]) -> None:
+    rate = environment().fipe_calls_per_minute
+    refuse_what_expires(size_of(messages), None if rate == "max" else rate, environment().retention_days)
 
 
 def _reason_to_wait(reference: Reference) -> str | None:

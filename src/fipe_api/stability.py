@@ -1,12 +1,12 @@
 """Whether a month needs another load: it fills up over days, so it is loaded until that brings nothing."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
+from fipe_api.aws import invoke
 from fipe_api.messages import Reference
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) 
     Raises:
         LoadStatusError: the function failed.
     """
-    answer = client.invoke(FunctionName=function, Payload=json.dumps({"reference_code": reference.code}))
+    answer = invoke(client, function, {"reference_code": reference.code})
     payload = answer["Payload"].read()
     if "FunctionError" in answer:
         raise LoadStatusError(f"{function}: {payload.decode(errors='replace')[:300]}")

@@ -141,6 +141,14 @@ def test_other_stages_can_be_removed_without_a_trace(name: str):
     assert stage(name).parent_stack.termination_protection is False
 
 
+@pytest.mark.parametrize("name", ["dev", "stg", "prd"])
+def test_a_cluster_that_another_name_replaces_leaves_a_snapshot_and_the_new_one_gets_the_schema(name: str):
+    ((cluster, properties),) = stage(name).resources("AWS::RDS::DBCluster").items()
+    assert properties["UpdateReplacePolicy"] == "Snapshot"
+    contents = stage(name).only("Custom::FipeDatabase")
+    assert contents["Cluster"] == {"Fn::GetAtt": [cluster, "DBClusterResourceId"]}
+
+
 def test_production_is_protected_and_leaves_a_snapshot():
     (cluster,) = stage("prd").resources("AWS::RDS::DBCluster").values()
     assert cluster["DeletionPolicy"] == "Snapshot"

@@ -238,6 +238,11 @@ def test_loaders_know_the_source_the_pace_and_the_next_queue(stacks: Stacks, fun
     assert not [variable for variable in variables if variable.startswith("PARALLELUM")]
 
 
+def test_what_starts_a_load_knows_how_long_the_queues_keep_it(stacks: Stacks):
+    starter = functions(stacks)["FipeManufacturerLoader"]["Environment"]["Variables"]
+    assert starter["RETENTION_DAYS"] == "4"
+
+
 @pytest.mark.parametrize("function", FED)
 def test_consumers_know_their_own_queue(stacks: Stacks, function: str):
     variables = functions(stacks)[function]["Environment"]["Variables"]
@@ -399,7 +404,8 @@ def test_a_function_may_invoke_only_the_one_it_needs(stacks: Stacks, name: str):
         expected = set()
         if function in needed:
             target = stacks.logical_id(FUNCTION, "FunctionName", f"{needed[function]}-{name}")
-            expected = {("lambda:InvokeFunction", str({"Fn::GetAtt": [target, "Arn"]}))}
+            arn = str({"Fn::GetAtt": [target, "Arn"]})
+            expected = {("lambda:InvokeFunction", arn), ("lambda:GetFunctionConfiguration", arn)}
         assert permissions(stacks, name, function, "lambda") == expected
 
 

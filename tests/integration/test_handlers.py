@@ -191,6 +191,18 @@ def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulat
     assert set(simulator.statistics().calls) == {"ConsultarTabelaDeReferencia"}
 
 
+def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
+    with pytest.raises(LoadRequestError, match="the queues keep a message 4 days: load fewer"):
+        fipe_manufacturer_loader.handler({}, AnyContext())
+    assert queues.received(queues.output) == queues.received(queues.ledger) == []
+    monkeypatch.setenv("RETENTION_DAYS", "14")
+    loader.environment.cache_clear()
+    assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
+
+
 def test_starts_nothing_when_the_source_throttles(queues: Queues, simulator: FipeSimulator) -> None:
     simulator.faults = Faults.of(Fault.TOO_MANY_REQUESTS, rate=1)
     with pytest.raises(LoadRequestError, match="nothing was started: throttled"):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fipe_api.load_request import LoadRequestError
+from fipe_api.load_size import Size, brand_sizes, refuse_what_expires, size_of, typical_size
 from fipe_api.messages import BrandMessage, Named
-from fipe_cli.estimate import brand_sizes, size_of, typical_size
 from fipe_cli.loads import payload_of
 from tests.builders import any_brand_message
 
@@ -49,3 +49,18 @@ def test_some_models_count_as_their_part_of_the_brand() -> None:
     whole, part = size_of([message(1, "Fiat")]), size_of([message(1, "Fiat", wanted_models=("Uno", 7))])
     assert part.models == 2
     assert part.prices == pytest.approx(whole.prices / whole.models * 2)
+
+
+def test_a_load_is_refused_that_takes_longer_than_the_queues_keep_its_messages() -> None:
+    month = size_of([message(kind, name) for kind, name in brand_sizes()])
+    refuse_what_expires(_months(4, month), 40, 4)
+    refuse_what_expires(_months(12, month), 40, 14)
+    refuse_what_expires(_months(300, month), None, 1)
+    with pytest.raises(
+        LoadRequestError, match=r"656,976 calls take 11\.4 days at 40 .* fewer months at a time"
+    ):
+        refuse_what_expires(_months(12, month), 40, 4)
+
+
+def _months(count: int, month: Size) -> Size:
+    return Size(month.models * count, month.discovery_calls * count, month.prices * count)

@@ -7,11 +7,10 @@ database is a real PostgreSQL.
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import psycopg2
@@ -20,6 +19,7 @@ from psycopg2.extensions import parse_dsn
 
 from tests.aws import aws_apis, client
 from tests.conftest import ROOT
+from tests.http_server import asleep, http_server, send_json
 
 sys.path.insert(0, str(ROOT / "lambda"))
 import cfnresponse
@@ -63,41 +63,6 @@ class Stack:
         return answer
 
 
-Reply = Callable[[BaseHTTPRequestHandler, bytes], None]
-
-
-@contextmanager
-def http_server(reply: Reply) -> Iterator[str]:
-    """Serves on a free port of loopback; gives its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            reply(self, self.rfile.read(int(self.headers["Content-Length"])))
-
-        do_POST = do_PUT  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def send_json(request: BaseHTTPRequestHandler, body: Any, status: int = 200, **headers: str) -> None:
-    payload = json.dumps(body).encode()
-    request.send_response(status)
-    for name, value in {"Content-Length": str(len(payload)), **headers}.items():
-        request.send_header(name, value)
-    request.end_headers()
-    request.wfile.write(payload)
-
-
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     def take_answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
@@ -139,16 +104,25 @@ def deploy(
     empty_dsn: str, secrets_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> Iterator[Deploy]:
     """Gives a function that sets up the secret, the script and the runner of one test."""
-    runner: dict[str, Any] = {"reply": None}
+    runner: dict[str, Any] = {"reply": None, "states": []}
 
     def invoke(request: BaseHTTPRequestHandler, body: bytes) -> None:
-        if runner["reply"]:
+        if request.command == "GET":
+            send_json(request, {"State": runner["states"].pop(0)})
+        elif runner["states"]:
+            asleep(request)
+        elif runner["reply"]:
             send_json(request, runner["reply"], **{"X-Amz-Function-Error": "Unhandled"})
         else:
             send_json(request, index.run_sql(json.loads(body), Context()))
 
     def set_up(
-        *, script: str | None = None, secret: str | None = None, runner_fails_with: Any = None, **changes: Any
+        *,
+        script: str | None = None,
+        secret: str | None = None,
+        runner_fails_with: Any = None,
+        runner_states: Sequence[str] = (),
+        **changes: Any,
     ) -> None:
         place = parse_dsn(empty_dsn)
         values = {
@@ -163,13 +137,14 @@ def deploy(
             Name=f"{SECRET_NAME}-{uuid.uuid4().hex}", SecretString=secret or json.dumps(values | changes)
         )
         monkeypatch.setenv("DB_SECRET_ARN", created["ARN"])
-        runner["reply"] = runner_fails_with
+        runner.update(reply=runner_fails_with, states=list(runner_states))
         if script is not None:
             (tmp_path / "script.sql").write_text(script, encoding="utf-8")
             monkeypatch.setattr(index, "SCRIPT", tmp_path / "script.sql")
 
     monkeypatch.setattr(index, "SCRIPT", ROOT / "create_fipe_db.sql")
     monkeypatch.setattr(index, "CONNECT_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(index, "WAKING", {"Delay": 0, "MaxAttempts": 4})
     with http_server(invoke) as lambda_endpoint:
         for name, value in {
             "AWS_ENDPOINT_URL_LAMBDA": lambda_endpoint,
@@ -199,6 +174,22 @@ def test_create_runs_the_script_and_says_success(deploy: Deploy, stack: Stack, e
         name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")
     }
     assert query(empty_dsn, "select count(*) from fipe.vehicle_price") == [(0,)]
+
+
+def test_a_runner_that_is_inactive_since_the_last_deploy_is_woken_first(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy(runner_states=["Inactive", "Pending", "Active"])
+    index.on_event(stack.event("Update"), Context())
+    assert stack.only_answer()["Status"] == "SUCCESS"
+    assert query(empty_dsn, "select count(*) from fipe.vehicle_price") == [(0,)]
+
+
+def test_a_runner_that_does_not_wake_is_said(deploy: Deploy, stack: Stack):
+    deploy(runner_states=["Pending"] * 9)
+    index.on_event(stack.event("Update"), Context())
+    answer = stack.only_answer()
+    assert (answer["Status"], "Max attempts exceeded" in answer["Reason"]) == ("FAILED", True)
 
 
 def test_update_runs_the_script_again_under_the_same_physical_id(deploy: Deploy, stack: Stack):

@@ -1,0 +1,54 @@
+"""Invoking a function: one that nobody has invoked for weeks is woken first."""
+
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from fipe_api import aws
+from tests.aws import client
+from tests.http_server import asleep, http_server, send_json
+
+Invoke = Callable[..., Any]
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
+    """Gives a function that invokes another, which goes through the states given; then it answers."""
+    waiting: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        if request.command == "GET":
+            send_json(request, {"State": waiting.pop(0)})
+        elif waiting:
+            asleep(request)
+        elif json.loads(body) == {}:
+            send_json(request, {}, 404, **{"x-amzn-ErrorType": "ResourceNotFoundException"})
+        else:
+            send_json(request, json.loads(body))
+
+    monkeypatch.setattr(aws, "WAKING_DELAY_SECONDS", 0)
+    with http_server(answer) as endpoint:
+
+        def invoke(payload: dict[str, Any], *states: str) -> Any:
+            waiting[:] = states
+            answer = aws.invoke(client("lambda", endpoint), "FipeLoadStatus-dev", payload)
+            return json.load(answer["Payload"])
+
+        yield invoke
+
+
+def test_the_answer_is_the_functions(invoke: Invoke) -> None:
+    assert invoke({"run_id": "1"}) == {"run_id": "1"}
+
+
+def test_an_inactive_function_is_waited_for_and_invoked_again(invoke: Invoke) -> None:
+    assert invoke({"run_id": "1"}, "Inactive", "Pending", "Active") == {"run_id": "1"}
+
+
+def test_another_error_is_raised_at_once(invoke: Invoke) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        invoke({})
