@@ -1,6 +1,10 @@
 -- The FIPE schema: what was published, and the ledger of the loads that brought it.
 -- Idempotent: the deploy runs it again whenever it changes, in one transaction; run twice it changes nothing.
 
+-- The turn of one writer, as the ingestor takes it: this script locks tables in another order than a batch of prices,
+-- and one of the two would end in a deadlock.
+select pg_advisory_xact_lock(x'46495045'::integer);
+
 do $$
 begin
     if current_setting('server_version_num')::integer < 170000 then
@@ -98,7 +102,7 @@ begin
                where attrelid = 'fipe.price'::regclass and attname = 'reference_code' and not attisdropped) then
         alter table fipe.price add column reference_month date, add column if not exists mirror text;
         update fipe.price set reference_month = month from fipe.reference_month where code = reference_code;
-        -- With it go the old key and the views and functions that name it; they are made again below.
+        -- With it go the old key and all views and functions that name it. This schema's are made again below.
         alter table fipe.price drop column reference_code cascade;
         alter table fipe.price
             drop constraint if exists price_pkey,
@@ -168,8 +172,9 @@ create index if not exists model_words on fipe.model using gin (words);
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe
-return (select max(month) from fipe.reference_month);
-comment on function fipe.newest_month() is 'The newest reference month that the database holds prices of.';
+return (select max(reference_month) from fipe.price);
+comment on function fipe.newest_month() is
+    'The newest reference month that the database holds prices of; while it is loaded, it holds some of them.';
 
 create or replace function fipe.search_models(search text)
 returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
@@ -209,6 +214,23 @@ $$;
 comment on function fipe.search_models(text) is
     'Models whose brand and name have a word beginning with each word of the search; accents and case do not count.';
 
+-- Tables up to about 2023 know the fuels 1 to 3 alone: there an electric, flex or hybrid car stands under 1.
+create or replace function fipe.heir(vehicle_id integer) returns integer
+language sql stable parallel safe
+return (
+    select heir.id
+    from fipe.model_year as former
+    join fipe.model_year as heir
+        on (heir.model_id, heir.model_year) = (former.model_id, former.model_year) and heir.fuel_code between 4 and 6
+    cross join lateral (select min(reference_month) as month from fipe.price where model_year_id = heir.id) as began
+    where former.id = vehicle_id and former.fuel_code = 1
+      and began.month > (select max(reference_month) from fipe.price where model_year_id = former.id)
+    order by began.month, heir.fuel_code
+    limit 1
+);
+comment on function fipe.heir(integer) is
+    'The model_year that one under Gasolina goes on as, under another fuel and after its last month; null: it has none.';
+
 create or replace view fipe.latest_price as
 select latest.reference_month,
        model.vehicle_type,
@@ -229,17 +251,7 @@ cross join lateral (
     order by price.reference_month desc
     limit 1
 ) as latest
--- A vehicle that stands under another fuel since: see fipe.price_history.
-where vehicle.fuel_code <> 1
-   or not exists (
-       select
-       from fipe.model_year as renamed
-       where renamed.model_id = vehicle.model_id and renamed.model_year = vehicle.model_year
-         and renamed.fuel_code between 4 and 6
-         and latest.reference_month < (
-             select min(price.reference_month) from fipe.price where price.model_year_id = renamed.id
-         )
-   );
+where vehicle.fuel_code <> 1 or fipe.heir(vehicle.id) is null;
 comment on view fipe.latest_price is 'One row a vehicle: its price in the newest month that has one.';
 
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
@@ -260,13 +272,13 @@ language sql stable parallel safe as $$
         from published
         group by model_year, fuel_code
     ),
-    -- Tables up to about 2023 know the fuels 1 to 3 alone: there an electric, flex or hybrid car stands under 1.
+    -- As fipe.heir, but for whatever models have borne the code.
     renamed as (
         select distinct on (old.model_year) old.model_year, old.fuel_code as old_code, new.fuel_code, new.fuel
         from span as old
         join span as new on new.model_year = old.model_year
         where old.fuel_code = 1 and new.fuel_code between 4 and 6 and old.last_month < new.first_month
-        order by old.model_year, new.first_month
+        order by old.model_year, new.first_month, new.fuel_code
     ),
     series as (
         select published.month, published.model_id, published.model_year, published.zero_km,
@@ -312,6 +324,15 @@ $$;
 comment on function fipe.depreciation(text, date) is
     'The prices of a FIPE code by age, against its zero-km price or, without one, that of its newest model year.';
 
+create or replace function fipe.brands_named(search text) returns setof fipe.manufacturer
+language sql stable parallel safe as $$
+    select *
+    from fipe.manufacturer
+    where length(fipe.words($1)) > 0 and tsvector_to_array(words) @> tsvector_to_array(fipe.words($1))
+$$;
+comment on function fipe.brands_named(text) is
+    'Brands whose names have each of these words, whole: "volkswagen" finds "VW - VolksWagen", "gm" does not find GMC.';
+
 create or replace function fipe.vehicles_between(
     brand text, least_brl numeric, most_brl numeric, month date default null
 )
@@ -322,46 +343,43 @@ returns table (
 language sql stable parallel safe as $$
     select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, price.price_brl
-    from fipe.manufacturer
+    from fipe.brands_named($1) as manufacturer
     join fipe.model on (model.vehicle_type, model.brand_code) = (manufacturer.vehicle_type, manufacturer.code)
     join fipe.model_year as vehicle on vehicle.model_id = model.id
     join fipe.price on price.model_year_id = vehicle.id
-    where manufacturer.words @@ fipe.words_beginning(tsvector_to_array(fipe.words($1)))
-      and price.reference_month = coalesce($4, (select fipe.newest_month()))
+    where price.reference_month = coalesce($4, (select fipe.newest_month()))
       and price.price_brl between $2 and $3
-    order by price.price_brl, model.name, vehicle.model_year
+    order by price.price_brl, model.name, vehicle.model_year, vehicle.fuel_code
 $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
-    'A brand''s vehicles at these prices in a month, the newest by default; "volkswagen" finds "VW - VolksWagen".';
+    'A brand''s vehicles at these prices in a month, the newest by default; see fipe.brands_named.';
 
 drop function if exists fipe.month_before(date);
 create or replace function fipe.month_before(month date, since date) returns date
 language sql stable parallel safe
 return coalesce(since, (
-    select max(earlier.month)
-    from fipe.reference_month as earlier
-    where earlier.month < coalesce(month_before.month, (select fipe.newest_month()))
+    select max(earlier.reference_month)
+    from fipe.price as earlier
+    where earlier.reference_month < coalesce(month_before.month, (select fipe.newest_month()))
 ));
 comment on function fipe.month_before(date, date) is
-    'The month `since` or, when that is null, the last loaded one before `month`, which is the newest by default.';
+    'The month `since` or, when that is null, the last one with prices before `month`, which is the newest by default.';
 
 drop function if exists fipe.price_under_former_fuel(integer, integer, integer);
-create or replace function fipe.price_under_former_fuel(vehicle_id integer, then_month date, now_month date)
-returns numeric
+drop function if exists fipe.price_under_former_fuel(integer, date, date);
+create or replace function fipe.price_under_former_fuel(vehicle_id integer, month date) returns numeric
 language sql stable parallel safe
 return (
-    select old_price.price_brl
+    select price.price_brl
     from fipe.model_year as vehicle
-    join fipe.model_year as old
-        on (old.model_id, old.model_year, old.fuel_code) = (vehicle.model_id, vehicle.model_year, 1)
-    join fipe.price as old_price on old_price.model_year_id = old.id
-    where vehicle.id = vehicle_id and vehicle.fuel_code between 4 and 6 and old_price.reference_month = then_month
-      and not exists (
-          select from fipe.price as still where still.model_year_id = old.id and still.reference_month = now_month
-      )
+    join fipe.model_year as former
+        on (former.model_id, former.model_year, former.fuel_code) = (vehicle.model_id, vehicle.model_year, 1)
+    join fipe.price on price.model_year_id = former.id
+    where vehicle.id = vehicle_id and vehicle.fuel_code between 4 and 6
+      and price.reference_month = price_under_former_fuel.month and fipe.heir(former.id) = vehicle.id
 );
-comment on function fipe.price_under_former_fuel(integer, date, date) is
-    'The price of a model_year in an earlier table that has it under Gasolina; see fipe.price_history.';
+comment on function fipe.price_under_former_fuel(integer, date) is
+    'The price of a model_year in an earlier table that has it under Gasolina; see fipe.heir.';
 
 create or replace function fipe.price_changes(month date default null, since date default null)
 returns table (
@@ -386,9 +404,7 @@ language sql stable parallel safe as $$
                 where model_year_id = now.model_year_id
                   and reference_month = (select fipe.month_before($1, $2))
             ),
-            fipe.price_under_former_fuel(
-                now.model_year_id, (select fipe.month_before($1, $2)), now.reference_month
-            )
+            fipe.price_under_former_fuel(now.model_year_id, (select fipe.month_before($1, $2)))
         ) as price_brl
         offset 0
     ) as before
@@ -415,7 +431,7 @@ language sql stable parallel safe as $$
     moved as materialized (
         select now.model_year_id,
                now.price_brl / nullif(coalesce(before.price_brl, fipe.price_under_former_fuel(
-                   now.model_year_id, (select before from asked), (select month from asked)
+                   now.model_year_id, (select before from asked)
                )), 0) as ratio
         from fipe.price as now
         left join (
@@ -424,9 +440,9 @@ language sql stable parallel safe as $$
         where now.reference_month = (select month from asked where before is not null)
     ),
     biggest as (
-        select * from (select * from moved order by ratio desc nulls last limit $1) as risen where ratio > 1
+        select * from (select * from moved order by ratio desc nulls last, model_year_id limit $1) as risen where ratio > 1
         union all
-        select * from (select * from moved order by ratio limit $1) as fallen where ratio < 1
+        select * from (select * from moved order by ratio, model_year_id limit $1) as fallen where ratio < 1
     )
     select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
@@ -441,14 +457,14 @@ language sql stable parallel safe as $$
                 from fipe.price
                 where (reference_month, model_year_id) = (asked.before, biggest.model_year_id)
             ),
-            fipe.price_under_former_fuel(biggest.model_year_id, asked.before, asked.month)
+            fipe.price_under_former_fuel(biggest.model_year_id, asked.before)
         ) as price_brl
     ) as before
     join fipe.model_year as vehicle on vehicle.id = biggest.model_year_id
     join fipe.model on model.id = vehicle.model_id
     join fipe.manufacturer
         on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-    order by biggest.ratio desc, vehicle.fipe_code, vehicle.model_year
+    order by biggest.ratio desc, vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code
 $$;
 comment on function fipe.biggest_movers(integer, date, date) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another.';

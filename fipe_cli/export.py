@@ -56,13 +56,12 @@ class Selection:
             CliError: the database has no such month or brand.
         """
         with session.cursor() as cursor:
-            cursor.execute("select month from fipe.reference_month order by month")
-            months = {f"{month:%Y-%m}": month for (month,) in cursor.fetchall()}
             cursor.execute(
-                "select vehicle_type, code from fipe.manufacturer"
-                " where words @@ fipe.words_beginning(tsvector_to_array(fipe.words(%s)))",
-                (self.brand,),
+                "select month from fipe.reference_month"
+                " where exists (select from fipe.price where price.reference_month = month) order by month"
             )
+            months = {f"{month:%Y-%m}": month for (month,) in cursor.fetchall()}
+            cursor.execute("select vehicle_type, code from fipe.brands_named(%s)", (self.brand,))
             brands = cursor.fetchall()
         if not months:
             raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)

@@ -177,18 +177,21 @@ when not matched then
             staged.reference_month)
 """
 
+# What a mirror gave is the official API's once that says the same.
 MERGE_PRICES = """
 with merged as (
     merge into fipe.price as kept
     using (
-        select vehicle.id, staged.reference_month, staged.price_brl, nullif(staged.source, 'fipe') as mirror
+        select vehicle.id, staged.reference_month, staged.price_brl, staged.source,
+               nullif(staged.source, 'fipe') as mirror
         from staged_price as staged
         join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
                                          = (staged.model_id, staged.model_year, staged.fuel_code)
         order by vehicle.id, staged.reference_month
     ) as staged
     on (kept.model_year_id, kept.reference_month) = (staged.id, staged.reference_month)
-    when matched and kept.price_brl <> staged.price_brl then
+    when matched and (kept.price_brl <> staged.price_brl
+                      or kept.mirror is not null and staged.source = 'fipe') then
         update set price_brl = staged.price_brl, mirror = staged.mirror
     when not matched then
         insert (model_year_id, reference_month, price_brl, mirror)

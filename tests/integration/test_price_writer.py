@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from psycopg2.extensions import connection, make_dsn
 
 from fipe_api.messages import Named, Reference, YearFuel
-from fipe_api.price_writer import ReferenceMismatchError, write_messages
+from fipe_api.price_writer import BEGIN_WRITING, PriceRow, ReferenceMismatchError, write_messages, write_rows
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -331,6 +331,19 @@ def test_the_schema_script_run_again_changes_nothing(database: connection) -> No
     assert (select(database, catalogue), row_versions(database)) == before
 
 
+def test_the_schema_script_waits_for_the_turn_of_a_writer(database: connection, dsn: str) -> None:
+    """It locks tables in another order than a writer: without it, a deploy during a load could deadlock."""
+    with database, database.cursor() as writer, closing(psycopg2.connect(dsn)) as deploy:
+        writer.execute(BEGIN_WRITING)
+        cursor = deploy.cursor()
+        cursor.execute("set lock_timeout = '100ms'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            cursor.execute(ROOT_SQL.read_text())
+        deploy.rollback()
+    with closing(psycopg2.connect(dsn)) as deploy:
+        deploy.cursor().execute(ROOT_SQL.read_text())
+
+
 def test_the_schema_script_refuses_a_database_that_is_not_in_utf8(postgres_dsn: str) -> None:
     name = f"test_{uuid4().hex}"
     with closing(psycopg2.connect(postgres_dsn)) as admin:
@@ -386,3 +399,21 @@ def test_flags_what_is_stored_as_published_but_looks_odd(database: connection) -
         ("zero price", 2001, "fipe"), ("unknown fuel", 2002, "fipe"), ("from a mirror", 2003, "parallelum"),
     ]  # fmt: skip
     assert select(database, "select count(*) from fipe.vehicle_price") == [(4,)]
+
+
+def test_a_mirrors_price_is_the_official_one_as_soon_as_that_says_the_same(database: connection) -> None:
+    official = any_price_message(prices=(any_price(),))
+    mirrored = replace(official, prices=(any_price(source="parallelum"),))
+    mirror = "select mirror from fipe.price"
+    write_messages(database, [mirrored])
+    (exported,) = select(
+        database,
+        "select reference_month, reference_code, vehicle_type, brand_code, brand, model_code, model,"
+        " model_year, fuel_code, fuel, fipe_code, price_brl from fipe.vehicle_price",
+    )
+    write_rows(database, [PriceRow(*exported)])  # an import does not say who gave the price
+    assert select(database, mirror) == [("parallelum",)]
+    assert write_messages(database, [official]).changed == 1
+    assert select(database, mirror) == [(None,)]
+    assert write_messages(database, [mirrored]).changed == 0
+    assert select(database, mirror) == [(None,)]

@@ -16,7 +16,7 @@ from tests.databases import database_with_schema
 
 NOVEMBER, DECEMBER, JANUARY = date(2022, 11, 1), date(2022, 12, 1), date(2023, 1, 1)
 CODES = {NOVEMBER: 291, DECEMBER: 292, JANUARY: 293}
-PETROL, DIESEL, FLEX = (1, "Gasolina"), (3, "Diesel"), (5, "Flex")
+PETROL, DIESEL, FLEX, HYBRID = (1, "Gasolina"), (3, "Diesel"), (5, "Flex"), (6, "Híbrido")
 
 
 def row(month: date, price: int, **given: Any) -> PriceRow:
@@ -108,6 +108,47 @@ def test_changes_compare_a_month_with_the_one_before_it(renamed: connection) -> 
     )
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        pytest.param([row(DECEMBER, 101), row(DECEMBER, 150, fuel=FLEX)], id="in the month between"),
+        pytest.param([row(JANUARY, 99), row(DECEMBER, 150, fuel=FLEX)], id="again in the last month"),
+    ],
+)
+def test_changes_keep_two_fuels_apart_as_the_history_does(
+    database: connection, beside: list[PriceRow]
+) -> None:
+    write_rows(database, [row(NOVEMBER, 100), *beside, row(JANUARY, 151, fuel=FLEX)])
+    months = "'2023-01-01', since => '2022-11-01'"
+    assert "Flex" not in [fuel for (fuel,) in ask(database, f"select fuel from fipe.price_changes({months})")]
+    of_petrol = "select published_fuel from fipe.price_history('005340-6') where fuel = 'Gasolina'"
+    assert ("Gasolina",) in ask(database, of_petrol)
+
+
+def test_what_stood_under_petrol_goes_on_as_one_fuel_in_every_answer(database: connection) -> None:
+    write_rows(database, [row(NOVEMBER, 100), row(JANUARY, 151, fuel=FLEX), row(JANUARY, 160, fuel=HYBRID)])
+    assert ask(database, "select fuel, price_before from fipe.price_changes('2023-01-01', '2022-11-01')") == [
+        ("Flex", 100)
+    ]
+    assert ask(database, "select reference_month, fuel, price_brl from fipe.price_history('005340-6')") == [
+        (NOVEMBER, "Flex", 100),
+        (JANUARY, "Flex", 151),
+        (JANUARY, "Híbrido", 160),
+    ]
+    assert sorted(ask(database, "select fuel from fipe.latest_price")) == [("Flex",), ("Híbrido",)]
+
+
+def test_a_month_that_has_no_price_yet_is_not_the_newest_nor_the_one_before(database: connection) -> None:
+    """A run's plan tells of its month before the first price comes, which may take hours."""
+    write_rows(database, [row(NOVEMBER, 100), row(JANUARY, 110)])
+    with database, database.cursor() as cursor:
+        cursor.execute("insert into fipe.reference_month values (292, '2022-12-01'), (294, '2023-02-01')")
+    assert ask(database, "select price_before, price_brl from fipe.price_changes()") == [(100, 110)]
+    assert ask(database, "select price_before, price_brl from fipe.biggest_movers()") == [(100, 110)]
+    assert ask(database, "select price_brl from fipe.depreciation('005340-6')") == [(110,)]
+    assert ask(database, "select price_brl from fipe.vehicles_between('volkswagen', 1, 999)") == [(110,)]
+
+
 def test_changes_leave_out_what_had_no_price_before(database: connection) -> None:
     write_rows(database, [row(DECEMBER, 100), row(JANUARY, 100), row(JANUARY, 100, model_year=2021)])
     assert ask(database, "select model_year from fipe.price_changes()") == [(2020,)]
@@ -132,6 +173,17 @@ def test_movers_are_those_that_rose_and_fell_most(database: connection) -> None:
     assert ask(database, "select model, change_percent from fipe.biggest_movers(2)") == [
         ("M1", 30), ("M2", 20), ("M5", -10), ("M6", -20),
     ]  # fmt: skip
+
+
+def test_movers_that_moved_alike_are_the_same_ones_each_time(database: connection) -> None:
+    for month, price in ((DECEMBER, 100), (JANUARY, 110)):
+        write_rows(database, [row(month, price, model_code=code, model=f"M{code}") for code in range(30)])
+    found = ask(database, "select model from fipe.biggest_movers(3)")
+    assert len(found) == 3
+    with database, database.cursor() as cursor:
+        cursor.execute("set local enable_mergejoin = off")
+        cursor.execute("select model from fipe.biggest_movers(3)")
+        assert cursor.fetchall() == found
 
 
 def test_movers_follow_a_vehicle_whose_fuel_code_changed(renamed: connection) -> None:
@@ -159,6 +211,23 @@ def test_vehicles_of_a_brand_at_a_price(sample: connection) -> None:
         " where brand = 'Fiat' and price_brl between 20000 and 30000 order by price_brl, model, model_year",
     )
     assert found
+
+
+def test_a_brand_is_found_by_whole_words_of_its_name(database: connection) -> None:
+    brands = {1: "GM - Chevrolet", 2: "GMC", 3: "DAF", 4: "DAFRA", 5: "Citroën"}
+    write_rows(
+        database,
+        [row(JANUARY, 100, brand_code=code, brand=brand, model=brand) for code, brand in brands.items()],
+    )
+    for asked, found in {
+        "gm": "GM - Chevrolet",
+        "DAF": "DAF",
+        "chevrolet gm": "GM - Chevrolet",
+        "citroen": "Citroën",
+    }.items():
+        assert ask(database, f"select brand from fipe.vehicles_between('{asked}', 1, 999)") == [(found,)]
+    for asked in ("", "dafr", "nobody"):
+        assert ask(database, f"select brand from fipe.vehicles_between('{asked}', 1, 999)") == []
 
 
 @pytest.mark.parametrize(
