@@ -25,8 +25,8 @@ RESTS_A_SPAN = 25
 """A span lasts at least so many times the rest that a refusal costs: that bounds the share of time lost."""
 BUCKET = 50
 """Calls that a source may bear beyond its rate before it refuses; FIPE's ceiling is about 50 a minute."""
-FIRST_REST_SECONDS, USUAL_REST_SECONDS = 1.0, 61.0
-"""Rests after a refusal that names no time: doubled from the first; 60 s clear FIPE's."""
+FIRST_REST_SECONDS, USUAL_REST_SECONDS, LONGEST_REST_SECONDS = 1.0, 61.0, 1800.0
+"""Rests after a refusal that names no time: doubled from the first to the longest; 60 s clear FIPE's."""
 SHORT_CYCLE, LONG_CYCLE = 100, 400
 RANDOM_AFTER = 10
 """After so many short cycles in a row, at a rate that is kept up with, refusals come whatever the rate."""
@@ -107,9 +107,10 @@ def after_refusal(
 ) -> RateState:
     """The state after a call was refused; retry_after in seconds, if the source named a time."""
     if state.ceiling is not None and grant.served <= CONTINUED_WITHIN:
-        return _longer_rest(state, now, retry_after)
-    # A rest that was long enough is tried shorter the next time.
-    rest = max(FIRST_REST_SECONDS, state.rest / 2) if retry_after is None else state.rest
+        return _longer_rest(state, grant, now, retry_after)
+    # A rest that was long enough is tried shorter the next time. One that outlasted an outage says nothing.
+    shorter = min(max(FIRST_REST_SECONDS, state.rest / 2), USUAL_REST_SECONDS)
+    rest = shorter if retry_after is None else state.rest
     rested = round(1000 * (retry_after or rest))
     learned = _learned(state, grant, now, cap)
     confirmed = learned.early == 0 and state.ceiling is not None
@@ -162,17 +163,24 @@ def _grown(ceiling: float, calls: int, span: int) -> float:
     return ceiling * (1 + START_BELOW * ((calls - span) / span) ** 3)
 
 
-def _longer_rest(state: RateState, now: int, retry_after: float | None) -> RateState:
+def _longer_rest(state: RateState, grant: Grant, now: int, retry_after: float | None) -> RateState:
     assert state.ceiling is not None
     rest = state.rest
     if retry_after is None:
-        rest = min(2 * rest, USUAL_REST_SECONDS) if rest < USUAL_REST_SECONDS else 2 * rest
-    resume = now + round(1000 * retry_after) if retry_after else state.began + round(1000 * rest)
+        usual = rest < USUAL_REST_SECONDS
+        rest = min(2 * rest, USUAL_REST_SECONDS if usual else LONGEST_REST_SECONDS)
+        # The longest one is not doubled: it is rested anew.
+        begins = state.began if rest > state.rest else now
+        resume = begins + round(1000 * rest)
+    else:
+        resume = now + round(1000 * retry_after)
     resume = max(resume, state.next_call)
+    # A rate is too fast for a source that served something; one that served nothing says nothing of it.
+    too_fast = retry_after is not None and grant.served > 1 and state.short <= RANDOM_AFTER
     return replace(
         state,
         epoch=state.epoch + 1,
-        ceiling=state.ceiling if state.short > RANDOM_AFTER or retry_after is None else 0.95 * state.ceiling,
+        ceiling=0.95 * state.ceiling if too_fast else state.ceiling,
         calls=0,
         served=0,
         rested=resume - state.began,

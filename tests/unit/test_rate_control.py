@@ -132,3 +132,42 @@ def test_is_not_driven_to_a_standstill_by_refusals_that_come_at_random() -> None
         pace, Gate(None), clock, functions=2, seconds=36_000, counted_from=7200, at_random=0.05
     )
     assert outcome.served > 0.5 * 28_800 * 40 / 60
+
+
+@pytest.mark.parametrize("retry_after", [60.0, None], ids=["named", "unsaid"])
+def test_an_outage_that_refuses_everything_for_a_day_teaches_nothing_of_the_rate(
+    retry_after: float | None,
+) -> None:
+    pace, clock = SimulatedPace(40 / 60), [0.0]
+    simulate(pace, Gate(None), clock, functions=2, seconds=3600)
+    day = _refuse_all(pace, clock[0], 24 * 3600, retry_after)
+    assert rate_control.rate(pace.state, pace.cap) > 0.4 * pace.cap
+    assert pace.state.next_call / 1000 - day <= 1800
+    before = pace.state.next_call / 1000
+    served = _serve_all(pace, before, before + 3600)
+    assert served > 900
+    # One more refusal, a month later, costs no more than an ordinary one.
+    month = before + 30 * 24 * 3600
+    moment, grant = pace.take(round(1000 * month))
+    pace.refused(grant, moment, retry_after)
+    assert pace.state.next_call / 1000 - month <= 62
+
+
+def _refuse_all(pace: SimulatedPace, start: float, seconds: float, retry_after: float | None) -> float:
+    """Refuses whatever is called for so long; when the last call was."""
+    now = start
+    while now < start + seconds:
+        moment, grant = pace.take(round(1000 * now))
+        now = max(now, moment / 1000)
+        pace.refused(grant, round(1000 * now), retry_after)
+    return now
+
+
+def _serve_all(pace: SimulatedPace, start: float, end: float) -> int:
+    """Calls as often as the pace allows and is always served; how often."""
+    now, served = start, 0
+    while now < end:
+        moment, _ = pace.take(round(1000 * now))
+        now = max(now, moment / 1000)
+        served += 1
+    return served
