@@ -18,6 +18,7 @@ LOADS_SHOWN = 20
 MISSING_SHOWN = 50
 MODELS_NAMED = 5
 
+# One load after another: joined, the planner would count the whole ledger for a single one.
 SELECT_LOADS = """
 select load.*
 from (
@@ -28,7 +29,11 @@ from (
     order by started_at desc, id desc
     limit %(limit)s
 ) as run
-join fipe.load_status as load using (run_id, reference_code)
+cross join lateral (
+    select * from fipe.load_status as one
+    where (one.run_id, one.reference_code) = (run.run_id, run.reference_code)
+    offset 0
+) as load
 order by load.started_at desc, load.reference_month desc
 """
 

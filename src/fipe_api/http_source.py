@@ -3,6 +3,7 @@
 An answer counts only once it has been parsed: sources answer errors with HTTP 200 as often as not.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ BLOCKED_SECONDS, LONGEST_BLOCKED_SECONDS = 120.0, 1800.0
 DOWN_SECONDS = (5.0, 600.0)
 """The same after server errors, lost connections and timeouts."""
 SOURCE_DOWN_STATUS = frozenset({500, 502, 503, 504, *range(520, 528)})
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""A source that names a later time is asked then all the same: it may have named a day of the year 9999."""
 MAX_ANSWER_TEXT = 4_000
 
 Answer = TypeVar("Answer")
@@ -153,12 +156,8 @@ class HttpSource:
         """
         answered: FipeError | None = None
         for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._wait_for_turn()
-            except NotNowError:
-                if answered is None:
-                    raise
-                break
+            # Once it was answered, a longer wait is worth it: a round counts as one when it is whole.
+            self._wait_for_turn(LONGEST_WAIT_SECONDS if answered is None else math.inf)
             response = self._send(call, is_last=attempt == ATTEMPTS)
             if response is not None:
                 self._pace.succeeded()
@@ -173,8 +172,8 @@ class HttpSource:
         answered.add_note(f"call: {call.name} {dict(call.parameters)}")
         raise answered
 
-    def _wait_for_turn(self) -> None:
-        patience = min(LONGEST_WAIT_SECONDS, self._seconds_left() - TIMEOUT_SECONDS)
+    def _wait_for_turn(self, longest: float) -> None:
+        patience = min(longest, self._seconds_left() - TIMEOUT_SECONDS)
         if patience < 0:
             raise NotNowError("the time of this invocation is used up", retry_in=0)
         wait = self._pace.reserve(patience)
@@ -244,9 +243,13 @@ def _retry_after(response: requests.Response) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date; None without a usable one."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal() and len(value) < 7:
-        return max(1.0, float(value))
+        return _bounded_wait(float(value))
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(1.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return _bounded_wait((moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _bounded_wait(seconds: float) -> float:
+    return min(max(1.0, seconds), LONGEST_RETRY_AFTER_SECONDS)

@@ -88,7 +88,7 @@ def parse_request(payload: Any) -> LoadRequest:
     Raises:
         LoadRequestError: one line that names the wrong part and what it may be.
     """
-    payload = payload or {}
+    payload = {} if payload is None else payload
     if not isinstance(payload, Mapping):
         raise LoadRequestError("the payload is not a JSON object")
     return convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)

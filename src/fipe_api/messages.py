@@ -19,7 +19,7 @@ from msgspec.json import Decoder, Encoder
 STORABLE = r"\A[^\x00]*\Z"
 """Text that PostgreSQL can store."""
 
-Text = Annotated[str, Meta(max_length=250, pattern=STORABLE)]
+Text = Annotated[str, Meta(min_length=1, max_length=250, pattern=STORABLE)]
 """A name as published. FIPE cuts its names at 40 characters."""
 
 BoundedText = Annotated[str, Meta(max_length=4_000, pattern=STORABLE)]

@@ -48,7 +48,10 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
             again = next_round(message.rounds, made_progress=search.made_progress)
             if again:
                 return unfinished(*again)
-            search.believe(source)
+            if search.doubts_a_year:
+                search.ask_each_model_instead()
+                return unfinished(0, 0)
+            search.believe()
     except NotNowError as not_now:
         return unfinished(message.rounds, not_now.retry_in)
     except NoDataError:
@@ -77,7 +80,7 @@ class _Search:
         answer = source.models(message.reference, message.vehicle_type, message.brand.code)
         wanted = message.wanted_models
         models = tuple(model for model in answer.models if not wanted or model.is_among(wanted))
-        if answer.years is not None and len(answer.years) < len(models):
+        if answer.years and len(answer.years) < len(models):
             return cls(message, Discovery(models=models, years_to_ask=answer.years))
         return cls(message, Discovery(models=models, models_to_ask=tuple(model.code for model in models)))
 
@@ -96,13 +99,18 @@ class _Search:
         if not self._years_to_ask:
             self._ask_each(self._models_to_ask, lambda code: self._ask_years_of(code, source))
 
-    def believe(self, source: PriceSource) -> None:
+    @property
+    def doubts_a_year(self) -> bool:
+        """Whether the source names no models of a pair, though the brand's list says that there is one."""
+        return bool(self._years_to_ask)
+
+    def ask_each_model_instead(self) -> None:
+        """Begins anew by the other road: where one pair cannot be trusted, none can."""
+        self._years_to_ask, self._found = [], {}
+        self._models_to_ask = [model.code for model in self._models]
+
+    def believe(self) -> None:
         """Takes the answers to what is left for what they are."""
-        if self._years_to_ask:
-            # The brand's list says that at least one model has this pair: its years cannot be trusted.
-            self._years_to_ask, self._found = [], {}
-            self._models_to_ask = [model.code for model in self._models]
-            self.ask_what_is_left(source)
         for code in self._models_to_ask:
             if not isinstance(self._doubts[code], NoDataError):
                 raise self._doubts[code]

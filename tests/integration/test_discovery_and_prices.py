@@ -205,8 +205,29 @@ def test_asks_every_model_when_a_year_of_the_brands_list_stays_without_models(
         assert [asked.path.rsplit("/", 1)[1] for asked in source.asked] == [
             "ConsultarModelos", *["ConsultarModelosAtravesDoAno"] * 10, *["ConsultarAnoModelo"] * 3,
         ]  # fmt: skip
-    assert waits == [60, 180]
+    assert waits == [60, 180, 0]
     assert years_by_model(messages) == {1: [2000], 2: [2000], 3: [2000]}
+
+
+def test_a_model_asked_by_itself_after_all_is_believed_no_sooner_than_another(
+    api: Callable[..., FipeApi],
+) -> None:
+    year = b'[{"Label":"2000 Gasolina","Value":"2000-1"}]'
+    year_2001 = b'[{"Label":"A","Value":"1"}]'
+    # 2000 stays without models; then A and B are answered, and C is only in a round after its first.
+    answers = [TWO_YEARS_THREE_MODELS, year_2001, *[b"[]"] * 9, year, year, *[NOTHING_FOUND] * 3, year]
+    with scripted_source(*answers) as source:
+        waits, messages = all_rounds(find_model_years, any_brand_message(), api(source.url))
+    assert waits == [60, 180, 0, 60]
+    assert years_by_model(messages) == {1: [2000], 2: [2000], 3: [2000]}
+
+
+def test_asks_every_model_when_the_brands_list_has_models_and_no_years(api: Callable[..., FipeApi]) -> None:
+    models = b'{"Modelos":[{"Label":"A","Value":1},{"Label":"B","Value":2}],"Anos":[]}'
+    year = b'[{"Label":"2000 Gasolina","Value":"2000-1"}]'
+    with scripted_source(models, year) as source:
+        messages = find_model_years(any_brand_message(), api(source.url))
+    assert years_by_model(messages) == {1: [2000], 2: [2000]}
 
 
 def test_believes_that_a_brand_is_empty_after_three_rounds(api: Callable[..., FipeApi]) -> None:

@@ -158,6 +158,7 @@ def test_asks_again_after_an_answer_that_is_known_to_pass(
         (AMAROK.replace(b"AMAROK High", b"GOL 1.0"), MalformedAnswerError, 3),
         (AMAROK.replace(b"VolksWagen", b"Volvo"), MalformedAnswerError, 3),
         (AMAROK.replace(b'"Diesel"', b'"Gasolina"'), MalformedAnswerError, 3),
+        (AMAROK.replace(b'"Diesel"', b'""').replace(b'"D"', b'""'), MalformedAnswerError, 3),
         (AMAROK.replace(b'"TipoVeiculo":1', b'"TipoVeiculo":3'), MalformedAnswerError, 3),
         (Answer(b"", 302, (("Location", "/login"),)), MalformedAnswerError, 3),
         (Answer(b"", 404), MalformedAnswerError, 3),
@@ -214,6 +215,41 @@ def test_understands_a_retry_after_that_is_a_date(client: Callable[..., FipeApi]
     with scripted_source(answer) as source, pytest.raises(NotNowError) as refused:
         ask_amarok(client(source.url))
     assert 80 < refused.value.retry_in <= 90
+
+
+@pytest.mark.parametrize("value", ["999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_asks_again_after_an_hour_whatever_later_time_is_named(
+    client: Callable[..., FipeApi], value: str
+) -> None:
+    answer = Answer(b"", 429, (("Retry-After", value),))
+    with scripted_source(answer) as source, pytest.raises(NotNowError) as refused:
+        ask_amarok(client(source.url))
+    assert refused.value.retry_in == 3600
+
+
+def test_denials_are_a_whole_round_of_calls_or_none_at_all(client: Callable[..., FipeApi]) -> None:
+    """Three denials are one round; two, after which the next turn is far away, are to be asked again."""
+    with scripted_source(NOTHING_FOUND) as source:
+        patient = _TurnAfter(0.0, 0.0, 0.05)
+        with pytest.raises(NoDataError):
+            ask_amarok(client(source.url, pace=patient))
+        assert [round(patience) for patience in patient.patience] == [15, 280, 280]
+        with pytest.raises(NotNowError):
+            ask_amarok(client(source.url, pace=_TurnAfter(0.0, 0.0, 1000.0)))
+    assert len(source.asked) == 3 + 2
+
+
+class _TurnAfter(Unpaced):
+    """Gives turns after so many seconds, one after the other."""
+
+    def __init__(self, *waits: float) -> None:
+        super().__init__()
+        self._waits = list(waits)
+        self.patience: list[float] = []
+
+    def reserve(self, patience: float) -> float:
+        self.patience.append(patience)
+        return self._waits.pop(0)
 
 
 @pytest.mark.parametrize("answer", [Answer(b"", 503), Answer(b"", 520)], ids=str)

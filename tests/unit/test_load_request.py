@@ -88,6 +88,8 @@ def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -
         ({"brands": [0]}, "brands: .* makes no sense"),
         ({"brnads": ["Fiat"]}, "unknown key 'brnads'; known are reference, vehicle_types, brands, models"),
         ("latest", "the payload is not a JSON object"),
+        ([], "the payload is not a JSON object"),
+        (0, "the payload is not a JSON object"),
         ([1], "the payload is not a JSON object"),
     ],
 )
