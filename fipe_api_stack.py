@@ -25,7 +25,7 @@ STATUS_ROLE = "fipe_status"
 """The database roles of the functions in the VPC, made by create_fipe_db.sql; they log in with IAM tokens."""
 
 LOADER_MEMORY_MB = 128
-"""They take up 70 MB and mostly wait, which is billed by the memory."""
+"""They take up 60 MB and mostly wait, which is billed by the memory."""
 DATABASE_FUNCTION_MEMORY_MB = 512
 
 

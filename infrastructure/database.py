@@ -44,8 +44,8 @@ class Database(Construct):
             Annotations.of(self).add_warning_v2(
                 "fipe:allowed-ip-has-no-way-in",
                 f"The database stands in {kind} subnets, which {settings.allowed_ip} reaches only through the"
-                " VPC (a VPN or a bastion host). Where the VPC has public subnets, database_subnets=public"
-                " makes it reachable directly.",
+                " VPC (a VPN or a bastion host). Where the VPC has public subnets, a stage deployed with"
+                " database_subnets=public from the first is reachable directly.",
             )
         if settings.allow_the_world:
             Annotations.of(self).add_warning_v2(
