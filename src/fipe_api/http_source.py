@@ -24,7 +24,9 @@ HEADERS = {
     # requests would offer brotli where the package is there; the source's brotli answers have been broken.
     "Accept-Encoding": "gzip, deflate",
 }
-TIMEOUT_SECONDS = 20.0
+CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS = 4.0, 20.0
+"""For each address of the source, and for each part of its answer. A name may have two addresses, and both
+have to fit, with the answer, into what the caller keeps of its time."""
 ATTEMPTS = 3
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 15.0
@@ -126,7 +128,8 @@ class HttpSource:
         name: the source, as prices record it.
         session: an HTTP session, reused between invocations for its connections.
         pace: decides when each call may be made.
-        seconds_left: how long the caller may still work; no attempt starts that could outlast it.
+        seconds_left: how long the caller may still work; no attempt starts that would outlast it, unless the
+            source sends its answer in pieces with long pauses between.
         observer: is told of throttling, blocks, outages and answers that were rejected.
         blocked_rest: seconds of the first pause after a block.
     """
@@ -193,7 +196,7 @@ class HttpSource:
                 params=call.parameters if call.method == "GET" else None,
                 data=call.parameters if call.method == "POST" else None,
                 headers=call.headers,
-                timeout=TIMEOUT_SECONDS,
+                timeout=(CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS),
                 allow_redirects=False,
             )
         except requests.RequestException as error:
