@@ -429,7 +429,7 @@ class Pipeline:
 def _package() -> bytes:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        for path in sorted((ROOT / "src/fipe_api").glob("*.py")):
+        for path in sorted((ROOT / "src/fipe_api").glob("*.*")):
             archive.write(path, f"fipe_api/{path.name}")
         archive.writestr("short_waits.py", SHORT_WAITS)
         archive.writestr("kill_points.py", KILL_POINTS)
