@@ -159,8 +159,7 @@ class HttpSource:
         """
         answered: FipeError | None = None
         for attempt in range(1, ATTEMPTS + 1):
-            # Once it was answered, a longer wait is worth it: a round counts as one when it is whole.
-            self._wait_for_turn(LONGEST_WAIT_SECONDS if answered is None else math.inf)
+            self._wait_for_turn(is_answered=answered is not None)
             response = self._send(call, is_last=attempt == ATTEMPTS)
             if response is not None:
                 self._pace.succeeded()
@@ -175,7 +174,9 @@ class HttpSource:
         answered.add_note(f"call: {call.name} {dict(call.parameters)}")
         raise answered
 
-    def _wait_for_turn(self, longest: float) -> None:
+    def _wait_for_turn(self, *, is_answered: bool) -> None:
+        # A round of denials counts when it is whole: a longer wait for the next is worth it, but not a pause.
+        longest = math.inf if is_answered and not self._pace.stopped else LONGEST_WAIT_SECONDS
         patience = min(longest, self._seconds_left() - TIMEOUT_SECONDS)
         if patience < 0:
             raise NotNowError("the time of this invocation is used up", retry_in=0)
