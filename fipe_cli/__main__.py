@@ -1,8 +1,6 @@
 """`fipe`, or `python -m fipe_cli`: the commands, each of which hands its work to a module of its own."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,13 +219,12 @@ def query(
 def psql(context: typer.Context) -> None:
     """Open psql on the database, as its master user; all arguments are psql's own."""
     from fipe_cli.database import open_database
+    from local_cloud.psql import run_psql
 
     with _cloud(context) as cloud, open_database(cloud) as database:
         if database.psql is None:
             raise CliError("psql is not installed; `fipe query` works without it")
-        environment = {**os.environ, **database.variables}
-        ended = subprocess.run([database.psql, *context.args], env=environment, check=False)
-        raise typer.Exit(ended.returncode)
+        raise typer.Exit(run_psql(database.psql, context.args, database.variables))
 
 
 @app.command()

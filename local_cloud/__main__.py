@@ -1,7 +1,5 @@
 """`python -m local_cloud`: the commands behind `make local` and its kin."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,15 +158,12 @@ def show_status() -> None:
 def psql(arguments: typer.Context) -> None:
     """Run psql on the database; all arguments are psql's own."""
     with _one_line_errors():
+        from local_cloud.psql import run_psql
         from local_cloud.stage_database import stage_database
 
         with stage_database(LocalState.from_environment()) as (cluster, connection):
-            ended = subprocess.run(
-                [str(cluster.psql), *arguments.args],
-                env={**os.environ, **connection.environment()},
-                check=False,
-            )
-        raise typer.Exit(ended.returncode)
+            exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+        raise typer.Exit(exit_code)
 
 
 def _running(state: LocalState) -> Any:

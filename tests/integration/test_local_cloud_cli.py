@@ -15,6 +15,7 @@ import pytest
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import REPOSITORY, LocalState
 from tests.local_cloud_support import eventually
+from tests.terminal import CTRL_C, terminal
 
 
 class Commands:
@@ -134,6 +135,23 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> No
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
     assert not psutil.pid_exists(endpoint.pid)
+
+
+def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Commands) -> None:
+    cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
+    cluster.start()
+    cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    for command in ("local_cloud", "fipe_cli"):
+        with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
+            psql.shows("fipedata=#")
+            psql.type("select pg_sleep(60);\n")
+            psql.shows("pg_sleep(60);")
+            psql.type(CTRL_C)
+            psql.shows("canceling statement due to user request")
+            psql.type("select 'still' || ' here';\n")
+            psql.shows("still here")
+            psql.type("\\q\n")
+            assert psql.ends() == 0
 
 
 def test_opens_psql_on_a_database_that_is_not_running_and_stops_it_afterwards(local_cloud: Commands) -> None:
