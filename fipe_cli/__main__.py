@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
 RunId = Annotated[
@@ -201,7 +201,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
 ) -> None:
     """Ask the database; it only reads."""

@@ -39,7 +39,9 @@ class Database:
         keywords: dict[str, Any] = {
             name.removeprefix("PG").lower(): value for name, value in self.variables.items()
         }
-        with closing(psycopg2.connect(**keywords)) as opened:
+        # For the transactions that a query opens by itself, after a commit in it, as well.
+        options = f"{os.environ.get('PGOPTIONS', '')} -c default_transaction_read_only=on"
+        with closing(psycopg2.connect(**keywords, options=options)) as opened:
             opened.set_session(readonly=True)
             yield opened
 

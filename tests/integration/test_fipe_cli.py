@@ -17,7 +17,9 @@ from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from psycopg2.extensions import connection
 from pyarrow import parquet
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from fipe_api.fipe_soma_ingestor_adapted import ingest
@@ -26,6 +28,7 @@ from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import find_cloud
 from fipe_cli.estimate import sizes_in
+from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
@@ -131,11 +134,68 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     [
         ("selec", 'syntax error at or near "selec"'),
         ("delete from fipe.price", "read-only transaction"),
+        ("commit; create table fipe.mine ()", "read-only transaction"),
         ("set statement_timeout = 0", "gives no rows"),
     ],
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
+
+
+def shown(database: connection, sql: str, width: int) -> str:
+    """What `fipe query` shows on a terminal."""
+    text = io.StringIO()
+    answer(database, sql, "table", Console(width=width, file=text, force_terminal=True, color_system=None))
+    return text.getvalue()
+
+
+def test_a_table_that_fits_shows_names_and_cells_as_they_are(database: connection) -> None:
+    table = shown(database, """select '[/x]' as "[bold]heading", ':smile:' as b""", 80)
+    heading, _, row = (line.split() for line in table.splitlines() if line.strip())
+    assert (heading, row) == (["[bold]heading", "b"], ["[/x]", ":smile:"])
+
+
+def test_rows_wider_than_the_terminal_have_a_line_a_field(database: connection) -> None:
+    sql = "select number, repeat('x', 60) as long_one, '[/x]' as c from generate_series(1, 2) as number"
+    first = ["number    1", f"long_one  {'x' * 60}", "c         [/x]"]
+    lines = shown(database, sql, 40).splitlines()
+    assert lines == [*first, "─" * 40, "number    2", *first[1:]]
+
+
+def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
+    question = (
+        "select 'NaN'::float8 as a, '-Infinity'::float8 as b, 'NaN'::numeric as c, 10.50 as d,"
+        " array['Infinity'::float8, 1] as e, date '2026-06-01' as f, jsonb '{\"k\": [null]}' as g"
+    )
+    assert fipe.done("query", question, "--json") == (
+        '{"a":null,"b":null,"c":null,"d":10.50,"e":[null,1.0],"f":"2026-06-01","g":{"k":[null]}}\n'
+    )
+
+
+def test_json_of_a_query_is_refused_for_two_columns_of_one_name(fipe: Fipe) -> None:
+    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", "select 1 as one, 2 as two, 3 as one", "--json")
+
+
+def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
+    sql = "select array['a', null] as list, jsonb '{\"k\": true}' as document"
+    (_, row) = csv.reader(io.StringIO(fipe.done("query", sql)))
+    assert [json.loads(cell) for cell in row] == [["a", None], {"k": True}]
+
+
+@pytest.mark.parametrize("arguments", [("export", "-"), ("query", "select * from fipe.vehicle_price")])
+def test_a_full_disk_is_said_in_one_line(place: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fipe_cli", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, "FIPE_LOCAL_DIR": str(place)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, "No space left on device" in line) == (3, True)
 
 
 def test_csv_holds_every_price_once(fipe: Fipe) -> None:
