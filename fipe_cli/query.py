@@ -51,9 +51,7 @@ def answer(session: "connection", sql: str, form: Form, console: Console) -> Non
         else:
             twice = sorted({name for name in columns if columns.count(name) > 1})
             if twice:
-                raise CliError(
-                    f"two columns of one name, which JSON cannot have: {', '.join(twice)}", USAGE
-                )
+                raise CliError(f"two columns of one name, which JSON cannot have: {', '.join(twice)}", USAGE)
             for row in cursor:
                 print(as_json(dict(zip(columns, row, strict=True))))
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage
+from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import find_cloud
@@ -173,7 +173,8 @@ def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
 
 
 def test_json_of_a_query_is_refused_for_two_columns_of_one_name(fipe: Fipe) -> None:
-    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", "select 1 as one, 2 as two, 3 as one", "--json")
+    sql = "select 1 as one, 2 as two, 3 as one"
+    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", sql, "--json")
 
 
 def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
@@ -332,6 +333,19 @@ def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     file = str(fipe.folder / "report.html")
     assert "no price of this FIPE code" in fipe.refused(2, "report", file, "--vehicle", "1")
     assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
+
+
+def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: Path) -> None:
+    july = Reference(code=335, month=date(2026, 7, 1))
+    with stage_database(LocalState(place)) as (_, known), closing(known.open()) as database:
+        write_messages(database, [any_run_plan(run_id=UUID(int=8), reference=july)])
+        try:
+            refusal = fipe.refused(2, "report", str(fipe.folder / "report.html"), "--run", str(UUID(int=8)))
+        finally:
+            with database:
+                database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(UUID(int=8)),))
+                database.cursor().execute("delete from fipe.reference_month where code = 335")
+    assert "2026-07 has no price yet: `fipe status` shows" in refusal
 
 
 def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
