@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -26,8 +27,11 @@ from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
-from fipe_cli.cloud import find_cloud
+from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
+from fipe_cli.ledger import read_loads
+from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
@@ -37,6 +41,7 @@ from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
 from tests.builders import JUNE_2026, ROOT_SQL, RUN, any_run_plan
+from tests.http_server import http_server, send_json
 
 SAMPLE_PRICES = 579
 
@@ -283,9 +288,22 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
     assert ended.stdout.strip() == str(SAMPLE_PRICES)
 
 
+@pytest.mark.parametrize("stage", ["dev", "prd"])
 @pytest.mark.parametrize("command", ["load", "status", "redrive"])
-def test_what_needs_a_running_cloud_says_so(fipe: Fipe, command: str) -> None:
-    assert "no local cloud is running: `make local-up` starts one" in fipe.refused(3, command)
+def test_what_needs_a_running_cloud_says_so(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
+) -> None:
+    """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
+    words = "no local cloud is running: `make local-up` starts one; for AWS give --profile"
+    assert words in fipe.refused(3, "--stage", stage, command)
+
+
+@pytest.mark.parametrize("command", [["psql"], ["query", "select 1"], ["report"]])
+def test_what_needs_a_database_says_how_to_make_it(fipe: Fipe, command: list[str]) -> None:
+    refusal = fipe.refused(3, "--stage", "stg", *command)
+    assert "`python -m local_cloud deploy --context stage=stg` makes it; for AWS give --profile" in refusal
 
 
 @pytest.mark.parametrize(
@@ -306,6 +324,43 @@ def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
         sizes = sizes_in(session, date(2024, 1, 1))
     assert (sizes[1, "acura"].models, sizes[1, "acura"].prices) == (3, 15)
     assert sum(size.prices for size in sizes.values()) == SAMPLE_PRICES
+
+
+class Hiccups:
+    """Lambda, which fails at first; how often it was asked."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def __call__(self, request: BaseHTTPRequestHandler, _: bytes) -> None:
+        self.calls += 1
+        if self.calls <= self.failures:
+            send_json(request, {"Message": "once more"}, 500, **{"x-amzn-ErrorType": "ServiceException"})
+        else:
+            send_json(request, {"loads": []})
+
+
+def cloud_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    return find_cloud("dev", None)
+
+
+def test_a_hiccup_does_not_end_a_look_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = Hiccups(failures=2)
+    with http_server(functions) as endpoint:
+        assert read_loads(cloud_at(endpoint, monkeypatch)) == []
+    assert functions.calls == 3
+
+
+def test_a_load_is_never_started_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = Hiccups(failures=1)
+    with http_server(functions) as endpoint, pytest.raises(CliError, match="once more"):
+        start(cloud_at(endpoint, monkeypatch), {})
+    assert functions.calls == 1
 
 
 def test_an_unknown_profile_is_said_in_one_line(fipe: Fipe) -> None:
@@ -352,11 +407,7 @@ def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest
     noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
     load = {"months": [{"started_at": noon, "last_write_at": noon + timedelta(hours=3)}]}
     with aws_apis() as endpoint:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        cloud = find_cloud("dev", None)
+        cloud = cloud_at(endpoint, monkeypatch)
         assert calls_throttled(cloud, load) is None
         client("cloudwatch", endpoint).put_metric_data(
             Namespace="Fipe",
