@@ -61,8 +61,9 @@ class Cloud:
 
     @property
     def deploy_command(self) -> str:
-        """What deploys the stage here."""
-        if not self.local:
+        """What deploys the stage, where it can be deployed at all."""
+        # The local cloud has no termination protection, without which there is no prd.
+        if not self.local or self.stage == "prd":
             return f"make deploy-{self.stage}"
         if self.stage == "dev":
             return "make local-up"

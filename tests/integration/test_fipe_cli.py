@@ -301,9 +301,15 @@ def test_what_needs_a_running_cloud_says_so(
 
 
 @pytest.mark.parametrize("command", [["psql"], ["query", "select 1"], ["report"]])
-def test_what_needs_a_database_says_how_to_make_it(fipe: Fipe, command: list[str]) -> None:
-    refusal = fipe.refused(3, "--stage", "stg", *command)
-    assert "`python -m local_cloud deploy --context stage=stg` makes it; for AWS give --profile" in refusal
+@pytest.mark.parametrize(
+    ("stage", "deploy"),
+    [("stg", "python -m local_cloud deploy --context stage=stg"), ("prd", "make deploy-prd")],
+)
+def test_what_needs_a_database_says_how_to_make_it(
+    fipe: Fipe, command: list[str], stage: str, deploy: str
+) -> None:
+    refusal = fipe.refused(3, "--stage", stage, *command)
+    assert f"`{deploy}` makes it; for AWS give --profile" in refusal
 
 
 @pytest.mark.parametrize(
