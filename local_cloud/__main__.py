@@ -1,5 +1,6 @@
 """`python -m local_cloud`: the commands behind `make local` and its kin."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,10 +71,20 @@ def run(
         options = read_options(
             source=source, catalogue=catalogue, reference=reference, types=types, brands=brands, rate=rate
         )
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _interrupt)
         try:
             run_load(LocalState.from_environment(), options, console)
         except IncompleteLoadError:
             raise typer.Exit(1) from None
+
+
+def _interrupt(*_: object) -> None:
+    # make hands on what its whole group was sent: the second one would end the cleaning up.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @app.command()

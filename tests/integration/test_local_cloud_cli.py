@@ -117,7 +117,8 @@ def test_says_in_one_line_why_it_does_nothing(
     assert complaint in local_cloud.refused(*arguments)
 
 
-def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, number: signal.Signals) -> None:
     # In the background of a script this process ignores the signal, and its children would do so, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(
@@ -130,7 +131,7 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> No
         start_new_session=True,
     )
     endpoint = eventually(local_cloud.state.endpoint)
-    os.killpg(job.pid, signal.SIGINT)  # what Ctrl-C does: the terminal tells every process of the job
+    os.killpg(job.pid, number)  # what Ctrl-C does: the terminal tells every process of the job
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
