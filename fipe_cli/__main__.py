@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 the load is not complete, or a dead letter queue holds a message; 2 the command or the
-load asked for makes no sense, and nothing was done; 3 the cloud, the database or the source cannot be
-reached; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
+message; 2 the command or the load asked for makes no sense, and nothing was done; 3 the cloud, the database
+or the source cannot be reached; 130 interrupted.
 """
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ from local_cloud.postgres import PostgresError
 from scripts.aws_session import AwsError, aws_errors
 
 INCOMPLETE = 1
-"""A load is not complete: something is missing, or in a dead letter queue."""
+"""There is no load, or it is not complete: something is missing, or in a dead letter queue."""
 USAGE = 2
 """The command, its options or the load that was asked for make no sense; nothing was done."""
 UNREACHABLE = 3
