@@ -1,8 +1,6 @@
 """`fipe`, or `python -m fipe_cli`: the commands, each of which hands its work to a module of its own."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +16,13 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 
 if TYPE_CHECKING:
+    from fipe_cli.ledger import Load
     from fipe_cli.progress import Snapshot
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 the load is not complete, or a dead letter queue holds a message; 2 the command or the
-load asked for makes no sense, and nothing was done; 3 the cloud, the database or the source cannot be
-reached; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
+message; 2 the command or the load asked for makes no sense, and nothing was done; 3 the cloud, the database
+or the source cannot be reached; 130 interrupted.
 """
 
 app = typer.Typer(
@@ -35,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
 RunId = Annotated[
@@ -103,13 +102,17 @@ def load(
             _answer(planned.document(), planned.words(), as_json)
             return
         started = start(cloud, payload)
-        _answer(
-            started.model_dump(mode="json"),
-            [started.words(), f"watch it: fipe status {started.run_id}"],
-            as_json,
-        )
-        if follow:
-            _follow(cloud, started.run_id, started.brands_sent)
+        document = started.model_dump(mode="json")
+        words = [started.words(), f"watch it: fipe status {started.run_id}"]
+        if not follow:
+            _answer(document, words, as_json)
+            return
+        for text in words:
+            _progress(as_json).print(text, soft_wrap=True)
+        loads, seen = _follow(cloud, started.run_id, started.brands_sent, as_json)
+        if as_json:
+            print(json.dumps(document | _status(loads, seen)))
+        _end_as(seen)
 
 
 @app.command()
@@ -129,28 +132,58 @@ def status(
     from fipe_cli.watch import show
 
     with _cloud(context) as cloud:
-        if follow or (follow is None and console.is_terminal and not as_json):
-            _follow(cloud, run_id)
-            return
         loads, seen = look(cloud, run_id)
+        _refuse_unknown(run_id, loads, seen)
+        follows = follow or (follow is None and console.is_terminal and not as_json)
+        if follows:
+            loads, seen = _follow(cloud, run_id, 0, as_json)
+            _refuse_unknown(run_id, loads, seen)
         if as_json:
-            print(json.dumps(seen.document() | {"loads": [one.model_dump(mode="json") for one in loads]}))
-        else:
+            print(json.dumps(_status(loads, seen)))
+        elif not follows:
             show(console, cloud.name, seen)
         _end_as(seen)
 
 
-def _follow(cloud: Cloud, run_id: UUID | None, brands: int = 0) -> None:
+def _follow(cloud: Cloud, run_id: UUID | None, brands: int, as_json: bool) -> "tuple[list[Load], Snapshot]":
     from fipe_cli.ledger import look
     from fipe_cli.watch import watch
 
+    loads: list[Load] = []
+
+    def look_again() -> "Snapshot":
+        loads[:], seen = look(cloud, run_id, brands)
+        return seen
+
     look_seconds = 1.0 if cloud.endpoint else 5.0
     title = f"{cloud.name}, run {run_id or 'the newest'}"
-    _end_as(watch(console, title, lambda: look(cloud, run_id, brands)[1], look_seconds))
+    seen = watch(_progress(as_json), title, look_again, look_seconds)
+    return loads, seen
+
+
+def _progress(as_json: bool) -> Console:
+    """Where people look, so that nothing but JSON is on standard output when that is asked for."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console
+
+
+def _status(loads: "list[Load]", seen: "Snapshot") -> dict[str, Any]:
+    return seen.document() | {"loads": [one.model_dump(mode="json") for one in loads]}
+
+
+def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") -> None:
+    """Raises CliError when there is nothing to show; a load that has just begun waits in the queues alone."""
+    if loads or seen.waiting:
+        return
+    if run_id:
+        raise CliError(f"run {run_id}: the ledger knows no such run", USAGE)
+    if not seen.dead_messages:
+        raise CliError("no load yet: `fipe load` starts one", INCOMPLETE)
 
 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when nothing is left to do and something is missing, or a message failed."""
+    if seen.complete and not seen.models_found:
+        raise CliError("nothing was loaded: none of the models asked for exists", INCOMPLETE)
     if seen.dead_messages or (seen.has_ended and not seen.complete):
         raise typer.Exit(INCOMPLETE)
 
@@ -203,7 +236,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
 ) -> None:
     """Ask the database; it only reads."""
@@ -221,13 +254,12 @@ def query(
 def psql(context: typer.Context) -> None:
     """Open psql on the database, as its master user; all arguments are psql's own."""
     from fipe_cli.database import open_database
+    from local_cloud.psql import run_psql
 
     with _cloud(context) as cloud, open_database(cloud) as database:
         if database.psql is None:
             raise CliError("psql is not installed; `fipe query` works without it")
-        environment = {**os.environ, **database.variables}
-        ended = subprocess.run([database.psql, *context.args], env=environment, check=False)
-        raise typer.Exit(ended.returncode)
+        raise typer.Exit(run_psql(database.psql, context.args, database.variables))
 
 
 @app.command()

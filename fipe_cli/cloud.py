@@ -12,13 +12,19 @@ from botocore.exceptions import ClientError
 from fipe_api.aws import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from local_cloud.deployment import CREDENTIALS
-from local_cloud.stage_database import find_database
 from local_cloud.state import LocalState
 
 QUEUES = ("manufacturer", "model", "price")
-_CREDENTIALS_ARE_GIVEN = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
+_CREDENTIALS_ARE_GIVEN = (
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
 # A function may work for its whole timeout before it answers; a second invocation would be a second load.
-_PATIENT = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
+_ONCE = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
+_REPEATED = Config(read_timeout=920, connect_timeout=10, retries={"mode": "standard"})
 _BRISK = Config(read_timeout=30, connect_timeout=10)
 
 
@@ -53,6 +59,16 @@ class Cloud:
             return f"{self.stage} on this machine"
         return f"{self.stage} on {self.endpoint or f'AWS, {self.session.region_name}'}"
 
+    @property
+    def deploy_command(self) -> str:
+        """What deploys the stage, where it can be deployed at all."""
+        # The local cloud has no termination protection, without which there is no prd.
+        if not self.local or self.stage == "prd":
+            return f"make deploy-{self.stage}"
+        if self.stage == "dev":
+            return "make local-up"
+        return f"python -m local_cloud deploy --context stage={self.stage}"
+
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
         if self.local and not self.endpoint:
@@ -60,15 +76,20 @@ class Cloud:
         make: Any = self.session.client  # typed for names of services that are literals
         return make(service, config=config)
 
-    def invoke(self, function: str, payload: dict[str, Any]) -> Any:
+    def invoke(self, function: str, payload: dict[str, Any], *, only_reads: bool = False) -> Any:
         """What a function of the stage answers.
+
+        Args:
+            function: its name, without the stage.
+            payload: what it is invoked with.
+            only_reads: that it changes nothing, so that an invocation which fails may be repeated.
 
         Raises:
             CliError: there is no such function, or it failed; with its own words.
         """
         name = f"{function}-{self.stage}"
         try:
-            answer = invoke(self.client("lambda", _PATIENT), name, payload)
+            answer = invoke(self.client("lambda", _REPEATED if only_reads else _ONCE), name, payload)
         except ClientError as error:
             raise self.explained(error, f"function {name}") from error
         document = json.load(answer["Payload"])
@@ -112,8 +133,9 @@ class Cloud:
         """An error of AWS's in words: above all, that something is not there because nothing was deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
-            deploy = "make local-up" if self.local else f"make deploy-{self.stage}"
-            return CliError(f"{what} is not there: {self.name} is not deployed; `{deploy}` deploys it")
+            return CliError(
+                f"{what} is not there: {self.name} is not deployed; `{self.deploy_command}` deploys it"
+            )
         return CliError(f"AWS: {error}")
 
 
@@ -121,7 +143,7 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
     """The cloud that is meant.
 
     In this order: --profile; AWS_ENDPOINT_URL or credentials in the environment; the local cloud of this
-    folder, when it runs or has a database; the user's default profile.
+    folder, running or not.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if profile:
@@ -130,10 +152,8 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
         return Cloud(stage, _session(), endpoint)
     state = LocalState.from_environment()
     running = state.endpoint()
-    if running or find_database(state, stage):
-        url = running.url if running else None
-        return Cloud(stage, _LocalSession(url), url, state)
-    return Cloud(stage, _session())
+    url = running.url if running else None
+    return Cloud(stage, _LocalSession(url), url, state)
 
 
 def _session(profile: str | None = None) -> boto3.Session:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
-from local_cloud.stage_database import stage_database
+from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -39,7 +39,9 @@ class Database:
         keywords: dict[str, Any] = {
             name.removeprefix("PG").lower(): value for name, value in self.variables.items()
         }
-        with closing(psycopg2.connect(**keywords)) as opened:
+        # For the transactions that a query opens by itself, after a commit in it, as well.
+        options = f"{os.environ.get('PGOPTIONS', '')} -c default_transaction_read_only=on"
+        with closing(psycopg2.connect(**keywords, options=options)) as opened:
             opened.set_session(readonly=True)
             yield opened
 
@@ -52,6 +54,11 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
         CliError: the stage is not deployed, or its secret cannot be read.
     """
     if cloud.local:
+        if find_database(cloud.local, cloud.stage) is None:
+            raise CliError(
+                f"{cloud.stage} has no database on this machine: `{cloud.deploy_command}` makes it;"
+                " for AWS give --profile"
+            )
         with stage_database(cloud.local, cloud.stage) as (cluster, connection):
             yield Database(connection.environment(), str(cluster.psql))
     else:

@@ -13,7 +13,7 @@ from local_cloud.postgres import PostgresError
 from scripts.aws_session import AwsError, aws_errors
 
 INCOMPLETE = 1
-"""A load is not complete: something is missing, or in a dead letter queue."""
+"""There is no load, or it is not complete: something is missing, or in a dead letter queue."""
 USAGE = 2
 """The command, its options or the load that was asked for make no sense; nothing was done."""
 UNREACHABLE = 3
@@ -38,7 +38,10 @@ def one_line_errors() -> Iterator[None]:
     """Turns what may go wrong into one line on stderr and the exit code that fits."""
     try:
         with aws_errors():
-            yield
+            try:
+                yield
+            finally:
+                sys.stdout.flush()  # here, where what goes wrong with it can be said
     except CliError as error:
         _end(str(error), error.exit_code)
     except LoadRequestError as error:
@@ -53,6 +56,9 @@ def one_line_errors() -> Iterator[None]:
         # The reader of a pipe has had enough, as `head` has; what Python would still flush goes nowhere.
         sys.stdout = None
         raise typer.Exit(0) from None
+    except OSError as error:
+        sys.stdout = None  # which may be what cannot be written
+        _end(str(error), UNREACHABLE)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
 

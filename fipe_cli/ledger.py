@@ -50,9 +50,9 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
     Empty when the ledger knows no such run: none was started, or its plan is still on its way.
     """
     if run_id is None:
-        newest = cloud.invoke(LEDGER_READER, {})["loads"]
+        newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
         return read_loads(cloud, UUID(newest[0]["run_id"])) if newest else []
-    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)})
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)}, only_reads=True)
     return sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
 
 
@@ -67,7 +67,7 @@ def loads_in(session: "connection", run_id: UUID) -> list[Load]:
 
 def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
     """What to invoke FipeManufacturerLoader with so that it loads what the run lacks, and nothing else."""
-    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id), "resume": True})
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id), "resume": True}, only_reads=True)
     payloads: list[dict[str, Any]] = answer["resume"]
     return payloads
 

@@ -1,7 +1,6 @@
 """`python -m local_cloud`: the commands behind `make local` and its kin."""
 
-import os
-import subprocess
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,10 +71,20 @@ def run(
         options = read_options(
             source=source, catalogue=catalogue, reference=reference, types=types, brands=brands, rate=rate
         )
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _interrupt)
         try:
             run_load(LocalState.from_environment(), options, console)
         except IncompleteLoadError:
             raise typer.Exit(1) from None
+
+
+def _interrupt(*_: object) -> None:
+    # make hands on what its whole group was sent: the second one would end the cleaning up.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @app.command()
@@ -160,15 +169,12 @@ def show_status() -> None:
 def psql(arguments: typer.Context) -> None:
     """Run psql on the database; all arguments are psql's own."""
     with _one_line_errors():
+        from local_cloud.psql import run_psql
         from local_cloud.stage_database import stage_database
 
         with stage_database(LocalState.from_environment()) as (cluster, connection):
-            ended = subprocess.run(
-                [str(cluster.psql), *arguments.args],
-                env={**os.environ, **connection.environment()},
-                check=False,
-            )
-        raise typer.Exit(ended.returncode)
+            exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+        raise typer.Exit(exit_code)
 
 
 def _running(state: LocalState) -> Any:

@@ -144,10 +144,6 @@ class PostgresCluster:
         if self._data.exists():  # unless somebody has deleted it under the server
             self._remove_sockets()
 
-    def stop_after_sessions(self) -> None:
-        """Have the server, if it runs, take no more sessions and stop after the last; does not wait."""
-        self._signal(signal.SIGTERM)
-
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
         """Give the master user its password and make the database if it is missing; the server must run."""
         port = self.port

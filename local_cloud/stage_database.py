@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from typing import IO
 
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.postgres import Connection, PostgresCluster, clusters
@@ -12,20 +14,35 @@ from local_cloud.state import LocalState
 def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[PostgresCluster, Connection]]:
     """The database and how its master user connects; it is up for as long as the block lasts.
 
-    Raises LocalCloudError before the first deploy of the stage.
+    The last who leaves such a block, of all processes, stops the database, unless a local cloud runs.
+
+    Raises:
+        LocalCloudError: the stage was never deployed here.
+        PostgresError: the database does not start, or does not stop.
     """
     cluster = find_database(state, stage)
     if cluster is None:
         raise LocalCloudError("there is no database yet: `make local` makes it")
-    was_running = cluster.port is not None
-    cluster.start()
+    # The locks of fasteners are a process's, which would take one block in another for nobody's.
+    with (cluster.folder / "users.lock").open("w") as users:
+        flock(users, LOCK_SH)
+        try:
+            cluster.start()
+            connection = cluster.connection()
+            assert connection is not None, "what find_database finds was set up"
+            yield cluster, connection
+        finally:
+            # Whoever comes now waits until the database has stopped, and starts it again.
+            if _is_the_last(users) and not state.is_running():
+                cluster.stop()
+
+
+def _is_the_last(users: IO[str]) -> bool:
     try:
-        connection = cluster.connection()
-        assert connection is not None, "what find_database finds was set up"
-        yield cluster, connection
-    finally:
-        if not was_running and not state.is_running():
-            cluster.stop_after_sessions()
+        flock(users, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def find_database(state: LocalState, stage: str = "dev") -> PostgresCluster | None:

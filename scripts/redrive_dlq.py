@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from scripts.aws_session import AwsError, aws_errors, aws_session
 
@@ -231,11 +232,15 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
     table = Table("first sent", "receives", "message", "reason", box=None, padding=(0, 2, 0, 2))
     for letter in letters:
         table.add_row(
-            f"{letter.sent_at:%Y-%m-%d %H:%M}", str(letter.receives), _subject(letter.body), letter.reason
+            f"{letter.sent_at:%Y-%m-%d %H:%M}",
+            str(letter.receives),
+            # As they are: Rich would read its markup in them.
+            Text(_subject(letter.body)),
+            Text(letter.reason),
         )
     console.print(table)
     for reason, count in Counter(letter.reason for letter in letters).most_common():
-        console.print(f"  {count} of {len(letters)} looked at: {reason}", markup=False)
+        console.print(f"  {count} of {len(letters)} looked at: {reason}", markup=False, emoji=False)
     return True
 
 

@@ -202,7 +202,7 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
 
 def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, Any]:
     if not fipe_code:
-        (row,) = _ask(
+        found = _ask(
             session,
             """
             select fipe_code
@@ -214,7 +214,13 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
             """,
             (month,),
         )
-        fipe_code = row["fipe_code"]
+        if not found:
+            raise CliError(
+                f"{month:%Y-%m} has no price yet: `fipe status` shows how far its load has come,"
+                " --run names another",
+                USAGE,
+            )
+        fipe_code = found[0]["fipe_code"]
     history = _ask(
         session,
         """

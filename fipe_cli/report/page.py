@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fipe_cli.errors import CliError
-from fipe_cli.query import plain
+from fipe_cli.query import as_json
 from local_cloud.state import REPOSITORY
 
 PARTS = Path(__file__).parent
@@ -45,8 +45,7 @@ def _part(name: str) -> Markup:
 
 def _json(document: Any) -> Markup:
     # In a script element only "<" could end it; a model's name can hold any character.
-    text = json.dumps(document, default=plain, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))
+    return Markup(as_json(document).replace("<", "\\u003c"))
 
 
 def _chart_js() -> Markup:

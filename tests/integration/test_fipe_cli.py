@@ -11,21 +11,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from psycopg2.extensions import connection
 from pyarrow import parquet
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage
+from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
-from fipe_cli.cloud import find_cloud
+from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
+from fipe_cli.ledger import read_loads
+from fipe_cli.loads import start
+from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
 from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
@@ -34,6 +41,7 @@ from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
 from tests.builders import JUNE_2026, ROOT_SQL, RUN, any_run_plan
+from tests.http_server import http_server, send_json
 
 SAMPLE_PRICES = 579
 
@@ -131,11 +139,69 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     [
         ("selec", 'syntax error at or near "selec"'),
         ("delete from fipe.price", "read-only transaction"),
+        ("commit; create table fipe.mine ()", "read-only transaction"),
         ("set statement_timeout = 0", "gives no rows"),
     ],
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
+
+
+def shown(database: connection, sql: str, width: int) -> str:
+    """What `fipe query` shows on a terminal."""
+    text = io.StringIO()
+    answer(database, sql, "table", Console(width=width, file=text, force_terminal=True, color_system=None))
+    return text.getvalue()
+
+
+def test_a_table_that_fits_shows_names_and_cells_as_they_are(database: connection) -> None:
+    table = shown(database, """select '[/x]' as "[bold]heading", ':smile:' as b""", 80)
+    heading, _, row = (line.split() for line in table.splitlines() if line.strip())
+    assert (heading, row) == (["[bold]heading", "b"], ["[/x]", ":smile:"])
+
+
+def test_rows_wider_than_the_terminal_have_a_line_a_field(database: connection) -> None:
+    sql = "select number, repeat('x', 60) as long_one, '[/x]' as c from generate_series(1, 2) as number"
+    first = ["number    1", f"long_one  {'x' * 60}", "c         [/x]"]
+    lines = shown(database, sql, 40).splitlines()
+    assert lines == [*first, "─" * 40, "number    2", *first[1:]]
+
+
+def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
+    question = (
+        "select 'NaN'::float8 as a, '-Infinity'::float8 as b, 'NaN'::numeric as c, 10.50 as d,"
+        " array['Infinity'::float8, 1] as e, date '2026-06-01' as f, jsonb '{\"k\": [null]}' as g"
+    )
+    assert fipe.done("query", question, "--json") == (
+        '{"a":null,"b":null,"c":null,"d":10.50,"e":[null,1.0],"f":"2026-06-01","g":{"k":[null]}}\n'
+    )
+
+
+def test_json_of_a_query_is_refused_for_two_columns_of_one_name(fipe: Fipe) -> None:
+    sql = "select 1 as one, 2 as two, 3 as one"
+    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", sql, "--json")
+
+
+def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
+    sql = "select array['a', null] as list, jsonb '{\"k\": true}' as document"
+    (_, row) = csv.reader(io.StringIO(fipe.done("query", sql)))
+    assert [json.loads(cell) for cell in row] == [["a", None], {"k": True}]
+
+
+@pytest.mark.parametrize("arguments", [("export", "-"), ("query", "select * from fipe.vehicle_price")])
+def test_a_full_disk_is_said_in_one_line(place: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fipe_cli", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, "FIPE_LOCAL_DIR": str(place)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, "No space left on device" in line) == (3, True)
 
 
 def test_csv_holds_every_price_once(fipe: Fipe) -> None:
@@ -222,9 +288,28 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
     assert ended.stdout.strip() == str(SAMPLE_PRICES)
 
 
+@pytest.mark.parametrize("stage", ["dev", "prd"])
 @pytest.mark.parametrize("command", ["load", "status", "redrive"])
-def test_what_needs_a_running_cloud_says_so(fipe: Fipe, command: str) -> None:
-    assert "no local cloud is running: `make local-up` starts one" in fipe.refused(3, command)
+def test_what_needs_a_running_cloud_says_so(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
+) -> None:
+    """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
+    words = "no local cloud is running: `make local-up` starts one; for AWS give --profile"
+    assert words in fipe.refused(3, "--stage", stage, command)
+
+
+@pytest.mark.parametrize("command", [["psql"], ["query", "select 1"], ["report"]])
+@pytest.mark.parametrize(
+    ("stage", "deploy"),
+    [("stg", "python -m local_cloud deploy --context stage=stg"), ("prd", "make deploy-prd")],
+)
+def test_what_needs_a_database_says_how_to_make_it(
+    fipe: Fipe, command: list[str], stage: str, deploy: str
+) -> None:
+    refusal = fipe.refused(3, "--stage", stage, *command)
+    assert f"`{deploy}` makes it; for AWS give --profile" in refusal
 
 
 @pytest.mark.parametrize(
@@ -245,6 +330,43 @@ def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
         sizes = sizes_in(session, date(2024, 1, 1))
     assert (sizes[1, "acura"].models, sizes[1, "acura"].prices) == (3, 15)
     assert sum(size.prices for size in sizes.values()) == SAMPLE_PRICES
+
+
+class Hiccups:
+    """Lambda, which fails at first; how often it was asked."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def __call__(self, request: BaseHTTPRequestHandler, _: bytes) -> None:
+        self.calls += 1
+        if self.calls <= self.failures:
+            send_json(request, {"Message": "once more"}, 500, **{"x-amzn-ErrorType": "ServiceException"})
+        else:
+            send_json(request, {"loads": []})
+
+
+def cloud_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    return find_cloud("dev", None)
+
+
+def test_a_hiccup_does_not_end_a_look_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = Hiccups(failures=2)
+    with http_server(functions) as endpoint:
+        assert read_loads(cloud_at(endpoint, monkeypatch)) == []
+    assert functions.calls == 3
+
+
+def test_a_load_is_never_started_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = Hiccups(failures=1)
+    with http_server(functions) as endpoint, pytest.raises(CliError, match="once more"):
+        start(cloud_at(endpoint, monkeypatch), {})
+    assert functions.calls == 1
 
 
 def test_an_unknown_profile_is_said_in_one_line(fipe: Fipe) -> None:
@@ -274,15 +396,24 @@ def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
 
 
+def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: Path) -> None:
+    july = Reference(code=335, month=date(2026, 7, 1))
+    with stage_database(LocalState(place)) as (_, known), closing(known.open()) as database:
+        write_messages(database, [any_run_plan(run_id=UUID(int=8), reference=july)])
+        try:
+            refusal = fipe.refused(2, "report", str(fipe.folder / "report.html"), "--run", str(UUID(int=8)))
+        finally:
+            with database:
+                database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(UUID(int=8)),))
+                database.cursor().execute("delete from fipe.reference_month where code = 335")
+    assert "2026-07 has no price yet: `fipe status` shows" in refusal
+
+
 def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
     load = {"months": [{"started_at": noon, "last_write_at": noon + timedelta(hours=3)}]}
     with aws_apis() as endpoint:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        cloud = find_cloud("dev", None)
+        cloud = cloud_at(endpoint, monkeypatch)
         assert calls_throttled(cloud, load) is None
         client("cloudwatch", endpoint).put_metric_data(
             Namespace="Fipe",

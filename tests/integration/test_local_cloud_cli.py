@@ -6,15 +6,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from psycopg2 import OperationalError
 
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import REPOSITORY, LocalState
 from tests.local_cloud_support import eventually
+from tests.terminal import CTRL_C, terminal
 
 
 class Commands:
@@ -115,7 +117,8 @@ def test_says_in_one_line_why_it_does_nothing(
     assert complaint in local_cloud.refused(*arguments)
 
 
-def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, number: signal.Signals) -> None:
     # In the background of a script this process ignores the signal, and its children would do so, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(
@@ -128,12 +131,67 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands) -> No
         start_new_session=True,
     )
     endpoint = eventually(local_cloud.state.endpoint)
-    os.killpg(job.pid, signal.SIGINT)  # what Ctrl-C does: the terminal tells every process of the job
+    os.killpg(job.pid, number)  # what Ctrl-C does: the terminal tells every process of the job
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
     assert not psutil.pid_exists(endpoint.pid)
+
+
+def asks(cluster: PostgresCluster, words: str) -> bool:
+    """Whether somebody's query is under way."""
+    known = cluster.connection()
+    assert known is not None
+    with suppress(OperationalError), closing(known.open()) as session, session.cursor() as cursor:
+        sql = "select from pg_stat_activity where state = 'active' and position(%s in query) > 0"
+        cursor.execute(f"{sql} and pid <> pg_backend_pid()", (words,))
+        return cursor.fetchone() is not None
+    return False
+
+
+def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Commands) -> None:
+    cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
+    cluster.start()
+    cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    cluster.stop()
+
+    def query(seconds: int) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "fipe_cli", "query", f"select {seconds} as s from pg_sleep({seconds})"],
+            cwd=REPOSITORY,
+            env=local_cloud.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    first = query(4)
+    eventually(lambda: asks(cluster, "pg_sleep(4)"))
+    second = query(8)
+    eventually(lambda: asks(cluster, "pg_sleep(8)"))
+    assert first.communicate(timeout=60) == ("s\n4\n", "")  # which has started the database
+    late = [query(0) for _ in range(3)]
+    assert [one.communicate(timeout=60) for one in late] == [("s\n0\n", "")] * 3
+    assert second.communicate(timeout=60) == ("s\n8\n", "")
+    assert cluster.port is None
+
+
+def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Commands) -> None:
+    cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
+    cluster.start()
+    cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    for command in ("local_cloud", "fipe_cli"):
+        with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
+            psql.shows("fipedata=#")
+            psql.type("select pg_sleep(60);\n")
+            eventually(lambda: asks(cluster, "pg_sleep(60)"))
+            psql.type(CTRL_C)
+            psql.shows("canceling statement due to user request")
+            psql.type("select 'still' || ' here';\n")
+            psql.shows("still here")
+            psql.type("\\q\n")
+            assert psql.ends() == 0
 
 
 def test_opens_psql_on_a_database_that_is_not_running_and_stops_it_afterwards(local_cloud: Commands) -> None:
@@ -143,6 +201,6 @@ def test_opens_psql_on_a_database_that_is_not_running_and_stops_it_afterwards(lo
     cluster.stop()
     shown = local_cloud("psql", "-XAtc", "select current_user, current_database()")
     assert shown.stdout == "postgres|fipedata\n", shown.stderr
-    assert eventually(lambda: cluster.port is None)
+    assert cluster.port is None
     assert local_cloud("psql", "-c", "nonsense").returncode == 1
     assert local_cloud("down", "--all").returncode == 0

@@ -216,6 +216,15 @@ def test_shows_what_a_message_is_about_and_says_what_it_moved(stage: Stage) -> N
         assert words in shown.getvalue()
 
 
+def test_shows_a_message_and_its_reason_as_they_are(stage: Stage) -> None:
+    (message_id,) = stage.fail("[/x] :smile:")
+    stage.log(message_id, "DataError: [/y] :smile:")
+    shown = io.StringIO()
+    show(stage.letters, Console(file=shown, width=200))
+    assert "[/x] :smile:" in shown.getvalue()
+    assert shown.getvalue().count("DataError: [/y] :smile:") == 2
+
+
 def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

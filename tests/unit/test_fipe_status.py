@@ -1,0 +1,103 @@
+"""How `fipe status` and `fipe load --follow` end, and what they write where."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fipe_cli import ledger, loads
+from fipe_cli.__main__ import app
+from fipe_cli.ledger import Load, snapshot
+from fipe_cli.loads import StartedLoad, StartedReference
+
+RUN = UUID(int=7)
+NOTHING = {"manufacturer": 0, "model": 0, "price": 0}
+Fipe = Callable[..., Result]
+
+
+def any_load(**given: Any) -> Load:
+    """A complete one."""
+    defaults = {
+        "run_id": RUN, "reference_code": 334, "reference_month": date(2026, 6, 1), "brands_expected": 1,
+        "brands_complete": 1, "models_expected": 3, "models_received": 3, "year_fuels_expected": 15,
+        "prices": 15, "unpriced": 0, "complete": True, "started_at": datetime(2026, 6, 1, tzinfo=UTC),
+        "last_write_at": datetime(2026, 6, 1, tzinfo=UTC),
+    }  # fmt: skip
+    return Load(**{**defaults, **given})
+
+
+@pytest.fixture
+def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
+    """The command, where the ledger and the queues hold what is given."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIPE_LOCAL_DIR", str(tmp_path))
+    month = StartedReference(code=334, month="2026-06", brands=1)
+    started = StartedLoad(run_id=RUN, references=[month], brands_sent=1)
+    monkeypatch.setattr(loads, "start", lambda *_: started)
+
+    def run(
+        *arguments: str, known: list[Load], waiting: dict[str, int] = NOTHING, dead: dict[str, int] = NOTHING
+    ) -> Result:
+        def look(*_: Any) -> Any:
+            return known, snapshot(known, waiting=waiting, dead=dead, calls_per_minute=40)
+
+        monkeypatch.setattr(ledger, "look", look)
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+@pytest.mark.parametrize("follow", ["--follow", "--once"])
+def test_before_any_load_status_says_how_to_start_one(fipe: Fipe, follow: str) -> None:
+    ended = fipe("status", follow, known=[])
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr == "error: no load yet: `fipe load` starts one\n"
+
+
+@pytest.mark.parametrize("follow", ["--follow", "--once"])
+def test_a_run_that_nobody_started_is_refused(fipe: Fipe, follow: str) -> None:
+    ended = fipe("status", str(RUN), follow, known=[])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr == f"error: run {RUN}: the ledger knows no such run\n"
+
+
+@pytest.mark.parametrize("run_id", [[], [str(RUN)]])
+def test_a_load_that_has_just_begun_is_shown(fipe: Fipe, run_id: list[str]) -> None:
+    ended = fipe("status", *run_id, known=[], waiting={**NOTHING, "manufacturer": 12})
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert "years found 0/12" in ended.stdout
+
+
+def test_dead_letters_are_shown_though_no_load_is_known(fipe: Fipe) -> None:
+    ended = fipe("status", known=[], dead={**NOTHING, "price": 1})
+    assert (ended.exit_code, ended.stderr) == (1, "")
+    assert "1 in the price DLQ" in ended.stdout
+
+
+@pytest.mark.parametrize("command", [["load", "--models", "Nonexistent", "--follow"], ["status"]])
+def test_a_load_of_models_that_do_not_exist_is_not_done(fipe: Fipe, command: list[str]) -> None:
+    ended = fipe(*command, known=[any_load(models_expected=0, models_received=0, prices=0)])
+    assert ended.exit_code == 1
+    assert ended.stderr == "error: nothing was loaded: none of the models asked for exists\n"
+
+
+def test_a_followed_load_ends_with_one_json_document(fipe: Fipe) -> None:
+    ended = fipe("load", "--follow", "--json", known=[any_load()])
+    document = json.loads(ended.stdout)
+    assert (ended.exit_code, document["run_id"], document["complete"]) == (0, str(RUN), True)
+    started, _, last = ended.stderr.splitlines()
+    assert started.startswith(f"run {RUN} started")
+    assert last.endswith("complete")
+
+
+def test_a_followed_status_ends_with_one_json_document(fipe: Fipe) -> None:
+    ended = fipe("status", "--follow", "--json", known=[any_load()])
+    once = fipe("status", "--json", known=[any_load()])
+    assert json.loads(ended.stdout) == json.loads(once.stdout)
+    assert ended.stderr.endswith("complete\n")
