@@ -61,13 +61,8 @@ class Cloud:
 
     @property
     def deploy_command(self) -> str:
-        """What deploys the stage, where it can be deployed at all."""
-        # The local cloud has no termination protection, without which there is no prd.
-        if not self.local or self.stage == "prd":
-            return f"make deploy-{self.stage}"
-        if self.stage == "dev":
-            return "make local-up"
-        return f"python -m local_cloud deploy --context stage={self.stage}"
+        """What deploys the stage; on the local cloud, with the variables that `make local-up` prints."""
+        return "make local-up" if self.local and self.stage == "dev" else f"make deploy-{self.stage}"
 
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""

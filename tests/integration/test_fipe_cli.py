@@ -303,7 +303,7 @@ def test_what_needs_a_running_cloud_says_so(
 @pytest.mark.parametrize("command", [["psql"], ["query", "select 1"], ["report"]])
 @pytest.mark.parametrize(
     ("stage", "deploy"),
-    [("stg", "python -m local_cloud deploy --context stage=stg"), ("prd", "make deploy-prd")],
+    [("stg", "make deploy-stg"), ("prd", "make deploy-prd")],
 )
 def test_what_needs_a_database_says_how_to_make_it(
     fipe: Fipe, command: list[str], stage: str, deploy: str
