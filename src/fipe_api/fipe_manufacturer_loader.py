@@ -8,12 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws import client
 from fipe_api.http_source import FipeError
 from fipe_api.load_plan import run_plans
-from fipe_api.load_request import (
-    LoadRequestError,
-    brand_messages,
-    choose_references,
-    parse_request,
-)
+from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
 from fipe_api.load_size import refuse_what_expires, size_of
 from fipe_api.loader import environment, outgoing, price_source, publish
 from fipe_api.messages import BrandMessage, Reference, to_json
