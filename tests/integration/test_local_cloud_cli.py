@@ -119,8 +119,8 @@ def test_says_in_one_line_why_it_does_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, number: signal.Signals) -> None:
-    # In the background of a script this process ignores the signal, and its children would do so, too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # In the background of a script, or under nohup, this process ignores it, and its children would do so, too.
+    before = signal.signal(number, signal.default_int_handler)
     job = subprocess.Popen(
         [sys.executable, "-m", "local_cloud", "run"],
         cwd=REPOSITORY,
@@ -130,6 +130,7 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, numbe
         text=True,
         start_new_session=True,
     )
+    signal.signal(number, before)
     endpoint = eventually(local_cloud.state.endpoint)
     os.killpg(job.pid, number)  # what Ctrl-C does: the terminal tells every process of the job
     _, errors = job.communicate(timeout=60)
