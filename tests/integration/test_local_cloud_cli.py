@@ -119,7 +119,7 @@ def test_says_in_one_line_why_it_does_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, number: signal.Signals) -> None:
-    # In the background of a script, or under nohup, this process ignores it, and its children would do so, too.
+    # In the background of a script, or under nohup, this process ignores it, and its children would, too.
     before = signal.signal(number, signal.default_int_handler)
     job = subprocess.Popen(
         [sys.executable, "-m", "local_cloud", "run"],
