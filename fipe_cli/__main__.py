@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -34,7 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, markup=False, emoji=False)
+_plain_console = partial(Console, highlight=False, markup=False, emoji=False)
+console = _plain_console()
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
 RunId = Annotated[
@@ -163,7 +165,7 @@ def _follow(cloud: Cloud, run_id: UUID | None, brands: int, as_json: bool) -> "t
 
 def _progress(as_json: bool) -> Console:
     """Where people look, so that nothing but JSON is on standard output when that is asked for."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console
+    return _plain_console(stderr=True) if as_json else console
 
 
 def _status(loads: "list[Load]", seen: "Snapshot") -> dict[str, Any]:

@@ -142,7 +142,7 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
             raise CliError(f"the source at {url} gives no answer: {error}") from error
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
-    size = Size(month.models * count, month.discovery_calls * count, month.prices * count)
+    size = month.times(count)
     refuse_what_expires(size, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
     return Plan(
         months=[f"{reference.month:%Y-%m}" for reference in references],

@@ -135,7 +135,7 @@ class PostgresCluster:
 
     def stop(self) -> None:
         """Stop the server, if it runs, and its sessions. Raises PostgresError when it does not end."""
-        self._signal(signal.SIGINT)
+        self._interrupt()
         until = time.monotonic() + STOP_SECONDS
         while self._postmaster() is not None:
             if time.monotonic() > until:
@@ -223,12 +223,12 @@ class PostgresCluster:
         except (FileNotFoundError, psutil.NoSuchProcess):  # the server has ended meanwhile
             return None
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _interrupt(self) -> None:
         """What pg_ctl does; but that runs as the server's own user, who may not reach the folder any more."""
         postmaster = self._postmaster()
         if postmaster is not None:
             with suppress(psutil.NoSuchProcess):
-                postmaster.process.send_signal(number)
+                postmaster.process.send_signal(signal.SIGINT)
 
     @contextmanager
     def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:

@@ -28,6 +28,11 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
     load_status_function: str = ""
     retention_days: Annotated[int, Meta(ge=1)] = RETENTION_DAYS
 
+    @property
+    def calls_per_minute(self) -> float | None:
+        """The limit of the whole load, or None without one."""
+        return None if self.fipe_calls_per_minute == "max" else self.fipe_calls_per_minute
+
 
 class ConsumerEnvironment(Struct, frozen=True, rename="upper"):
     """What the loaders that are fed from a queue need."""

@@ -11,7 +11,7 @@ from fipe_api.load_plan import run_plans
 from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
 from fipe_api.load_size import refuse_what_expires, size_of
 from fipe_api.loader import environment, outgoing, price_source, publish
-from fipe_api.messages import BrandMessage, Reference, to_json
+from fipe_api.messages import Reference, to_json
 from fipe_api.observability import logger, metrics
 from fipe_api.queue_publisher import Outgoing, SendError
 from fipe_api.stability import reason_to_wait
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         raise LoadRequestError(f"nothing was started: {error}") from error
     plans = []
     if request.run_id is None:  # a resumed run was let in, and has told the ledger its plan, when it began
-        _refuse_what_expires(messages)
+        refuse_what_expires(size_of(messages), environment().calls_per_minute, environment().retention_days)
         plans = run_plans(request, messages)
     queue = environment().sqs_output_url
     sent = [*(outgoing([plan]) for plan in plans)]
@@ -64,11 +64,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.info("load started", run_id=str(run_id), references=started, brands_sent=len(messages))
     metrics.add_metric("BrandsSent", "Count", len(messages))
     return {"run_id": str(run_id), "references": started, "brands_sent": len(messages)}
-
-
-def _refuse_what_expires(messages: list[BrandMessage]) -> None:
-    rate = environment().fipe_calls_per_minute
-    refuse_what_expires(size_of(messages), None if rate == "max" else rate, environment().retention_days)
 
 
 def _reason_to_wait(reference: Reference) -> str | None:

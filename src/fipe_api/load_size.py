@@ -34,6 +34,10 @@ class Size:
         """All calls to the source."""
         return self.discovery_calls + self.prices
 
+    def times(self, count: int) -> "Size":
+        """The size of so many alike."""
+        return Size(self.models * count, self.discovery_calls * count, self.prices * count)
+
     def minutes(self, calls_per_minute: float | None) -> float | None:
         """How long the calls take, or None without a limit."""
         return self.calls / calls_per_minute if calls_per_minute else None

@@ -196,8 +196,7 @@ def _mirror_token() -> str:
 
 @cache
 def _pace() -> Pace:
-    rate = environment().fipe_calls_per_minute
     table = environment().pace_table
     if not table:
         return Unpaced()
-    return SharedPace(client("dynamodb"), table, None if rate == "max" else rate)
+    return SharedPace(client("dynamodb"), table, environment().calls_per_minute)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fipe_api.load_request import LoadRequestError
-from fipe_api.load_size import Size, brand_sizes, refuse_what_expires, size_of, typical_size
+from fipe_api.load_size import brand_sizes, refuse_what_expires, size_of, typical_size
 from fipe_api.messages import BrandMessage, Named
 from fipe_cli.loads import payload_of
 from tests.builders import any_brand_message
@@ -53,14 +53,10 @@ def test_some_models_count_as_their_part_of_the_brand() -> None:
 
 def test_a_load_is_refused_that_takes_longer_than_the_queues_keep_its_messages() -> None:
     month = size_of([message(kind, name) for kind, name in brand_sizes()])
-    refuse_what_expires(_months(4, month), 40, 4)
-    refuse_what_expires(_months(12, month), 40, 14)
-    refuse_what_expires(_months(300, month), None, 1)
+    refuse_what_expires(month.times(4), 40, 4)
+    refuse_what_expires(month.times(12), 40, 14)
+    refuse_what_expires(month.times(300), None, 1)
     with pytest.raises(
         LoadRequestError, match=r"656,976 calls take 11\.4 days at 40 .* fewer months at a time"
     ):
-        refuse_what_expires(_months(12, month), 40, 4)
-
-
-def _months(count: int, month: Size) -> Size:
-    return Size(month.models * count, month.discovery_calls * count, month.prices * count)
+        refuse_what_expires(month.times(12), 40, 4)
