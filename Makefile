@@ -87,13 +87,13 @@ diff-dev diff-stg diff-prd: diff-%: $(RUNTIME) $(NODE) prepare-layers ## Show wh
 	@$(call CHECKED,$*) && eval "$(CDK) diff $$options"
 
 destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete a stage with its database
-	@python -m scripts.destroy_stage --stage $*
+	@python -m fipe_cli.destroy_stage --stage $*
 
 logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SINCE=1h] [FUNCTION=...] [LEVEL=INFO] [FOLLOW=1]
-	@python -m scripts.stage_logs --stage $* $(call options,SINCE FUNCTION LEVEL) $(if $(FOLLOW),--follow)
+	@python -m fipe_cli.stage_logs --stage $* $(call options,SINCE FUNCTION LEVEL) $(if $(FOLLOW),--follow)
 
 redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]
-	@python -m scripts.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
+	@python -m fipe_cli.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import CfnOutput, Duration, NestedStack, RemovalPolicy, Tags, Token
+from aws_cdk import CfnOutput, Duration, IgnoreMode, NestedStack, RemovalPolicy, Tags, Token
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -15,7 +15,7 @@ from infrastructure.database import Database
 from infrastructure.findings import acknowledge
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction, FunctionNetwork, build_layer
 from infrastructure.metrics import NAMESPACE, service_name
-from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED
+from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED_OF_SRC
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
 from stage_settings import StageSettings
@@ -52,7 +52,9 @@ class FipeApiStack(NestedStack):
         self.output_names: list[str] = []
         self._functions: dict[str, FipeFunction] = {}
         self._settings = settings
-        self._code = lambda_.Code.from_asset(str(FUNCTIONS), exclude=NOT_PACKED)
+        self._code = lambda_.Code.from_asset(
+            str(FUNCTIONS), exclude=NOT_PACKED_OF_SRC, ignore_mode=IgnoreMode.GIT
+        )
         self._api_layer = build_layer(self, "ApiLayer", API_LAYER, "msgspec, requests, aws-lambda-powertools")
         self._pace = self._build_pace_table()
 
@@ -83,7 +85,7 @@ class FipeApiStack(NestedStack):
         # After the alarms: whoever asks it sees its errors.
         load_status = self._build_database_function(
             "FipeLoadStatus",
-            "fipe_load_status",
+            "load.status",
             database=database,
             role=STATUS_ROLE,
             psycopg2_layer=psycopg2_layer,

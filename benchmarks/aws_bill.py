@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from benchmarks.cloud import LoadFigures, load
 from benchmarks.rows import Row, at_most
 from fipe_api_stack import DATABASE_FUNCTION_MEMORY_MB, LOADER_MEMORY_MB
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE
+from fipe_simulator import SAMPLE_CATALOGUE
 
 CALLS, MODELS, BRANDS = 54_752, 11_238, 236
 CALLS_A_MINUTE = 40

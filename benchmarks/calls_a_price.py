@@ -13,13 +13,13 @@ import requests
 from benchmarks.month import month
 from benchmarks.rows import Row, at_most
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import HttpSource
-from fipe_api.load_request import brand_messages, choose_references, parse_request
+from fipe_api.load.discovery import find_model_years
+from fipe_api.load.prices import collect_prices
+from fipe_api.load.request import brand_messages, choose_references, parse_request
 from fipe_api.messages import BrandMessage, ModelMessage, PriceMessage
-from fipe_api.model_discovery import find_model_years
-from fipe_api.pace import Unpaced
-from fipe_api.price_collection import collect_prices
-from local_cloud.fipe_simulator import FipeSimulator
+from fipe_api.source.http_source import HttpSource
+from fipe_api.source.pace import Unpaced
+from fipe_simulator import FipeSimulator
 
 Pairs = set[tuple[int, ...]]
 Rows = set[tuple[object, ...]]

@@ -19,7 +19,7 @@ LIBRARY_OF_HANDLER = {
     "fipe_model_loader": "requests",
     "fipe_price_loader": "requests",
     "fipe_soma_ingestor": "psycopg2",
-    "fipe_load_status": "psycopg2",
+    "load.status": "psycopg2",
 }
 TIMED_IMPORT = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 

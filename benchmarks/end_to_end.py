@@ -20,7 +20,7 @@ import requests
 from benchmarks.cloud import load
 from benchmarks.month import month
 from benchmarks.rows import Baseline, Row, at_most
-from local_cloud.fipe_simulator import Catalogue, write_catalogue
+from fipe_simulator import Catalogue, write_catalogue
 
 THREADS = 4
 REFERENCE = 334
@@ -126,7 +126,7 @@ def _calls(catalogue: Catalogue) -> Iterator[Call]:
 @contextmanager
 def _simulator(catalogue: Path) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_cloud.fipe_simulator", "--catalogue", str(catalogue)],
+        [sys.executable, "-m", "fipe_simulator", "--catalogue", str(catalogue)],
         stdout=subprocess.PIPE,
         text=True,
     )

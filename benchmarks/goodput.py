@@ -18,10 +18,10 @@ import boto3
 from moto import mock_aws
 
 from benchmarks.rows import Row, at_least, at_most
-from fipe_api.http_source import LONGEST_WAIT_SECONDS
-from fipe_api.pace import SharedPace
-from local_cloud.fipe_simulator import Ceiling
-from local_cloud.fipe_simulator.faults import Gate
+from fipe_api.source.http_source import LONGEST_WAIT_SECONDS
+from fipe_api.source.pace import SharedPace
+from fipe_simulator import Ceiling
+from fipe_simulator.faults import Gate
 
 LATENCY_SECONDS = 0.01
 TABLE = "pace"

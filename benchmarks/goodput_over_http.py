@@ -20,9 +20,9 @@ from moto.server import ThreadedMotoServer
 from benchmarks.goodput import TABLE, Outcome, a_second, create_table, dynamodb_client, outcome_rows
 from benchmarks.rows import Row
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import FipeError, HttpSource, NotNowError
-from fipe_api.pace import SharedPace
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
+from fipe_api.source.http_source import FipeError, HttpSource, NotNowError
+from fipe_api.source.pace import SharedPace
+from fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
 
 SPAWN = multiprocessing.get_context("spawn")
 CALLS_A_SECOND, FUNCTIONS, SECONDS = 20, 2, 180.0

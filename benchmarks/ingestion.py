@@ -26,8 +26,8 @@ from benchmarks.month import month
 from benchmarks.price_messages import JULY_2026, JUNE_2026, price_messages, sqs_events
 from benchmarks.rows import Baseline, Row, at_least, at_most
 from fipe_api import fipe_soma_ingestor
+from fipe_api.aws.observability import logger
 from fipe_api.messages import PriceMessage, to_json
-from fipe_api.observability import logger
 
 SMALL_BATCHES, LARGE_BATCH = (10, 100), 1_000
 ROW_BY_ROW_MESSAGES = 100

@@ -9,7 +9,7 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from local_cloud.fipe_simulator import SAMPLE_MONTH, Catalogue, CatalogueRow, read_catalogue
+from fipe_simulator import SAMPLE_MONTH, Catalogue, CatalogueRow, read_catalogue
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_MONTH = Path(

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference
-from local_cloud.fipe_simulator import Catalogue
+from fipe_simulator import Catalogue
 
 JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
 JULY_2026 = Reference(code=335, month=date(2026, 7, 1))

@@ -15,7 +15,9 @@ PSYCOPG2_LAYER = ROOT / "lambda-layer" / "build" / "psycopg2"
 RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
 """Who signs the certificates of RDS's databases; in the layer when it could be fetched."""
 
-NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/*.egg-info", "**/.*_cache"]
+NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/.*_cache"]
+NOT_PACKED_OF_SRC = ["/*", "!/fipe_api", *NOT_PACKED]
+"""As in a .gitignore: of the packages in src, the functions get their own alone."""
 
 
 def check_prepared() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from scripts.aws_session import AwsError, aws_errors, aws_session
+from fipe_cli.aws_session import AwsError, aws_errors, aws_session
 
 
 def aws_environment() -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import ClientError
 
-from scripts.aws_session import AwsError, aws_errors, aws_session
+from fipe_cli.aws_session import AwsError, aws_errors, aws_session
 from stage_settings import SettingsError, StageSettings
 
 ZONES_WITHOUT_LAMBDA = {"use1-az3"}

@@ -134,7 +134,7 @@ def running_cloud(folder: Path) -> Iterator[Cloud]:
     environment = {**os.environ, "FIPE_LOCAL_DIR": str(folder)}
     with (folder / "test-server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "local_cloud.server", "0"], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "local_cloud.aws.server", "0"], env=environment, stdout=log, stderr=log
         )
     try:
         cloud = Cloud(eventually(state.endpoint), state)

@@ -16,13 +16,6 @@ from msgspec import Struct, convert, field
 from msgspec.json import Decoder
 
 from fipe_api.environment import OFFICIAL_URL
-from fipe_api.http_source import (
-    Call,
-    HttpSource,
-    InvalidParametersError,
-    MalformedAnswerError,
-    NoDataError,
-)
 from fipe_api.messages import (
     Code,
     ModelYear,
@@ -34,7 +27,14 @@ from fipe_api.messages import (
     VehicleType,
     YearFuel,
 )
-from fipe_api.price_source import (
+from fipe_api.source.http_source import (
+    Call,
+    HttpSource,
+    InvalidParametersError,
+    MalformedAnswerError,
+    NoDataError,
+)
+from fipe_api.source.price_source import (
     BrandModels,
     PriceAnswer,
     check_price_answer,

@@ -5,16 +5,16 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.aws import client
-from fipe_api.http_source import FipeError
-from fipe_api.load_plan import run_plans
-from fipe_api.load_request import LoadRequestError, brand_messages, choose_references, parse_request
-from fipe_api.load_size import refuse_what_expires, size_of
-from fipe_api.loader import environment, outgoing, price_source, publish
+from fipe_api.aws.clients import client
+from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.queue_publisher import Outgoing, SendError
+from fipe_api.load.loader import environment, outgoing, price_source, publish
+from fipe_api.load.plan import run_plans
+from fipe_api.load.request import LoadRequestError, brand_messages, choose_references, parse_request
+from fipe_api.load.size import refuse_what_expires, size_of
+from fipe_api.load.stability import reason_to_wait
 from fipe_api.messages import Reference, to_json
-from fipe_api.observability import logger, metrics
-from fipe_api.queue_publisher import Outgoing, SendError
-from fipe_api.stability import reason_to_wait
+from fipe_api.source.http_source import FipeError
 
 
 @logger.inject_lambda_context

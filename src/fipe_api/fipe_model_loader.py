@@ -5,13 +5,13 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.load_plan import brand_plans
-from fipe_api.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.aws.batch import process_batch
+from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.queue_publisher import Outgoing
+from fipe_api.load.discovery import find_model_years
+from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.plan import brand_plans
 from fipe_api.messages import MANUFACTURER_QUEUE, Unfinished
-from fipe_api.model_discovery import find_model_years
-from fipe_api.observability import logger, metrics
-from fipe_api.queue_publisher import Outgoing
-from fipe_api.sqs_batch import process_batch
 
 
 @logger.inject_lambda_context

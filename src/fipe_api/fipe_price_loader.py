@@ -5,12 +5,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.aws.batch import process_batch
+from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.queue_publisher import Outgoing
+from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.prices import collect_prices
 from fipe_api.messages import MODEL_QUEUE
-from fipe_api.observability import logger, metrics
-from fipe_api.price_collection import collect_prices
-from fipe_api.queue_publisher import Outgoing
-from fipe_api.sqs_batch import process_batch
 
 
 @logger.inject_lambda_context

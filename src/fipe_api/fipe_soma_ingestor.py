@@ -12,12 +12,12 @@ import psycopg2
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from fipe_api.database_connection import connect
-from fipe_api.load_ledger import LedgerNews
+from fipe_api.aws.batch import process_batch
+from fipe_api.aws.observability import logger, metrics
+from fipe_api.database.connection import connect
+from fipe_api.database.ledger import LedgerNews
+from fipe_api.database.writer import ReferenceMismatchError, Written, write_messages
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
-from fipe_api.observability import logger, metrics
-from fipe_api.price_writer import ReferenceMismatchError, Written, write_messages
-from fipe_api.sqs_batch import process_batch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection

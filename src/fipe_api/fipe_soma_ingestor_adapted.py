@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.structs import astuple
 
+from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.messages import (
     EmptyBrandMessage,
     PositiveInt,
@@ -30,7 +31,6 @@ from fipe_api.messages import (
     check_month,
     check_price,
 )
-from fipe_api.price_writer import PriceRow, write_messages, write_rows
 
 LINES_A_TRANSACTION = 5_000
 

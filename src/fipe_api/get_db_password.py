@@ -2,7 +2,7 @@
 
 import json
 
-from fipe_api.aws import client
+from fipe_api.aws.clients import client
 from fipe_api.environment import DatabaseEnvironment
 
 

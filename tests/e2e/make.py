@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local_cloud.fipe_simulator import Catalogue
+from fipe_simulator import Catalogue
 from local_cloud.postgres import clusters
 
 ROOT = Path(__file__).resolve().parents[2]

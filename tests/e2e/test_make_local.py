@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from local_cloud.fipe_simulator import (
+from fipe_simulator import (
     SAMPLE_CATALOGUE,
     FipeSimulator,
     Quirks,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.fipe_simulator import read_catalogue
+from fipe_simulator import read_catalogue
 from tests.e2e.make import lines, place
 from tests.real_month import REAL_MONTH, needs_real_month
 

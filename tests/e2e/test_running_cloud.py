@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.aws import client
 from tests.e2e.make import ROOT, Place, lines, place
 from tests.local_cloud_support import eventually

@@ -160,8 +160,8 @@ def test_the_functions_code_is_packed_without_what_python_leaves_behind(tmp_path
     (packed,) = {path.parent.parent for path in tmp_path.glob("asset.*/fipe_api/messages.py")}
     assert {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()} == {
         path.relative_to(FUNCTIONS).as_posix()
-        for path in FUNCTIONS.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)
+        for path in (FUNCTIONS / "fipe_api").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
 
 

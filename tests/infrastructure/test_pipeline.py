@@ -185,7 +185,7 @@ def test_workers_have_five_minutes(stacks: Stacks, function: str):
         ("FipeModelLoader", "fipe_api.fipe_model_loader.handler"),
         ("FipePriceLoader", "fipe_api.fipe_price_loader.handler"),
         ("FipeSomaIngestor", "fipe_api.fipe_soma_ingestor.handler"),
-        ("FipeLoadStatus", "fipe_api.fipe_load_status.handler"),
+        ("FipeLoadStatus", "fipe_api.load.status.handler"),
         ("FipeSqlInit", "index.on_event"),
         ("FipeSqlRunner", "index.run_sql"),
     ],

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection
 
+from fipe_api.database.writer import write_messages
 from fipe_api.fipe_soma_ingestor_adapted import Totals, ingest
 from fipe_api.messages import to_json
-from fipe_api.price_writer import write_messages
 from tests.builders import any_empty_brand_message, any_price, any_price_message
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 
-from fipe_api import http_source
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import HttpSource, InvalidParametersError, MalformedAnswerError
-from fipe_api.load_request import LoadRequestError, brand_messages, parse_request
+from fipe_api.load.discovery import find_model_years
+from fipe_api.load.prices import collect_prices
+from fipe_api.load.request import LoadRequestError, brand_messages, parse_request
 from fipe_api.messages import (
     MANUFACTURER_QUEUE,
     MODEL_QUEUE,
@@ -24,10 +24,10 @@ from fipe_api.messages import (
     YearFuel,
     to_json,
 )
-from fipe_api.model_discovery import find_model_years
-from fipe_api.pace import Unpaced
-from fipe_api.price_collection import collect_prices
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_api.source import http_source
+from fipe_api.source.http_source import HttpSource, InvalidParametersError, MalformedAnswerError
+from fipe_api.source.pace import Unpaced
+from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.builders import JUNE_2026, RUN, any_brand_message, any_empty_brand_message, any_model_message
 from tests.scripted_source import scripted_source
 

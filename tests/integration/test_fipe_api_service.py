@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from fipe_api import http_source
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import (
+from fipe_api.messages import Named, PricedVehicle, Reference, YearFuel
+from fipe_api.source import http_source
+from fipe_api.source.http_source import (
     FipeError,
     HttpSource,
     InvalidParametersError,
@@ -25,8 +26,7 @@ from fipe_api.http_source import (
     RejectedAnswer,
     SourceDownError,
 )
-from fipe_api.messages import Named, PricedVehicle, Reference, YearFuel
-from fipe_api.pace import Unpaced
+from fipe_api.source.pace import Unpaced
 from tests.builders import MAY_2026
 from tests.scripted_source import Answer, scripted_source
 

@@ -23,9 +23,9 @@ from pyarrow import parquet
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from fipe_api.database.writer import write_messages
 from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
-from fipe_api.price_writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import CliError
@@ -35,7 +35,7 @@ from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
+from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
 from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState

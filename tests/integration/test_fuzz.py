@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
-from fipe_api import http_source
+from fipe_api.aws.batch import process_batch
+from fipe_api.database.writer import ReferenceMismatchError, write_messages
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import FipeError, HttpSource
 from fipe_api.messages import (
     MANUFACTURER_QUEUE,
     MODEL_QUEUE,
@@ -29,11 +29,11 @@ from fipe_api.messages import (
     Reference,
     to_json,
 )
-from fipe_api.pace import Unpaced
-from fipe_api.parallelum import ParallelumApi
-from fipe_api.price_source import BrandModels, PriceSource
-from fipe_api.price_writer import ReferenceMismatchError, write_messages
-from fipe_api.sqs_batch import process_batch
+from fipe_api.source import http_source
+from fipe_api.source.http_source import FipeError, HttpSource
+from fipe_api.source.pace import Unpaced
+from fipe_api.source.parallelum import ParallelumApi
+from fipe_api.source.price_source import BrandModels, PriceSource
 from tests.builders import (
     JUNE_2026,
     any_brand_message,

@@ -20,12 +20,12 @@ from fipe_api import (
     fipe_model_loader,
     fipe_price_loader,
     fipe_soma_ingestor,
-    http_source,
-    loader,
 )
+from fipe_api.aws.observability import logger
 from fipe_api.environment import DatabaseEnvironment
 from fipe_api.get_db_password import get_db_password
-from fipe_api.load_request import LoadRequestError
+from fipe_api.load import loader
+from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
@@ -35,8 +35,8 @@ from fipe_api.messages import (
     YearFuel,
     to_json,
 )
-from fipe_api.observability import logger
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_api.source import http_source
+from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.aws import aws_apis, client
 from tests.builders import (
     AnyContext,

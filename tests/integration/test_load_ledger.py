@@ -13,8 +13,9 @@ import pytest
 from msgspec.structs import replace
 from psycopg2.extensions import connection
 
-from fipe_api.load_plan import brand_plans, run_plans
-from fipe_api.load_request import LoadRequest, parse_request
+from fipe_api.database.writer import write_messages
+from fipe_api.load.plan import brand_plans, run_plans
+from fipe_api.load.request import LoadRequest, parse_request
 from fipe_api.messages import (
     Named,
     PlannedBrand,
@@ -24,7 +25,6 @@ from fipe_api.messages import (
     YearFuel,
     to_json,
 )
-from fipe_api.price_writer import write_messages
 from tests.builders import (
     JUNE_2026,
     MAY_2026,

@@ -11,10 +11,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection, parse_dsn
 
-from fipe_api import fipe_load_status
+from fipe_api.database.writer import write_messages
+from fipe_api.load import status
+from fipe_api.load.stability import LoadStatusError, reason_to_wait
 from fipe_api.messages import Named, PlannedBrand, Reference
-from fipe_api.price_writer import write_messages
-from fipe_api.stability import LoadStatusError, reason_to_wait
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -45,7 +45,7 @@ def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(**payload: Any) -> dict[str, Any]:
     """The answer as Lambda would send it."""
-    document: dict[str, Any] = json.loads(json.dumps(fipe_load_status.handler(payload, AnyContext())))
+    document: dict[str, Any] = json.loads(json.dumps(status.handler(payload, AnyContext())))
     return document
 
 
@@ -55,7 +55,7 @@ class StatusFunction:
     def invoke(self, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
         if FunctionName != "FipeLoadStatus-dev":
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage": "no such role"}')}
-        answer = fipe_load_status.handler(json.loads(Payload), AnyContext())
+        answer = status.handler(json.loads(Payload), AnyContext())
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
 

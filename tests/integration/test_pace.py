@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fipe_api.pace import SharedPace, Unpaced
+from fipe_api.source.pace import SharedPace, Unpaced
 from tests.aws import aws_apis, client
 
 START_MS = 1_800_000_000_000

@@ -15,8 +15,14 @@ import pytest
 from msgspec.structs import replace
 from psycopg2.extensions import connection, make_dsn
 
+from fipe_api.database.writer import (
+    BEGIN_WRITING,
+    PriceRow,
+    ReferenceMismatchError,
+    write_messages,
+    write_rows,
+)
 from fipe_api.messages import Named, Reference, YearFuel
-from fipe_api.price_writer import BEGIN_WRITING, PriceRow, ReferenceMismatchError, write_messages, write_rows
 from tests.builders import (
     JUNE_2026,
     MAY_2026,

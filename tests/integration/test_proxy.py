@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fipe_api import loader
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import HttpSource, SourceDownError
-from fipe_api.pace import Unpaced
+from fipe_api.load import loader
+from fipe_api.source.http_source import HttpSource, SourceDownError
+from fipe_api.source.pace import Unpaced
 
 REFERENCES = b'[{"Codigo":334,"Mes":"junho/2026 "}]'
 
@@ -156,7 +156,7 @@ def test_goes_past_the_proxy_where_no_proxy_says_so(
 def test_trusts_no_certificate_that_nobody_vouches_for(
     https_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fipe_api.http_source.FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("fipe_api.source.http_source.FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with pytest.raises(SourceDownError, match="SSLError"):
         references(https_source)

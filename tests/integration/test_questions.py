@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection
 
-from fipe_api.price_writer import PriceRow, write_rows
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from fipe_api.database.writer import PriceRow, write_rows
+from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.builders import ROOT_SQL
 from tests.databases import database_with_schema
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fipe_api import queue_publisher
-from fipe_api.queue_publisher import Outgoing, send_all
+from fipe_api.aws import queue_publisher
+from fipe_api.aws.queue_publisher import Outgoing, send_all
 from tests.aws import aws_apis, client
 
 

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from scripts.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, RedriveError, move_back, show
+from fipe_cli.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, RedriveError, move_back, show
 from tests.conftest import ROOT
 from tests.local_cloud_support import CREDENTIALS, Cloud, eventually, running_cloud
 
@@ -248,7 +248,7 @@ def test_the_command_refuses_in_one_line(
     cloud: Cloud, arguments: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "scripts.redrive_dlq", *arguments],
+        [sys.executable, "-m", "fipe_cli.redrive_dlq", *arguments],
         cwd=ROOT,
         env={
             **os.environ,

@@ -8,10 +8,11 @@ import pytest
 import requests
 from msgspec.structs import replace
 
-from fipe_api import http_source
-from fipe_api.fallback import DAY_MS, DailyPace, WithFallback
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.http_source import (
+from fipe_api.messages import Named, YearFuel
+from fipe_api.source import http_source
+from fipe_api.source.fallback import DAY_MS, DailyPace, WithFallback
+from fipe_api.source.http_source import (
     BlockedError,
     HttpSource,
     MalformedAnswerError,
@@ -19,11 +20,10 @@ from fipe_api.http_source import (
     NotOfferedError,
     ThrottledError,
 )
-from fipe_api.messages import Named, YearFuel
-from fipe_api.pace import Unpaced
-from fipe_api.parallelum import ParallelumApi
-from local_cloud.fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
-from local_cloud.fipe_simulator.parallelum import DailyLimit
+from fipe_api.source.pace import Unpaced
+from fipe_api.source.parallelum import ParallelumApi
+from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_simulator.parallelum import DailyLimit
 from tests.aws import aws_apis, client
 from tests.builders import JUNE_2026
 from tests.scripted_source import Answer, scripted_source

@@ -17,7 +17,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_cloud.fipe_simulator import (
+from fipe_simulator import (
     SAMPLE_CATALOGUE,
     Catalogue,
     CatalogueRow,
@@ -533,7 +533,7 @@ def test_a_taken_port_is_an_error(simulator: FipeSimulator) -> None:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "local_cloud.fipe_simulator", *arguments]
+    return [sys.executable, "-m", "fipe_simulator", *arguments]
 
 
 def test_the_command_prints_its_url_serves_and_ends_on_a_signal() -> None:

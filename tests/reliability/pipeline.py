@@ -21,7 +21,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg2
 import requests
 
-from local_cloud.fipe_simulator import (
+from fipe_simulator import (
     SAMPLE_CATALOGUE,
     Catalogue,
     CatalogueRow,
@@ -47,7 +47,9 @@ TABLES = "load_run, rejected_answer, price, model_year, model, manufacturer, ref
 SHORT_WAITS = """
 import os
 
-from fipe_api import http_source, pace, queue_publisher, rate_control, rounds
+from fipe_api.aws import queue_publisher
+from fipe_api.load import rounds
+from fipe_api.source import http_source, pace, rate_control
 
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
@@ -79,13 +81,14 @@ def _killing(point, work, first):
 
 def install(module):
     if module == "fipe_soma_ingestor":
-        from fipe_api import fipe_soma_ingestor, price_writer
+        from fipe_api import fipe_soma_ingestor
+        from fipe_api.database import writer
 
         # After the last statement, before the commit; and after the commit, before the answer.
-        price_writer.write_ledger = _killing("before_commit", price_writer.write_ledger, True)
+        writer.write_ledger = _killing("before_commit", writer.write_ledger, True)
         fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
     else:
-        from fipe_api import loader
+        from fipe_api.load import loader
 
         send = _killing("before_send", loader.send_all, False)
         loader.send_all = _killing("after_send", send, True)
@@ -123,7 +126,7 @@ HANDLERS = {
     "model_loader": "fipe_model_loader",
     "price_loader": "fipe_price_loader",
     "ingestor": "fipe_soma_ingestor",
-    "status": "fipe_load_status",
+    "status": "load.status",
 }
 
 
@@ -429,8 +432,9 @@ class Pipeline:
 def _package() -> bytes:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        for path in sorted((ROOT / "src/fipe_api").glob("*.*")):
-            archive.write(path, f"fipe_api/{path.name}")
+        for path in sorted((ROOT / "src/fipe_api").rglob("*.*")):
+            if path.suffix != ".pyc":
+                archive.write(path, path.relative_to(ROOT / "src"))
         archive.writestr("short_waits.py", SHORT_WAITS)
         archive.writestr("kill_points.py", KILL_POINTS)
         archive.writestr("skewed_clock.py", SKEWED_CLOCK)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from local_cloud.fipe_simulator import Fault, Faults
+from fipe_simulator import Fault, Faults
 from tests.reliability.pipeline import Pipeline
 
 API_FAULTS = [fault for fault in Fault if fault is not Fault.TIMEOUT]

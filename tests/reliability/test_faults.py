@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from fipe_api.messages import to_json
-from local_cloud.fipe_simulator import Fault, Faults
+from fipe_simulator import Fault, Faults
 from tests.builders import any_named, any_price_message
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, Pipeline

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from local_cloud.fipe_simulator import Catalogue, CatalogueRow
+from fipe_simulator import Catalogue, CatalogueRow
 from tests.reliability.pipeline import Pipeline
 
 HOSTILE = CatalogueRow(1, 999, "Hostile", 1, "N" * 2**20, 2014, 3, "Diesel", "005340-6", Decimal("1.00"))

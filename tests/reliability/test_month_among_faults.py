@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_cloud.fipe_simulator import Fault, Faults, read_catalogue
+from fipe_simulator import Fault, Faults, read_catalogue
 from tests.real_month import REAL_MONTH, needs_real_month
 from tests.reliability.pipeline import Pipeline, running_pipeline
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fipe_api import aws
+from fipe_api.aws import clients
 from tests.aws import client
 from tests.http_server import asleep, http_server, send_json
 
@@ -30,12 +30,12 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Invoke]:
         else:
             send_json(request, json.loads(body))
 
-    monkeypatch.setattr(aws, "WAKING_DELAY_SECONDS", 0)
+    monkeypatch.setattr(clients, "WAKING_DELAY_SECONDS", 0)
     with http_server(answer) as endpoint:
 
         def invoke(payload: dict[str, Any], *states: str) -> Any:
             waiting[:] = states
-            answer = aws.invoke(client("lambda", endpoint), "FipeLoadStatus-dev", payload)
+            answer = clients.invoke(client("lambda", endpoint), "FipeLoadStatus-dev", payload)
             return json.load(answer["Payload"])
 
         yield invoke

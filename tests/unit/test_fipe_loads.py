@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fipe_api.load_request import LoadRequestError
-from fipe_api.load_size import brand_sizes, refuse_what_expires, size_of, typical_size
+from fipe_api.load.request import LoadRequestError
+from fipe_api.load.size import brand_sizes, refuse_what_expires, size_of, typical_size
 from fipe_api.messages import BrandMessage, Named
 from fipe_cli.loads import payload_of
 from tests.builders import any_brand_message

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fipe_api.load_request import (
+from fipe_api.load.request import (
     LoadRequest,
     LoadRequestError,
     choose_references,

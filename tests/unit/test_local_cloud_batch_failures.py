@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local_cloud.event_sources import failed_message_ids
+from local_cloud.aws.event_sources import failed_message_ids
 
 BATCH = {"a", "b"}
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from fipe_cli.load_options import LoadOptions, read_options
 from local_cloud.lifecycle import LocalCloudError
-from local_cloud.load_options import LoadOptions, read_options
 
 
 def options(**given: str) -> LoadOptions:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fipe_api import rate_control
-from fipe_api.rate_control import Grant, RateState
-from local_cloud.fipe_simulator import Ceiling
-from local_cloud.fipe_simulator.faults import Gate
+from fipe_api.source import rate_control
+from fipe_api.source.rate_control import Grant, RateState
+from fipe_simulator import Ceiling
+from fipe_simulator.faults import Gate
 
 
 class SimulatedPace:

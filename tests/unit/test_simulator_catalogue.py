@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.fipe_simulator import (
+from fipe_simulator import (
     SAMPLE_CATALOGUE,
     Catalogue,
     CatalogueError,
@@ -13,7 +13,7 @@ from local_cloud.fipe_simulator import (
     read_catalogue,
     write_catalogue,
 )
-from local_cloud.fipe_simulator.catalogue import ZERO_KM, YearFuel
+from fipe_simulator.catalogue import ZERO_KM, YearFuel
 
 JUNE = date(2026, 6, 1)
 HEADER = "\t".join(CatalogueRow._fields)

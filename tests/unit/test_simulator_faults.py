@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from local_cloud.fipe_simulator import Ceiling, Fault, Faults, Quirks
-from local_cloud.fipe_simulator.faults import Gate
+from fipe_simulator import Ceiling, Fault, Faults, Quirks
+from fipe_simulator.faults import Gate
 
-README = Path(__file__).parents[2] / "local_cloud" / "fipe_simulator" / "README.md"
+README = Path(__file__).parents[2] / "src" / "fipe_simulator" / "README.md"
 
 
 class Clock:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_cloud.fipe_simulator import (
+from fipe_simulator import (
     SAMPLE_CATALOGUE,
     Catalogue,
     CatalogueRow,
@@ -15,7 +15,7 @@ from local_cloud.fipe_simulator import (
     published_references,
     read_catalogue,
 )
-from local_cloud.fipe_simulator.catalogue import ZERO_KM
+from fipe_simulator.catalogue import ZERO_KM
 from tests.real_month import REAL_MONTH, needs_real_month
 
 JUNE = date(2026, 6, 1)

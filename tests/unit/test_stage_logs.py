@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from scripts.aws_session import AwsError
-from scripts.stage_logs import _duration, _line
+from fipe_cli.aws_session import AwsError
+from fipe_cli.stage_logs import _duration, _line
 
 GROUP = "/aws/lambda/FipePriceLoader-dev"
 

@@ -1,0 +1,51 @@
+"""A batch of SQS messages: each is worked on alone, then all results are handed on together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from fipe_api.aws.observability import logger, metrics
+
+Result = TypeVar("Result")
+
+
+def process_batch(
+    event: dict[str, Any],
+    work: Callable[[str], Result],
+    hand_on: Callable[[Sequence[Result]], Mapping[int, Exception]],
+    retry: Callable[[SQSRecord], None] | None = None,
+) -> PartialItemFailureResponse:
+    """Answers an event of an SQS event source that asks for partial batch failures: which messages failed.
+
+    Args:
+        event: the event.
+        work: takes a message's body; raises when that message failed.
+        hand_on: takes the results of all messages that did not fail; answers the errors of those results
+            that could not be handed on, by position.
+        retry: arranges when a failed message is tried again; without it, the queue's visibility timeout does.
+    """
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    with processor(records=event["Records"], handler=lambda record: work(record.body)):
+        worked = [
+            (SQSRecord(record), result)
+            for outcome, result, record in processor.process()
+            if outcome == "success"
+        ]
+        for position, error in hand_on([result for _, result in worked]).items():
+            processor.failure_handler(worked[position][0], (type(error), error, error.__traceback__))
+    for record, (_, failure, _) in zip(processor.fail_messages, processor.exceptions, strict=True):
+        assert isinstance(record, SQSRecord)
+        logger.warning(
+            "message failed",
+            message_id=record.message_id,
+            receives=record.attributes.approximate_receive_count,
+            error=f"{type(failure).__name__}: {failure}",
+            notes=getattr(failure, "__notes__", []),
+        )
+        if retry is not None:
+            retry(record)
+    metrics.add_metric("MessagesFailed", "Count", len(processor.fail_messages))
+    return processor.response()

@@ -1,0 +1,1 @@
+"""What is written to PostgreSQL: prices, and the ledger of the loads that brought them."""

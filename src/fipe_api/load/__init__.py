@@ -1,0 +1,1 @@
+"""What a load does, from its request to its prices."""

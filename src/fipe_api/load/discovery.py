@@ -1,0 +1,174 @@
+"""Which year-fuel pairs each model of a brand has, found by the cheaper of two roads.
+
+One call answers either the pairs of one model or the models of one pair, so a brand with fewer pairs than
+models is asked pair by pair. For a full month this takes 1.088 calls a price instead of 1.228.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from fipe_api.load.rounds import next_round
+from fipe_api.messages import (
+    BrandMessage,
+    Discovery,
+    EmptyBrandMessage,
+    ModelMessage,
+    ModelQueueMessage,
+    Unfinished,
+    YearFuel,
+)
+from fipe_api.source.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
+from fipe_api.source.price_source import PriceSource
+
+Question = TypeVar("Question", YearFuel, int)
+
+
+def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQueueMessage] | Unfinished:
+    """The messages that name each model's year-fuel pairs, or the brand with its progress when time ran out.
+
+    A brand's messages go out together, since each tells how many there are. A brand without models gives one
+    message that says so; a model without years is passed on, so that the ledger can close it. What the source
+    lists and then denies is asked again some rounds later.
+
+    Raises:
+        UnusableAnswerError: the source gives no usable answer to what the brand cannot do without.
+    """
+    search: _Search | None = None
+
+    def unfinished(rounds: int, retry_in: float) -> Unfinished:
+        progress = search.progress() if search else None
+        return Unfinished(replace(message, discovery=progress, rounds=rounds), retry_in)
+
+    try:
+        search = _Search.resumed(message) if message.discovery else _Search.started(message, source)
+        search.ask_what_is_left(source)
+        if search.is_in_doubt:
+            again = next_round(message.rounds, made_progress=search.made_progress)
+            if again:
+                return unfinished(*again)
+            if search.doubts_a_year:
+                search.ask_each_model_instead()
+                return unfinished(0, 0)
+            search.believe()
+    except NotNowError as not_now:
+        return unfinished(message.rounds, not_now.retry_in)
+    except NoDataError:
+        again = next_round(message.rounds, made_progress=False)
+        return unfinished(*again) if again else [_empty_brand(message)]
+    return search.model_messages() or [_empty_brand(message)]
+
+
+class _Search:
+    def __init__(self, message: BrandMessage, discovery: Discovery) -> None:
+        self._message = message
+        self._models = discovery.models
+        self._years_to_ask = list(discovery.years_to_ask)
+        self._models_to_ask = list(discovery.models_to_ask)
+        self._found = {code: list(years) for code, years in discovery.found.items()}
+        self._doubts: dict[YearFuel | int, FipeError] = {}
+        self.made_progress = False
+
+    @classmethod
+    def resumed(cls, message: BrandMessage) -> "_Search":
+        assert message.discovery is not None
+        return cls(message, message.discovery)
+
+    @classmethod
+    def started(cls, message: BrandMessage, source: PriceSource) -> "_Search":
+        answer = source.models(message.reference, message.vehicle_type, message.brand.code)
+        wanted = message.wanted_models
+        models = tuple(model for model in answer.models if not wanted or model.is_among(wanted))
+        if answer.years and len(answer.years) < len(models):
+            return cls(message, Discovery(models=models, years_to_ask=answer.years))
+        return cls(message, Discovery(models=models, models_to_ask=tuple(model.code for model in models)))
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether questions are left to which there was no usable answer."""
+        return bool(self._years_to_ask or self._models_to_ask)
+
+    def ask_what_is_left(self, source: PriceSource) -> None:
+        """Asks each question once; those without a usable answer stay."""
+        if self._years_to_ask:
+            self._ask_each(self._years_to_ask, lambda year: self._ask_models_of(year, source))
+            if not self._years_to_ask:
+                # A model that no year has named contradicts the brand's list: it is asked by itself.
+                self._models_to_ask = [model.code for model in self._models if model.code not in self._found]
+        if not self._years_to_ask:
+            self._ask_each(self._models_to_ask, lambda code: self._ask_years_of(code, source))
+
+    @property
+    def doubts_a_year(self) -> bool:
+        """Whether the source names no models of a pair, though the brand's list says that there is one."""
+        return bool(self._years_to_ask)
+
+    def ask_each_model_instead(self) -> None:
+        """Begins anew by the other road: where one pair cannot be trusted, none can."""
+        self._years_to_ask, self._found = [], {}
+        self._models_to_ask = [model.code for model in self._models]
+
+    def believe(self) -> None:
+        """Takes the answers to what is left for what they are."""
+        for code in self._models_to_ask:
+            if not isinstance(self._doubts[code], NoDataError):
+                raise self._doubts[code]
+            self._found[code] = []
+
+    def progress(self) -> Discovery:
+        return Discovery(
+            models=self._models,
+            years_to_ask=tuple(self._years_to_ask),
+            models_to_ask=tuple(self._models_to_ask),
+            found={code: tuple(years) for code, years in self._found.items()},
+        )
+
+    def model_messages(self) -> list[ModelQueueMessage]:
+        return [
+            ModelMessage(
+                run_id=self._message.run_id,
+                reference=self._message.reference,
+                vehicle_type=self._message.vehicle_type,
+                brand=self._message.brand,
+                brands_in_run=self._message.brands_in_run,
+                models_in_brand=len(self._models),
+                model=model,
+                years_to_ask=tuple(self._found.get(model.code, ())),
+            )
+            for model in self._models
+        ]
+
+    def _ask_each(self, questions: list[Question], ask: Callable[[Question], None]) -> None:
+        for question in tuple(questions):
+            # At the end of the list it does not keep the others waiting when time runs out.
+            questions.remove(question)
+            questions.append(question)
+            try:
+                ask(question)
+            except (NoDataError, UnusableAnswerError) as error:
+                self._doubts[question] = error
+            else:
+                questions.remove(question)
+                self.made_progress = True
+
+    def _ask_models_of(self, year: YearFuel, source: PriceSource) -> None:
+        message = self._message
+        for code in source.models_of_year(message.reference, message.vehicle_type, message.brand.code, year):
+            self._found.setdefault(code, []).append(year)
+
+    def _ask_years_of(self, model_code: int, source: PriceSource) -> None:
+        message = self._message
+        self._found[model_code] = list(
+            source.years_of_model(message.reference, message.vehicle_type, message.brand.code, model_code)
+        )
+
+
+def _empty_brand(message: BrandMessage) -> EmptyBrandMessage:
+    return EmptyBrandMessage(
+        run_id=message.run_id,
+        reference=message.reference,
+        vehicle_type=message.vehicle_type,
+        brand=message.brand,
+        brands_in_run=message.brands_in_run,
+    )

@@ -1,0 +1,66 @@
+"""What the ledger is told before results come, so that it can name what is missing; bounded in size."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from fipe_api.messages import (
+    BrandMessage,
+    BrandPlanMessage,
+    ModelMessage,
+    ModelQueueMessage,
+    PlannedBrand,
+    PlannedModel,
+    Reference,
+    RunPlanMessage,
+)
+
+if TYPE_CHECKING:
+    from fipe_api.load.request import LoadRequest
+
+BRANDS_A_PLAN = 500
+"""Some 40 KB; a month has 236 brands."""
+MODELS_A_PLAN = 5_000
+"""Some 60 KB; the largest brand has about 800 models."""
+
+Item = TypeVar("Item")
+
+
+def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
+    """The brands that a run is going to load of each reference."""
+    by_reference: dict[Reference, list[BrandMessage]] = {}
+    for message in messages:
+        by_reference.setdefault(message.reference, []).append(message)
+    return [
+        RunPlanMessage(
+            run_id=part[0].run_id,
+            reference=reference,
+            brands_in_run=part[0].brands_in_run,
+            brands=tuple(PlannedBrand(vehicle_type=each.vehicle_type, brand=each.brand) for each in part),
+            wanted_models=request.models or (),
+            whole_table=request.whole_table,
+        )
+        for reference, brands in by_reference.items()
+        for part in _parts(brands, BRANDS_A_PLAN)
+    ]
+
+
+def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]:
+    """The models that a run is going to load of a brand, from the messages of all of them."""
+    models = [message for message in messages if isinstance(message, ModelMessage)]
+    return [
+        BrandPlanMessage(
+            run_id=part[0].run_id,
+            reference=part[0].reference,
+            vehicle_type=part[0].vehicle_type,
+            brand=part[0].brand,
+            brands_in_run=part[0].brands_in_run,
+            models_in_brand=part[0].models_in_brand,
+            part=number,
+            models=tuple(PlannedModel(each.model.code, len(each.years_to_ask)) for each in part),
+        )
+        for number, part in enumerate(_parts(models, MODELS_A_PLAN))
+    ]
+
+
+def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,63 @@
+"""The prices of one model: a call for each of its year-fuel pairs."""
+
+from msgspec.structs import replace
+
+from fipe_api.load.rounds import next_round
+from fipe_api.messages import (
+    EmptyBrandMessage,
+    ModelQueueMessage,
+    PriceMessage,
+    PriceQueueMessage,
+    Unfinished,
+    YearFuel,
+)
+from fipe_api.source.http_source import NoDataError, NotNowError, UnusableAnswerError
+from fipe_api.source.price_source import PriceSource
+
+
+def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
+    """The message with all prices of the model, or the model with those found so far when time ran out.
+
+    A pair that the source lists but has no price for, or no usable answer, is asked again some rounds later;
+    if that does not change, it is reported as unpriced or as rejected. An empty brand is passed on.
+    """
+    if isinstance(message, EmptyBrandMessage):
+        return [message]
+    prices = list(message.prices)
+    unpriced: list[YearFuel] = []
+    rejected: list[YearFuel] = []
+
+    def unfinished(left: tuple[YearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
+        rest = replace(message, years_to_ask=left, prices=tuple(prices), rounds=rounds)
+        return Unfinished(rest, retry_in)
+
+    for position, year in enumerate(message.years_to_ask):
+        try:
+            prices.append(
+                source.price(message.reference, message.vehicle_type, message.brand, message.model, year)
+            )
+        except NoDataError:
+            unpriced.append(year)
+        except UnusableAnswerError:
+            rejected.append(year)
+        except NotNowError as not_now:
+            left = (*message.years_to_ask[position:], *unpriced, *rejected)
+            return unfinished(left, message.rounds, not_now.retry_in)
+    if unpriced or rejected:
+        again = next_round(message.rounds, made_progress=len(prices) > len(message.prices))
+        if again is not None:
+            return unfinished((*unpriced, *rejected), *again)
+    return [
+        PriceMessage(
+            run_id=message.run_id,
+            reference=message.reference,
+            vehicle_type=message.vehicle_type,
+            brand=message.brand,
+            brands_in_run=message.brands_in_run,
+            models_in_brand=message.models_in_brand,
+            model=message.model,
+            prices=tuple(prices),
+            unpriced=tuple(unpriced),
+            rejected=tuple(rejected),
+        )
+    ]

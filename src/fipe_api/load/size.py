@@ -1,0 +1,115 @@
+"""How large a load is: its calls, the time they take at the current rate, and what the queues cannot keep."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from fipe_api.load.request import LoadRequestError
+from fipe_api.messages import BrandMessage, folded
+
+BRAND_SIZES = Path(__file__).with_name("brand_sizes.tsv")
+"""How large each brand was in June 2026: a whole month of 50,332 prices, counted."""
+
+MINUTES_A_DAY = 24 * 60
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a brand, or a load, is.
+
+    Attributes:
+        models: models that have a price.
+        discovery_calls: calls to the source that find the models and their years.
+        prices: prices, each of which is a call.
+    """
+
+    models: float
+    discovery_calls: float
+    prices: float
+
+    @property
+    def calls(self) -> float:
+        """All calls to the source."""
+        return self.discovery_calls + self.prices
+
+    def times(self, count: int) -> "Size":
+        """The size of so many alike."""
+        return Size(self.models * count, self.discovery_calls * count, self.prices * count)
+
+    def minutes(self, calls_per_minute: float | None) -> float | None:
+        """How long the calls take, or None without a limit."""
+        return self.calls / calls_per_minute if calls_per_minute else None
+
+
+Sizes = Mapping[tuple[int, str], Size]
+"""By vehicle type and name in small letters."""
+
+
+@cache
+def brand_sizes() -> Sizes:
+    """The sizes of June 2026."""
+    with BRAND_SIZES.open(encoding="utf-8", newline="") as file:
+        return {
+            brand_key(int(row["vehicle_type"]), row["brand"]): Size(
+                int(row["models"]), int(row["discovery_calls"]), int(row["prices"])
+            )
+            for row in csv.DictReader(file, delimiter="\t")
+        }
+
+
+@cache
+def typical_size(vehicle_type: int | None = None) -> Size:
+    """The mean of all brands, or of those of one vehicle type."""
+    sizes = [size for (kind, _), size in brand_sizes().items() if vehicle_type in (None, kind)]
+    whole = _sum(sizes)
+    return Size(whole.models / len(sizes), whole.discovery_calls / len(sizes), whole.prices / len(sizes))
+
+
+def size_of(messages: Iterable[BrandMessage], known: Sizes | None = None) -> Size:
+    """The size of a load of these brands.
+
+    Each brand counts as large as in `known`; if it is not there, as in June 2026; if it was not there either,
+    as a typical one of its type. A brand of which only some models are wanted counts as those models.
+    """
+    return _sum([_size(message, known or {}) for message in messages])
+
+
+def refuse_what_expires(size: Size, calls_per_minute: float | None, retention_days: int) -> None:
+    """Refuses a load whose last messages would wait longer than their queue keeps them.
+
+    SQS deletes such a message without a word: it does not reach the DLQ.
+
+    Raises:
+        LoadRequestError: with what to do instead.
+    """
+    days = (size.minutes(calls_per_minute) or 0) / MINUTES_A_DAY
+    if days > retention_days:
+        raise LoadRequestError(
+            f"about {round(size.calls):,} calls take {days:.1f} days at {calls_per_minute:g} a minute, and"
+            f" the queues keep a message {retention_days} days: load fewer months at a time, or deploy with a"
+            " larger retention_days"
+        )
+
+
+def brand_key(vehicle_type: int, brand: str) -> tuple[int, str]:
+    """What Sizes knows a brand by."""
+    return vehicle_type, folded(brand)
+
+
+def _size(message: BrandMessage, known: Sizes) -> Size:
+    key = brand_key(message.vehicle_type, message.brand.name)
+    whole = known.get(key) or brand_sizes().get(key) or typical_size(message.vehicle_type)
+    wanted = len(message.wanted_models)
+    if not wanted or wanted >= whole.models:
+        return whole
+    return Size(wanted, 1 + wanted, whole.prices * wanted / whole.models)
+
+
+def _sum(sizes: Sequence[Size]) -> Size:
+    return Size(
+        sum(size.models for size in sizes),
+        sum(size.discovery_calls for size in sizes),
+        sum(size.prices for size in sizes),
+    )

@@ -1,0 +1,157 @@
+"""A second source for as long as the first one blocks this address, within what the second allows a day."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
+from fipe_api.source.http_source import BlockedError, FipeError
+from fipe_api.source.pace import Pace
+from fipe_api.source.price_source import BrandModels, PriceSource
+from fipe_api.source.rate_control import Stop
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+DAY_MS = 86_400_000
+
+Answer = TypeVar("Answer")
+
+
+class WithFallback:
+    """A PriceSource that asks the second source for what the first one, while it blocks, does not answer.
+
+    What the second one cannot answer either waits for the first.
+    """
+
+    def __init__(self, first: PriceSource, second: PriceSource) -> None:
+        self._first = first
+        self._second = second
+
+    def references(self) -> list[Reference]:
+        """See PriceSource."""
+        return self._ask(lambda source: source.references())
+
+    def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
+        """See PriceSource."""
+        return self._ask(lambda source: source.brands(reference, vehicle_type))
+
+    def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
+        """See PriceSource."""
+        return self._ask(lambda source: source.models(reference, vehicle_type, brand_code))
+
+    def years_of_model(
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
+    ) -> tuple[YearFuel, ...]:
+        """See PriceSource."""
+        return self._ask(
+            lambda source: source.years_of_model(reference, vehicle_type, brand_code, model_code)
+        )
+
+    def models_of_year(
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+    ) -> frozenset[int]:
+        """See PriceSource."""
+        return self._ask(lambda source: source.models_of_year(reference, vehicle_type, brand_code, year))
+
+    def price(
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+    ) -> PricedVehicle:
+        """See PriceSource."""
+        return self._ask(lambda source: source.price(reference, vehicle_type, brand, model, year))
+
+    def _ask(self, ask: Callable[[PriceSource], Answer]) -> Answer:
+        try:
+            return ask(self._first)
+        except BlockedError as blocked:
+            try:
+                return ask(self._second)
+            except FipeError as error:
+                blocked.add_note(f"nor does the second source answer: {error}")
+                raise blocked from None
+
+
+class DailyPace:
+    """A pace within a budget of calls a day (UTC), counted by all functions together in one DynamoDB item.
+
+    Args:
+        pace: the pace below it.
+        client: a DynamoDB client.
+        table: the table's name; its partition key is the string `source`.
+        source: the key of the item.
+        calls_per_day: the budget.
+        clock: milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        pace: Pace,
+        client: "DynamoDBClient",
+        table: str,
+        source: str,
+        calls_per_day: int,
+        clock: Callable[[], int] = lambda: round(1000 * datetime.now(UTC).timestamp()),
+    ) -> None:
+        self._pace = pace
+        self._client = client
+        self._table = table
+        self._source = source
+        self._budget = calls_per_day
+        self._clock = clock
+        self._spent_until = 0
+
+    @property
+    def stopped(self) -> Stop:
+        """See Pace."""
+        return self._pace.stopped
+
+    def reserve(self, patience: float) -> float:
+        """See Pace."""
+        now = self._clock()
+        tomorrow = (now // DAY_MS + 1) * DAY_MS
+        if now < self._spent_until:
+            return (self._spent_until - now) / 1000
+        wait = self._pace.reserve(patience)
+        if wait <= patience and not self._count(now // DAY_MS):
+            self._spent_until = tomorrow
+            # Not even the most patient caller gets a call today.
+            return max(patience + 1, (tomorrow - now) / 1000)
+        return wait
+
+    def succeeded(self) -> None:
+        """See Pace."""
+        self._pace.succeeded()
+
+    def refused(self, retry_after: float | None) -> float:
+        """See Pace."""
+        return self._pace.refused(retry_after)
+
+    def pause(self, reason: Stop, first: float, longest: float) -> float:
+        """See Pace."""
+        return self._pace.pause(reason, first, longest)
+
+    def _count(self, day: int) -> bool:
+        """Counts a call of the day; tells whether the budget had room for it."""
+        # The second expression begins a new day; the third goes on when another function was faster.
+        go_on = "ADD calls :one", "#day = :day AND calls < :budget"
+        begin = "SET #day = :day, calls = :one", "attribute_not_exists(#day) OR #day < :day"
+        return any(
+            self._update(expression, condition, day) for expression, condition in (go_on, begin, go_on)
+        )
+
+    def _update(self, expression: str, condition: str, day: int) -> bool:
+        values = {":one": {"N": "1"}, ":day": {"N": str(day)}}
+        if ":budget" in condition:
+            values[":budget"] = {"N": str(self._budget)}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"source": {"S": self._source}},
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#day": "day"},
+                ExpressionAttributeValues=values,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True

@@ -1,0 +1,150 @@
+"""What the run's ledger, the queues and the pace say of a load: one snapshot at a time."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from botocore.exceptions import ClientError
+from psycopg2.extras import RealDictCursor
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
+from fipe_api.source.pace import SOURCE as PACE_KEY
+from fipe_cli.cloud import Cloud
+from fipe_cli.loads import STARTER, calls_per_minute
+from fipe_cli.progress import Rest, Snapshot
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+LEDGER_READER = "FipeLoadStatus"
+
+
+class Load(BaseModel):
+    """A run's reference month, as FipeLoadStatus and fipe.load_status tell it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run_id: UUID
+    reference_code: int
+    reference_month: date
+    brands_expected: int
+    brands_complete: int
+    models_expected: int
+    models_received: int
+    year_fuels_expected: int
+    prices: int
+    unpriced: int
+    rejected: int = 0
+    complete: bool
+    started_at: AwareDatetime
+    last_write_at: AwareDatetime
+    missing: list[str] = []
+
+
+def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
+    """The reference months of a run, the oldest first; of the newest run when none is named.
+
+    Empty when the ledger knows no such run: none was started, or its plan is still on its way.
+    """
+    if run_id is None:
+        newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
+        return read_loads(cloud, UUID(newest[0]["run_id"])) if newest else []
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)}, only_reads=True)
+    return sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
+
+
+def loads_in(session: "connection", run_id: UUID) -> list[Load]:
+    """The same of a run, by a connection to the database, without what is missing."""
+    with session.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(
+            "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
+        )
+        return [Load.model_validate(dict(row)) for row in cursor.fetchall()]
+
+
+def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
+    """What to invoke FipeManufacturerLoader with so that it loads what the run lacks, and nothing else."""
+    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id), "resume": True}, only_reads=True)
+    payloads: list[dict[str, Any]] = answer["resume"]
+    return payloads
+
+
+def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
+    """The loads of a run, and how far they have come together; `brands` as in snapshot."""
+    loads = read_loads(cloud, run_id)
+    depths = cloud.queue_depths()
+    limit = calls_per_minute(cloud.environment_of(STARTER))
+    waiting = {kind: depth.messages for kind, depth in depths.items()}
+    return loads, snapshot(
+        loads,
+        waiting=waiting,
+        dead={kind: depth.dead for kind, depth in depths.items()},
+        calls_per_minute=limit,
+        rest=_rest(cloud),
+        brands=brands,
+        # What waits may be of a run that the ledger does not know yet, and which will be the newest.
+        busy=run_id is None and any(waiting.values()),
+    )
+
+
+def snapshot(
+    loads: Sequence[Load],
+    *,
+    waiting: dict[str, int],
+    dead: dict[str, int],
+    calls_per_minute: float | None,
+    rest: Rest | None = None,
+    brands: int = 0,
+    busy: bool = False,
+) -> Snapshot:
+    """The loads as one, with the messages that wait by kind of queue.
+
+    Args:
+        loads: of one run.
+        waiting: messages of all states by kind of queue.
+        dead: messages in dead letter queues by kind of queue.
+        calls_per_minute: the limit that the loaders work with.
+        rest: why and how long nobody calls the source.
+        brands: how many the run is known to have; the ledger may have heard of fewer.
+        busy: whether functions are at work.
+    """
+    counted = sum(load.brands_expected for load in loads)
+    return Snapshot(
+        at=datetime.now(UTC),
+        months=[f"{load.reference_month:%Y-%m}" for load in loads],
+        started_at=min((load.started_at for load in loads), default=None),
+        brands=max(brands, counted, waiting["manufacturer"]),
+        brands_complete=sum(load.brands_complete for load in loads),
+        brands_waiting=waiting["manufacturer"],
+        models_found=sum(load.models_expected for load in loads),
+        models_received=sum(load.models_received for load in loads),
+        calls_found=sum(load.year_fuels_expected for load in loads),
+        calls_done=sum(load.prices + load.unpriced + load.rejected for load in loads),
+        models_waiting=waiting["model"],
+        models_to_write=waiting["price"],
+        prices=sum(load.prices for load in loads),
+        dead=dead,
+        complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
+        missing=[what for load in loads for what in load.missing],
+        calls_per_minute=calls_per_minute,
+        rest=rest,
+        busy=busy,
+    )
+
+
+def _rest(cloud: Cloud) -> Rest | None:
+    """Whether the source is left alone, from the loaders' shared pace."""
+    key = {"source": {"S": PACE_KEY}}
+    table = f"fipe-pace-{cloud.stage}"
+    try:
+        item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
+    except ClientError as error:
+        raise cloud.explained(error, f"table {table}") from error
+    if "next_call" not in item:
+        return None
+    seconds = int(item["next_call"]["N"]) / 1000 - time.time()
+    reason = item.get("stopped", {}).get("S") or "throttled"
+    return Rest(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None

@@ -1,0 +1,170 @@
+"""Starting a load, or saying beforehand what it would cost."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import requests
+from pydantic import BaseModel
+
+from fipe_api.environment import OFFICIAL_URL, RETENTION_DAYS
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.load.request import brand_messages, choose_references, parse_request
+from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
+from fipe_api.source.http_source import FipeError, HttpSource
+from fipe_api.source.pace import Unpaced
+from fipe_cli.cloud import Cloud
+from fipe_cli.database import open_database
+from fipe_cli.errors import CliError
+from fipe_cli.estimate import sizes_in
+from fipe_cli.progress import duration
+
+STARTER = "FipeManufacturerLoader"
+_ANY_RUN = UUID(int=0)
+_DRY_RUN_SECONDS = 300.0
+
+
+class StartedReference(BaseModel):
+    """A month of a load: FIPE's code, the month as YYYY-MM, and how many brands were sent."""
+
+    code: int
+    month: str
+    brands: int
+
+
+class StartedLoad(BaseModel):
+    """What FipeManufacturerLoader answers."""
+
+    run_id: UUID
+    references: list[StartedReference]
+    brands_sent: int
+
+    def words(self) -> str:
+        """What was started, in a line."""
+        months = [reference.month for reference in self.references]
+        return f"run {self.run_id} started: {_span(months)}, {self.brands_sent:,} brands"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load would do.
+
+    Attributes:
+        months: the reference months, YYYY-MM, the oldest first.
+        brands: brand messages that would be sent, of all months together.
+        size: what it takes, with brands as large as in the month nearest to it that is known.
+        calls_per_minute: the stage's limit, or None without one.
+    """
+
+    months: list[str]
+    brands: int
+    size: Size
+    calls_per_minute: float | None
+
+    @property
+    def minutes(self) -> float | None:
+        """How long the source is asked, or None without a limit."""
+        return self.size.minutes(self.calls_per_minute)
+
+    def words(self) -> list[str]:
+        """For people."""
+        limit, minutes = self.calls_per_minute, self.minutes
+        return [
+            f"{_span(self.months)}: {self.brands:,} brands, about {round(self.size.models):,} models and"
+            f" {round(self.size.prices):,} prices",
+            f"about {round(self.size.calls):,} calls"
+            + (
+                f", {duration(minutes * 60)} at {limit:g} calls a minute"
+                if minutes and limit
+                else ", no limit is set"
+            ),
+            "nothing was started",
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "months": self.months,
+            "brands": self.brands,
+            "models": round(self.size.models),
+            "prices": round(self.size.prices),
+            "calls": round(self.size.calls),
+            "calls_per_minute": self.calls_per_minute,
+            "minutes": None if self.minutes is None else round(self.minutes, 1),
+        }
+
+
+def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str, Any]:
+    """The payload of FipeManufacturerLoader from texts, empty meaning all; lists have commas between.
+
+    Raises:
+        LoadRequestError: it makes no sense.
+    """
+    given = {"reference": code_or_text(reference)} if reference else {}
+    lists = {"vehicle_types": types, "brands": brands, "models": models}
+    payload = given | {
+        key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in lists.items() if text
+    }
+    parse_request(payload)
+    return payload
+
+
+def code_or_text(text: str) -> int | str:
+    """A code when it is all digits, otherwise the text."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
+    """Start the load. Raises CliError with the reason when nothing was started."""
+    return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
+
+
+def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
+    """What the load would do; asks the source for its months and, once a vehicle type, for its brands.
+
+    Raises:
+        LoadRequestError: the source does not have what was asked for, or it would be refused as too long.
+        CliError: the stage is not there, or the source gives no answer.
+    """
+    environment = cloud.environment_of(STARTER)
+    limit = calls_per_minute(environment)
+    url = environment.get("FIPE_API_URL", OFFICIAL_URL)
+    request = parse_request(payload)
+    with requests.Session() as session:
+        api = FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
+        try:
+            references = choose_references(request, api.references())
+            # The newest month stands for all: a long range would take hundreds of calls.
+            messages = brand_messages(_ANY_RUN, request, references[-1:], api)
+        except FipeError as error:
+            raise CliError(f"the source at {url} gives no answer: {error}") from error
+    month = size_of(messages, _sizes_known(cloud, references[-1].month))
+    count = len(references)
+    size = month.times(count)
+    refuse_what_expires(size, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
+    return Plan(
+        months=[f"{reference.month:%Y-%m}" for reference in references],
+        brands=len(messages) * count,
+        size=size,
+        calls_per_minute=limit,
+    )
+
+
+def _sizes_known(cloud: Cloud, month: date) -> Sizes:
+    try:
+        with open_database(cloud) as database, database.session() as session:
+            return sizes_in(session, month)
+    except (psycopg2.Error, CliError):
+        return {}  # the database need not be reachable from here, and may be empty
+
+
+def calls_per_minute(environment: dict[str, str]) -> float | None:
+    """The limit that a loader works with, or None without one."""
+    rate = environment.get("FIPE_CALLS_PER_MINUTE", "max")
+    return None if rate == "max" else float(rate)
+
+
+def _span(months: list[str]) -> str:
+    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]} ({len(months)} months)"

@@ -1,0 +1,263 @@
+"""How far a load has come: what was counted, what follows from it, and how it is shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fipe_api.load.size import typical_size
+
+_NARROW = 60
+"""Columns below which a bar has no room beside its words."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """That nobody calls the source for a while.
+
+    Attributes:
+        reason: throttled, blocked or down.
+        seconds: until it may be called again.
+    """
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was counted at one moment, of all reference months of a run together.
+
+    Attributes:
+        at: the moment.
+        months: reference months that the ledger knows, YYYY-MM.
+        started_at: when the plan or the first result was written; None before that.
+        brands: brands of the run, as far as known.
+        brands_complete: of which every model is in the database.
+        brands_waiting: brand messages in the manufacturer queue.
+        models_found: models of the brands that were searched.
+        models_received: models in the database.
+        models_waiting: messages in the model queue: years known, prices not.
+        models_to_write: messages in the price queue.
+        calls_found: year-fuels of the models found, each of which is a call for a price.
+        calls_done: of which the outcome is in the database.
+        prices: prices in the database.
+        dead: messages in dead letter queues, by kind.
+        complete: whether the ledger says that everything is there.
+        missing: what is not, in words.
+        calls_per_minute: the limit that the loaders work with, or None without one.
+        rest: why and how long nobody calls the source, if so.
+        busy: whether functions are known to be at work, so that an empty queue means nothing.
+    """
+
+    at: datetime
+    months: Sequence[str] = ()
+    started_at: datetime | None = None
+    brands: int = 0
+    brands_complete: int = 0
+    brands_waiting: int = 0
+    models_found: int = 0
+    models_received: int = 0
+    models_waiting: int = 0
+    models_to_write: int = 0
+    calls_found: int = 0
+    calls_done: int = 0
+    prices: int = 0
+    dead: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+    missing: Sequence[str] = ()
+    calls_per_minute: float | None = None
+    rest: Rest | None = None
+    busy: bool = False
+
+    @property
+    def waiting(self) -> int:
+        """Messages of all queues but the dead letter queues."""
+        return self.brands_waiting + self.models_waiting + self.models_to_write
+
+    @property
+    def models_expected(self) -> float:
+        """Models of the whole run: those found, and a typical number for each brand not yet searched."""
+        return self.models_found + self.brands_waiting * typical_size().models
+
+    @property
+    def prices_expected(self) -> float:
+        """Prices of the whole run, likewise."""
+        found = self.prices + max(0, self.calls_found - self.calls_done)
+        return found + self.brands_waiting * typical_size().prices
+
+    @property
+    def calls_made(self) -> float:
+        """Calls to the source so far; those of the search are not counted anywhere, so they are typical."""
+        typical = typical_size()
+        return self.calls_done + self.models_found * typical.discovery_calls / typical.models
+
+    @property
+    def calls_left(self) -> float:
+        """Calls to the source that are still to be made."""
+        return max(0, self.calls_found - self.calls_done) + self.brands_waiting * typical_size().calls
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a minute since the first result, or None when there is none yet."""
+        if self.started_at is None:
+            return None
+        minutes = (self.at - self.started_at).total_seconds() / 60
+        measured = self.calls_made / minutes if minutes > 0 else None
+        # Before the first result calls were made as well, so that the first figures are too high.
+        return min(filter(None, (measured, self.calls_per_minute)), default=None)
+
+    @property
+    def time_left(self) -> timedelta | None:
+        """How long it will take, or None when nothing tells."""
+        if self.complete:
+            return timedelta(0)
+        return timedelta(minutes=self.calls_left / self.rate) if self.rate else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do, completely or not."""
+        return not self.busy and (self.complete or self.waiting == 0)
+
+    @property
+    def dead_messages(self) -> int:
+        """Messages in all dead letter queues."""
+        return sum(self.dead.values())
+
+    def document(self) -> dict[str, Any]:
+        """For scripts."""
+        left = self.time_left
+        return {
+            "months": list(self.months),
+            "stages": [
+                {
+                    "name": stage.name,
+                    "done": round(stage.done),
+                    "expected": round(stage.total),
+                    "unit": stage.unit,
+                }
+                for stage in stages(self)
+            ],
+            "prices": self.prices,
+            "prices_expected": self.prices if self.complete else round(self.prices_expected),
+            "calls_per_minute": None if self.rate is None else round(self.rate, 1),
+            "seconds_left": None if left is None else round(left.total_seconds()),
+            "rest": self.rest and asdict(self.rest),
+            "dead": self.dead,
+            "complete": self.complete,
+            "missing": list(self.missing),
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline: how many of its items are done, of about how many."""
+
+    name: str
+    done: float
+    total: float
+    unit: str
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+def stages(seen: Snapshot) -> list[Stage]:
+    """The pipeline from left to right."""
+    total = seen.models_received if seen.complete else seen.models_expected
+    return [
+        Stage("years found", seen.brands - min(seen.brands, seen.brands_waiting), seen.brands, "brands"),
+        Stage(
+            "prices asked",
+            max(seen.models_received, seen.models_found - seen.models_waiting),
+            total,
+            "models",
+        ),
+        Stage("in the database", seen.models_received, total, "models"),
+    ]
+
+
+class View:
+    """A snapshot as a terminal of any width shows it: a bar a stage, and what else matters."""
+
+    def __init__(self, title: str, seen: Snapshot) -> None:
+        self._title = title
+        self._seen = seen
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Bars where they have room, and words alone where they have not."""
+        seen = self._seen
+        yield Text(self._title, style="bold", overflow="fold")
+        if options.max_width < _NARROW:
+            for stage in stages(seen):
+                yield Text(f"{stage.name} {stage.share:.0%}")
+        else:
+            yield _bars(stages(seen))
+        yield from lines(seen)
+
+
+def _bars(shown: Sequence[Stage]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_column(no_wrap=True, justify="right")
+    table.expand = True
+    for stage in shown:
+        done, total = round(stage.done), round(stage.total)
+        table.add_row(
+            stage.name,
+            ProgressBar(total=max(1, total), completed=done),
+            f"{done:,} of {total:,} {stage.unit}",
+        )
+    return table
+
+
+def lines(seen: Snapshot) -> Iterator[Text]:
+    """What the bars do not say."""
+    yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
+    if seen.rest:
+        yield Text(f"{seen.rest.reason}: no call for {duration(seen.rest.seconds)}", style="yellow")
+    for kind, count in seen.dead.items():
+        if count:
+            yield Text(f"{count:,} failed in the {kind} DLQ: `fipe redrive {kind}`", style="red")
+    if seen.complete:
+        yield Text("complete", style="green")
+    elif seen.has_ended:
+        yield Text("nothing is left to do, but the load is not complete: `fipe resume`", style="red")
+    for what in seen.missing if seen.has_ended else ():
+        yield Text(f"missing: {what}", style="red")
+
+
+def line(seen: Snapshot) -> str:
+    """The same in one line, for a pipe or a log."""
+    parts = [f"{stage.name} {round(stage.done):,}/{round(stage.total):,}" for stage in stages(seen)]
+    parts.append(f"{seen.prices:,} prices{_speed(seen)}")
+    parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
+    if seen.rest:
+        parts.append(f"{seen.rest.reason} for {duration(seen.rest.seconds)}")
+    if seen.complete:
+        parts.append("complete")
+    return f"{seen.at:%H:%M:%S} " + ", ".join(parts)
+
+
+def _speed(seen: Snapshot) -> str:
+    if seen.complete or not seen.rate or seen.time_left is None:
+        return ""
+    return f", {seen.rate:,.0f} calls a minute, {duration(seen.time_left.total_seconds())} left"
+
+
+def duration(seconds: float) -> str:
+    """A length of time with the two units that matter: `22 h 48 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

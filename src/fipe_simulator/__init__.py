@@ -1,0 +1,34 @@
+"""A FIPE simulator: the official API over HTTP, from a catalogue file, quirks and faults included."""
+
+from fipe_simulator.answers import Quirks
+from fipe_simulator.catalogue import (
+    SAMPLE_CATALOGUE,
+    SAMPLE_MONTH,
+    Catalogue,
+    CatalogueError,
+    CatalogueRow,
+    read_catalogue,
+    write_catalogue,
+)
+from fipe_simulator.faults import Ceiling, Fault, Faults
+from fipe_simulator.months import Reference, catalogue_for_month, published_references
+from fipe_simulator.server import FipeSimulator, Statistics
+
+__all__ = [
+    "SAMPLE_CATALOGUE",
+    "SAMPLE_MONTH",
+    "Catalogue",
+    "CatalogueError",
+    "CatalogueRow",
+    "Ceiling",
+    "Fault",
+    "Faults",
+    "FipeSimulator",
+    "Quirks",
+    "Reference",
+    "Statistics",
+    "catalogue_for_month",
+    "published_references",
+    "read_catalogue",
+    "write_catalogue",
+]

@@ -1,0 +1,131 @@
+"""`python -m fipe_simulator`: the simulator as a command."""
+
+import errno
+import signal
+from datetime import date, datetime
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from fipe_simulator import (
+    SAMPLE_CATALOGUE,
+    SAMPLE_MONTH,
+    Ceiling,
+    Fault,
+    Faults,
+    FipeSimulator,
+    Quirks,
+    read_catalogue,
+)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _month(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m").date()
+    except ValueError:
+        raise ValueError(f"{text!r} is no month like {SAMPLE_MONTH:%Y-%m}") from None
+
+
+def _faults(wanted: list[str], seed: int, hold_seconds: float) -> Faults:
+    """From `["all=0.05", "timeout=0.1"]`; a later rate replaces an earlier one."""
+    rates: dict[Fault, float] = {}
+    for text in wanted:
+        name, _, share = text.partition("=")
+        try:
+            rates.update(dict.fromkeys(Fault if name == "all" else [Fault(name)], float(share)))
+        except ValueError:
+            raise ValueError(f"{text!r} is not NAME=RATE with a NAME of: all, {', '.join(Fault)}") from None
+    return Faults(rates=rates, seed=seed, hold_seconds=hold_seconds)
+
+
+def _quirks(wanted: list[str]) -> Quirks:
+    unknown = set(wanted) - set(Quirks.model_fields)
+    if unknown:
+        raise ValueError(f"{unknown.pop()!r} is none of the quirks {', '.join(Quirks.model_fields)}")
+    return Quirks.model_validate(dict.fromkeys(wanted, True))
+
+
+def _ceiling(
+    calls: float | None, per_seconds: float, block_seconds: float, retry_after: bool
+) -> Ceiling | None:
+    if calls is None:
+        return None
+    return Ceiling(calls=calls, per_seconds=per_seconds, block_seconds=block_seconds, retry_after=retry_after)
+
+
+@app.command()
+def serve(
+    catalogue: Annotated[
+        Path, typer.Option(help="Catalogue file, .tsv or .tsv.gz.", show_default="the sample")
+    ] = SAMPLE_CATALOGUE,
+    month: Annotated[str, typer.Option(help="The month whose prices these are; the newest published.")] = (
+        f"{SAMPLE_MONTH:%Y-%m}"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on localhost; 0 means any free one.")] = 0,
+    calls: Annotated[
+        float | None, typer.Option(min=1, help="Ceiling: so many calls...", show_default="no ceiling")
+    ] = None,
+    per_seconds: Annotated[float, typer.Option(min=0.001, help="...in so many seconds.")] = 60,
+    block_seconds: Annotated[float, typer.Option(min=0, help="How long more calls are answered 429.")] = 60,
+    retry_after: Annotated[bool, typer.Option(help="Whether a 429 says when to come back.")] = True,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help=f"NAME=RATE, repeatable; names: all, {', '.join(Fault)}.", show_default="none"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which calls the faults strike.")] = 0,
+    hold_seconds: Annotated[float, typer.Option(help="How long a timeout holds the connection.")] = 60,
+    published: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the newest month's models that is there yet.")
+    ] = 1,
+    quirk: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Repeatable: {', '.join(Quirks.model_fields)}.", show_default="none"),
+    ] = None,
+) -> None:
+    """Serve the official FIPE API from a catalogue file until interrupted; print the base URL for clients."""
+    try:
+        simulator = FipeSimulator(
+            read_catalogue(catalogue, _month(month)),
+            port=port,
+            ceiling=_ceiling(calls, per_seconds, block_seconds, retry_after),
+            faults=_faults(fault or [], seed, hold_seconds),
+            quirks=_quirks(quirk or []),
+            published=published,
+        )
+    except ValidationError as error:
+        raise _failed(_first_problem(error)) from None
+    except ValueError as error:
+        raise _failed(str(error)) from None
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise _failed(f"port {port} {'is taken' if taken else f'cannot be used: {error.strerror}'}") from None
+    with simulator:
+        print(simulator.url, flush=True)
+        _wait_for_the_end()
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+
+
+def _failed(reason: str) -> typer.Exit:
+    """Say in one line why nothing was started."""
+    typer.echo(f"error: {reason}", err=True)
+    return typer.Exit(2)
+
+
+def _wait_for_the_end() -> None:
+    end = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
+    end.wait()
+
+
+if __name__ == "__main__":
+    app()

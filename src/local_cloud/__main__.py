@@ -1,0 +1,220 @@
+"""`python -m local_cloud`: the commands behind `make local` and its kin."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from local_cloud.lifecycle import LocalCloudError, start, start_simulator, status, stop
+from local_cloud.state import REGION, REPOSITORY, LocalState
+
+# The check of a request is the application's own, and its code is no installed package.
+sys.path.insert(0, str(REPOSITORY / "src"))
+
+app = typer.Typer(
+    help="The application's AWS on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+console = Console(soft_wrap=True, highlight=False)
+
+Port = Annotated[int, typer.Option(help="Port on localhost; 0 means any free one.", min=0, max=65535)]
+SourceOption = Annotated[
+    str, typer.Option(help="simulator (offline) or fipe (the real source, or FIPE_API_URL).")
+]
+CatalogueOption = Annotated[
+    str, typer.Option(help="What the simulator publishes; its small sample by default.")
+]
+RateOption = Annotated[
+    str,
+    typer.Option(
+        help='Calls a minute for everything together; "max" is the simulator\'s default, 40 that of fipe.'
+    ),
+]
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    from local_cloud.postgres import PostgresError
+
+    try:
+        yield
+    except (LocalCloudError, PostgresError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def run(
+    source: SourceOption = "simulator",
+    catalogue: CatalogueOption = "",
+    reference: Annotated[str, typer.Option(help="latest, 2026-06, 2024-01..2024-12, or FIPE's code.")] = "",
+    types: Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")] = "",
+    brands: Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")] = "",
+    rate: RateOption = "",
+) -> None:
+    """Start the cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
+    with _one_line_errors():
+        from fipe_cli.load_job import IncompleteLoadError, run_load
+        from fipe_cli.load_options import read_options
+
+        options = read_options(
+            source=source, catalogue=catalogue, reference=reference, types=types, brands=brands, rate=rate
+        )
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _interrupt)
+        try:
+            run_load(LocalState.from_environment(), options, console)
+        except IncompleteLoadError:
+            raise typer.Exit(1) from None
+
+
+def _interrupt(*_: object) -> None:
+    # make hands on what its whole group was sent: the second one would end the cleaning up.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@app.command()
+def up(port: Port = 0) -> None:
+    """Start the cloud in the background, and say how to use it."""
+    with _one_line_errors():
+        endpoint = start(LocalState.from_environment(), port)
+        print(f"The local cloud is ready at {endpoint.url}")
+        print("To use it from this shell:")
+        print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
+        print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
+        print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
+
+
+@app.command()
+def deploy(
+    source: SourceOption = "simulator",
+    catalogue: CatalogueOption = "",
+    rate: RateOption = "",
+    context: Annotated[
+        list[str] | None, typer.Option("--context", "-c", help="Further CDK context, NAME=VALUE.")
+    ] = None,
+) -> None:
+    """Deploy the application into the running cloud, and print the stack's outputs."""
+    with _one_line_errors():
+        from fipe_cli.load_options import read_options
+        from local_cloud.deployment import deploy as cdk_deploy
+
+        options = read_options(
+            source=source, catalogue=catalogue, reference="", types="", brands="", rate=rate
+        )
+        state = LocalState.from_environment()
+        endpoint = _running(state)
+        simulator = start_simulator(endpoint, options.catalogue) if source == "simulator" else None
+        outputs = cdk_deploy(
+            state,
+            endpoint,
+            options.context(simulator) | dict(_name_and_value(entry) for entry in context or ()),
+        )
+        for name, value in sorted(outputs.items()):
+            print(f"{name} = {value}")
+
+
+@app.command()
+def down(
+    databases: Annotated[
+        bool, typer.Option("--all", help="Also stop a database that psql has started.")
+    ] = False,
+) -> None:
+    """Stop the cloud with all its functions and databases; the data stays."""
+    with _one_line_errors():
+        state = LocalState.from_environment()
+        print("The local cloud is stopped" if stop(state) else "No local cloud is running")
+        if databases:
+            from local_cloud.postgres import clusters
+
+            for cluster in clusters(state.postgres):
+                cluster.stop()
+
+
+@app.command("status")
+def show_status() -> None:
+    """Show the queues, the functions and what was skipped."""
+    with _one_line_errors():
+        seen = status(_running(LocalState.from_environment()))
+        console.print(f"Endpoint {seen['endpoint']}")
+        for database in seen["databases"]:
+            console.print(f"Database {database['identifier']} at {database['host']}:{database['port']}")
+        if seen["simulator"]:
+            console.print(f"FIPE simulator at {seen['simulator']}")
+        console.print(_queues(seen["queues"]))
+        console.print(_functions(seen["functions"]))
+        if seen["skipped_resource_types"]:
+            console.print(
+                f"Resource types without anything behind them: {', '.join(seen['skipped_resource_types'])}"
+            )
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def psql(arguments: typer.Context) -> None:
+    """Run psql on the database; all arguments are psql's own."""
+    with _one_line_errors():
+        from local_cloud.psql import run_psql
+        from local_cloud.stage_database import stage_database
+
+        with stage_database(LocalState.from_environment()) as (cluster, connection):
+            exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+        raise typer.Exit(exit_code)
+
+
+def _running(state: LocalState) -> Any:
+    endpoint = state.endpoint()
+    if endpoint is None:
+        raise LocalCloudError("no local cloud is running; `make local-up` starts one")
+    return endpoint
+
+
+def _name_and_value(entry: str) -> tuple[str, str]:
+    name, separator, value = entry.partition("=")
+    if not separator:
+        raise LocalCloudError(f"--context {entry}: give NAME=VALUE")
+    return name, value
+
+
+def _queues(queues: list[dict[str, Any]]) -> Table:
+    table = Table(Column("queue", no_wrap=True), "visible", "in flight", "delayed", box=SIMPLE)
+    for queue in queues:
+        name = queue["name"] + (" (DLQ)" if queue["is_dead_letter_queue"] else "")
+        style = "red" if queue["is_dead_letter_queue"] and queue["visible"] else None
+        table.add_row(name, *(str(queue[key]) for key in ("visible", "in_flight", "delayed")), style=style)
+    return table
+
+
+def _functions(functions: dict[str, dict[str, int]]) -> Table:
+    columns = {
+        "invocations": "invoked",
+        "errors": "failed",
+        "throttles": "throttled",
+        "running": "running",
+        "warm": "warm",
+        "billed_ms": "billed ms",
+        "max_memory_mb": "MiB",
+    }
+    table = Table(Column("function", no_wrap=True), *columns.values(), box=SIMPLE)
+    for name, figures in functions.items():
+        table.add_row(name, *(str(figures[column]) for column in columns))
+    return table
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The emulator: what answers for AWS on one machine, moto extended."""

@@ -1,0 +1,34 @@
+"""What the classes that moto instantiates need of the local cloud: nobody else can hand it to them."""
+
+from dataclasses import dataclass, field
+
+from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
+from local_cloud.aws.function_runner import FunctionRunner
+from local_cloud.state import Endpoint, LocalState
+
+
+@dataclass
+class Services:
+    """The parts of one running local cloud."""
+
+    state: LocalState
+    endpoint: Endpoint
+    runner: FunctionRunner
+    answers: CustomResourceAnswers
+    skipped_types: set[str] = field(default_factory=set)
+    """Resource types of deployed templates that neither moto nor this package can make."""
+
+
+_current: list[Services] = []
+
+
+def provide(services: Services) -> None:
+    """Make `services` those of this process."""
+    _current[:] = [services]
+
+
+def services() -> Services:
+    """The services of this process. Raises RuntimeError outside of a running local cloud."""
+    if not _current:
+        raise RuntimeError("no local cloud runs in this process")
+    return _current[0]

@@ -1,0 +1,110 @@
+"""Starting and stopping the server process, from another process."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing
+from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import requests
+
+from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
+
+READY_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class LocalCloudError(Exception):
+    """What was asked cannot be done; one line says why."""
+
+
+def start(state: LocalState, port: int = 0) -> Endpoint:
+    """Start the server in the background and wait until it is ready.
+
+    Raises LocalCloudError when one runs already, the port is taken or the server does not come up.
+    """
+    running = state.endpoint()
+    if running is not None or state.is_running():
+        where = f" at {running.url}" if running else ""
+        raise LocalCloudError(f"a local cloud is running already{where}; `make local-down` stops it")
+    _check_port(port)
+    state.withdraw()  # what a cloud that was killed has left would be taken for the new one's
+    with state.server_log.open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "local_cloud.aws.server", str(port)],
+            cwd=REPOSITORY,
+            env={**os.environ, "FIPE_LOCAL_DIR": str(state.root)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        endpoint = _wait_until_ready(server, state)
+    except KeyboardInterrupt:
+        server.terminate()
+        server.wait(STOP_SECONDS)
+        raise
+    if endpoint is not None:
+        return endpoint
+    server.kill()
+    lines = state.server_log.read_text().strip().splitlines()
+    raise LocalCloudError(f"the local cloud does not start: {lines[-1] if lines else 'no word from it'}")
+
+
+def stop(state: LocalState) -> bool:
+    """Stop the server, with all its functions and databases, and wait for its end; False when none runs.
+
+    Raises LocalCloudError when it does not end.
+    """
+    endpoint = state.endpoint()
+    if endpoint is None:
+        return False
+    try:
+        process = psutil.Process(endpoint.pid)
+        process.terminate()
+        process.wait(STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired as error:
+        raise LocalCloudError(f"the local cloud (process {endpoint.pid}) does not stop") from error
+    return True
+
+
+def status(endpoint: Endpoint) -> dict[str, Any]:
+    """What runs and waits; see LocalCloud.status. Raises LocalCloudError when the cloud is gone."""
+    try:
+        answer: dict[str, Any] = requests.get(endpoint.url + STATUS_PATH, timeout=30).json()
+    except requests.RequestException as error:
+        raise LocalCloudError(f"the local cloud at {endpoint.url} does not answer: {error}") from error
+    return answer
+
+
+def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
+    """Have the cloud serve a catalogue file (empty: the sample); the base URL. Raises LocalCloudError."""
+    answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
+    document = answer.json()
+    if answer.status_code != requests.codes.ok:
+        raise LocalCloudError(document["error"].removeprefix("error: "))
+    return str(document["url"])
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", state: LocalState) -> Endpoint | None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        if endpoint := state.endpoint():
+            return endpoint
+        time.sleep(0.05)
+    return None
+
+
+def _check_port(port: int) -> None:
+    with closing(socket(AF_INET, SOCK_STREAM)) as probe:
+        probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalCloudError(f"port {port} cannot be used: {error.strerror}") from error

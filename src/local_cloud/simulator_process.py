@@ -1,0 +1,67 @@
+"""The FIPE simulator as a process of the local cloud: an interpreter of its own, ended with the server."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+
+class SimulatorError(Exception):
+    """The simulator did not start; one line says why."""
+
+
+class SimulatorProcess:
+    """At most one simulator."""
+
+    def __init__(self, log: Path) -> None:
+        """Nothing runs yet; what the simulator says goes to `log`."""
+        self._log = log
+        self._lock = threading.Lock()
+        self._catalogue = ""
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+        """Base URL of its API, empty while none runs."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The process, if it runs."""
+        return [self._process.pid] if self._process and self._process.poll() is None else []
+
+    def serve(self, catalogue: str) -> str:
+        """Serve the file `catalogue` (empty: the sample); the base URL. Raises SimulatorError."""
+        with self._lock:
+            if self.pids and self._catalogue == catalogue:
+                return self.url
+            self._stop()
+            options = ["--catalogue", catalogue] if catalogue else []
+            with self._log.open("a") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "fipe_simulator", *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=True,
+                )
+            assert self._process.stdout is not None
+            self.url = self._process.stdout.readline().strip()
+            self._catalogue = catalogue
+            if not self.url:
+                self._process.wait()
+                lines = self._log.read_text().strip().splitlines()
+                raise SimulatorError(lines[-1] if lines else "the simulator ended without a word")
+            return self.url
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+        self._process = None
+        self.url = ""
