@@ -35,7 +35,7 @@ VERBOSE = bool(os.environ.get("VERBOSE"))
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 CAUSES = {
-    r"No module named '?(venv|ensurepip)|ensurepip is not available|No module named pip": (
+    r"No module named '?(venv|ensurepip)|ensurepip is not\s+available|No module named pip": (
         "this Python cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or"
         " name another Python: make PYTHON=python3.12 ..."
     ),

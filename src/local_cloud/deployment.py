@@ -117,10 +117,13 @@ def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
 def _environment(endpoint: Endpoint) -> dict[str, str]:
     """The user's environment without their AWS settings: nothing may reach a real account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    caches = REPOSITORY / ".venv/.cache"  # not in the home folder, which may be read-only
     binaries = [str(Path(sys.executable).parent), str(REPOSITORY / "node_modules/.bin"), kept.get("PATH", "")]
     return {
         **kept,
         "PATH": os.pathsep.join(binaries),
+        "CDK_HOME": str(caches / "cdk"),
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(caches / "jsii"),
         "AWS_ENDPOINT_URL": endpoint.url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
