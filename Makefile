@@ -27,11 +27,12 @@ STAGES := dev stg prd
 KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
+KNOWN.test         := POSTGRES
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
 KNOWN.bench        := BENCH
-CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup test lint clean
+CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup lint clean
 KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter-out $(CHECKED_GOALS),$(or $(MAKECMDGOALS),help)),)
