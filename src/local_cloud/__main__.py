@@ -12,10 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from local_cloud.lifecycle import LocalCloudError, start, start_simulator, status, stop
-from local_cloud.state import REGION, REPOSITORY, LocalState
-
-# The check of a request is the application's own, and its code is no installed package.
-sys.path.insert(0, str(REPOSITORY / "src"))
+from local_cloud.state import REGION, LocalState
 
 app = typer.Typer(
     help="The application's AWS on this machine.",

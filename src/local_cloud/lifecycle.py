@@ -34,7 +34,7 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
     state.withdraw()  # what a cloud that was killed has left would be taken for the new one's
     with state.server_log.open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "local_cloud.aws.server", str(port)],
+            [sys.executable, "-P", "-m", "local_cloud.aws.server", str(port)],
             cwd=REPOSITORY,
             env={**os.environ, "FIPE_LOCAL_DIR": str(state.root)},
             stdin=subprocess.DEVNULL,

@@ -36,7 +36,7 @@ class SimulatorProcess:
             options = ["--catalogue", catalogue] if catalogue else []
             with self._log.open("a") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "fipe_simulator", *options],
+                    [sys.executable, "-P", "-m", "fipe_simulator", *options],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
