@@ -1,6 +1,7 @@
 """The functions' configuration: environment variables, checked when a function first works."""
 
 import os
+from functools import cache
 from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert
@@ -62,3 +63,15 @@ def read_environment(shape: type[Environment]) -> Environment:
         return convert(dict(os.environ), shape, strict=False)
     except ValidationError as error:
         raise RuntimeError(f"environment variables: {error}") from error
+
+
+@cache
+def loader_environment() -> LoaderEnvironment:
+    """The variables of a function that calls the source, read once per execution environment."""
+    return read_environment(LoaderEnvironment)
+
+
+@cache
+def consumer_environment() -> ConsumerEnvironment:
+    """The variables of a loader that a queue feeds, read once per execution environment."""
+    return read_environment(ConsumerEnvironment)

@@ -9,9 +9,10 @@ from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.load.discovery import find_model_years
-from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.plan import brand_plans
 from fipe_api.messages import MANUFACTURER_QUEUE, Unfinished
+from fipe_api.source.factory import price_source
 
 
 @logger.inject_lambda_context

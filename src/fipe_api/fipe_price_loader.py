@@ -8,9 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
-from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.prices import collect_prices
 from fipe_api.messages import MODEL_QUEUE
+from fipe_api.source.factory import price_source
 
 
 @logger.inject_lambda_context

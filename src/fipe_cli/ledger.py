@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.source.pace import SOURCE as PACE_KEY
+from fipe_api.source.pace import state_of
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
 from fipe_cli.progress import Rest, Snapshot
@@ -143,8 +144,6 @@ def _rest(cloud: Cloud) -> Rest | None:
         item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
     except ClientError as error:
         raise cloud.explained(error, f"table {table}") from error
-    if "next_call" not in item:
-        return None
-    seconds = int(item["next_call"]["N"]) / 1000 - time.time()
-    reason = item.get("stopped", {}).get("S") or "throttled"
-    return Rest(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    state = state_of(item)
+    seconds = state.next_call / 1000 - time.time()
+    return Rest(state.stopped or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None

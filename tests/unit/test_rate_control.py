@@ -2,9 +2,9 @@
 
 import heapq
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from fipe_api.source import rate_control
 from fipe_api.source.rate_control import Grant, RateState
@@ -29,10 +29,16 @@ class SimulatedPace:
         else:
             moment, grown, idle = state.next_call, int(rate_control.grows(state, self.cap)), 0
         self.state = state = replace(
-            state, next_call=moment + interval, served=state.served + 1, calls=state.calls + grown,
-            idle=state.idle + idle,
-        )  # fmt: skip
-        return moment, Grant(state.epoch, state.served, state.calls)
+            state,
+            next_call=moment + interval,
+            cycle=replace(
+                state.cycle,
+                served=state.cycle.served + 1,
+                calls=state.cycle.calls + grown,
+                idle=state.cycle.idle + idle,
+            ),
+        )
+        return moment, Grant(state.epoch, state.cycle.served, state.cycle.calls)
 
     def refused(self, grant: Grant, now: int, retry_after: float | None) -> None:
         if grant.epoch == self.state.epoch:

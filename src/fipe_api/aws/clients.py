@@ -11,6 +11,7 @@ from botocore.session import Session
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_lambda.type_defs import InvocationResponseTypeDef
+    from types_boto3_sqs import SQSClient
 
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
 """What Lambda answers for a function that is inactive, or pending because somebody has just woken it."""
@@ -26,6 +27,12 @@ def session() -> Session:
 def client(service: str) -> Any:
     """A client, as boto3.client makes it."""
     return session().create_client(service)
+
+
+@cache
+def sqs_client() -> "SQSClient":
+    """The SQS client of this execution environment."""
+    return client("sqs")  # type: ignore[no-any-return]
 
 
 def invoke(

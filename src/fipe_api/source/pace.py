@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, convert
+from msgspec.structs import asdict, fields
 
 from fipe_api.source import rate_control
 from fipe_api.source.rate_control import Grant, RateState, Stop
@@ -125,7 +127,9 @@ class SharedPace:
             moment = self._take(now, latest)
             if moment is not None:
                 return (moment - now) / 1000
-        self._grant = Grant(self._state.epoch, self._state.served, self._state.calls)
+            if self._state.next_call > latest:
+                return (self._state.next_call - now) / 1000
+        self._grant = self._granted()
         return 0.0
 
     def succeeded(self) -> None:
@@ -146,45 +150,57 @@ class SharedPace:
     def _is_free(self) -> bool:
         return rate_control.is_free(self._state, self._cap)
 
+    def _granted(self) -> Grant:
+        return Grant(self._state.epoch, self._state.cycle.served, self._state.cycle.calls)
+
     def _take(self, now: int, latest: int) -> int | None:
-        """The moment of the next call, taken if it is not later than the latest; None: ask again."""
+        """The moment of the call that was taken.
+
+        None when none was taken: another function was faster, or the next call is later than `latest`.
+        The state is known anew then.
+        """
+        is_late = self._state.next_call < now
+        moment = self._take_now(now) if is_late else self._take_next(now, latest)
+        if moment is not None:
+            self._grant = self._granted()
+        return moment
+
+    def _take_now(self, now: int) -> int | None:
+        """Takes a call at once, when the moment for it has passed. Moments that passed are not saved up."""
+        seen = self._state
+        taken = self._update(
+            "SET next_call = :next, cycle_idle = if_not_exists(cycle_idle, :zero) + :gap"
+            " ADD cycle_served :one, epoch :zero",
+            "(attribute_not_exists(epoch) OR epoch = :epoch)"
+            " AND (attribute_not_exists(next_call) OR next_call = :seen)",
+            {
+                "next": now + rate_control.interval_ms(seen, self._cap),
+                "gap": now - seen.next_call if seen.next_call else 0,
+                "one": 1,
+                "zero": 0,
+                "epoch": seen.epoch,
+                "seen": seen.next_call,
+            },
+        )
+        return now if taken else None
+
+    def _take_next(self, now: int, latest: int) -> int | None:
+        """Takes the next call if its moment is not later than `latest`, whoever has taken those before it."""
         seen = self._state
         interval = rate_control.interval_ms(seen, self._cap)
-        if seen.next_call < now:
-            # Nobody asked in time. The turns that passed are not saved up.
-            taken = self._update(
-                "SET next_call = :next, idle = if_not_exists(idle, :zero) + :gap"
-                " ADD served :one, epoch :zero",
-                "(attribute_not_exists(epoch) OR epoch = :epoch)"
-                " AND (attribute_not_exists(next_call) OR next_call = :seen)",
-                {
-                    "next": now + interval,
-                    "gap": now - seen.next_call if seen.next_call else 0,
-                    "one": 1,
-                    "zero": 0,
-                    "epoch": seen.epoch,
-                    "seen": seen.next_call,
-                },
-            )
-            moment = now
-        else:
-            taken = self._update(
-                "SET next_call = next_call + :interval ADD served :one, calls :grown",
-                "epoch = :epoch AND next_call BETWEEN :earliest AND :latest",
-                {
-                    "interval": interval,
-                    "one": 1,
-                    "grown": int(rate_control.grows(seen, self._cap)),
-                    "epoch": seen.epoch,
-                    "earliest": now,
-                    "latest": latest,
-                },
-            )
-            moment = self._state.next_call - interval if taken else self._state.next_call
-        if taken:
-            self._grant = Grant(self._state.epoch, self._state.served, self._state.calls)
-            return moment
-        return self._state.next_call if self._state.next_call > latest else None
+        taken = self._update(
+            "SET next_call = next_call + :interval ADD cycle_served :one, cycle_calls :grown",
+            "epoch = :epoch AND next_call BETWEEN :earliest AND :latest",
+            {
+                "interval": interval,
+                "one": 1,
+                "grown": int(rate_control.grows(seen, self._cap)),
+                "epoch": seen.epoch,
+                "earliest": now,
+                "latest": latest,
+            },
+        )
+        return self._state.next_call - interval if taken else None
 
     def _update(self, expression: str, condition: str, values: Mapping[str, int]) -> bool:
         """Updates the item if the condition holds; either way its state is known then."""
@@ -235,7 +251,7 @@ class SharedPace:
         self._read_at = now
 
     def _know(self, item: Mapping[str, Any]) -> None:
-        self._state = _state(item)
+        self._state = state_of(item)
 
 
 def _item(refused: "ClientError") -> Mapping[str, Any]:
@@ -245,22 +261,33 @@ def _item(refused: "ClientError") -> Mapping[str, Any]:
 
 
 def _attributes(state: RateState) -> dict[str, Any]:
+    """The state as attributes of an item; those of a group have its name in front, like cycle_served.
+
+    They are not nested, because an update of a nested attribute fails where the item does not exist yet.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in asdict(state).items():
+        if isinstance(value, Struct):
+            flat |= {f"{name}_{inner}": each for inner, each in asdict(value).items()}
+        elif value is not None:
+            flat[name] = value
     return {
-        name: {"S": value} if isinstance(value, str) else {"N": repr(value)}
-        for name, value in asdict(state).items()
-        if value is not None
+        name: {"S": value} if isinstance(value, str) else {"N": repr(value)} for name, value in flat.items()
     }
 
 
-def _state(item: Mapping[str, Any]) -> RateState:
-    known: dict[str, Any] = {
-        field.name: _value(item[field.name]) for field in fields(RateState) if field.name in item
-    }
-    return RateState(**known)
+def state_of(item: Mapping[str, Any]) -> RateState:
+    """The state that an item holds; a new one where the item is empty."""
+    values: dict[str, Any] = {name: {} for name in _GROUPS}
+    for name, attribute in item.items():
+        (value,) = attribute.values()
+        group, _, inner = name.partition("_")
+        if group in _GROUPS:
+            values[group][inner] = value
+        else:
+            values[name] = value
+    # Not strict: DynamoDB gives numbers as text.
+    return convert(values, RateState, strict=False)
 
 
-def _value(attribute: Mapping[str, str]) -> str | float:
-    if "S" in attribute:
-        return attribute["S"]
-    number = attribute["N"]
-    return int(number) if number.lstrip("-").isdigit() else float(number)
+_GROUPS = frozenset(field.name for field in fields(RateState) if isinstance(field.default, Struct))
