@@ -8,6 +8,7 @@ from typing import Any
 from aws_cdk import App, Environment
 
 from fipe_data_stack import FipeDataStack
+from infrastructure import names
 from infrastructure.paths import check_prepared
 from stage_settings import SettingsError, StageSettings
 
@@ -48,7 +49,7 @@ def main() -> None:
         env = deployment_environment(os.environ)
         check_vpc_lookup(context, settings, env)
         check_prepared()
-        FipeDataStack(app, f"FipeDataStack-{settings.stage}", settings=settings, env=env)
+        FipeDataStack(app, names.stack(settings.stage), settings=settings, env=env)
     except SettingsError as error:
         sys.exit(str(error))
     app.synth()

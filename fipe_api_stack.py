@@ -9,12 +9,13 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.alarms import Alarms
 from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
 from infrastructure.findings import acknowledge
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction, FunctionNetwork, build_layer
-from infrastructure.metrics import NAMESPACE, service_name
+from infrastructure.names import METRICS_NAMESPACE, Function, Queue
 from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED_OF_SRC
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
@@ -58,19 +59,19 @@ class FipeApiStack(NestedStack):
         self._api_layer = build_layer(self, "ApiLayer", API_LAYER, "msgspec, requests, aws-lambda-powertools")
         self._pace = self._build_pace_table()
 
-        manufacturers, models, prices = (
-            self._build_queue(kind) for kind in ("Manufacturer", "Model", "Price")
-        )
+        manufacturers, models, prices = (self._build_queue(kind) for kind in Queue)
         self._price_queue = prices.queue
-        start = self._build_loader("FipeManufacturerLoader", "fipe_manufacturer_loader", output=manufacturers)
+        start = self._build_loader(
+            Function.MANUFACTURER_LOADER, "fipe_manufacturer_loader", output=manufacturers
+        )
         model_loader = self._build_loader(
-            "FipeModelLoader", "fipe_model_loader", source=manufacturers, output=models
+            Function.MODEL_LOADER, "fipe_model_loader", source=manufacturers, output=models
         )
         price_loader = self._build_loader(
-            "FipePriceLoader", "fipe_price_loader", source=models, output=prices
+            Function.PRICE_LOADER, "fipe_price_loader", source=models, output=prices
         )
         ingestor = self._build_database_function(
-            "FipeSomaIngestor",
+            Function.SOMA_INGESTOR,
             "fipe_soma_ingestor",
             database=database,
             role=INGESTOR_ROLE,
@@ -81,10 +82,10 @@ class FipeApiStack(NestedStack):
         self._feed(model_loader, manufacturers, settings.model_concurrency)
         self._feed(price_loader, models, settings.price_concurrency)
         self._feed(ingestor, prices, settings.ingestor_concurrency)
-        self._watch({"manufacturer": manufacturers, "model": models, "price": prices}, database)
+        self._watch({Queue.MANUFACTURER: manufacturers, Queue.MODEL: models, Queue.PRICE: prices}, database)
         # After the alarms: whoever asks it sees its errors.
         load_status = self._build_database_function(
-            "FipeLoadStatus",
+            Function.LOAD_STATUS,
             "load.status",
             database=database,
             role=STATUS_ROLE,
@@ -105,7 +106,7 @@ class FipeApiStack(NestedStack):
         table = dynamodb.Table(
             self,
             "Pace",
-            table_name=f"fipe-pace-{self._settings.stage}",
+            table_name=names.pace_table(self._settings.stage),
             partition_key=dynamodb.Attribute(name="source", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             removal_policy=RemovalPolicy.DESTROY,
@@ -117,15 +118,16 @@ class FipeApiStack(NestedStack):
         )
         return table
 
-    def _build_queue(self, kind: str) -> QueueWithDlq:
-        queue = QueueWithDlq(self, f"{kind}Queue", kind=kind.lower(), settings=self._settings)
-        self._add_output(f"{kind}QueueUrl", queue.queue.queue_url)
-        self._add_output(f"{kind}DLQUrl", queue.dlq.queue_url)
+    def _build_queue(self, kind: Queue) -> QueueWithDlq:
+        title = kind.capitalize()
+        queue = QueueWithDlq(self, f"{title}Queue", kind=kind, settings=self._settings)
+        self._add_output(f"{title}QueueUrl", queue.queue.queue_url)
+        self._add_output(f"{title}DLQUrl", queue.dlq.queue_url)
         return queue
 
     def _build_loader(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         output: QueueWithDlq,
@@ -166,7 +168,7 @@ class FipeApiStack(NestedStack):
 
     def _build_database_function(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         database: Database,
@@ -209,7 +211,7 @@ class FipeApiStack(NestedStack):
 
     def _build_function(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         memory_mb: int,
@@ -221,14 +223,14 @@ class FipeApiStack(NestedStack):
         function = FipeFunction(
             self,
             name,
-            name=f"{name}-{self._settings.stage}",
+            name=name.of(self._settings.stage),
             handler=f"fipe_api.{module}.handler",
             code=self._code,
             timeout=Duration.seconds(self._settings.function_timeout_seconds),
             memory_mb=memory_mb,
             environment={
-                "POWERTOOLS_SERVICE_NAME": service_name(name, self._settings.stage),
-                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
+                "POWERTOOLS_SERVICE_NAME": name.of(self._settings.stage),
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
                 **environment,
             },

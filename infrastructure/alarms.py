@@ -12,6 +12,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.metrics import fipe_metric
 from infrastructure.queues import QueueWithDlq
 from stage_settings import StageSettings
@@ -58,7 +59,8 @@ class Alarms(Construct):
         self._watch_database(cluster, settings)
 
     def _build_topic(self, settings: StageSettings) -> sns.Topic:
-        topic = sns.Topic(self, "Topic", topic_name=f"fipe-alarms-{settings.stage}", enforce_ssl=True)
+        topic = sns.Topic(self, "Topic", topic_name=names.alarm_topic(settings.stage), enforce_ssl=True)
+        every_alarm = self._arn_of_alarm(names.alarm("*", settings.stage))
         # A topic with a policy of its own has to say that alarms may use it.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
@@ -66,7 +68,7 @@ class Alarms(Construct):
                 actions=["sns:Publish"],
                 resources=[topic.topic_arn],
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                conditions={"ArnLike": {"aws:SourceArn": self._arn_of_alarm(f"fipe-*-{settings.stage}")}},
+                conditions={"ArnLike": {"aws:SourceArn": every_alarm}},
             )
         )
         if settings.alarm_email:
@@ -152,7 +154,7 @@ class Alarms(Construct):
         self._alarm(
             "LoadCompleted",
             "load-completed",
-            fipe_metric("LoadsCompleted", "FipeSomaIngestor", self._stage, MINUTES(5)),
+            fipe_metric("LoadsCompleted", names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
             what_to_do="Nothing: a load is complete, every message of it is in the database.",
         )
@@ -202,7 +204,7 @@ class Alarms(Construct):
         alarm = cloudwatch.Alarm(
             self,
             construct_id,
-            alarm_name=f"fipe-{name}-{self._stage}",
+            alarm_name=names.alarm(name, self._stage),
             alarm_description=what_to_do,
             metric=metric,
             threshold=threshold,

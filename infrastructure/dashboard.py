@@ -8,7 +8,9 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_rds as rds
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.metrics import fipe_metric
+from infrastructure.names import Function
 from infrastructure.queues import QueueWithDlq
 
 PERIOD = Duration.minutes(5)
@@ -39,7 +41,7 @@ class Dashboard(Construct):
         Tags.of(self).add("component", "operations")
         self._stage = stage
         dashboard = cloudwatch.Dashboard(
-            self, "Pipeline", dashboard_name=f"fipe-{stage}", default_interval=Duration.days(1)
+            self, "Pipeline", dashboard_name=names.dashboard(stage), default_interval=Duration.days(1)
         )
         dashboard.add_widgets(
             cloudwatch.AlarmStatusWidget(title=f"FIPE {stage}", alarms=list(alarms), width=24, height=3)
@@ -49,20 +51,20 @@ class Dashboard(Construct):
         dashboard.add_widgets(*self._source(), *_database(cluster))
 
     def _prices(self) -> cloudwatch.GraphWidget:
-        names = ("PricesReceived", "PricesChanged", "LoadsCompleted")
-        return _graph("Into the database", [self._metric(name, "FipeSomaIngestor") for name in names])
+        counted = ("PricesReceived", "PricesChanged", "LoadsCompleted")
+        return _graph("Into the database", [self._metric(name, Function.SOMA_INGESTOR) for name in counted])
 
     def _source(self) -> list[cloudwatch.GraphWidget]:
         """How the source bears it, by the function that calls it most, and what failed in any of them."""
         calls = ("CallsThrottled", "CallsBlocked", "SourceDown")
-        failing = ("FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor")
+        failing = (Function.MODEL_LOADER, Function.PRICE_LOADER, Function.SOMA_INGESTOR)
         failed = [self._metric("MessagesFailed", function).with_(label=function) for function in failing]
         return [
-            _graph("The source says no", [self._metric(name, "FipePriceLoader") for name in calls]),
-            _graph("Messages that failed", [*failed, self._metric("AnswersRejected", "FipePriceLoader")]),
+            _graph("The source says no", [self._metric(name, Function.PRICE_LOADER) for name in calls]),
+            _graph("Messages that failed", [*failed, self._metric("AnswersRejected", Function.PRICE_LOADER)]),
         ]
 
-    def _metric(self, name: str, function: str) -> cloudwatch.Metric:
+    def _metric(self, name: str, function: Function) -> cloudwatch.Metric:
         return fipe_metric(name, function, self._stage, PERIOD)
 
 

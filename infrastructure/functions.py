@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infrastructure.findings import acknowledge
+from infrastructure.names import log_group as log_group_name
 from infrastructure.paths import NOT_PACKED
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
@@ -79,7 +80,7 @@ class FipeFunction(lambda_.Function):
         log_group = logs.LogGroup(
             scope,
             f"{construct_id}Log",
-            log_group_name=f"/aws/lambda/{name}",
+            log_group_name=log_group_name(name),
             retention=LOG_RETENTION,
             removal_policy=RemovalPolicy.DESTROY,
         )

@@ -4,6 +4,7 @@ from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infrastructure.names import Queue
 from stage_settings import StageSettings
 
 TIMEOUTS_OF_VISIBILITY = 6
@@ -11,15 +12,15 @@ TIMEOUTS_OF_VISIBILITY = 6
 
 
 class QueueWithDlq(Construct):
-    """The queue `fipe-{kind}-queue-{stage}`, and `fipe-{kind}-dlq-{stage}` that takes its messages only.
+    """A queue, and the dead letter queue that takes its messages only.
 
     Both are encrypted with keys that SQS manages, and refuse plain HTTP.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, kind: str, settings: StageSettings) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, kind: Queue, settings: StageSettings) -> None:
         super().__init__(scope, construct_id)
-        name = f"fipe-{kind}-queue-{settings.stage}"
-        self.dlq = self._build_dlq(f"fipe-{kind}-dlq-{settings.stage}", name, settings)
+        name = kind.of(settings.stage)
+        self.dlq = self._build_dlq(kind.dlq(settings.stage), name, settings)
         self.queue = self._build_queue(name, settings)
 
     def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:

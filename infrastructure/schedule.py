@@ -8,6 +8,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
+from infrastructure import names
+
 TIME_ZONE = "America/Sao_Paulo"
 PAYLOAD = {"reference": "latest", "until_stable": True}
 """A month fills up over its first days: it is loaded again until a load brings nothing new."""
@@ -30,7 +32,7 @@ class LoadSchedule(Construct):
         scheduler.CfnSchedule(
             self,
             "Schedule",
-            name=f"fipe-load-{stage}",
+            name=names.schedule(stage),
             description="Loads FIPE's newest reference again, until a load brings nothing new",
             schedule_expression=expression,
             schedule_expression_timezone=TIME_ZONE,

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from infrastructure.database import Database
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction
+from infrastructure.names import Function
 from infrastructure.paths import NOT_PACKED, SQL_INIT, SQL_SCRIPT
 from stage_settings import StageSettings
 
@@ -41,7 +42,7 @@ class SqlInit(Construct):
         runner = FipeFunction(
             self,
             "Runner",
-            name=f"FipeSqlRunner-{settings.stage}",
+            name=Function.SQL_RUNNER.of(settings.stage),
             handler="index.run_sql",
             code=code,
             timeout=RUNNER_TIMEOUT,
@@ -53,7 +54,7 @@ class SqlInit(Construct):
         init = FipeFunction(
             self,
             "Init",
-            name=f"FipeSqlInit-{settings.stage}",
+            name=Function.SQL_INIT.of(settings.stage),
             handler="index.on_event",
             code=code,
             timeout=INIT_TIMEOUT,

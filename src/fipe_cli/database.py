@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
+from infrastructure import names
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
 
 
 def _variables(cloud: Cloud) -> dict[str, str]:
-    stack = f"FipeDataStack-{cloud.stage}"
+    stack = names.stack(cloud.stage)
     try:
         answer = cloud.client("cloudformation").describe_stacks(StackName=stack)
         outputs = {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0]["Outputs"]}

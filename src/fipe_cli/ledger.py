@@ -16,11 +16,12 @@ from fipe_api.source.pace import state_of
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
 from fipe_cli.progress import Rest, Snapshot
+from infrastructure import names
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-LEDGER_READER = "FipeLoadStatus"
+LEDGER_READER = names.Function.LOAD_STATUS
 
 
 class Load(BaseModel):
@@ -139,7 +140,7 @@ def snapshot(
 def _rest(cloud: Cloud) -> Rest | None:
     """Whether the source is left alone, from the loaders' shared pace."""
     key = {"source": {"S": PACE_KEY}}
-    table = f"fipe-pace-{cloud.stage}"
+    table = names.pace_table(cloud.stage)
     try:
         item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
     except ClientError as error:

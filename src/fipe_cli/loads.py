@@ -20,8 +20,9 @@ from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
 from fipe_cli.progress import duration
+from infrastructure.names import Function
 
-STARTER = "FipeManufacturerLoader"
+STARTER = Function.MANUFACTURER_LOADER
 _ANY_RUN = UUID(int=0)
 _DRY_RUN_SECONDS = 300.0
 

@@ -9,6 +9,7 @@ from psycopg2.extras import RealDictCursor
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from infrastructure.names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -63,7 +64,7 @@ def calls_throttled(cloud: Cloud, load: dict[str, Any]) -> int | None:
     watch = cloud.client("cloudwatch")
     of_stage = [
         metric
-        for metric in watch.list_metrics(Namespace="Fipe")["Metrics"]
+        for metric in watch.list_metrics(Namespace=METRICS_NAMESPACE)["Metrics"]
         if any(dimension["Value"].endswith(f"-{cloud.stage}") for dimension in metric["Dimensions"])
     ]
     if not of_stage:
