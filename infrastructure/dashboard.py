@@ -1,4 +1,4 @@
-"""The pipeline on one page, from left to right: a column a stage of it, and the alarms above."""
+"""The CloudWatch dashboard: the pipeline from left to right, one column per step, with the alarms on top."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,11 @@ COLUMN, HEIGHT = 6, 6
 
 
 class Dashboard(Construct):
-    """A row of what the functions do, one of the queues behind them, one of the source and the database.
+    """Three rows: the functions, the queue that each function fills, then the source and the database.
 
     Args:
         functions: in the order of the pipeline; the last one writes to the database.
-        queues: in the same order; each is filled by the function at its place.
+        queues: in the same order, each below the function that fills it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Dashboard(Construct):
         return _graph("Into the database", [self._metric(name, "FipeSomaIngestor") for name in names])
 
     def _source(self) -> list[cloudwatch.GraphWidget]:
-        """How the source bears it, by the function that calls it most, and what failed in any of them."""
+        """What the source refused, as FipePriceLoader counts it, and the messages that failed."""
         calls = ("CallsThrottled", "CallsBlocked", "SourceDown")
         failing = ("FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor")
         failed = [self._metric("MessagesFailed", function).with_(label=function) for function in failing]
         return [
-            _graph("The source says no", [self._metric(name, "FipePriceLoader") for name in calls]),
-            _graph("Messages that failed", [*failed, self._metric("AnswersRejected", "FipePriceLoader")]),
+            _graph("Refused by the source", [self._metric(name, "FipePriceLoader") for name in calls]),
+            _graph("Failed messages", [*failed, self._metric("AnswersRejected", "FipePriceLoader")]),
         ]
 
     def _metric(self, name: str, function: str) -> cloudwatch.Metric:
@@ -103,7 +103,7 @@ def _database(cluster: rds.IDatabaseCluster) -> list[cloudwatch.GraphWidget]:
             right=[cluster.metric_database_connections(period=PERIOD, label="connections")],
         ),
         _graph(
-            "Database's size",
+            "Database size",
             [cluster.metric_volume_bytes_used(period=Duration.hours(1), label="volume (bytes)")],
             right=[cluster.metric_free_local_storage(period=PERIOD, label="free local storage (bytes)")],
         ),

@@ -1,4 +1,4 @@
-"""CloudWatch metrics that alarms and the dashboard share."""
+"""CloudWatch metrics for the alarms and the dashboard."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -7,12 +7,12 @@ NAMESPACE = "Fipe"
 
 
 def service_name(function: str, stage: str) -> str:
-    """The name that a function logs and measures under: stages in one account must not mix."""
+    """The function's name in logs and metrics, with the stage, so that stages do not mix."""
     return f"{function}-{stage}"
 
 
 def fipe_metric(name: str, function: str, stage: str, period: Duration) -> cloudwatch.Metric:
-    """The sum of a metric that one of our functions counts."""
+    """The sum of a metric that one of our functions reports."""
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=name,
