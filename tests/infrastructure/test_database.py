@@ -194,7 +194,7 @@ def test_stands_in_public_subnets_when_asked_to():
 def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     (warning,) = synthesize(ALL_KINDS, allowed_ip="8.8.8.8").warnings()
     assert "isolated subnets, so 8.8.8.8/32 can connect only from inside the VPC" in warning
-    assert "database_subnets=public" in warning
+    assert "DATABASE_SUBNETS=public" in warning
     assert synthesize(ALL_KINDS, allowed_ip="10.0.0.0/16").warnings() == []
     assert synthesize(vpc(Public=2), allowed_ip="8.8.8.8").warnings() == []
 
