@@ -1,4 +1,4 @@
-"""The child stack, which owns the work: loaders, queues and the ingestor, from the source to the database."""
+"""The child stack owns the work: the loaders, the queues and the ingestor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,20 +23,21 @@ from stage_settings import StageSettings
 
 INGESTOR_ROLE = "fipe_ingestor"
 STATUS_ROLE = "fipe_status"
-"""The database roles of the functions in the VPC, made by create_fipe_db.sql; they log in with IAM tokens."""
+"""Database roles of the functions in the VPC, from create_fipe_db.sql; they sign in with IAM tokens."""
 
 LOADER_MEMORY_MB = 128
-"""They take up 60 MB and mostly wait, which is billed by the memory."""
+"""A loader uses 60 MB and mostly waits. AWS bills waiting by memory, so the smallest size is the cheapest."""
 DATABASE_FUNCTION_MEMORY_MB = 512
 
 
 class FipeApiStack(NestedStack):
-    """Four functions, each fed by the one before it through a queue: three loaders and the ingestor.
+    """Three loaders and the ingestor; each gets its work from the one before it through a queue.
 
-    The loaders stand outside the VPC, where they reach the source and AWS; the ingestor stands inside.
+    The loaders run outside the VPC, where they can reach FIPE and AWS. The ingestor runs inside, next to the
+    database.
 
     Attributes:
-        output_names: the outputs, for the parent to show as well.
+        output_names: the names of the outputs, which the parent stack repeats.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class FipeApiStack(NestedStack):
         self._feed(price_loader, models, settings.price_concurrency)
         self._feed(ingestor, prices, settings.ingestor_concurrency)
         self._watch({Queue.MANUFACTURER: manufacturers, Queue.MODEL: models, Queue.PRICE: prices}, database)
-        # After the alarms: whoever asks it sees its errors.
+        # Built after the alarms, so it gets none: whoever invokes it sees its errors.
         load_status = self._build_database_function(
             Function.LOAD_STATUS,
             "load.status",
@@ -91,7 +92,7 @@ class FipeApiStack(NestedStack):
             role=STATUS_ROLE,
             psycopg2_layer=psycopg2_layer,
         )
-        # grant_invoke would allow every version as well.
+        # grant_invoke would also allow every version of the function.
         start.add_to_role_policy(
             iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[load_status.function_arn])
         )
@@ -102,7 +103,7 @@ class FipeApiStack(NestedStack):
         self._add_output("FipeManufacturerLambda", start.function_name)
 
     def _build_pace_table(self) -> dynamodb.Table:
-        """Holds one item, when the source may be called next, which is worth nothing a minute later."""
+        """Builds the table of the shared pace. Its one item says when the source may be called next."""
         table = dynamodb.Table(
             self,
             "Pace",
@@ -114,7 +115,7 @@ class FipeApiStack(NestedStack):
         acknowledge(
             table,
             "AwsSolutions::AwsSolutions-DDB3",
-            "Nobody would restore an item that is stale in a minute.",
+            "No backup: the only item is out of date after a minute.",
         )
         return table
 
@@ -133,7 +134,7 @@ class FipeApiStack(NestedStack):
         output: QueueWithDlq,
         source: QueueWithDlq | None = None,
     ) -> FipeFunction:
-        """A function that calls the source, and hands back to its own queue what it could not finish."""
+        """Builds a function that calls the source and sends unfinished work back to its own queue."""
         loader = self._build_function(
             name,
             module,
@@ -159,7 +160,7 @@ class FipeApiStack(NestedStack):
                     resources=[self._settings.parallelum_token_secret_arn],
                 )
             )
-        # Plans and rejected answers go straight to where the ledger and the quarantine are written from.
+        # The ingestor writes plans and rejected answers to the database, so they go straight to its queue.
         self._price_queue.grant(loader, "sqs:SendMessage")
         output.queue.grant(loader, "sqs:SendMessage")
         if source:
@@ -175,7 +176,7 @@ class FipeApiStack(NestedStack):
         role: str,
         psycopg2_layer: lambda_.ILayerVersion,
     ) -> FipeFunction:
-        """A function in the VPC that works as a role of the database, and reaches nothing else."""
+        """Builds a function in the VPC that signs in to the database as `role` and can reach nothing else."""
         endpoint = database.cluster.cluster_endpoint
         function = self._build_function(
             name,
@@ -242,20 +243,21 @@ class FipeApiStack(NestedStack):
         return function
 
     def _feed(self, function: FipeFunction, source: QueueWithDlq, concurrency: int) -> None:
-        """Invokes the function with batches of the queue, which also lets it receive and delete messages."""
+        """Invokes the function with batches from the queue, and lets it receive and delete messages."""
         function.add_event_source(
             event_sources.SqsEventSource(
                 source.queue,
                 batch_size=self._settings.batch_size,
                 max_batching_window=Duration.seconds(self._settings.batching_window_seconds),
                 report_batch_item_failures=True,
-                # Reserved concurrency would let messages be received, throttled, and so counted as failed.
+                # Not reserved concurrency: a throttled invocation would count as a failed attempt of its
+                # messages.
                 max_concurrency=concurrency,
             )
         )
 
     def _watch(self, queues: Mapping[str, QueueWithDlq], database: Database) -> None:
-        """Alarms, and the dashboard."""
+        """Adds the alarms and the dashboard."""
         watch = Alarms(
             self,
             "Alarms",

@@ -1,4 +1,4 @@
-"""CloudWatch metrics that alarms and the dashboard share."""
+"""CloudWatch metrics for the alarms and the dashboard."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -7,7 +7,7 @@ from infrastructure.names import METRICS_NAMESPACE, Function
 
 
 def fipe_metric(name: str, function: Function, stage: str, period: Duration) -> cloudwatch.Metric:
-    """The sum of a metric that one of our functions counts."""
+    """The sum of a metric that one of our functions reports."""
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=name,

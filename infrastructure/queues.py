@@ -1,4 +1,4 @@
-"""A queue with the dead letter queue beside it."""
+"""A queue and its dead letter queue."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_sqs as sqs
@@ -8,13 +8,13 @@ from infrastructure.names import Queue
 from stage_settings import StageSettings
 
 TIMEOUTS_OF_VISIBILITY = 6
-"""AWS: visibility of at least six times the function's timeout, plus the batching window."""
+"""AWS recommends a visibility timeout of six function timeouts plus the batching window."""
 
 
 class QueueWithDlq(Construct):
-    """A queue, and the dead letter queue that takes its messages only.
+    """A queue, and a dead letter queue that serves only that queue.
 
-    Both are encrypted with keys that SQS manages, and refuse plain HTTP.
+    SQS encrypts both with its own keys; both refuse plain HTTP.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, kind: Queue, settings: StageSettings) -> None:
@@ -24,7 +24,8 @@ class QueueWithDlq(Construct):
         self.queue = self._build_queue(name, settings)
 
     def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:
-        # By its name: the queue refers to this one, and the two would wait for each other.
+        # Uses the queue's name, not the construct: two queues that refer to each other are a cycle in
+        # CloudFormation.
         source_arn = Stack.of(self).format_arn(
             service="sqs", resource=source_name, arn_format=ArnFormat.NO_RESOURCE_NAME
         )

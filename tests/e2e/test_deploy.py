@@ -191,13 +191,13 @@ GOOD = "VPC_ID={vpc} ALLOWED_IP=127.0.0.1"
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        ("ALLOWED_IP=127.0.0.1", {}, "vpc_id is missing; give the VPC to put the database in"),
-        ("VPC_ID={vpc}", {}, "allowed_ip is missing; give the address that may reach the database"),
-        ("VPC_ID=default ALLOWED_IP=127.0.0.1", {}, "vpc_id=default is refused; give the VPC"),
+        ("ALLOWED_IP=127.0.0.1", {}, "vpc_id is missing: give the VPC for the database"),
+        ("VPC_ID={vpc}", {}, "allowed_ip is missing: give the address that may connect to the database"),
+        ("VPC_ID=default ALLOWED_IP=127.0.0.1", {}, "invalid vpc_id=default: use the VPC"),
         ("VPC_ID=vpc-0123abcd ALLOWED_IP=127.0.0.1", {}, "vpc_id=vpc-0123abcd does not exist in account"),
-        ("VPC_ID={vpc} ALLOWED_IP=home", {}, "allowed_ip=home is refused: not an IPv4 address"),
+        ("VPC_ID={vpc} ALLOWED_IP=home", {}, "invalid allowed_ip=home: not an IPv4 address"),
         ("VPC_ID={vpc} ALLOWED_IP=0.0.0.0/0", {}, "allow_the_world=true"),
-        (f"{GOOD} BATCHSIZE=5", {}, "batchsize is not a setting; batch_size is"),
+        (f"{GOOD} BATCHSIZE=5", {}, "unknown setting batchsize: did you mean batch_size?"),
         (GOOD, {"AWS_PROFILE": "nobody"}, "no AWS credentials"),
         (GOOD, {"AWS_PROFILE": ""}, "no AWS region"),
         (GOOD, {"AWS_PROFILE": "", "AWS_REGION": "us-east-1"}, "no AWS credentials"),

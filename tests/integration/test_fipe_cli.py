@@ -392,8 +392,8 @@ def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
 
 def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     file = str(fipe.folder / "report.html")
-    assert "no price of this FIPE code" in fipe.refused(2, "report", file, "--vehicle", "1")
-    assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
+    assert "unknown FIPE code 1" in fipe.refused(2, "report", file, "--vehicle", "1")
+    assert "unknown run" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
 
 
 def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: Path) -> None:
@@ -406,7 +406,7 @@ def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: 
             with database:
                 database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(UUID(int=8)),))
                 database.cursor().execute("delete from fipe.reference_month where code = 335")
-    assert "2026-07 has no price yet: `fipe status` shows" in refusal
+    assert "2026-07 has no prices yet: `fipe status` shows" in refusal
 
 
 def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,9 +472,11 @@ def test_the_report_in_a_browser(
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(page.as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.text_content("h2") == "A carga"
+        assert tab.text_content("h2") == "O mês: junho de 2026"
+        assert tab.text_content("#load-state") == "✓ carga completa"
         tab.click("text=English")
-        assert tab.text_content("h2") == "The load"
+        assert tab.text_content("h2") == "The month: June 2026"
+        assert tab.text_content("#load-state") == "✓ load complete"
         assert "Acura Integra GS 1.8" in tab.inner_text("main")
         assert tab.evaluate(CONTRAST) >= 4.5
         assert tab.evaluate("document.querySelectorAll('canvas').length") >= 3
@@ -504,7 +506,9 @@ def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.goto(file.as_uri())
         shown = tab.inner_text("main")
+        state = tab.text_content("#load-state")
     assert said == []
+    assert state == "✗ load incomplete"
     assert "Acura" in shown
     assert "Never priced" in shown
 
