@@ -27,6 +27,7 @@ import psutil  # type: ignore[import-untyped]
 
 from local_cloud.aws.function_logs import FunctionLog, OutputReader, PublishLogs
 from local_cloud.aws.runtime_api import Answer, Invocation, RuntimeApi, error_document
+from local_cloud.guard import ProcessGuard
 from local_cloud.state import LocalState, file_name
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,9 @@ class FunctionStatistics:
 class ExecutionEnvironment:
     """One process that runs one function."""
 
-    def __init__(self, spec: FunctionSpec, variables: Mapping[str, str], log: FunctionLog) -> None:
+    def __init__(
+        self, spec: FunctionSpec, variables: Mapping[str, str], log: FunctionLog, guard: ProcessGuard
+    ) -> None:
         """Start the process; the first invocation waits until the code is loaded."""
         self.spec = spec
         self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
@@ -129,6 +132,7 @@ class ExecutionEnvironment:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        guard.kill_group(self._process.pid)
         assert self._process.stdout is not None
         self._output = OutputReader(self._process.stdout.fileno(), log)
         threading.Thread(target=self._watch, daemon=True).start()
@@ -259,6 +263,7 @@ class FunctionRunner:
         state: LocalState,
         endpoint_url: str,
         publish_logs: PublishLogs,
+        guard: ProcessGuard,
         *,
         idle_seconds: float = IDLE_SECONDS,
         async_retry_seconds: tuple[float, ...] = ASYNC_RETRY_SECONDS,
@@ -267,6 +272,7 @@ class FunctionRunner:
         self._state = state
         self._endpoint_url = endpoint_url
         self._publish_logs = publish_logs
+        self._guard = guard
         self._idle_seconds = idle_seconds
         self._async_retry_seconds = async_retry_seconds
         self._lock = threading.Lock()
@@ -347,7 +353,7 @@ class FunctionRunner:
                     break
                 environment.kill()  # its code or its settings are no longer the function's
             else:
-                environment = ExecutionEnvironment(spec, self._variables(spec), pool.log)
+                environment = ExecutionEnvironment(spec, self._variables(spec), pool.log, self._guard)
                 pool.statistics.cold_starts += 1
             pool.busy.add(environment)
             return environment, pool
