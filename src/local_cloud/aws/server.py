@@ -23,16 +23,17 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from pydantic import ValidationError
 from werkzeug.serving import make_server
 
-from local_cloud.aws import custom_resource_answers, moto_patches
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.embedded_metrics import embedded_metrics
+from local_cloud.aws import moto_patches
 from local_cloud.aws.event_sources import QueuePoller
-from local_cloud.aws.function_logs import LogBatch
-from local_cloud.aws.function_runner import FunctionRunner
 from local_cloud.aws.http_handler import KeepAliveRequestHandler
 from local_cloud.aws.inspection import clusters_in_use, databases, queues
-from local_cloud.aws.queue_faults import QueueFaults, set_queue_faults
+from local_cloud.aws.queues.faults import QueueFaults, set_queue_faults
+from local_cloud.aws.runner.embedded_metrics import embedded_metrics
+from local_cloud.aws.runner.function_logs import LogBatch
+from local_cloud.aws.runner.function_runner import FunctionRunner
 from local_cloud.aws.services import Services, provide
+from local_cloud.aws.stacks import custom_resource_answers
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
 from local_cloud.guard import ProcessGuard
 from local_cloud.simulator_process import SimulatorError, SimulatorProcess
 from local_cloud.state import FAULTS_PATH, REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.function_runner import FunctionRunner
+from local_cloud.aws.runner.function_runner import FunctionRunner
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
 from local_cloud.guard import ProcessGuard
 from local_cloud.state import Endpoint, LocalState
 

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from local_cloud.aws.function_logs import FunctionLog, OutputReader, PublishLogs
-from local_cloud.aws.runtime_api import Answer, Invocation, RuntimeApi, error_document
+from local_cloud.aws.runner.function_logs import FunctionLog, OutputReader, PublishLogs
+from local_cloud.aws.runner.runtime_api import Answer, Invocation, RuntimeApi, error_document
 from local_cloud.guard import ProcessGuard
 from local_cloud.state import LocalState, file_name
 

@@ -25,13 +25,10 @@ from moto.rds import models as rds
 from moto.sqs import models as sqs
 from moto.sqs.responses import SQSResponse
 
-from local_cloud.aws import dynamic_references, stacks
 from local_cloud.aws.event_sources import QueuePoller
-from local_cloud.aws.function_runner import Outcome, ThrottledError
-from local_cloud.aws.functions import spec_of
-from local_cloud.aws.message_moves import MessageMoves
-from local_cloud.aws.message_queue import StandardQueue
-from local_cloud.aws.queue_faults import split_entries
+from local_cloud.aws.queues.faults import split_entries
+from local_cloud.aws.queues.message_moves import MessageMoves
+from local_cloud.aws.queues.message_queue import StandardQueue
 from local_cloud.aws.resources import (  # noqa: F401  (moto finds the classes by itself)
     aurora,
     operations,
@@ -40,7 +37,11 @@ from local_cloud.aws.resources import (  # noqa: F401  (moto finds the classes b
 )
 from local_cloud.aws.resources.custom_resource import CustomResource
 from local_cloud.aws.resources.unsupported import UnsupportedResource
+from local_cloud.aws.runner.function_runner import Outcome, ThrottledError
+from local_cloud.aws.runner.function_specs import spec_of
 from local_cloud.aws.services import services
+from local_cloud.aws.stacks import changes as stacks
+from local_cloud.aws.stacks import dynamic_references
 
 
 class ChangeSetNotFound(ServiceException):

@@ -1,0 +1,1 @@
+"""Stacks: changed the way CloudFormation changes them."""
