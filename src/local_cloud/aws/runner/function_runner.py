@@ -1,49 +1,35 @@
 """Runs functions as Lambda does: the deployed code under awslambdaric, in processes that stay warm.
 
-An execution environment is one process with one Runtime API; it takes one invocation at a time. A function
-gets as many environments as invocations run at once, idle ones end after a while, and a timeout or a crash
-ends the environment, so that the next invocation starts with a fresh one.
+A function gets as many execution environments as invocations run at once; idle ones end after a while.
 """
 
 import logging
-import math
 import os
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
-from local_cloud.aws.runner.function_logs import FunctionLog, OutputReader, PublishLogs
-from local_cloud.aws.runner.runtime_api import Answer, Invocation, RuntimeApi, error_document
+from local_cloud.aws.runner.environment import (
+    ExecutionEnvironment,
+    FunctionSpec,
+    FunctionStatistics,
+    Outcome,
+)
+from local_cloud.aws.runner.function_logs import FunctionLog, PublishLogs
 from local_cloud.guard import ProcessGuard
 from local_cloud.state import LocalState, file_name
 
 logger = logging.getLogger(__name__)
 
-INIT_SECONDS = 60.0
-"""How long a start may take. Lambda allows 10 s; a busy laptop needs more."""
-
 IDLE_SECONDS = 300.0
 """After how long an idle environment ends."""
 
 ASYNC_RETRY_SECONDS = (60.0, 120.0)
-"""Lambda runs a failed asynchronous invocation twice more, after one and after two minutes."""
+"""Lambda retries a failed asynchronous invocation after one minute, and again two minutes later."""
 
-LOG_TAIL_BYTES = 4096
-
-# What the machine needs of the environment; a function sees nothing else of the user's.
+# The user's variables that a function needs on this machine; it sees no others.
 _INHERITED = (
     "PATH",
     "HOME",
@@ -57,192 +43,11 @@ _INHERITED = (
 
 
 class ThrottledError(Exception):
-    """The function already runs as often as its reserved concurrency allows."""
+    """As many invocations run as the function's reserved concurrency allows."""
 
 
 class RunnerStoppedError(Exception):
-    """The local cloud is ending: nothing is started any more."""
-
-
-@dataclass(frozen=True)
-class FunctionSpec:
-    """All that decides how a function runs: an environment serves exactly one spec."""
-
-    name: str
-    arn: str
-    region: str
-    runtime: str
-    handler: str
-    code: Path
-    """Folder of the unzipped code."""
-    memory_mb: int
-    timeout_seconds: float
-    variables: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an invocation ended: the payload of the answer, or of the error when `is_error`."""
-
-    payload: bytes
-    is_error: bool
-    log_tail: bytes
-
-
-@dataclass
-class FunctionStatistics:
-    """What a function did since the cloud started; billed_ms includes starts, each run rounded up."""
-
-    invocations: int = 0
-    errors: int = 0
-    throttles: int = 0
-    cold_starts: int = 0
-    running: int = 0
-    waiting_retries: int = 0
-    warm: int = 0
-    billed_ms: int = 0
-    max_memory_mb: int = 0
-
-
-class ExecutionEnvironment:
-    """One process that runs one function."""
-
-    def __init__(
-        self, spec: FunctionSpec, variables: Mapping[str, str], log: FunctionLog, guard: ProcessGuard
-    ) -> None:
-        """Start the process; the first invocation waits until the code is loaded."""
-        self.spec = spec
-        self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
-        self.idle_since = time.monotonic()
-        self.max_memory_mb = 0
-        self._is_new = True
-        self._started_at = time.monotonic()
-        self._exited: Future[int] = Future()
-        self._api = RuntimeApi(on_answer=self._before_answer)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "awslambdaric", spec.handler],
-            cwd=spec.code,
-            env={
-                **variables,
-                "AWS_LAMBDA_RUNTIME_API": self._api.address,
-                "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        guard.kill_group(self._process.pid)
-        assert self._process.stdout is not None
-        self._output = OutputReader(self._process.stdout.fileno(), log)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
-
-    def run(
-        self, request_id: str, event: bytes, statistics: FunctionStatistics, publish: PublishLogs
-    ) -> Outcome:
-        """Run one invocation to its end; add it to `statistics` and its lines to the logs."""
-        invocation = Invocation(request_id, event, self.spec.arn, self.spec.timeout_seconds)
-        self._output.note(f"START RequestId: {invocation.request_id} Version: $LATEST")
-        self._api.submit(invocation)
-        answer = self._wait_for_start(invocation) or self._wait_for_answer(invocation)
-        ended_at = time.monotonic()
-        self.idle_since = ended_at
-        self._report(invocation, ended_at, statistics)
-        batch = self._output.take_batch()
-        publish(self.spec.name, self.log_stream, batch)
-        tail = "\n".join(line for _, line in batch).encode()[-LOG_TAIL_BYTES:]
-        return Outcome(answer.payload, answer.is_error, tail)
-
-    def kill(self) -> None:
-        """End the process and all it started."""
-        if self.is_alive:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _wait_for_start(self, invocation: Invocation) -> Answer | None:
-        starting: tuple[Future[object], ...] = (invocation.taken_at, self._api.init_error, self._exited)  # type: ignore[assignment]
-        wait(starting, INIT_SECONDS, FIRST_COMPLETED)
-        if invocation.taken_at.done():
-            return None
-        if self._api.init_error.done():
-            return self._api.init_error.result()
-        if self._exited.done():
-            return self._exit_error(invocation)
-        self.kill()
-        text = f"Initialization timed out after {INIT_SECONDS:.2f} seconds"
-        return Answer(
-            error_document("Sandbox.Timedout", f"RequestId: {invocation.request_id} Error: {text}"),
-            is_error=True,
-        )
-
-    def _wait_for_answer(self, invocation: Invocation) -> Answer:
-        remaining = invocation.taken_at.result() + self.spec.timeout_seconds - time.monotonic()
-        running: tuple[Future[object], ...] = (invocation.answer, self._exited)  # type: ignore[assignment]
-        wait(running, max(0.0, remaining), FIRST_COMPLETED)
-        if invocation.answer.done():
-            return invocation.answer.result()
-        if self._exited.done():
-            return self._exit_error(invocation)
-        self.kill()
-        text = f"Task timed out after {self.spec.timeout_seconds:.2f} seconds"
-        self._output.pump()
-        self._output.note(
-            f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {invocation.request_id} {text}"
-        )
-        return Answer(
-            error_document("Sandbox.Timedout", f"RequestId: {invocation.request_id} Error: {text}"),
-            is_error=True,
-        )
-
-    def _exit_error(self, invocation: Invocation) -> Answer:
-        code = self._exited.result()
-        how = f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        text = f"RequestId: {invocation.request_id} Error: Runtime exited with error: {how}"
-        self._output.note(text)
-        return Answer(error_document("Runtime.ExitError", text), is_error=True)
-
-    def _report(self, invocation: Invocation, ended_at: float, statistics: FunctionStatistics) -> None:
-        taken_at = invocation.taken_at.result() if invocation.taken_at.done() else ended_at
-        duration_ms = (ended_at - taken_at) * 1000
-        init_ms = (taken_at - self._started_at) * 1000 if self._is_new else 0.0
-        billed_ms = math.ceil(duration_ms + init_ms)
-        report = (
-            f"REPORT RequestId: {invocation.request_id}\tDuration: {duration_ms:.2f} ms\t"
-            f"Billed Duration: {billed_ms} ms\tMemory Size: {self.spec.memory_mb} MB\t"
-            f"Max Memory Used: {self.max_memory_mb} MB"
-        )
-        if self._is_new:
-            report += f"\tInit Duration: {init_ms:.2f} ms"
-        self._is_new = False
-        self._output.note(f"END RequestId: {invocation.request_id}")
-        self._output.note(report)
-        statistics.billed_ms += billed_ms
-        statistics.max_memory_mb = max(statistics.max_memory_mb, self.max_memory_mb)
-
-    def _before_answer(self) -> None:
-        """All that the handler printed is in the pipe: take it in, so that its log is whole."""
-        self._output.pump()
-        try:
-            resident = psutil.Process(self._process.pid).memory_info().rss
-        except psutil.Error:
-            return
-        self.max_memory_mb = max(self.max_memory_mb, math.ceil(resident / 2**20))
-
-    def _watch(self) -> None:
-        assert self._process.stdout is not None
-        while True:
-            select.select([self._process.stdout], [], [])
-            if not self._output.pump():
-                break
-        code = self._process.wait()
-        self._api.close()
-        self._exited.set_result(code)
+    """The local cloud is stopping and starts nothing more."""
 
 
 @dataclass
@@ -283,13 +88,14 @@ class FunctionRunner:
     def invoke(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None = None) -> Outcome:
         """Run an invocation and wait for its end.
 
-        Raises ThrottledError when `reserved_concurrency` invocations run already, and RunnerStoppedError
-        once the cloud is ending.
+        Raises:
+            ThrottledError: `reserved_concurrency` invocations run already.
+            RunnerStoppedError: the cloud is stopping.
         """
         return self._invoke(str(uuid.uuid4()), spec, event, reserved_concurrency)
 
     def invoke_later(self, spec: FunctionSpec, event: bytes, reserved_concurrency: int | None = None) -> None:
-        """Run an invocation in the background, again when it fails, under the same id, as Lambda does."""
+        """Run an invocation in the background; when it fails, retry it under the same id, as Lambda does."""
         threading.Thread(
             target=self._run_with_retries, args=(spec, event, reserved_concurrency), daemon=True
         ).start()
@@ -306,13 +112,11 @@ class FunctionRunner:
         """The ids of the processes of all environments."""
         with self._lock:
             return [
-                environment._process.pid
-                for pool in self._pools.values()
-                for environment in (*pool.idle, *pool.busy)
+                environment.pid for pool in self._pools.values() for environment in (*pool.idle, *pool.busy)
             ]
 
     def stop(self) -> None:
-        """End every environment; what runs is lost."""
+        """End every environment, with the invocations that run in them."""
         self._stopping.set()
         with self._lock:
             pools = list(self._pools.values())
@@ -351,7 +155,7 @@ class FunctionRunner:
                 environment = pool.idle.pop()
                 if environment.spec == spec and environment.is_alive:
                     break
-                environment.kill()  # its code or its settings are no longer the function's
+                environment.kill()  # the function's code or settings have changed since it started
             else:
                 environment = ExecutionEnvironment(spec, self._variables(spec), pool.log, self._guard)
                 pool.statistics.cold_starts += 1
@@ -383,7 +187,7 @@ class FunctionRunner:
                 continue
             except RunnerStoppedError:
                 return
-        logger.error("%s: an asynchronous invocation failed each time and is dropped", spec.name)
+        logger.error("%s: an asynchronous invocation failed, as did its retries, and is dropped", spec.name)
 
     def _end_idle(self) -> None:
         while not self._stopping.wait(min(5.0, self._idle_seconds)):
@@ -401,7 +205,7 @@ class FunctionRunner:
                 environment.kill()
 
     def _variables(self, spec: FunctionSpec) -> dict[str, str]:
-        """Lambda's own variables around the function's, then what this place needs."""
+        """The function's variables, with Lambda's own, and those that the local cloud needs."""
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "LANG": "en_US.UTF-8",
