@@ -11,6 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 RUNTIME := $(VENV)/.runtime-ready
 DEV     := $(VENV)/.dev-ready
 NODE    := node_modules/.package-lock.json
+PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
 .PHONY: help setup
@@ -96,7 +97,7 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
-test: $(DEV) $(NODE) prepare-layers ## Run the tests: all that a change needs
+test: $(DEV) $(NODE) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
@@ -132,7 +133,7 @@ lock: $(VENV)/.uv-ready ## Pin the newest allowed versions, with hashes
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules tests/postgres17/node_modules
 
 # --- How things come to be there ---
 $(VENV)/bin/python:
@@ -161,4 +162,9 @@ $(VENV)/.audit-ready: | $(RUNTIME)
 
 $(NODE): package-lock.json | $(RUNTIME)
 	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# Aurora's default version beside the embedded one: for the tests alone.
+$(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
+	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@

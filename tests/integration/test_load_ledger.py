@@ -40,6 +40,8 @@ from tests.builders import (
     any_run_plan,
 )
 
+pytestmark = pytest.mark.both_postgres
+
 
 def rows(database: connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with database, database.cursor() as cursor:

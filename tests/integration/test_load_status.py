@@ -26,6 +26,8 @@ from tests.builders import (
     any_run_plan,
 )
 
+pytestmark = pytest.mark.both_postgres
+
 
 @pytest.fixture(autouse=True)
 def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

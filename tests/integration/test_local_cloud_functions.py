@@ -173,5 +173,5 @@ def test_ends_every_process_with_the_cloud(tmp_path: Any) -> None:
         cloud.put_function("echo", FUNCTION)
         cloud.invoke("echo", {})
         processes = cloud.status()["processes"]
-        assert len(processes) == 2
+        assert len(processes) == 3  # the server, its guard, the function
     assert not any(psutil.pid_exists(pid) for pid in processes)

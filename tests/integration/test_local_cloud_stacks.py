@@ -1,14 +1,21 @@
 """Stacks in the local cloud: the resources that moto lacks, failures, rollback, nested stacks."""
 
 import json
+import os
+import re
+import signal
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
+from local_cloud.state import SIMULATOR_PATH
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
 ANSWERING_FUNCTION = """
@@ -466,3 +473,29 @@ def test_an_update_may_keep_a_parameter_that_names_an_ssm_parameter(cloud: Cloud
     client.execute_change_set(ChangeSetName=change_set["Id"])
     stack = cloud.settled_stack("versioned")
     assert stack["StackStatus"] == "UPDATE_COMPLETE", cloud.reasons("versioned")
+
+
+BUSY_FUNCTION = """
+import subprocess, time
+
+def handler(event, context):
+    if event:
+        print("child", subprocess.Popen(["sleep", "600"]).pid)
+        time.sleep(600)
+"""
+
+
+def test_nothing_that_a_cloud_started_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        cloud.deploy("database", DATABASE_STACK)
+        requests.post(cloud.endpoint.url + SIMULATOR_PATH, timeout=60).raise_for_status()
+        cloud.put_function("idle", BUSY_FUNCTION)
+        cloud.invoke("idle", {})
+        cloud.put_function("busy", BUSY_FUNCTION, timeout=900)
+        cloud.invoke("busy", {"sleep": 1}, InvocationType="Event")
+        child = int(eventually(lambda: re.search(r"child (\d+)", cloud.log("busy")))[1])
+        started = {child, *cloud.status()["processes"]} - {cloud.endpoint.pid}
+        assert {psutil.Process(pid).name() for pid in started} >= {"postgres", "sleep"}
+        assert len(started) >= 6
+        os.kill(cloud.endpoint.pid, signal.SIGKILL)
+        assert eventually(lambda: not [pid for pid in started if psutil.pid_exists(pid)], seconds=20)

@@ -35,6 +35,8 @@ from tests.builders import (
     any_run_plan,
 )
 
+pytestmark = pytest.mark.both_postgres
+
 MARCH_2026 = Reference(code=331, month=date(2026, 3, 1))
 JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 ALL_TABLES = (

@@ -14,6 +14,8 @@ from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.builders import ROOT_SQL
 from tests.databases import database_with_schema
 
+pytestmark = pytest.mark.both_postgres
+
 NOVEMBER, DECEMBER, JANUARY = date(2022, 11, 1), date(2022, 12, 1), date(2023, 1, 1)
 CODES = {NOVEMBER: 291, DECEMBER: 292, JANUARY: 293}
 PETROL, DIESEL, FLEX, HYBRID = (1, "Gasolina"), (3, "Diesel"), (5, "Flex"), (6, "Híbrido")

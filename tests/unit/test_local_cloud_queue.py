@@ -9,7 +9,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid
 from moto.sqs.models import Message
 
-from local_cloud.aws.message_queue import MessageNotInflight, StandardQueue
+from local_cloud.aws.queues.message_queue import MessageNotInflight, StandardQueue
 
 
 def a_queue(name: str = "work", **attributes: object) -> StandardQueue:

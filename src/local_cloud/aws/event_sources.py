@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from local_cloud.aws.function_runner import Outcome, RunnerStoppedError, ThrottledError
-from local_cloud.aws.message_queue import StandardQueue
+from local_cloud.aws.queues.message_queue import StandardQueue
+from local_cloud.aws.runner.environment import Outcome
+from local_cloud.aws.runner.function_runner import RunnerStoppedError, ThrottledError
 
 logger = logging.getLogger(__name__)
 

@@ -23,16 +23,18 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from pydantic import ValidationError
 from werkzeug.serving import make_server
 
-from local_cloud.aws import custom_resource_answers, moto_patches
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.embedded_metrics import embedded_metrics
+from local_cloud.aws import moto_patches
 from local_cloud.aws.event_sources import QueuePoller
-from local_cloud.aws.function_logs import LogBatch
-from local_cloud.aws.function_runner import FunctionRunner
 from local_cloud.aws.http_handler import KeepAliveRequestHandler
 from local_cloud.aws.inspection import clusters_in_use, databases, queues
-from local_cloud.aws.queue_faults import QueueFaults, set_queue_faults
+from local_cloud.aws.queues.faults import QueueFaults, set_queue_faults
+from local_cloud.aws.runner.embedded_metrics import embedded_metrics
+from local_cloud.aws.runner.function_logs import LogBatch
+from local_cloud.aws.runner.function_runner import FunctionRunner
 from local_cloud.aws.services import Services, provide
+from local_cloud.aws.stacks import custom_resource_answers
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
+from local_cloud.guard import ProcessGuard
 from local_cloud.simulator_process import SimulatorError, SimulatorProcess
 from local_cloud.state import FAULTS_PATH, REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 
@@ -57,11 +59,13 @@ class LocalCloud:
         endpoint = Endpoint(os.getpid(), server.port)
         os.environ["MOTO_PORT"] = str(endpoint.port)
         self._pollers: list[QueuePoller] = []
-        self._simulator = SimulatorProcess(state.logs / "simulator.log")
+        guard = ProcessGuard()
+        self._simulator = SimulatorProcess(state.logs / "simulator.log", guard)
         self._services = Services(
             state=state,
             endpoint=endpoint,
-            runner=FunctionRunner(state, endpoint.url, _publish_logs),
+            guard=guard,
+            runner=FunctionRunner(state, endpoint.url, _publish_logs, guard),
             answers=CustomResourceAnswers(endpoint.url),
         )
         provide(self._services)
@@ -95,6 +99,7 @@ class LocalCloud:
             },
             "processes": [
                 os.getpid(),
+                self._services.guard.pid,
                 *self._services.runner.processes(),
                 *self._simulator.pids,
                 *(pid for cluster in clusters_in_use() for pid in cluster.processes()),
@@ -135,6 +140,7 @@ class LocalCloud:
         self._simulator.stop()
         for cluster in clusters_in_use():
             cluster.stop()
+        self._services.guard.stop()
         self._server.server_close()
 
 

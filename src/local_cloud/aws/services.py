@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.function_runner import FunctionRunner
+from local_cloud.aws.runner.function_runner import FunctionRunner
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
+from local_cloud.guard import ProcessGuard
 from local_cloud.state import Endpoint, LocalState
 
 
@@ -13,6 +14,7 @@ class Services:
 
     state: LocalState
     endpoint: Endpoint
+    guard: ProcessGuard
     runner: FunctionRunner
     answers: CustomResourceAnswers
     skipped_types: set[str] = field(default_factory=set)

@@ -78,6 +78,7 @@ class AuroraCluster(CloudFormationModel):
             services().state.postgres / file_name(f"{stack_name}-{kwargs['LogicalId']}")
         )
         port = postgres.start()
+        services().guard.interrupt(postgres.processes()[0])
         cluster = rds_backends[account_id][region_name].create_db_cluster(
             {"db_cluster_identifier": resource_name.lower(), **_settings(properties), "port": port}
         )

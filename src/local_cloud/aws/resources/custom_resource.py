@@ -12,8 +12,8 @@ from typing import Any
 from moto.awslambda.utils import get_backend
 from moto.core.common_models import CloudFormationModel
 
-from local_cloud.aws.function_runner import Outcome
-from local_cloud.aws.functions import spec_of
+from local_cloud.aws.runner.environment import Outcome
+from local_cloud.aws.runner.function_specs import spec_of
 from local_cloud.aws.services import services
 
 SERVICE_TIMEOUT_SECONDS = 3600

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from local_cloud.aws.function_runner import FunctionSpec
+from local_cloud.aws.runner.environment import FunctionSpec
 from local_cloud.aws.services import services
 
 

@@ -19,7 +19,7 @@ from moto.core.utils import unix_time_millis
 from moto.sqs import models as sqs
 from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid, SQSException
 
-from local_cloud.aws.queue_faults import next_message_id
+from local_cloud.aws.queues.faults import next_message_id
 
 LONGEST_VISIBILITY_SECONDS = 12 * 60 * 60
 

@@ -15,7 +15,7 @@ from moto.core.utils import unix_time_millis
 from moto.sqs.exceptions import InvalidParameterValue, SQSException
 from moto.sqs.models import Message
 
-from local_cloud.aws.message_queue import DEAD_LETTER_SOURCE, StandardQueue
+from local_cloud.aws.queues.message_queue import DEAD_LETTER_SOURCE, StandardQueue
 
 HIGHEST_RATE = 500
 """Messages a second: the most that can be asked for, and what a task without a rate takes here."""

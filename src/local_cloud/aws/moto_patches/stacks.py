@@ -1,0 +1,120 @@
+"""Patches of moto's CloudFormation."""
+
+from typing import Any
+
+from moto.cloudformation import models as cloudformation
+from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
+from moto.core.exceptions import ServiceException
+
+from local_cloud.aws.moto_patches.members import replace
+from local_cloud.aws.resources import (  # noqa: F401  (moto finds the classes by itself)
+    aurora,
+    operations,
+    queue_policy,
+    secrets,
+)
+from local_cloud.aws.resources.custom_resource import CustomResource
+from local_cloud.aws.resources.unsupported import UnsupportedResource
+from local_cloud.aws.stacks import changes, dynamic_references, resource_changes
+
+
+class ChangeSetNotFound(ServiceException):
+    """There is no such change set; moto says ValidationError instead."""
+
+    def __init__(self, name: str) -> None:
+        """Named as in the request."""
+        super().__init__("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
+
+
+def make_all_resources() -> None:
+    """moto skips a type that it lacks without a word; it is made by this package, or noted as skipped."""
+    known = parsing.resource_class_from_type
+    parse_resource = parsing.parse_resource
+
+    def resource_class_from_type(resource_type: str) -> Any:
+        if resource_type.startswith("Custom::"):
+            return CustomResource  # moto's own cannot fail, be updated or be deleted
+        if resource_type not in parsing.NULL_MODELS and resource_type not in parsing.get_model_map():
+            return UnsupportedResource
+        return known(resource_type)
+
+    def parse_resource_and_resolve(resource_json: dict[str, Any], resources: Any) -> Any:
+        parsed = parse_resource(resource_json, resources)
+        if not parsed:
+            return parsed
+        resource_class, clean, resource_type = parsed  # moto knows no dynamic references
+        return (
+            resource_class,
+            dynamic_references.resolve(clean, resources._account_id, resources._region_name),
+            resource_type,
+        )
+
+    replace(
+        parsing, resource_class_from_type=resource_class_from_type, parse_resource=parse_resource_and_resolve
+    )
+
+
+def change_stacks_like_aws() -> None:
+    """See stacks: order, events, failures, rollback, nested stacks that are updated and not replaced."""
+    stack: Any = cloudformation.Stack
+    service = cloudformation.CloudFormationBackend
+    outputs = stack.outputs.fget
+    describe = service.describe_change_set
+
+    def describe_change_set(self: Any, change_set_name: str) -> Any:
+        # The CDK waits for this very error after it has deleted the last deploy's change set.
+        try:
+            return describe(self, change_set_name)
+        except ValidationError as error:
+            raise ChangeSetNotFound(change_set_name) from error
+
+    def execute_change_set(
+        self: Any,
+        change_set_name: str,
+        stack_name: str | None = None,  # noqa: ARG001
+    ) -> None:
+        change_set = self.describe_change_set(change_set_name)
+        changed = self.stacks[change_set.stack_id]
+        change_set.execution_status = "EXECUTE_COMPLETE"
+        if change_set.change_set_type == "CREATE":
+            changes.create_from_change_set(changed, change_set, self.exports)
+        else:
+            changes.update(changed, change_set.template, change_set.parameters, change_set.tags)
+
+    def delete_change_set(self: Any, change_set_name: str) -> None:
+        # Deleting one that is not there is no error in AWS, and the CDK does so before each deploy.
+        for change_set_id, change_set in list(self.change_sets.items()):
+            if change_set_name in (change_set_id, change_set.change_set_name):
+                del self.change_sets[change_set_id]
+
+    def update(
+        self: Any,
+        template: str,
+        role_arn: str | None = None,  # noqa: ARG001
+        parameters: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        changes.update(self, template, parameters, tags)
+
+    replace(parsing, parse_and_create_resource=resource_changes.create_resource)
+    replace(
+        stack,
+        create_resources=changes.create,
+        update=update,
+        update_from_cloudformation_json=staticmethod(changes.update_nested),
+        # As in AWS, where a nested stack is referred to by its ARN.
+        physical_resource_id=property(lambda self: self.stack_id),
+        # These three make resources as a side effect, in the midst of a change.
+        stack_resources=property(resource_changes.existing_resources),
+        outputs=property(lambda self: outputs(self) if changes.is_complete(self) else None),
+        exports=property(lambda self: self.output_map.exports if changes.is_complete(self) else []),
+    )
+    stack.get_cfn_attribute = changes.nested_output
+    replace(
+        service,
+        describe_change_set=describe_change_set,
+        execute_change_set=execute_change_set,
+        delete_change_set=delete_change_set,
+        delete_stack=changes.delete,
+    )
