@@ -820,8 +820,9 @@ comment on table fipe.rejected_answer is
 comment on column fipe.rejected_answer.answer is 'the text as it came, cut at 4,000 characters';
 create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
 
--- Who may do what -------------------------------------------------------------------------------------------
+-- Rights -------------------------------------------------------------------------------------------------------
 
+-- Roles belong to the whole server, so another database of it may have made them already.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
@@ -830,10 +831,14 @@ begin
     if not exists (select from pg_roles where rolname = 'fipe_status') then
         create role fipe_status login;
     end if;
-    if not exists (select from pg_roles where rolname = 'fipe_reader') then
-        create role fipe_reader nologin;
+    if not exists (select from pg_roles where rolname = 'fipe_readers') then
+        create role fipe_readers;
     end if;
-    -- On Aurora and RDS this role lets IAM database tokens in; elsewhere there is none.
+    if not exists (select from pg_roles where rolname = 'fipe_reader') then
+        create role fipe_reader login in role fipe_readers;
+    end if;
+    -- Aurora and RDS have the role rds_iam. Its members sign in with IAM tokens, and only with those: a password is
+    -- refused even to a member of a member. So people with a password join fipe_readers, not fipe_reader.
     if exists (select from pg_roles where rolname = 'rds_iam') then
         if not pg_has_role('fipe_ingestor', 'rds_iam', 'member') then
             grant rds_iam to fipe_ingestor;
@@ -841,21 +846,28 @@ begin
         if not pg_has_role('fipe_status', 'rds_iam', 'member') then
             grant rds_iam to fipe_status;
         end if;
+        if not pg_has_role('fipe_reader', 'rds_iam', 'member') then
+            grant rds_iam to fipe_reader;
+        end if;
     end if;
+    -- PostgreSQL lets everybody make temporary tables. Here only the ingestor needs them.
+    execute format('revoke temporary on database %I from public', current_database());
     execute format('grant connect, temporary on database %I to fipe_ingestor', current_database());
 end
 $$;
 
--- A warm function keeps its connection, and a serverless database pauses only when there is none.
+-- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
 alter role fipe_ingestor set idle_session_timeout = '5min';
--- Writers take turns. One that Lambda has stopped between two statements must not keep the others waiting.
+-- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
 alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
+-- The rights below let a reader change nothing. This also refuses what every role may do, such as making large objects.
+alter role fipe_reader set default_transaction_read_only = on;
 
-grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_reader;
+grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_readers;
 grant select, insert, update on
     fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
 grant select on fipe.load_run, fipe.load_status, fipe.load_missing to fipe_status;
-grant select on all tables in schema fipe to fipe_reader;
+grant select on all tables in schema fipe to fipe_readers;
