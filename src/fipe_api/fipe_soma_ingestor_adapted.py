@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import psycopg2
 from msgspec import Struct
 from msgspec.json import Decoder
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 
 from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.messages import (
@@ -90,7 +90,7 @@ def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Tota
         while chunk := list(itertools.islice(numbered, LINES_A_TRANSACTION)):
             parsed = list(_parse(chunk, report))
             messages = [line for line in parsed if not isinstance(line, VehiclePrice)]
-            rows = [PriceRow(*astuple(line)) for line in parsed if isinstance(line, VehiclePrice)]
+            rows = [PriceRow(**asdict(line)) for line in parsed if isinstance(line, VehiclePrice)]
             changed = write_messages(connection, messages).changed if messages else 0
             changed += write_rows(connection, rows).changed if rows else 0
             totals = Totals(

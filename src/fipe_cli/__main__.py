@@ -240,12 +240,15 @@ def query(
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    timeout: Annotated[
+        int, typer.Option(help="Seconds that the database may work on the query; 0 means no limit.", min=0)
+    ] = 60,
 ) -> None:
-    """Ask the database; it only reads."""
+    """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
     from fipe_cli.query import Form, answer
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+    with _cloud(context) as cloud, open_database(cloud) as database, database.session(timeout) as session:
         form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
         answer(session, sys.stdin.read() if sql == "-" else sql, form, console)
 
@@ -261,7 +264,7 @@ def psql(context: typer.Context) -> None:
     with _cloud(context) as cloud, open_database(cloud) as database:
         if database.psql is None:
             raise CliError("psql is not installed; `fipe query` works without it")
-        raise typer.Exit(run_psql(database.psql, context.args, database.variables))
+        raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
             copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
                 sql.SQL(columns), part, sql.Literal(";" if excel_pt else ","), sql.Literal(position == 0)
             )
-            cursor.copy_expert(copy, target)
+            with blocking():
+                cursor.copy_expert(copy, target)
             rows += cursor.rowcount
     return rows
 

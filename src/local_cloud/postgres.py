@@ -35,7 +35,10 @@ with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import s
 
 logger = logging.getLogger(__name__)
 
-IAM_ROLES = "fipe_ingestor,fipe_status"
+READER = "fipe_reader"
+"""The role that people read with."""
+
+IAM_ROLES = f"fipe_ingestor,fipe_status,{READER}"
 
 STOP_SECONDS = 60.0
 

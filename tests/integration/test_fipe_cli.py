@@ -138,9 +138,9 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     ("sql", "words"),
     [
         ("selec", 'syntax error at or near "selec"'),
-        ("delete from fipe.price", "read-only transaction"),
-        ("commit; create table fipe.mine ()", "read-only transaction"),
-        ("set statement_timeout = 0", "gives no rows"),
+        ("delete from fipe.price returning 1", "read-only transaction"),
+        ("commit; create table fipe.mine ()", "takes one statement that returns rows"),
+        ("set statement_timeout = 0", "takes one statement that returns rows"),
     ],
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
@@ -179,7 +179,9 @@ def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
 
 def test_json_of_a_query_is_refused_for_two_columns_of_one_name(fipe: Fipe) -> None:
     sql = "select 1 as one, 2 as two, 3 as one"
-    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", sql, "--json")
+    assert "JSON cannot hold two columns of the same name: rename one with" in fipe.refused(
+        2, "query", sql, "--json"
+    )
 
 
 def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:

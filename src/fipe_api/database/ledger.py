@@ -223,7 +223,7 @@ def write_ledger(
         )
     }
     cursor.execute(BEGIN_STAGING)
-    copy_rows(cursor, "staged_load", entries.values())
+    copy_rows(cursor, "staged_load", LedgerEntry._fields, entries.values())
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_BRANDS)
     _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
