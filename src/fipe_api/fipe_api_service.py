@@ -24,15 +24,7 @@ from fipe_api.messages import (
     VehicleType,
     YearFuel,
 )
-from fipe_api.source.answers import (
-    AskedVehicle,
-    read_answer,
-    read_named,
-    read_price,
-    read_references,
-    read_years,
-    some,
-)
+from fipe_api.source import answers
 from fipe_api.source.http_source import Call, HttpSource, InvalidParametersError, NoDataError
 from fipe_api.source.price_source import BrandModels, PriceSource
 
@@ -56,17 +48,17 @@ class FipeApi(PriceSource):
 
     @override
     def references(self) -> list[Reference]:
-        return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, read_references)
+        return self._call("ConsultarTabelaDeReferencia", {}, _REFERENCES, answers.read_references)
 
     @override
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
         parameters = _parameters(reference, vehicle_type)
-        return list(self._call("ConsultarMarcas", parameters, _NAMED_LIST, read_named))
+        return list(self._call("ConsultarMarcas", parameters, _NAMED_LIST, answers.read_named))
 
     @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
         def read(answer: _BrandModels) -> BrandModels:
-            return BrandModels(read_named(answer.models), read_years(answer.years))
+            return BrandModels(answers.read_named(answer.models), answers.read_years(answer.years))
 
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code)
         return self._call("ConsultarModelos", parameters, _BRAND_MODELS, read)
@@ -77,7 +69,10 @@ class FipeApi(PriceSource):
     ) -> tuple[YearFuel, ...]:
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code, codigoModelo=model_code)
         return self._call(
-            "ConsultarAnoModelo", parameters, _YEAR_LIST, lambda answer: read_years(some(answer))
+            "ConsultarAnoModelo",
+            parameters,
+            _YEAR_LIST,
+            lambda answer: answers.read_years(answers.some(answer)),
         )
 
     @override
@@ -85,7 +80,7 @@ class FipeApi(PriceSource):
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
     ) -> frozenset[int]:
         def read(answer: list[_Named]) -> frozenset[int]:
-            return frozenset(item.code for item in some(answer))
+            return frozenset(item.code for item in answers.some(answer))
 
         parameters = _parameters(
             reference,
@@ -101,7 +96,7 @@ class FipeApi(PriceSource):
     def price(
         self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
     ) -> PricedVehicle:
-        asked = AskedVehicle(reference, vehicle_type, brand, model, year)
+        asked = answers.AskedVehicle(reference, vehicle_type, brand, model, year)
         parameters = _parameters(
             reference,
             vehicle_type,
@@ -117,7 +112,7 @@ class FipeApi(PriceSource):
             "ConsultarValorComTodosParametros",
             parameters,
             _PRICE,
-            lambda answer: read_price(answer, asked, "fipe"),
+            lambda answer: answers.read_price(answer, asked, "fipe"),
         )
 
     def _call(
@@ -128,7 +123,7 @@ class FipeApi(PriceSource):
         read: Callable[[Shape], Answer],
     ) -> Answer:
         call = Call(name, "POST", f"{self._base_url}/{name}", parameters)
-        return self._http.ask(call, lambda body: read_answer(body, shape, read, _raise_refusal))
+        return self._http.ask(call, lambda body: answers.read_answer(body, shape, read, _raise_refusal))
 
 
 class _Reference(Struct):

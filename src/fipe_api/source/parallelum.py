@@ -21,15 +21,7 @@ from fipe_api.messages import (
     VehicleType,
     YearFuel,
 )
-from fipe_api.source.answers import (
-    AskedVehicle,
-    read_answer,
-    read_named,
-    read_price,
-    read_references,
-    read_years,
-    some,
-)
+from fipe_api.source import answers
 from fipe_api.source.http_source import HEADERS, Call, HttpSource, NoDataError, NotOfferedError
 from fipe_api.source.price_source import BrandModels, PriceSource
 
@@ -56,24 +48,26 @@ class ParallelumApi(PriceSource):
 
     @override
     def references(self) -> list[Reference]:
-        return self._call("references", {}, _REFERENCES, read_references)
+        return self._call("references", {}, _REFERENCES, answers.read_references)
 
     @override
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands"
-        return list(self._call(path, _of(reference), _NAMED_LIST, read_named))
+        return list(self._call(path, _of(reference), _NAMED_LIST, answers.read_named))
 
     @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models"
-        return BrandModels(self._call(path, _of(reference), _NAMED_LIST, read_named), None)
+        return BrandModels(self._call(path, _of(reference), _NAMED_LIST, answers.read_named), None)
 
     @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
     ) -> tuple[YearFuel, ...]:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models/{model_code}/years"
-        return self._call(path, _of(reference), _YEAR_LIST, lambda answer: read_years(some(answer)))
+        return self._call(
+            path, _of(reference), _YEAR_LIST, lambda answer: answers.read_years(answers.some(answer))
+        )
 
     @override
     def models_of_year(
@@ -85,13 +79,13 @@ class ParallelumApi(PriceSource):
     def price(
         self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
     ) -> PricedVehicle:
-        asked = AskedVehicle(reference, vehicle_type, brand, model, year)
+        asked = answers.AskedVehicle(reference, vehicle_type, brand, model, year)
         path = (
             f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand.code}/models/{model.code}"
             f"/years/{year.model_year}-{year.fuel_code}"
         )
         return self._call(
-            path, _of(reference), _PRICE, lambda answer: read_price(answer, asked, "parallelum")
+            path, _of(reference), _PRICE, lambda answer: answers.read_price(answer, asked, "parallelum")
         )
 
     def _call(
@@ -105,7 +99,7 @@ class ParallelumApi(PriceSource):
         if token := self._token():
             headers[TOKEN_HEADER] = token
         call = Call(path, "GET", f"{self._base_url}/{path}", parameters, headers)
-        return self._http.ask(call, lambda body: read_answer(body, shape, read, _raise_refusal))
+        return self._http.ask(call, lambda body: answers.read_answer(body, shape, read, _raise_refusal))
 
 
 class _Reference(Struct):
