@@ -189,6 +189,8 @@ def http_date(seconds: float) -> str:
         (Answer(b"", 429), 61),
         (Answer(b"", 429, (("Retry-After", "17"),)), 17),
         (Answer(b"", 429, (("Retry-After", "soon"),)), 61),
+        (Answer(b"", 429, (("Retry-After", "9" * 5000),)), 61),
+        (Answer(b"", 429, (("Retry-After", "26 Nov 99999999999 00:00:00 GMT"),)), 61),
         (Answer(b"", 503, (("Retry-After", "17"),)), 17),
         (Answer(b"", 403), 120),
         (Answer(CLOUDFLARE), 120),
@@ -217,7 +219,7 @@ def test_understands_a_retry_after_that_is_a_date(client: Callable[..., FipeApi]
     assert 80 < refused.value.retry_in <= 90
 
 
-@pytest.mark.parametrize("value", ["999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize("value", ["999999", "99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_asks_again_after_an_hour_whatever_later_time_is_named(
     client: Callable[..., FipeApi], value: str
 ) -> None:

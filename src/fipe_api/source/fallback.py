@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from typing_extensions import override
+
 from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
 from fipe_api.source.http_source import BlockedError, FipeError
 from fipe_api.source.pace import Pace
@@ -18,7 +20,7 @@ DAY_MS = 86_400_000
 Answer = TypeVar("Answer")
 
 
-class WithFallback:
+class WithFallback(PriceSource):
     """A PriceSource that asks the second source for what the first one, while it blocks, does not answer.
 
     What the second one cannot answer either waits for the first.
@@ -28,36 +30,36 @@ class WithFallback:
         self._first = first
         self._second = second
 
+    @override
     def references(self) -> list[Reference]:
-        """See PriceSource."""
         return self._ask(lambda source: source.references())
 
+    @override
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-        """See PriceSource."""
         return self._ask(lambda source: source.brands(reference, vehicle_type))
 
+    @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
-        """See PriceSource."""
         return self._ask(lambda source: source.models(reference, vehicle_type, brand_code))
 
+    @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
     ) -> tuple[YearFuel, ...]:
-        """See PriceSource."""
         return self._ask(
             lambda source: source.years_of_model(reference, vehicle_type, brand_code, model_code)
         )
 
+    @override
     def models_of_year(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
     ) -> frozenset[int]:
-        """See PriceSource."""
         return self._ask(lambda source: source.models_of_year(reference, vehicle_type, brand_code, year))
 
+    @override
     def price(
         self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
     ) -> PricedVehicle:
-        """See PriceSource."""
         return self._ask(lambda source: source.price(reference, vehicle_type, brand, model, year))
 
     def _ask(self, ask: Callable[[PriceSource], Answer]) -> Answer:
@@ -71,7 +73,7 @@ class WithFallback:
                 raise blocked from None
 
 
-class DailyPace:
+class DailyPace(Pace):
     """A pace within a budget of calls a day (UTC), counted by all functions together in one DynamoDB item.
 
     Args:
@@ -101,12 +103,12 @@ class DailyPace:
         self._spent_until = 0
 
     @property
+    @override
     def stopped(self) -> Stop:
-        """See Pace."""
         return self._pace.stopped
 
+    @override
     def reserve(self, patience: float) -> float:
-        """See Pace."""
         now = self._clock()
         tomorrow = (now // DAY_MS + 1) * DAY_MS
         if now < self._spent_until:
@@ -118,16 +120,16 @@ class DailyPace:
             return max(patience + 1, (tomorrow - now) / 1000)
         return wait
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         self._pace.succeeded()
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._pace.refused(retry_after)
 
+    @override
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """See Pace."""
         return self._pace.pause(reason, first, longest)
 
     def _count(self, day: int) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, convert
 from msgspec.structs import asdict, fields
+from typing_extensions import override
 
 from fipe_api.source import rate_control
 from fipe_api.source.rate_control import Grant, RateState, Stop
@@ -53,7 +54,7 @@ class Pace(Protocol):
         """
 
 
-class Unpaced:
+class Unpaced(Pace):
     """No rate of its own; only a pause that the source asked for is kept, by this execution environment."""
 
     stopped: Stop = ""
@@ -61,20 +62,20 @@ class Unpaced:
     def __init__(self) -> None:
         self._resume_at = 0.0
 
-    def reserve(self, patience: float) -> float:  # noqa: ARG002 - the protocol's
-        """See Pace."""
+    @override
+    def reserve(self, patience: float) -> float:
         return max(0.0, self._resume_at - time.monotonic())
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         self.stopped = ""
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._rest(retry_after or rate_control.USUAL_REST_SECONDS)
 
-    def pause(self, reason: Stop, first: float, longest: float) -> float:  # noqa: ARG002 - the protocol's
-        """See Pace."""
+    @override
+    def pause(self, reason: Stop, first: float, longest: float) -> float:
         self.stopped = reason
         return self._rest(first)
 
@@ -83,7 +84,7 @@ class Unpaced:
         return seconds
 
 
-class SharedPace:
+class SharedPace(Pace):
     """An adaptive rate for all concurrent functions together, kept in one DynamoDB item.
 
     A call costs one UpdateItem, which takes its turn atomically; none while nothing limits the calls.
@@ -113,12 +114,12 @@ class SharedPace:
         self._grant = Grant(0, 0, 0)
 
     @property
+    @override
     def stopped(self) -> Stop:
-        """See Pace."""
         return self._state.stopped
 
+    @override
     def reserve(self, patience: float) -> float:
-        """See Pace."""
         now = self._clock()
         latest = now + int(patience * 1000)
         if self._read_at is None or (self._is_free() and now - self._read_at >= FRESH_MS):
@@ -132,19 +133,19 @@ class SharedPace:
         self._grant = self._granted()
         return 0.0
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         if self._state.stopped:
             self._change(lambda state, now: rate_control.after_resumption(state, now))
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._change(
             lambda state, now: rate_control.after_refusal(state, self._grant, now, self._cap, retry_after)
         )
 
+    @override
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """See Pace."""
         return self._change(lambda state, now: rate_control.after_stop(state, reason, now, first, longest))
 
     def _is_free(self) -> bool:

@@ -29,8 +29,8 @@ FIRST_CUT = 0.5
 # The curve of one cycle.
 
 START_BELOW = 0.04
-"""A cycle starts this share below the ceiling. On the way up it costs a quarter of that, 1% of the limit;
-half of it would be less than a measurement can be wrong by, and the next refusal would come at once."""
+"""A cycle starts this share below the ceiling. The ceiling is found within 2% of the limit, so the start is
+under it. On the way up this costs a quarter of it on average, 1% of the limit."""
 SHORT_SPAN, LONG_SPAN = 250, 1000
 """Calls from the start of a cycle to its ceiling, while the limit is searched for and once it is found. Each
 function is refused at most once at the end of a cycle, so 1000 calls keep the refusals of ten functions
@@ -47,8 +47,8 @@ LARGEST_OVERSHOOT = 1.2
 """The largest overshoot that is believed. The formula takes the slope as constant; on the steep end of the
 curve, where it is not, the formula would give too much."""
 SHORT_REST = 0.1
-"""A rest of at most this share of the cycle: even if the bucket was full early in the rest and the remainder
-was lost, the measured rate is at most 10% too low."""
+"""A rest is short when it is at most this share of the cycle: if the bucket was full all through it, the
+measurement is too low by no more than that."""
 CAUTIOUS_STEPS, CAUTIOUS_CUT, BOLD_CUT = 3, 0.9, 0.5
 """Where a measurement may be far too low, the rate is cut by a tenth three times, which finds a limit just
 below. If that is not enough, the limit is far below, and the rate is halved."""
