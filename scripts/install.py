@@ -1,0 +1,271 @@
+"""Installs what make's targets need: Python packages, Node.js packages, and the Lambda layers.
+
+    python3 scripts/install.py [dev] [layers]
+
+Does only what is not up to date, and side by side what can be. Runs before anything is installed, so it uses
+Python's standard library alone. Leaves nothing outside the project's folder, and nothing half made inside it.
+VERBOSE=1 shows what the tools print, and how long each step took.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+NODE_MODULES = ROOT / "node_modules"
+CACHE = VENV / ".cache"  # beside the packages, which are then links to what it holds, not copies
+
+UNFINISHED = VENV / ".unfinished"
+"""Is there while the first install runs: what it finds at its start was left by one that was killed."""
+
+TERMINAL = sys.stderr.isatty()
+VERBOSE = bool(os.environ.get("VERBOSE"))
+
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+
+CAUSES = {
+    r"No module named '?(venv|ensurepip)|ensurepip is not available|No module named pip": (
+        "this Python cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or"
+        " name another Python: make PYTHON=python3.12 ..."
+    ),
+    r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER"
+    r"|UNABLE_TO_VERIFY|unable to get local issuer|self[- ]signed certificate": (
+        "the certificate of the package index is not trusted; behind a proxy that opens TLS, set"
+        " SSL_CERT_FILE to a PEM file with the proxy's certificate (PIP_CERT, REQUESTS_CA_BUNDLE and"
+        " NODE_EXTRA_CA_CERTS are set to the same file unless you set them)"
+    ),
+    r"No space left on device|ENOSPC": "the disk is full: the project needs 1.3 GB",
+    r"Permission denied|EACCES|Read-only file system|EROFS": "the project's folder cannot be written to",
+    r"hash(es)? mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
+        "a package is not the one that the project pins: the index, or a proxy before it, changes packages"
+    ),
+    r"name resolution|dns error|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|[Cc]onnection refused"
+    r"|[Nn]etwork is unreachable|timed? ?out|ConnectionError|error sending request|[Ff]ailed to fetch": (
+        "the package index cannot be reached: check the network; behind a proxy set HTTPS_PROXY"
+    ),
+}
+"""What a tool prints, as a regular expression, and what that means to whom it happens."""
+
+
+class InstallError(Exception):
+    """A step failed; the text says in one line why, and what to do."""
+
+
+_running: list[str] = []
+
+
+class Step:
+    """Shows what is being done: on a terminal while it lasts, and with VERBOSE=1 how long it took."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        _running.append(self._name)
+        self._show()
+
+    def __exit__(self, *_: object) -> None:
+        _running.remove(self._name)
+        if VERBOSE:
+            print(f"{CLEAR_LINE}{time.monotonic() - self._began:6.1f} s  {self._name}", file=sys.stderr)
+        self._show()
+
+    def _show(self) -> None:
+        if TERMINAL:
+            words = f"Installing {', '.join(_running)} ..." if _running else ""
+            print(CLEAR_LINE + words, end="", file=sys.stderr, flush=True)
+
+
+CLEAR_LINE = "\r\033[K" if TERMINAL else ""
+
+
+def main(parts: list[str]) -> None:
+    """Installs the runtime and `parts`, or ends with one line that says why not."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - no packager has checked it yet
+        sys.exit("error: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 ...")
+    try:
+        # One at a time: the second of two makes waits, and then finds everything done.
+        with (ROOT / "Makefile").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _install(parts)
+    except (InstallError, OSError) as error:
+        sys.exit(f"{CLEAR_LINE}error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{CLEAR_LINE}interrupted")
+
+
+def _install(parts: list[str]) -> None:
+    if not (_is_current(VENV / ".runtime", _runtime_digest()) and _works()):
+        if not TERMINAL:
+            print("Installing into .venv and node_modules (about half a minute)", flush=True)
+        _install_runtime()
+    tasks = []
+    if not _is_current(NODE_MODULES / ".installed", _digest("package.json", "package-lock.json")):
+        tasks.append(_install_node_packages)
+    if "dev" in parts and not _is_current(VENV / ".dev", _digest("requirements-dev.txt")):
+        tasks.append(_install_dev)
+    if "layers" in parts:
+        tasks.append(_build_layers)
+    with ThreadPoolExecutor(max(len(tasks), 1)) as pool:
+        for ended in [pool.submit(task) for task in tasks]:
+            ended.result()
+
+
+def _install_runtime() -> None:
+    if VENV.exists() and (UNFINISHED.exists() or not _works()):
+        shutil.rmtree(VENV)
+    is_first = not VENV.exists()
+    try:
+        if is_first:
+            VENV.mkdir()
+            UNFINISHED.touch()
+        with Step("the virtual environment"):
+            if not (VENV / "bin/pip").exists():
+                # Not a .venv's Python: it may be the one that was just removed.
+                python = (
+                    getattr(sys, "_base_executable", sys.executable) if is_first else str(VENV / "bin/python")
+                )
+                _run([python, "-m", "venv", str(VENV)])
+            _run([*_venv_python("pip"), "install", "--require-hashes", "-r", "requirements-uv.txt"])
+        with Step("Python packages"):
+            _uv("install", "--require-hashes", "-r", "requirements.txt")
+            _uv("install", "--no-deps", "--no-build-isolation", "--editable", ".")
+    except BaseException:
+        if is_first:
+            shutil.rmtree(VENV, ignore_errors=True)
+        raise
+    (VENV / ".runtime").write_text(_runtime_digest())
+    UNFINISHED.unlink(missing_ok=True)
+
+
+def _install_node_packages() -> None:
+    try:
+        with Step("Node.js packages"):
+            _run([str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    except BaseException:
+        shutil.rmtree(NODE_MODULES, ignore_errors=True)
+        raise
+    (NODE_MODULES / ".installed").write_text(_digest("package.json", "package-lock.json"))
+
+
+def _install_dev() -> None:
+    with Step("development packages"):
+        _uv("install", "--require-hashes", "-r", "requirements-dev.txt")
+    (VENV / ".dev").write_text(_digest("requirements-dev.txt"))
+
+
+def _build_layers() -> None:
+    with Step("Lambda layers"):
+        built = _run(["./create_fipe_api_layer.sh"])
+    if not VERBOSE:
+        print(built, end="")
+
+
+def _uv(*arguments: str) -> None:
+    # Of several indexes take the best match, as pip does: the pinned hashes make that safe.
+    options = ["--index-strategy", "unsafe-best-match"]
+    _run([str(VENV / "bin/uv"), "pip", arguments[0], *options, *arguments[1:]], _settings_of_pip())
+
+
+def _venv_python(module: str) -> list[str]:
+    return [str(VENV / "bin/python"), "-m", module]
+
+
+def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
+    """What the command prints; `defaults` are variables that the user's own go before.
+
+    Raises InstallError with the reason when it fails.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=_environment(defaults or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        output = process.communicate()[0]
+    if VERBOSE:
+        print(output, end="", file=sys.stderr)
+    if process.returncode:
+        raise InstallError(_reason(command, output))
+    return output
+
+
+def _environment(defaults: dict[str, str]) -> dict[str, str]:
+    """The user's environment; all tools trust the same certificates, and write in this folder alone."""
+    variables = {**defaults, **os.environ}
+    given = next((variables[name] for name in CERTIFICATE_VARIABLES if variables.get(name)), None)
+    if given:
+        variables |= {name: variables.get(name) or given for name in CERTIFICATE_VARIABLES}
+    binaries = [str(VENV / "bin"), variables.get("PATH", os.defpath)]
+    return {
+        # As pip does: trust what the system trusts.
+        "UV_SYSTEM_CERTS": "true",
+        "NODE_USE_SYSTEM_CA": "1",
+        **variables,
+        "PATH": os.pathsep.join(binaries),
+        "PYTHON": str(VENV / "bin/python"),
+        "VIRTUAL_ENV": str(VENV),
+        "UV_CACHE_DIR": str(CACHE / "uv"),
+        "npm_config_cache": str(CACHE / "npm"),
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+def _settings_of_pip() -> dict[str, str]:
+    """pip's index and certificate by uv's names: uv reads none of pip's settings."""
+    names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+    command = [*_venv_python("pip"), "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^[^=]*\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
+    return {names[name]: value for name, value in found if name in names}
+
+
+def _reason(command: list[str], output: str) -> str:
+    words = " ".join([Path(command[0]).name, *command[1:3]])
+    for pattern, cause in CAUSES.items():
+        if re.search(pattern, output):
+            return f"`{words}` failed: {cause}"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return f"`{words}` failed: {lines[-1] if lines else 'it said nothing'} (VERBOSE=1 shows all it says)"
+
+
+def _works() -> bool:
+    """Whether the Python behind .venv is still there, and the folder is where it was."""
+    with contextlib.suppress(OSError):
+        return (VENV / "bin/python").exists() and str(VENV) in (VENV / "bin/activate").read_text()
+    return False
+
+
+def _runtime_digest() -> str:
+    return _digest("requirements-uv.txt", "requirements.txt", "pyproject.toml") + f" {ROOT}"
+
+
+def _digest(*names: str) -> str:
+    return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names)).hexdigest()
+
+
+def _is_current(stamp: Path, digest: str) -> bool:
+    with contextlib.suppress(OSError):
+        return stamp.read_text() == digest
+    return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
