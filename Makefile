@@ -97,7 +97,7 @@ redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters 
 	@python -m fipe_cli.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
+.PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
 test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
@@ -118,6 +118,9 @@ lint: $(DEV) ## Check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: $(RUNTIME) ## Write the table of docs/settings.md from stage_settings.py
+	@python -m scripts.settings_table
 
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies

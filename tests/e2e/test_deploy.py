@@ -17,13 +17,13 @@ from local_cloud.lifecycle import start, start_simulator, stop
 from local_cloud.postgres import clusters
 from local_cloud.state import LocalState
 from tests.aws import client
+from tests.documents import DEPLOYED
 from tests.e2e.make import ROOT
 from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
 PATIENCE_SECONDS = 90
-DOCUMENTS = ("README.md", "docs/deploy.md")
 BRANDS = "select distinct brand from fipe.vehicle_price order by 1"
 AWS_V1 = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 """As documented for version 1 of the AWS command line, which otherwise asks AWS itself for SQS."""
@@ -41,8 +41,8 @@ def documented(beginning: str) -> str:
     """The shortest command of the README or docs/deploy.md that begins so, with the lines it goes on in."""
     blocks = [
         block
-        for name in DOCUMENTS
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+        for document in DEPLOYED
+        for block in re.findall(r"```bash\n(.*?)```", document.read_text(), re.DOTALL)
     ]
     found = [
         command
@@ -341,9 +341,9 @@ def test_no_log_no_template_and_nothing_printed_holds_a_password(deployed: Deplo
 
 
 def test_stages_are_removed_without_a_trace_each_alone(deployed: Deployment) -> None:
-    assert "FipeDataStack-dev is gone" in deployed.make("make destroy-dev")
+    assert "FipeDataStack-dev is gone" in deployed.make("make destroy-dev", "CONFIRM=1")
     assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
-    deployed.succeed("make destroy-stg")
+    deployed.succeed("make destroy-stg CONFIRM=1")
     assert deployed.stacks() == []
     left = {
         "queues": client("sqs", deployed.endpoint.url).list_queues().get("QueueUrls", []),

@@ -1,4 +1,4 @@
-"""A local cloud that is left running, used by AWS's own tools as the README says."""
+"""A running local cloud, used by AWS's own tools as the documents say."""
 
 import json
 import os
@@ -11,9 +11,9 @@ import pytest
 
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.aws import client
+from tests.documents import walked_commands
 from tests.e2e.make import ROOT, Place, lines, place
 from tests.local_cloud_support import eventually
-from tests.readme import READMES, commands, runs_here
 
 PATIENCE_SECONDS = 60
 
@@ -184,8 +184,8 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
 
 
 @pytest.mark.walkthrough
-@pytest.mark.parametrize("command", [line for line in commands(READMES[0]) if runs_here(line)])
-def test_a_command_of_the_readme_does_its_work(cloud: Cloud, command: str) -> None:
+@pytest.mark.parametrize("command", walked_commands())
+def test_a_command_of_the_documents_does_its_work(cloud: Cloud, command: str) -> None:
     # `fipe status` ends with 1 while the load that the command before has started is on its way.
     wait_until_nothing_is_under_way(cloud)
     ended = subprocess.run(
