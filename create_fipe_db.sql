@@ -51,9 +51,10 @@ declare
     found_version integer := (select version from fipe.schema_version);
 begin
     if found_version > script_version then
-        raise exception 'this database has version % of the schema, and this script is of version %',
+        -- The deploy takes this SQLSTATE for a success: undoing a deploy runs the older script on the newer schema.
+        raise exception 'this database has version % of the schema, and this script is of version %: nothing was done',
                         found_version, script_version
-            using hint = 'Deploy the newer release: this one would not know the newer tables.';
+            using errcode = 'FIPE1', hint = 'Deploy the newer release.';
     end if;
 
     -- Upgrades. There is no release yet, so there are none. From the first release on, what `create ... if not exists`
@@ -64,7 +65,8 @@ begin
     --     end if;
     --
     -- A new database has no version yet (null), so it skips them all. A view or function that an upgrade drops is made
-    -- again below.
+    -- again below. The functions of the release before must be able to work with the upgraded tables, because a deploy
+    -- that fails later brings those functions back, and not the older tables.
 
     if found_version is distinct from script_version then
         insert into fipe.schema_version (version) values (script_version)

@@ -261,11 +261,11 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prices.xls"], "give a name that ends in .csv, .jsonl, .parquet"),
-        (["prices.csv", "--month", "June"], "--month June makes no sense"),
-        (["prices.csv", "--month", "2020-01"], "no prices of it"),
+        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet"),
+        (["prices.csv", "--month", "June"], "invalid --month June: use a month like 2026-06, or latest"),
+        (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: choose a month from"),
         (["prices.csv", "--brand", "Fait"], "no brand"),
-        (["prices.jsonl", "--excel-pt"], "--excel-pt is for CSV"),
+        (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
     ],
 )

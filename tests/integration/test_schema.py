@@ -86,8 +86,9 @@ def test_an_older_script_leaves_a_newer_database_alone(database: connection) -> 
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.schema_version set version = 999")
         cursor.execute("drop view fipe.flagged_price")
-    with pytest.raises(psycopg2.errors.RaiseException, match="has version 999 of the schema"):
+    with pytest.raises(psycopg2.Error, match="has version 999 of the schema") as refused:
         run_script(database)
+    assert refused.value.pgcode == "FIPE1"
     assert select(database, VERSION) == [(999,)]
     assert select(database, "select to_regclass('fipe.flagged_price')") == [(None,)]
 
