@@ -93,7 +93,7 @@ def test_loads_from_another_server_that_speaks_the_api(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["REFERENCE=June"], "reference: 'June' makes no sense"),
+        (["REFERENCE=June"], "invalid reference 'June': use"),
         (["TYPES=boat"], "vehicle_types:"),
         (["BRANDS=,"], "brands:"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),

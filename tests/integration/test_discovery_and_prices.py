@@ -168,7 +168,7 @@ def test_closes_a_brand_that_has_none_of_the_wanted_models(
 def test_refuses_a_brand_that_the_source_does_not_have(
     simulator: FipeSimulator, api: Callable[..., FipeApi]
 ) -> None:
-    with pytest.raises(LoadRequestError, match="no brand 'Fait' in what was asked; did you mean Fiat"):
+    with pytest.raises(LoadRequestError, match="no brand 'Fait': did you mean Fiat"):
         brands(api(simulator.url), brands=["Fiat", "Fait"])
 
 

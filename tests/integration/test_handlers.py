@@ -182,7 +182,7 @@ def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
     assert queues.received(queues.ledger) == []
 
 
-def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulator: FipeSimulator) -> None:
+def test_starts_nothing_on_an_invalid_payload(queues: Queues, simulator: FipeSimulator) -> None:
     with pytest.raises(LoadRequestError):
         fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
     with pytest.raises(LoadRequestError):
@@ -195,7 +195,7 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
-    with pytest.raises(LoadRequestError, match="the queues keep a message 4 days: load fewer"):
+    with pytest.raises(LoadRequestError, match="the queues keep a message for 4 days: load fewer"):
         fipe_manufacturer_loader.handler({}, AnyContext())
     assert queues.received(queues.output) == queues.received(queues.ledger) == []
     monkeypatch.setenv("RETENTION_DAYS", "14")

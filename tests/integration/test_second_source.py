@@ -1,4 +1,4 @@
-"""Parallelum as the second source: the same rows, only while FIPE blocks, within its daily limit."""
+"""The mirror: the same rows, asked only while FIPE blocks, within its limit of calls per day."""
 
 import uuid
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The prices of one model: a call for each of its year-fuel pairs."""
+"""The prices of one model: one call per vehicle."""
 
 from msgspec.structs import replace
 
@@ -16,10 +16,10 @@ from fipe_api.source.price_source import PriceSource
 
 
 def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
-    """The message with all prices of the model, or the model with those found so far when time ran out.
+    """The message with all prices of the model; or the unfinished model when it has to wait.
 
-    A pair that the source lists but has no price for, or no usable answer, is asked again some rounds later;
-    if that does not change, it is reported as unpriced or as rejected. An empty brand is passed on.
+    A vehicle without a price, or without a usable answer, is asked again in later rounds. If that does not
+    help, it is reported as unpriced or rejected. An empty brand is passed on.
     """
     if isinstance(message, EmptyBrandMessage):
         return [message]
