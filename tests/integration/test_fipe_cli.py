@@ -317,7 +317,7 @@ def test_what_needs_a_database_says_how_to_make_it(
     [
         (["--stage", "test", "status"], "--stage test makes no sense"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
-        (["load", "--types", "boat"], "vehicle_types:"),
+        (["load", "--types", "boat"], "invalid vehicle_types"),
         (["redrive", "prices"], "prices is no queue"),
     ],
 )
