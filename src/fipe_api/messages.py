@@ -108,14 +108,14 @@ def folded(name: str) -> str:
     return name.strip().casefold()
 
 
-class YearFuel(_Strict, frozen=True, kw_only=True):
+class ModelYearFuel(_Strict, frozen=True, kw_only=True):
     """A model year and the code of its fuel."""
 
     model_year: ModelYear
     fuel_code: SmallCode
 
 
-class PricedVehicle(YearFuel, frozen=True, kw_only=True):
+class PricedVehicle(ModelYearFuel, frozen=True, kw_only=True):
     """The published price of one vehicle, in reais."""
 
     fuel: Text
@@ -129,7 +129,7 @@ class PricedVehicle(YearFuel, frozen=True, kw_only=True):
 
 
 # The ledger counts a model's prices in a smallint.
-Years = Annotated[tuple[YearFuel, ...], Meta(max_length=32_767)]
+Years = Annotated[tuple[ModelYearFuel, ...], Meta(max_length=32_767)]
 Prices = Annotated[tuple[PricedVehicle, ...], Meta(max_length=32_767)]
 
 
@@ -155,9 +155,9 @@ class Discovery(_Strict, frozen=True, kw_only=True):
     """
 
     models: tuple[Named, ...]
-    years_to_ask: tuple[YearFuel, ...] = ()
+    years_to_ask: tuple[ModelYearFuel, ...] = ()
     models_to_ask: tuple[Code, ...] = ()
-    found: dict[Code, tuple[YearFuel, ...]] = field(default_factory=dict)
+    found: dict[Code, tuple[ModelYearFuel, ...]] = field(default_factory=dict)
 
 
 class BrandMessage(_Message, frozen=True, kw_only=True):

@@ -30,9 +30,9 @@ from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
     ModelMessage,
+    ModelYearFuel,
     Reference,
     RunPlanMessage,
-    YearFuel,
     to_json,
 )
 from fipe_api.source import factory, http_source
@@ -438,7 +438,9 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     model = any_model_message(
         brand=any_named(code=1, name="Acura"),
         model=any_named(code=code, name=name),
-        years_to_ask=tuple(YearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years),
+        years_to_ask=tuple(
+            ModelYearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years
+        ),
     )
     assert len(years) == 5
     fipe_price_loader.handler(queues.event_of(to_json(model)), AnyContext())

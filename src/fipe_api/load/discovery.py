@@ -17,13 +17,13 @@ from fipe_api.messages import (
     EmptyBrandMessage,
     ModelMessage,
     ModelQueueMessage,
+    ModelYearFuel,
     Unfinished,
-    YearFuel,
 )
 from fipe_api.source.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.source.price_source import PriceSource
 
-Question = TypeVar("Question", YearFuel, int)
+Question = TypeVar("Question", ModelYearFuel, int)
 
 
 def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQueueMessage] | Unfinished:
@@ -68,7 +68,7 @@ class _Search:
         self._years_to_ask = list(discovery.years_to_ask)
         self._models_to_ask = list(discovery.models_to_ask)
         self._found = {code: list(years) for code, years in discovery.found.items()}
-        self._doubts: dict[YearFuel | int, FipeError] = {}
+        self._doubts: dict[ModelYearFuel | int, FipeError] = {}
         self.made_progress = False
 
     @classmethod
@@ -157,7 +157,7 @@ class _Search:
                 questions.remove(question)
                 self.made_progress = True
 
-    def _ask_models_of(self, year: YearFuel, source: PriceSource) -> None:
+    def _ask_models_of(self, year: ModelYearFuel, source: PriceSource) -> None:
         message = self._message
         for code in source.models_of_year(message.reference, message.vehicle_type, message.brand.code, year):
             self._found.setdefault(code, []).append(year)

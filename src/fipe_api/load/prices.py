@@ -6,10 +6,10 @@ from fipe_api.load.rounds import next_round
 from fipe_api.messages import (
     EmptyBrandMessage,
     ModelQueueMessage,
+    ModelYearFuel,
     PriceMessage,
     PriceQueueMessage,
     Unfinished,
-    YearFuel,
 )
 from fipe_api.source.http_source import NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.source.price_source import PriceSource
@@ -24,10 +24,10 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
     if isinstance(message, EmptyBrandMessage):
         return [message]
     prices = list(message.prices)
-    unpriced: list[YearFuel] = []
-    rejected: list[YearFuel] = []
+    unpriced: list[ModelYearFuel] = []
+    rejected: list[ModelYearFuel] = []
 
-    def unfinished(left: tuple[YearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
+    def unfinished(left: tuple[ModelYearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
         rest = replace(message, years_to_ask=left, prices=tuple(prices), rounds=rounds)
         return Unfinished(rest, retry_in)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
-from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, VehicleType
 from fipe_api.source.http_source import BlockedError, FipeError
 from fipe_api.source.pace import Pace
 from fipe_api.source.price_source import BrandModels, PriceSource
@@ -45,20 +45,20 @@ class WithFallback(PriceSource):
     @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
+    ) -> tuple[ModelYearFuel, ...]:
         return self._ask(
             lambda source: source.years_of_model(reference, vehicle_type, brand_code, model_code)
         )
 
     @override
     def models_of_year(
-        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
         return self._ask(lambda source: source.models_of_year(reference, vehicle_type, brand_code, year))
 
     @override
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
         return self._ask(lambda source: source.price(reference, vehicle_type, brand, model, year))
 
