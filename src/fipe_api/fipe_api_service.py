@@ -17,12 +17,12 @@ from fipe_api.environment import OFFICIAL_URL
 from fipe_api.messages import (
     Code,
     ModelYear,
+    ModelYearFuel,
     Named,
     PricedVehicle,
     Reference,
     Text,
     VehicleType,
-    YearFuel,
 )
 from fipe_api.source import answers
 from fipe_api.source.http_source import Call, HttpSource, InvalidParametersError, NoDataError
@@ -58,7 +58,7 @@ class FipeApi(PriceSource):
     @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
         def read(answer: _BrandModels) -> BrandModels:
-            return BrandModels(answers.read_named(answer.models), answers.read_years(answer.years))
+            return BrandModels(answers.read_named(answer.models), answers.read_model_years(answer.years))
 
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code)
         return self._call("ConsultarModelos", parameters, _BRAND_MODELS, read)
@@ -66,18 +66,18 @@ class FipeApi(PriceSource):
     @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
+    ) -> tuple[ModelYearFuel, ...]:
         parameters = _parameters(reference, vehicle_type, codigoMarca=brand_code, codigoModelo=model_code)
         return self._call(
             "ConsultarAnoModelo",
             parameters,
             _YEAR_LIST,
-            lambda answer: answers.read_years(answers.some(answer)),
+            lambda answer: answers.read_model_years(answers.some(answer)),
         )
 
     @override
     def models_of_year(
-        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
         def read(answer: list[_Named]) -> frozenset[int]:
             return frozenset(item.code for item in answers.some(answer))
@@ -94,7 +94,7 @@ class FipeApi(PriceSource):
 
     @override
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
         asked = answers.AskedVehicle(reference, vehicle_type, brand, model, year)
         parameters = _parameters(

@@ -1,4 +1,4 @@
-"""FipeModelLoader: a brand in, its models with their model years out."""
+"""FipeModelLoader: reads brands, sends their models with their model years and fuels."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from fipe_api.source.factory import price_source
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the manufacturer queue; answers which messages failed."""
+    """Works on a batch of the manufacturer queue, and answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)

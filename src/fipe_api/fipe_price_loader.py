@@ -1,4 +1,4 @@
-"""FipePriceLoader: a model with its model years in, its prices out."""
+"""FipePriceLoader: reads models with their model years and fuels, sends their prices."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from fipe_api.source.factory import price_source
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the model queue; answers which messages failed."""
+    """Works on a batch of the model queue, and answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MODEL_QUEUE.decode(body)

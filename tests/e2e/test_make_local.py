@@ -93,9 +93,9 @@ def test_loads_from_another_server_that_speaks_the_api(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["REFERENCE=June"], "reference: 'June' makes no sense"),
-        (["TYPES=boat"], "vehicle_types:"),
-        (["BRANDS=,"], "brands:"),
+        (["REFERENCE=June"], "invalid reference 'June': use"),
+        (["TYPES=boat"], "invalid vehicle_types"),
+        (["BRANDS=,"], "invalid brands"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),
         (["SOURCE=elsewhere"], "it is simulator or fipe"),
         (["RATE=fast"], "RATE=fast makes no sense"),

@@ -126,9 +126,9 @@ def test_a_payload_chooses_what_is_loaded(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ({"reference": "2031-01"}, "2031-01: not published; FIPE has 2001-01 to 2026-06"),
-        ({"reference": 99999}, "no published table has this code"),
-        ({"brands": []}, "brands: [] makes no sense"),
+        ({"reference": "2031-01"}, "2031-01 is not published: use months from 2001-01 to 2026-06"),
+        ({"reference": 99999}, "no reference has the code 99999"),
+        ({"brands": []}, "invalid brands []: use a list of names or codes"),
         ({"brnads": ["Fiat"]}, "unknown key 'brnads'"),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) 
     ("arguments", "code", "words"),
     [
         (["load", "--brands", "Fait"], 2, "did you mean Fiat"),
-        (["load", "--reference", "2031-01", "--dry-run"], 2, "not published; FIPE has"),
+        (["load", "--reference", "2031-01", "--dry-run"], 2, "is not published: use months from"),
         (["--stage", "prd", "load"], 3, "is not there: prd on http://localhost"),
     ],
 )

@@ -318,8 +318,8 @@ def test_what_needs_a_database_says_how_to_make_it(
     ("arguments", "words"),
     [
         (["--stage", "test", "status"], "--stage test makes no sense"),
-        (["load", "--reference", "June"], "reference: 'June' makes no sense"),
-        (["load", "--types", "boat"], "vehicle_types:"),
+        (["load", "--reference", "June"], "invalid reference 'June': use"),
+        (["load", "--types", "boat"], "invalid vehicle_types"),
         (["redrive", "prices"], "prices is no queue"),
     ],
 )

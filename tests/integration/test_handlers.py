@@ -30,9 +30,9 @@ from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
     ModelMessage,
+    ModelYearFuel,
     Reference,
     RunPlanMessage,
-    YearFuel,
     to_json,
 )
 from fipe_api.source import factory, http_source
@@ -182,7 +182,7 @@ def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
     assert queues.received(queues.ledger) == []
 
 
-def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulator: FipeSimulator) -> None:
+def test_starts_nothing_on_an_invalid_payload(queues: Queues, simulator: FipeSimulator) -> None:
     with pytest.raises(LoadRequestError):
         fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
     with pytest.raises(LoadRequestError):
@@ -195,7 +195,7 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
-    with pytest.raises(LoadRequestError, match="the queues keep a message 4 days: load fewer"):
+    with pytest.raises(LoadRequestError, match="the queues keep a message for 4 days: load fewer"):
         fipe_manufacturer_loader.handler({}, AnyContext())
     assert queues.received(queues.output) == queues.received(queues.ledger) == []
     monkeypatch.setenv("RETENTION_DAYS", "14")
@@ -438,7 +438,9 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     model = any_model_message(
         brand=any_named(code=1, name="Acura"),
         model=any_named(code=code, name=name),
-        years_to_ask=tuple(YearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years),
+        years_to_ask=tuple(
+            ModelYearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years
+        ),
     )
     assert len(years) == 5
     fipe_price_loader.handler(queues.event_of(to_json(model)), AnyContext())

@@ -17,12 +17,12 @@ from fipe_api.database.writer import write_messages
 from fipe_api.load.plan import brand_plans, run_plans
 from fipe_api.load.request import LoadRequest, parse_request
 from fipe_api.messages import (
+    ModelYearFuel,
     Named,
     PlannedBrand,
     PriceMessage,
     PriceQueueMessage,
     Reference,
-    YearFuel,
     to_json,
 )
 from tests.builders import (
@@ -256,7 +256,9 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
     plans = run_plans(LoadRequest(), brands)
     assert [len(plan.brands) for plan in plans] == [500, 500, 200]
     models = [
-        any_model_message(models_in_brand=12_000, years_to_ask=(YearFuel(model_year=2014, fuel_code=3),) * 3)
+        any_model_message(
+            models_in_brand=12_000, years_to_ask=(ModelYearFuel(model_year=2014, fuel_code=3),) * 3
+        )
         for _ in range(12_000)
     ]
     parts = brand_plans(models)

@@ -21,7 +21,7 @@ from fipe_api.database.writer import (
     write_messages,
     write_rows,
 )
-from fipe_api.messages import Named, Reference, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, Reference
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -195,7 +195,7 @@ def test_tells_that_a_run_is_complete_once_every_model_of_every_brand_came(datab
     fiat, ford, empty = any_named(), any_named(), any_named()
     common = {"brands_in_run": 3}
     fiats = [any_price_message(brand=fiat, models_in_brand=2, **common) for _ in range(2)]
-    unpriced = (YearFuel(model_year=1999, fuel_code=1),)
+    unpriced = (ModelYearFuel(model_year=1999, fuel_code=1),)
     fords = [any_price_message(brand=ford, prices=(), unpriced=unpriced, **common)]
     write_messages(database, [fiats[0]])
     assert load_status(database) == [(334, 3, 0, 2, 1, 1, 0, False)]
@@ -341,7 +341,7 @@ def test_keeps_a_rejected_answer_once_and_counts_how_often_it_was_seen(database:
 
 
 def test_the_ledger_tells_how_many_years_of_a_model_were_rejected(database: connection) -> None:
-    message = any_price_message(rejected=(YearFuel(model_year=2001, fuel_code=1),))
+    message = any_price_message(rejected=(ModelYearFuel(model_year=2001, fuel_code=1),))
     write_messages(database, [message])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 1)]
     write_messages(database, [replace(message, rejected=())])

@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from msgspec import convert
 from msgspec.json import Decoder
 
-from fipe_api.messages import Named, PricedVehicle, Reference, Source, VehicleType, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, Source, VehicleType
 from fipe_api.source.http_source import MalformedAnswerError, NoDataError
 
 MONTHS = (
@@ -48,7 +48,7 @@ class NamedAnswer(Protocol):
     name: str
 
 
-class YearAnswer(Protocol):
+class ModelYearAnswer(Protocol):
     """A model year and fuel as a source lists it, like "1992-1"."""
 
     code: str
@@ -74,7 +74,7 @@ class AskedVehicle(NamedTuple):
     vehicle_type: VehicleType
     brand: Named
     model: Named
-    year: YearFuel
+    year: ModelYearFuel
 
 
 def read_answer(
@@ -132,13 +132,13 @@ def read_named(answer: Sequence[NamedAnswer]) -> tuple[Named, ...]:
     return tuple(found.values())
 
 
-def read_years(answer: Iterable[YearAnswer]) -> tuple[YearFuel, ...]:
+def read_model_years(answer: Iterable[ModelYearAnswer]) -> tuple[ModelYearFuel, ...]:
     """The model years and fuels, each once, in their order; there may be none.
 
     Raises:
         ValueError: one is spelled differently.
     """
-    return tuple(dict.fromkeys(parse_year_fuel(item.code) for item in answer))
+    return tuple(dict.fromkeys(parse_model_year_fuel(item.code) for item in answer))
 
 
 def read_price(answer: PriceAnswer, asked: AskedVehicle, source: Source) -> PricedVehicle:
@@ -194,7 +194,7 @@ def parse_price(text: str) -> Decimal:
     return Decimal(f"{match[1].replace('.', '')}.{match[2]}")
 
 
-def parse_year_fuel(text: str) -> YearFuel:
+def parse_model_year_fuel(text: str) -> ModelYearFuel:
     """A model year and fuel from "1992-1".
 
     Raises:
@@ -203,7 +203,7 @@ def parse_year_fuel(text: str) -> YearFuel:
     match = re.fullmatch(r"\s*([0-9]{1,5})-([0-9]{1,5})\s*", text)
     if not match:
         raise ValueError(f"not a model year and fuel: {text!r}")
-    return convert({"model_year": int(match[1]), "fuel_code": int(match[2])}, YearFuel)
+    return convert({"model_year": int(match[1]), "fuel_code": int(match[2])}, ModelYearFuel)
 
 
 def _check_vehicle(answer: PriceAnswer, asked: AskedVehicle) -> None:

@@ -1,4 +1,4 @@
-"""One pace for all: how often a source may be called, shared by every function that works on a load."""
+"""How often a source may be called: one pace, shared by all functions."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,45 +17,53 @@ if TYPE_CHECKING:
 
 SOURCE = "fipe"
 FRESH_MS = 2_000
-"""While nothing limits the calls, the shared state is read so often."""
+"""While nothing limits the calls, the shared state is read this often."""
 
 
 class Pace(Protocol):
-    """Gives out the moments at which calls may be made, and learns from how they ended."""
+    """Decides when each call may be made, and learns from how the calls end."""
 
     @property
     def stopped(self) -> Stop:
-        """Why nobody is served, as far as this function knows; then a call is a probe."""
+        """Why the source serves nobody, as far as this function knows; empty while it serves."""
 
     def reserve(self, patience: float) -> float:
         """Reserves the next call if it may be made within `patience` seconds.
 
         Returns:
-            Seconds until the call may be made; when that is more than `patience`, nothing was reserved.
+            Seconds until the call may be made. If that is more than `patience`, nothing was reserved.
         """
 
     def succeeded(self) -> None:
-        """The reserved call was served."""
+        """Notes that the reserved call was served."""
 
     def refused(self, retry_after: float | None) -> float:
-        """The reserved call was one too many (429); the source may have named a time in seconds.
+        """Notes that the reserved call was throttled (429).
+
+        Args:
+            retry_after: seconds, if the source named a time.
 
         Returns:
-            Seconds until it makes sense to go on.
+            Seconds to wait before the next call.
         """
 
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """The source serves nobody: nobody calls for `first` seconds, doubled each time up to `longest`.
+        """Notes that the source serves nobody, and stops all calls for a while.
 
-        Then one call at a time tries whether that is over.
+        After that, one call at a time tries whether the source serves again.
+
+        Args:
+            reason: "blocked" or "down".
+            first: seconds of the first pause; each one that follows is twice as long.
+            longest: seconds of the longest pause.
 
         Returns:
-            Seconds until it makes sense to go on.
+            Seconds to wait before the next call.
         """
 
 
 class Unpaced(Pace):
-    """No rate of its own; only a pause that the source asked for is kept, by this execution environment."""
+    """No rate: only waits when the source has refused a call, and only within this process."""
 
     stopped: Stop = ""
 
@@ -85,16 +93,16 @@ class Unpaced(Pace):
 
 
 class SharedPace(Pace):
-    """An adaptive rate for all concurrent functions together, kept in one DynamoDB item.
+    """A rate for all functions together, kept in one DynamoDB item; it adapts to the source's limit.
 
-    A call costs one UpdateItem, which takes its turn atomically; none while nothing limits the calls.
+    A call takes its turn with one UpdateItem. While nothing limits the calls, there are no updates.
 
     Args:
         client: a DynamoDB client.
         table: the table's name; its partition key is the string `source`.
-        calls_per_minute: the budget of the whole load; None for none but the source's own limit.
+        calls_per_minute: the limit for all functions together; None leaves only the source's own limit.
         source: the key of the item.
-        clock: milliseconds since 1970.
+        clock: gives milliseconds since 1970.
     """
 
     def __init__(
@@ -157,8 +165,8 @@ class SharedPace(Pace):
     def _take(self, now: int, latest: int) -> int | None:
         """The moment of the call that was taken.
 
-        None when none was taken: another function was faster, or the next call is later than `latest`.
-        The state is known anew then.
+        None if no call was taken: another function was faster, or the next call is later than `latest`. The
+        newest state is known then.
         """
         is_late = self._state.next_call < now
         moment = self._take_now(now) if is_late else self._take_next(now, latest)
@@ -167,7 +175,7 @@ class SharedPace(Pace):
         return moment
 
     def _take_now(self, now: int) -> int | None:
-        """Takes a call at once, when the moment for it has passed. Moments that passed are not saved up."""
+        """Takes a call at once, because the moment for it has passed. Unused moments are not saved up."""
         seen = self._state
         taken = self._update(
             "SET next_call = :next, cycle_idle = if_not_exists(cycle_idle, :zero) + :gap"
@@ -186,7 +194,7 @@ class SharedPace(Pace):
         return now if taken else None
 
     def _take_next(self, now: int, latest: int) -> int | None:
-        """Takes the next call if its moment is not later than `latest`, whoever has taken those before it."""
+        """Takes the next call if it is not later than `latest`; others may have taken calls before it."""
         seen = self._state
         interval = rate_control.interval_ms(seen, self._cap)
         taken = self._update(
@@ -204,7 +212,7 @@ class SharedPace(Pace):
         return self._state.next_call - interval if taken else None
 
     def _update(self, expression: str, condition: str, values: Mapping[str, int]) -> bool:
-        """Updates the item if the condition holds; either way its state is known then."""
+        """Updates the item if the condition holds. Either way, the newest state is known afterwards."""
         try:
             answer = self._client.update_item(
                 **self._item,
@@ -221,7 +229,7 @@ class SharedPace(Pace):
         return True
 
     def _change(self, change: Callable[[RateState, int], RateState]) -> float:
-        """Changes the shared state, unless another function has done so since this one's call was granted.
+        """Changes the shared state, unless another function has changed it since this call was granted.
 
         Returns:
             Seconds until the next call may be made.
@@ -233,7 +241,7 @@ class SharedPace(Pace):
                 self._client.put_item(
                     TableName=self._item["TableName"],
                     Item={**self._item["Key"], **_attributes(changed)},
-                    # With next_call: a call that was granted meanwhile is known to the change, too.
+                    # next_call too: if another call was granted meanwhile, the change has to include it.
                     ConditionExpression="attribute_not_exists(epoch) OR epoch = :epoch AND next_call = :next",
                     ExpressionAttributeValues={
                         ":epoch": {"N": str(self._state.epoch)},
@@ -256,15 +264,15 @@ class SharedPace(Pace):
 
 
 def _item(refused: "ClientError") -> Mapping[str, Any]:
-    """What a refused write found in place of what it expected."""
+    """The item that a failed conditional write found."""
     item: Mapping[str, Any] = refused.response.get("Item", {})  # type: ignore[assignment]
     return item
 
 
 def _attributes(state: RateState) -> dict[str, Any]:
-    """The state as attributes of an item; those of a group have its name in front, like cycle_served.
+    """The state as attributes of an item, with groups written flat: cycle.served is cycle_served.
 
-    They are not nested, because an update of a nested attribute fails where the item does not exist yet.
+    They are flat because DynamoDB refuses to update a nested attribute of an item that does not exist yet.
     """
     flat: dict[str, Any] = {}
     for name, value in asdict(state).items():
@@ -278,7 +286,7 @@ def _attributes(state: RateState) -> dict[str, Any]:
 
 
 def state_of(item: Mapping[str, Any]) -> RateState:
-    """The state that an item holds; a new one where the item is empty."""
+    """The state that an item holds; the initial state if the item is empty."""
     values: dict[str, Any] = {name: {} for name in _GROUPS}
     for name, attribute in item.items():
         (value,) = attribute.values()

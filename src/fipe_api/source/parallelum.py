@@ -14,12 +14,12 @@ from typing_extensions import override
 from fipe_api.messages import (
     Code,
     ModelYear,
+    ModelYearFuel,
     Named,
     PricedVehicle,
     Reference,
     Text,
     VehicleType,
-    YearFuel,
 )
 from fipe_api.source import answers
 from fipe_api.source.http_source import HEADERS, Call, HttpSource, NoDataError, NotOfferedError
@@ -63,21 +63,21 @@ class ParallelumApi(PriceSource):
     @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
+    ) -> tuple[ModelYearFuel, ...]:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models/{model_code}/years"
         return self._call(
-            path, _of(reference), _YEAR_LIST, lambda answer: answers.read_years(answers.some(answer))
+            path, _of(reference), _YEAR_LIST, lambda answer: answers.read_model_years(answers.some(answer))
         )
 
     @override
     def models_of_year(
-        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
         raise NotOfferedError("the mirror is not asked for the models of a model year")
 
     @override
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
         asked = answers.AskedVehicle(reference, vehicle_type, brand, model, year)
         path = (

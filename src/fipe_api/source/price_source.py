@@ -2,14 +2,14 @@
 
 from typing import NamedTuple, Protocol
 
-from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, VehicleType
 
 
 class BrandModels(NamedTuple):
     """A brand's models, and all model years and fuels that they have; None where the source does not say."""
 
     models: tuple[Named, ...]
-    years: tuple[YearFuel, ...] | None
+    years: tuple[ModelYearFuel, ...] | None
 
 
 class PriceSource(Protocol):
@@ -30,15 +30,15 @@ class PriceSource(Protocol):
 
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
+    ) -> tuple[ModelYearFuel, ...]:
         """The model years and fuels of one model."""
 
     def models_of_year(
-        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
         """The codes of the brand's models that have this model year and fuel."""
 
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
         """The price of one vehicle, checked to be of that month, brand, model, model year and fuel."""
