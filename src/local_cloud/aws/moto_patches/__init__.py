@@ -17,5 +17,5 @@ def install(start_poller: functions.StartPoller) -> None:
     functions.run_functions()
     functions.poll_queues(start_poller)
     databases.put_databases_on_loopback()
-    stacks.make_all_resources()
+    stacks.create_all_resources()
     stacks.change_stacks_like_aws()

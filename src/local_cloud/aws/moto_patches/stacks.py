@@ -8,15 +8,27 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.core.exceptions import ServiceException
 
 from local_cloud.aws.moto_patches.members import replace
-from local_cloud.aws.resources import (  # noqa: F401  (moto finds the classes by itself)
-    aurora,
-    operations,
-    queue_policy,
-    secrets,
-)
+from local_cloud.aws.resources.aurora import AuroraCluster, AuroraInstance
 from local_cloud.aws.resources.custom_resource import CustomResource
+from local_cloud.aws.resources.operations import Alarm, Schedule, Subscription, TopicPolicy
+from local_cloud.aws.resources.queue_policy import QueuePolicy
+from local_cloud.aws.resources.secrets import Secret, SecretTargetAttachment
 from local_cloud.aws.resources.unsupported import UnsupportedResource
 from local_cloud.aws.stacks import changes, dynamic_references, resource_changes
+
+RESOURCES = (
+    Alarm,
+    AuroraCluster,
+    AuroraInstance,
+    CustomResource,
+    QueuePolicy,
+    Schedule,
+    Secret,
+    SecretTargetAttachment,
+    Subscription,
+    TopicPolicy,
+)
+"""The types that moto lacks, or creates wrongly."""
 
 
 class ChangeSetNotFound(ServiceException):
@@ -27,8 +39,13 @@ class ChangeSetNotFound(ServiceException):
         super().__init__("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
 
 
-def make_all_resources() -> None:
-    """moto skips a type that it lacks without a word; it is made by this package, or noted as skipped."""
+def create_all_resources() -> None:
+    """moto skips a type that it lacks without a word; here it is created, or noted as skipped."""
+    ours = {resource.type_name for resource in RESOURCES}
+    models = [
+        *(model for model in parsing.get_model_list() if model.cloudformation_type() not in ours),
+        *RESOURCES,
+    ]
     known = parsing.resource_class_from_type
     parse_resource = parsing.parse_resource
 
@@ -51,7 +68,10 @@ def make_all_resources() -> None:
         )
 
     replace(
-        parsing, resource_class_from_type=resource_class_from_type, parse_resource=parse_resource_and_resolve
+        parsing,
+        get_model_list=lambda: models,
+        resource_class_from_type=resource_class_from_type,
+        parse_resource=parse_resource_and_resolve,
     )
 
 
