@@ -128,6 +128,7 @@ def test_a_line_that_is_no_metric_but_looks_like_one_is_a_line_of_the_log(cloud:
 
 
 def test_does_not_run_a_dry_run(cloud: Cloud) -> None:
+    cloud.invoke("echo", {})  # so that there is a log
     assert cloud.invoke("echo", {"dry": 1}, InvocationType="DryRun")["StatusCode"] == 204
     assert "about to ['dry']" not in cloud.log("echo")
 

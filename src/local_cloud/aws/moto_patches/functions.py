@@ -20,7 +20,7 @@ StartPoller = Callable[[QueuePoller], None]
 
 
 def run_functions() -> None:
-    """moto runs functions in Docker, calls every error Handled, cannot update a function with layers."""
+    """moto runs functions in Docker, calls every error Handled, and cannot update a function with layers."""
 
     def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
         event = (body.encode() if isinstance(body, str) else body) or b"{}"
@@ -55,7 +55,7 @@ def run_functions() -> None:
         account_id: str,
         region_name: str,
     ) -> Any:
-        # In an update moto leaves the layers that a template refers to as objects of its own.
+        # When a template changes, moto passes the layers that it refers to as objects of its own.
         properties = dict(cloudformation_json["Properties"])
         properties["Layers"] = [getattr(layer, "arn", layer) for layer in properties.get("Layers", [])]
         changed = {**cloudformation_json, "Properties": properties}
@@ -69,7 +69,7 @@ def run_functions() -> None:
 
 
 def poll_queues(start_poller: StartPoller) -> None:
-    """moto invokes a function inside SendMessage, and knows neither windows nor partial failures."""
+    """moto invokes a function inside SendMessage, and has neither batching windows nor partial failures."""
     create = awslambda.LambdaBackend.create_event_source_mapping
 
     def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:

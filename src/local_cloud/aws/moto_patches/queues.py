@@ -14,7 +14,7 @@ from local_cloud.aws.queues.message_queue import StandardQueue
 
 
 def index_queues() -> None:
-    """moto's queue slows down with its depth and is not safe under threads; see message_queue."""
+    """moto's queue slows down with its depth and is not thread-safe; see queues.message_queue."""
     moto_queue = sqs.Queue
     replace(sqs, Queue=StandardQueue)
 
@@ -61,12 +61,12 @@ def index_queues() -> None:
         change_message_visibility=change_message_visibility,
         purge_queue=purge_queue,
     )
-    # moto's update of a queue in a template takes over two of its attributes only.
+    # When a template changes a queue, moto updates only two of its attributes.
     replace(moto_queue, update_from_cloudformation_json=staticmethod(update_from_template))
 
 
 def inject_queue_faults() -> None:
-    """What queue_faults has in force strikes batches as they are sent."""
+    """Apply the faults that are set to batches as they are sent; see queues.faults."""
     send = sqs.SQSBackend.send_message_batch
 
     def send_message_batch(

@@ -20,7 +20,7 @@ SERVICE_TIMEOUT_SECONDS = 3600
 
 
 class CustomResourceError(Exception):
-    """The function behind a custom resource reported a failure, or did not answer."""
+    """The function behind a custom resource reported a failure or did not answer."""
 
 
 class CustomResource(Resource):
