@@ -160,6 +160,18 @@ def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:
     assert answer(cloud.invoke("changing", {})) == 2
 
 
+def test_refuses_settings_and_events_that_lambda_refuses(cloud: Cloud) -> None:
+    with pytest.raises(ClientError, match="reserved keys"):
+        cloud.put_function("refused", FUNCTION, Environment={"Variables": {"AWS_REGION": "mars-1"}})
+    client = cloud.client("lambda")
+    with pytest.raises(ClientError, match="less than or equal to 900"):
+        client.update_function_configuration(FunctionName="echo", Timeout=901)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 6 * 2**20)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 2**20, InvocationType="Event")
+
+
 def test_counts_what_was_run_and_what_failed(cloud: Cloud) -> None:
     cloud.put_function("counted", FUNCTION)
     cloud.invoke("counted", {})

@@ -18,11 +18,9 @@ from typing import Any
 from local_cloud.aws.queues.message_queue import StandardQueue
 from local_cloud.aws.runner.environment import Outcome
 from local_cloud.aws.runner.function_runner import RunnerStoppedError, ThrottledError
+from local_cloud.aws.runner.limits import LARGEST_EVENT_BYTES
 
 logger = logging.getLogger(__name__)
-
-PAYLOAD_LIMIT_BYTES = 6 * 2**20
-"""Lambda's limit for the payload of an invocation; it ends a batch."""
 
 DEFAULT_CONCURRENCY = 5
 """Batches at once without a MaximumConcurrency: Lambda starts with so many pollers, and would add more."""
@@ -116,7 +114,7 @@ class QueuePoller:
                 until = time.monotonic() + window
             for message in received:
                 size += _payload_bytes(message)
-                (batch if size <= PAYLOAD_LIMIT_BYTES or not batch else self._leftover).append(message)
+                (batch if size <= LARGEST_EVENT_BYTES or not batch else self._leftover).append(message)
             window_over = time.monotonic() >= until
             if self._leftover or (not received and (not batch or window_over)) or (window_over and window):
                 break

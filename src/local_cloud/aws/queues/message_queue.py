@@ -20,8 +20,7 @@ from moto.sqs import models as sqs
 from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid, SQSException
 
 from local_cloud.aws.queues.faults import next_message_id
-
-LONGEST_VISIBILITY_SECONDS = 12 * 60 * 60
+from local_cloud.aws.queues.limits import LONGEST_VISIBILITY_SECONDS, check_attributes
 
 DEAD_LETTER_SOURCE = "DeadLetterQueueSourceArn"
 """The attribute of a message in a dead letter queue that names the queue it came from."""
@@ -54,6 +53,11 @@ class StandardQueue(sqs.Queue):
         super().__init__(name, region, account_id, **kwargs)
         if self.fifo_queue:
             raise InvalidParameterValue("The local cloud has no FIFO queues: use a standard queue.")
+
+    def _set_attributes(self, attributes: dict[str, Any], now: float | None = None) -> None:
+        """Set the given attributes; moto's own version also drops a policy that is not among them."""
+        check_attributes(attributes)
+        super()._set_attributes({"Policy": getattr(self, "policy", None), **attributes}, now)
 
     @property
     def physical_resource_id(self) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 PATH = "/local-cloud/custom-resource/"
 
+LARGEST_ANSWER_BYTES = 4096
+"""CloudFormation takes a longer answer for a failure."""
+
 
 class CustomResourceAnswers:
     """The requests without an answer yet, by the secret part of their ResponseURL."""
@@ -34,6 +37,8 @@ class CustomResourceAnswers:
             return False
         if not isinstance(document, dict):
             return False
+        if len(body) > LARGEST_ANSWER_BYTES:
+            document = {"Status": "FAILED", "Reason": "Response object is too long."}
         with self._lock:
             answer = self._open.pop(path.removeprefix(PATH), None)
         if answer is None:
