@@ -1,4 +1,4 @@
-"""The HTTP server: the official API at /api/veiculos, its mirror at /api/v2, at /_simulator the control."""
+"""The HTTP server: the official API at /api/veiculos, the mirror at /api/v2, the control at /_simulator."""
 
 import json
 import socket
@@ -26,13 +26,13 @@ _MAX_BODY_BYTES = 64 * 1024
 
 
 class Statistics(BaseModel):
-    """What was asked and answered since the start; the control calls are not counted."""
+    """Calls and answers since the start; control calls are not counted."""
 
     total: int
     calls: dict[str, int]
-    """By name of the call; `unknown` for what is none."""
+    """By name of the call; `unknown` for any other path."""
     statuses: dict[int, int]
-    """By HTTP status; 0 where the connection was held and closed without an answer."""
+    """By HTTP status; 0 when the connection was held and closed without an answer."""
     faults: dict[str, int]
     """By name of the injected fault."""
     refused: int
@@ -40,7 +40,7 @@ class Statistics(BaseModel):
 
 
 class _BadRequestError(Exception):
-    """A request that is no HTTP call of ours; the connection cannot be used further."""
+    """A malformed request; the connection cannot be used any more."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -51,13 +51,14 @@ class FipeSimulator:
     """A FIPE server on this machine, for as long as the `with` block lasts (or from start() to stop()).
 
     Args:
-        catalogue: what it publishes: exactly these prices for the catalogue's own month, the newest, and for
-            the earlier ones what months.catalogue_for_month makes of them.
+        catalogue: what it publishes: exactly these prices for the catalogue's own month, which is the newest;
+            for earlier months what months.catalogue_for_month makes of them.
         port: 0 means any free one.
-        ceiling: how many calls it bears; None means any number.
+        ceiling: how many calls it accepts; None means any number.
         faults: what goes wrong how often.
-        quirks: what is odd, but right.
-        published: which share of the newest month's models is there, 0 to 1: it fills up over its first days.
+        quirks: oddities of correct answers.
+        published: the share of the newest month's models that is published, 0 to 1. FIPE fills a month over
+            its first days.
 
     Raises:
         OSError: the port is taken.
@@ -77,7 +78,7 @@ class FipeSimulator:
         self._quirks = quirks or Quirks()
         self.published = published
         self.mirror_limit = DailyLimit(None)
-        """How many calls a day the mirror takes, all clients together."""
+        """How many calls per day the mirror takes from all clients together."""
         self._gate = Gate(ceiling)
         self._faults = faults or Faults()
         self._lock = Lock()
@@ -123,12 +124,12 @@ class FipeSimulator:
 
     @property
     def mirror_url(self) -> str:
-        """The base URL of the mirror, `http://localhost:PORT/api/v2`: neither ceiling nor faults touch it."""
+        """The base URL of the mirror, `http://localhost:PORT/api/v2`, without ceiling and faults."""
         return f"{self.origin}/{'/'.join(MIRROR_PATH)}"
 
     @property
     def published(self) -> float:
-        """Which share of the newest month's models is there, from now on."""
+        """The share of the newest month's models that is published; it can be changed at any time."""
         return self._published
 
     @published.setter
@@ -139,7 +140,7 @@ class FipeSimulator:
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong how often, from now on."""
+        """What goes wrong how often; it can be changed at any time."""
         return self._faults
 
     @faults.setter
@@ -150,7 +151,7 @@ class FipeSimulator:
 
     @property
     def ceiling(self) -> Ceiling | None:
-        """How many calls are borne, from now on; setting it ends a running block."""
+        """How many calls are accepted; setting it ends a running block."""
         return self._gate.ceiling
 
     @ceiling.setter
@@ -158,7 +159,7 @@ class FipeSimulator:
         self._gate.set(ceiling)
 
     def statistics(self) -> Statistics:
-        """What was asked and answered so far."""
+        """Calls and answers so far."""
         with self._lock:
             counts = dict(self._counts)
         by_kind: dict[str, dict[Any, int]] = {"call": {}, "status": {}, "fault": {}, "refused": {}}
@@ -277,7 +278,7 @@ def _json_reply(value: Any, status: int = 200, headers: tuple[tuple[str, str], .
 
 
 def _parameters(body: bytes) -> dict[str, Any]:
-    """The parameters of a call, from a form or from JSON, told apart by the body.
+    """The parameters of a call, from a form or from a JSON object, whichever the body is.
 
     Raises:
         ValueError: neither a form nor a JSON object.
@@ -293,11 +294,11 @@ def _parameters(body: bytes) -> dict[str, Any]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 with kept connections: reads a request, lets the simulator respond, writes the reply."""
+    """HTTP/1.1 with connections that stay open: reads a request, asks the simulator, writes the reply."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # the status line, headers and body leave together
+    wbufsize = -1  # sends the status line, headers and body together
     server: "_Server"
 
     def _respond(self) -> None:
@@ -319,12 +320,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if "Transfer-Encoding" in self.headers:
-            raise _BadRequestError(411, "a body needs a Content-Length")
+            raise _BadRequestError(411, "Content-Length is missing: send it with the body")
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdigit()):
-            raise _BadRequestError(400, "Content-Length must be a number")
+            raise _BadRequestError(400, "Content-Length is not a number: send the size of the body in bytes")
         if len(length) > 9 or int(length) > _MAX_BODY_BYTES:
-            raise _BadRequestError(413, f"a body may hold {_MAX_BODY_BYTES} bytes")
+            raise _BadRequestError(413, f"the body is too long: send at most {_MAX_BODY_BYTES} bytes")
         return self.rfile.read(int(length))
 
     def _send(self, reply: Reply) -> None:
@@ -340,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the statistics count what came, and a line a call would drown everything else."""
+        """Log nothing: the statistics count the calls, and one line per call would hide everything else."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -364,16 +365,16 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """End the kept connections, which would else be served beyond the end."""
+        """End the open connections, which would be served on after the end otherwise."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # the client was faster
+                continue  # the client has closed it already
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves in the middle is no event; anything else is a defect, to be seen."""
+        """Ignore a client that disconnects early; report anything else, which is a defect."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)

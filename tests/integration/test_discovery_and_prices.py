@@ -113,7 +113,7 @@ def test_asks_by_year_where_a_brand_has_fewer_years_than_models(
         before = simulator.statistics().total
         find_model_years(brand, source)
         models = catalogue.models(brand.vehicle_type, brand.brand.code)
-        years = catalogue.year_fuels_of_brand(brand.vehicle_type, brand.brand.code)
+        years = catalogue.model_years_of_brand(brand.vehicle_type, brand.brand.code)
         assert simulator.statistics().total - before == 1 + min(len(models), len(years))
 
 

@@ -434,7 +434,7 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     assert factory._mirror_token() == "token"
     simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
     code, name = simulator.catalogue.models(1, 1)[1]
-    years = simulator.catalogue.year_fuels_of_model(1, 1, code)[:5]
+    years = simulator.catalogue.model_years_of_model(1, 1, code)[:5]
     model = any_model_message(
         brand=any_named(code=1, name="Acura"),
         model=any_named(code=code, name=name),

@@ -128,6 +128,7 @@ def test_a_line_that_is_no_metric_but_looks_like_one_is_a_line_of_the_log(cloud:
 
 
 def test_does_not_run_a_dry_run(cloud: Cloud) -> None:
+    cloud.invoke("echo", {})  # so that there is a log
     assert cloud.invoke("echo", {"dry": 1}, InvocationType="DryRun")["StatusCode"] == 204
     assert "about to ['dry']" not in cloud.log("echo")
 
@@ -157,6 +158,18 @@ def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:
         FunctionName="changing", ZipFile=zipped("def handler(event, context): return 2")
     )
     assert answer(cloud.invoke("changing", {})) == 2
+
+
+def test_refuses_settings_and_events_that_lambda_refuses(cloud: Cloud) -> None:
+    with pytest.raises(ClientError, match="reserved keys"):
+        cloud.put_function("refused", FUNCTION, Environment={"Variables": {"AWS_REGION": "mars-1"}})
+    client = cloud.client("lambda")
+    with pytest.raises(ClientError, match="less than or equal to 900"):
+        client.update_function_configuration(FunctionName="echo", Timeout=901)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 6 * 2**20)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 2**20, InvocationType="Event")
 
 
 def test_counts_what_was_run_and_what_failed(cloud: Cloud) -> None:

@@ -168,6 +168,23 @@ def test_makes_a_cluster_that_its_secret_opens(cloud: Cloud) -> None:
     assert len(cluster["DBClusterMembers"]) == 1
 
 
+def test_takes_over_what_changes_in_a_cluster_and_its_instance(cloud: Cloud) -> None:
+    template = json.loads(json.dumps(DATABASE_STACK))
+    template["Resources"]["Secret"]["Properties"]["Name"] = "changed"
+    before = cloud.deploy("changed", template)
+    template["Resources"]["Cluster"]["Properties"]["BackupRetentionPeriod"] = 14
+    template["Resources"]["Writer"]["Properties"]["DBInstanceClass"] = "db.t4g.large"
+    after = cloud.update("changed", template)
+    assert after["StackStatus"] == "UPDATE_COMPLETE", cloud.reasons("changed")
+    assert outputs(after) == outputs(before)
+    resources = cloud.client("cloudformation").describe_stack_resources(StackName="changed")
+    names = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources["StackResources"]}
+    rds = cloud.client("rds")
+    (cluster,) = rds.describe_db_clusters(DBClusterIdentifier=names["Cluster"])["DBClusters"]
+    (writer,) = rds.describe_db_instances(DBInstanceIdentifier=names["Writer"])["DBInstances"]
+    assert (cluster["BackupRetentionPeriod"], writer["DBInstanceClass"]) == (14, "db.t4g.large")
+
+
 def test_keeps_the_data_of_a_database_when_its_stack_is_deleted_and_made_again(cloud: Cloud) -> None:
     def secret_of(stack: Any) -> dict[str, Any]:
         client = cloud.client("secretsmanager")

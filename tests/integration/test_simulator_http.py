@@ -60,8 +60,8 @@ class Client:
         assert response.status_code == 200
         return response.json()
 
-    def price(self, vehicle_type: int, brand: str, model: str, year_fuel: str, **changed: Any) -> Any:
-        year, fuel = year_fuel.split("-")
+    def price(self, vehicle_type: int, brand: str, model: str, model_year: str, **changed: Any) -> Any:
+        year, fuel = model_year.split("-")
         parameters = {
             "codigoMarca": brand,
             "codigoModelo": model,
@@ -106,13 +106,13 @@ class Client:
                     rows.add(parsed(brand, model, year, answer))
         return rows
 
-    def models_of_year(self, vehicle_type: int, brand: str, year_fuel: str) -> Any:
-        year, fuel = year_fuel.split("-")
+    def models_of_year(self, vehicle_type: int, brand: str, model_year: str) -> Any:
+        year, fuel = model_year.split("-")
         return self.ask(
             "ConsultarModelosAtravesDoAno",
             vehicle_type,
             codigoMarca=brand,
-            ano=year_fuel,
+            ano=model_year,
             anoModelo=year,
             codigoTipoCombustivel=fuel,
         )
@@ -191,8 +191,8 @@ def test_answers_a_price_in_fipes_format() -> None:
 def test_gives_each_fuel_its_name_and_acronym(client: Client) -> None:
     seen = {}
     for row in {row.fuel_code: row for row in SAMPLE.rows}.values():
-        year_fuel = f"{row.model_year}-{row.fuel_code}"
-        answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), year_fuel)
+        model_year = f"{row.model_year}-{row.fuel_code}"
+        answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), model_year)
         seen[row.fuel_code] = (answer["Combustivel"], answer["SiglaCombustivel"])
     assert seen == {
         1: ("Gasolina", "G"),
@@ -259,13 +259,13 @@ def test_takes_a_form_and_json_with_numbers_or_text(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vehicle_type", "brand", "model", "year_fuel"),
+    ("vehicle_type", "brand", "model", "model_year"),
     [(1, "99", "1", "1992-1"), (1, "1", "99", "1992-1"), (1, "1", "1", "1993-1"), (1, "1", "1", "1992-3")],
 )
 def test_finds_nothing_for_what_the_month_does_not_hold(
-    client: Client, vehicle_type: int, brand: str, model: str, year_fuel: str
+    client: Client, vehicle_type: int, brand: str, model: str, model_year: str
 ) -> None:
-    assert client.price(vehicle_type, brand, model, year_fuel) == NOTHING_FOUND
+    assert client.price(vehicle_type, brand, model, model_year) == NOTHING_FOUND
 
 
 def test_finds_nothing_for_unknown_brands_models_years_and_references(client: Client) -> None:
@@ -563,13 +563,16 @@ def test_the_command_prints_its_url_serves_and_ends_on_a_signal() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--month", "2026-13"], "'2026-13' is no month like 2026-06"),
-        (["--month", "1999-01"], "FIPE's first table is of January 2001; 1999-01 is before it"),
+        (["--month", "2026-13"], "invalid month '2026-13': use a month like 2026-06"),
+        (["--month", "1999-01"], "invalid month 1999-01: FIPE's first month is 2001-01"),
         (["--catalogue", "/nowhere.tsv"], "/nowhere.tsv: cannot be read: No such file or directory"),
-        (["--fault", "rain=1"], "'rain=1' is not NAME=RATE with a NAME of: all, nothing_found,"),
-        (["--fault", "all=0.5"], "the rates of the faults add up to 8, which is more than 1"),
+        (
+            ["--fault", "rain=1"],
+            "invalid fault 'rain=1': use NAME=RATE, where NAME is one of all, nothing_found,",
+        ),
+        (["--fault", "all=0.5"], "the rates of the faults add up to 8: lower them to 1 or less in total"),
         (["--hold-seconds", "0"], "hold_seconds: Input should be greater than 0"),
-        (["--quirk", "rain"], "'rain' is none of the quirks text_model_codes,"),
+        (["--quirk", "rain"], "invalid quirk 'rain': use one of text_model_codes,"),
     ],
 )
 def test_the_command_says_in_one_line_what_is_wrong(arguments: list[str], reason: str) -> None:
@@ -587,7 +590,10 @@ def test_the_command_says_that_its_port_is_taken(simulator: FipeSimulator) -> No
     done = subprocess.run(
         command("--port", port), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr) == (2, f"error: port {port} is taken\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: port {port} is taken: choose another one, or 0 for any free one\n",
+    )
 
 
 @pytest.mark.real_month
@@ -604,8 +610,8 @@ def test_publishes_the_real_month() -> None:
             models += len(answer["Modelos"])
         assert models == 11_238
         for row in catalogue.rows[:: len(catalogue.rows) // 500]:
-            year_fuel = f"{row.model_year}-{row.fuel_code}"
-            answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), year_fuel)
+            model_year = f"{row.model_year}-{row.fuel_code}"
+            answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), model_year)
             labels = {"Value": str(row.brand_code), "Label": row.brand}
             model = {"Value": str(row.model_code), "Label": row.model}
-            assert parsed(labels, model, {"Value": year_fuel}, answer) == row
+            assert parsed(labels, model, {"Value": model_year}, answer) == row

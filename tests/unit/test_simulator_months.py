@@ -91,8 +91,8 @@ def test_spells_a_month_in_two_ways() -> None:
     assert (march.listed, march.priced) == ("março/2024 ", "março de 2024 ")
 
 
-def test_there_is_no_table_before_2001() -> None:
-    with pytest.raises(ValueError, match="2000-12 is before it"):
+def test_there_is_no_month_before_2001() -> None:
+    with pytest.raises(ValueError, match="2000-12: FIPE's first month"):
         published_references(date(2000, 12, 1))
 
 
@@ -101,7 +101,7 @@ def test_the_catalogues_own_month_is_the_catalogue() -> None:
 
 
 def test_a_later_month_than_the_catalogues_is_refused() -> None:
-    with pytest.raises(ValueError, match="2026-07 is later"):
+    with pytest.raises(ValueError, match="2026-07: use 2026-06, as the catalogue"):
         catalogue_for_month(SAMPLE, date(2026, 7, 1))
 
 

@@ -1,4 +1,4 @@
-"""What the classes that moto instantiates need of the local cloud: nobody else can hand it to them."""
+"""The parts of the running local cloud, for classes that moto creates: nobody can pass these anything."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class Services:
     runner: FunctionRunner
     answers: CustomResourceAnswers
     skipped_types: set[str] = field(default_factory=set)
-    """Resource types of deployed templates that neither moto nor this package can make."""
+    """Resource types of deployed templates that neither moto nor this package can create."""
 
 
 _current: list[Services] = []

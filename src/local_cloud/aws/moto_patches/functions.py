@@ -14,13 +14,14 @@ from local_cloud.aws.moto_patches.members import replace
 from local_cloud.aws.runner.environment import Outcome
 from local_cloud.aws.runner.function_runner import ThrottledError
 from local_cloud.aws.runner.function_specs import spec_of
+from local_cloud.aws.runner.limits import check_event, check_function, check_mapping
 from local_cloud.aws.services import services
 
 StartPoller = Callable[[QueuePoller], None]
 
 
 def run_functions() -> None:
-    """moto runs functions in Docker, calls every error Handled, cannot update a function with layers."""
+    """moto runs functions in Docker, calls every error Handled, and cannot update a function with layers."""
 
     def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
         event = (body.encode() if isinstance(body, str) else body) or b"{}"
@@ -31,6 +32,7 @@ def run_functions() -> None:
                 "InvalidRequestContentException", f"Could not parse request body: {error}"
             ) from error
         kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
+        check_event(event, asynchronous=kind == "Event")
         if kind == "DryRun":
             return b""
         if kind == "Event":
@@ -55,7 +57,7 @@ def run_functions() -> None:
         account_id: str,
         region_name: str,
     ) -> Any:
-        # In an update moto leaves the layers that a template refers to as objects of its own.
+        # When a template changes, moto passes the layers that it refers to as objects of its own.
         properties = dict(cloudformation_json["Properties"])
         properties["Layers"] = [getattr(layer, "arn", layer) for layer in properties.get("Layers", [])]
         changed = {**cloudformation_json, "Properties": properties}
@@ -68,11 +70,44 @@ def run_functions() -> None:
     )
 
 
+def refuse_what_lambda_refuses() -> None:
+    """moto accepts any setting of a function or an event source mapping; see runner.limits."""
+    create, configure = awslambda.LambdaBackend.create_function, awslambda.LambdaFunction.update_configuration
+    update_mapping = awslambda.LambdaBackend.update_event_source_mapping
+
+    def create_function(self: Any, spec: dict[str, Any]) -> Any:
+        check_function(spec)
+        return create(self, spec)
+
+    def update_configuration(self: Any, config_updates: dict[str, Any]) -> Any:
+        check_function(config_updates)
+        return configure(self, config_updates)
+
+    def update_event_source_mapping(self: Any, uuid: str, spec: dict[str, Any]) -> Any:
+        mapping = self.get_event_source_mapping(uuid)
+        if mapping is not None:
+            present = {
+                "BatchSize": mapping.batch_size,
+                "MaximumBatchingWindowInSeconds": mapping.max_batch_window,
+                "ScalingConfig": mapping.scaling_config,
+            }
+            check_mapping({**present, **spec})
+        return update_mapping(self, uuid, spec)
+
+    replace(
+        awslambda.LambdaBackend,
+        create_function=create_function,
+        update_event_source_mapping=update_event_source_mapping,
+    )
+    replace(awslambda.LambdaFunction, update_configuration=update_configuration)
+
+
 def poll_queues(start_poller: StartPoller) -> None:
-    """moto invokes a function inside SendMessage, and knows neither windows nor partial failures."""
+    """moto invokes a function inside SendMessage, and has neither batching windows nor partial failures."""
     create = awslambda.LambdaBackend.create_event_source_mapping
 
     def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:
+        check_mapping(spec)
         queues = sqs.sqs_backends[self.account_id][self.region_name].queues.values()
         queue: Any = next((queue for queue in queues if queue.queue_arn == spec.get("EventSourceArn")), None)
         timeout = int(self.get_function(spec.get("FunctionName", "")).timeout)

@@ -9,12 +9,13 @@ from moto.sqs.responses import SQSResponse
 
 from local_cloud.aws.moto_patches.members import add, replace
 from local_cloud.aws.queues.faults import split_entries
+from local_cloud.aws.queues.limits import check_batch, check_body, unacceptable_entries
 from local_cloud.aws.queues.message_moves import MessageMoves
 from local_cloud.aws.queues.message_queue import StandardQueue
 
 
 def index_queues() -> None:
-    """moto's queue slows down with its depth and is not safe under threads; see message_queue."""
+    """moto's queue slows down with its depth and is not thread-safe; see queues.message_queue."""
     moto_queue = sqs.Queue
     replace(sqs, Queue=StandardQueue)
 
@@ -61,12 +62,12 @@ def index_queues() -> None:
         change_message_visibility=change_message_visibility,
         purge_queue=purge_queue,
     )
-    # moto's update of a queue in a template takes over two of its attributes only.
+    # When a template changes a queue, moto updates only two of its attributes.
     replace(moto_queue, update_from_cloudformation_json=staticmethod(update_from_template))
 
 
 def inject_queue_faults() -> None:
-    """What queue_faults has in force strikes batches as they are sent."""
+    """Apply the faults that are set to batches as they are sent; see queues.faults."""
     send = sqs.SQSBackend.send_message_batch
 
     def send_message_batch(
@@ -79,6 +80,27 @@ def inject_queue_faults() -> None:
         return messages, [*refused, *failed]
 
     replace(sqs.SQSBackend, send_message_batch=send_message_batch)
+
+
+def refuse_what_sqs_refuses() -> None:
+    """moto counts characters where SQS counts bytes, and accepts any character; see queues.limits."""
+    validate = sqs.SQSBackend._validate_message
+    send_batch = sqs.SQSBackend.send_message_batch
+
+    def validate_message(self: Any, queue: Any, message_body: str, *args: Any, **kwargs: Any) -> None:
+        check_body(message_body, queue.maximum_message_size)
+        validate(self, queue, message_body, *args, **kwargs)
+
+    def send_message_batch(
+        self: Any, queue_name: str, entries: dict[str, dict[str, Any]]
+    ) -> tuple[list[Any], list[dict[str, Any]]]:
+        check_batch(entry["MessageBody"] for entry in entries.values())
+        failed = unacceptable_entries(entries)
+        accepted = {key: entry for key, entry in entries.items() if key not in failed}
+        messages, refused = send_batch(self, queue_name, accepted)
+        return messages, [*failed.values(), *refused]
+
+    replace(sqs.SQSBackend, _validate_message=validate_message, send_message_batch=send_message_batch)
 
 
 def move_messages() -> None:

@@ -12,7 +12,7 @@ from local_cloud.aws.moto_patches.members import replace
 
 
 def forget_instances() -> None:
-    """moto keeps every object it ever made, to reset itself between tests: here a leak."""
+    """moto keeps every object it ever created, to reset itself between tests. In a server that is a leak."""
 
     def make(cls: type[Any], *_: Any, **__: Any) -> Any:
         return object.__new__(cls)
@@ -21,7 +21,7 @@ def forget_instances() -> None:
 
 
 def compute_once() -> None:
-    """On each request moto lists its own folders; for each message it spells the queue's attributes anew."""
+    """moto lists its own folders at each request, and converts the same attribute names for each message."""
     modules = tuple(backends.list_of_moto_modules())
     replace(backends, list_of_moto_modules=lambda: modules)
     replace(sqs, camelcase_to_underscores=functools.cache(camelcase_to_underscores))

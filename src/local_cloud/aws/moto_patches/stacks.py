@@ -8,27 +8,44 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.core.exceptions import ServiceException
 
 from local_cloud.aws.moto_patches.members import replace
-from local_cloud.aws.resources import (  # noqa: F401  (moto finds the classes by itself)
-    aurora,
-    operations,
-    queue_policy,
-    secrets,
-)
+from local_cloud.aws.resources.aurora import AuroraCluster, AuroraInstance
 from local_cloud.aws.resources.custom_resource import CustomResource
+from local_cloud.aws.resources.operations import Alarm, Schedule, Subscription, TopicPolicy
+from local_cloud.aws.resources.queue_policy import QueuePolicy
+from local_cloud.aws.resources.secrets import Secret, SecretTargetAttachment
 from local_cloud.aws.resources.unsupported import UnsupportedResource
 from local_cloud.aws.stacks import changes, dynamic_references, resource_changes
 
+RESOURCES = (
+    Alarm,
+    AuroraCluster,
+    AuroraInstance,
+    CustomResource,
+    QueuePolicy,
+    Schedule,
+    Secret,
+    SecretTargetAttachment,
+    Subscription,
+    TopicPolicy,
+)
+"""The types that moto lacks, or creates wrongly."""
+
 
 class ChangeSetNotFound(ServiceException):
-    """There is no such change set; moto says ValidationError instead."""
+    """The change set does not exist; moto raises ValidationError instead."""
 
     def __init__(self, name: str) -> None:
         """Named as in the request."""
         super().__init__("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
 
 
-def make_all_resources() -> None:
-    """moto skips a type that it lacks without a word; it is made by this package, or noted as skipped."""
+def create_all_resources() -> None:
+    """moto skips a type that it lacks without a word; here it is created, or noted as skipped."""
+    ours = {resource.type_name for resource in RESOURCES}
+    models = [
+        *(model for model in parsing.get_model_list() if model.cloudformation_type() not in ours),
+        *RESOURCES,
+    ]
     known = parsing.resource_class_from_type
     parse_resource = parsing.parse_resource
 
@@ -51,19 +68,22 @@ def make_all_resources() -> None:
         )
 
     replace(
-        parsing, resource_class_from_type=resource_class_from_type, parse_resource=parse_resource_and_resolve
+        parsing,
+        get_model_list=lambda: models,
+        resource_class_from_type=resource_class_from_type,
+        parse_resource=parse_resource_and_resolve,
     )
 
 
 def change_stacks_like_aws() -> None:
-    """See stacks: order, events, failures, rollback, nested stacks that are updated and not replaced."""
+    """Order, events, failures, rollback, nested stacks that are updated in place; see stacks.changes."""
     stack: Any = cloudformation.Stack
     service = cloudformation.CloudFormationBackend
     outputs = stack.outputs.fget
     describe = service.describe_change_set
 
     def describe_change_set(self: Any, change_set_name: str) -> Any:
-        # The CDK waits for this very error after it has deleted the last deploy's change set.
+        # After it has deleted the last deploy's change set, the CDK waits for exactly this error.
         try:
             return describe(self, change_set_name)
         except ValidationError as error:
@@ -83,7 +103,7 @@ def change_stacks_like_aws() -> None:
             changes.update(changed, change_set.template, change_set.parameters, change_set.tags)
 
     def delete_change_set(self: Any, change_set_name: str) -> None:
-        # Deleting one that is not there is no error in AWS, and the CDK does so before each deploy.
+        # The CDK deletes the change set before each deploy; in AWS it is no error when there is none.
         for change_set_id, change_set in list(self.change_sets.items()):
             if change_set_name in (change_set_id, change_set.change_set_name):
                 del self.change_sets[change_set_id]
@@ -103,9 +123,9 @@ def change_stacks_like_aws() -> None:
         create_resources=changes.create,
         update=update,
         update_from_cloudformation_json=staticmethod(changes.update_nested),
-        # As in AWS, where a nested stack is referred to by its ARN.
+        # As in AWS, Ref gives the ARN of a nested stack.
         physical_resource_id=property(lambda self: self.stack_id),
-        # These three make resources as a side effect, in the midst of a change.
+        # moto's own versions create missing resources, even while a change is running.
         stack_resources=property(resource_changes.existing_resources),
         outputs=property(lambda self: outputs(self) if changes.is_complete(self) else None),
         exports=property(lambda self: self.output_map.exports if changes.is_complete(self) else []),

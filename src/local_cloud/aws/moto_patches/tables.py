@@ -11,7 +11,7 @@ from local_cloud.aws.moto_patches.members import replace
 
 
 def lock_tables() -> None:
-    """moto changes an item without a lock, but UpdateItem is atomic, and the shared pace needs that."""
+    """UpdateItem is atomic in AWS, and the shared pace relies on that; moto changes items without a lock."""
     lock = threading.RLock()
 
     def locked(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
-"""What SQS may do at any time and seldom does, on demand: deliver twice, in any order, take half a batch.
+"""What SQS may do and rarely does, on demand: deliver twice, in any order, or take only a part of a batch.
 
-`PUT /local-cloud/faults` sets them, `{}` ends them all. They strike what is sent and received from then on.
+`PUT /local-cloud/faults` sets them, and `{}` ends them. They apply to what is sent and received from then on.
 """
 
 import random
@@ -15,13 +15,13 @@ Entries = dict[str, dict[str, Any]]
 
 
 class QueueFaults(BaseModel):
-    """How often what strikes; queues are told nothing else."""
+    """How often each fault occurs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     duplicates: Share = Field(default=0, description="share of the messages that are delivered twice")
     failed_sends: Share = Field(
-        default=0, description="share of SendMessageBatch's entries that fail, by no fault of the sender's"
+        default=0, description="share of the entries of SendMessageBatch that fail with an error of SQS"
     )
     any_order: bool = Field(default=False, description="whether messages are received in random order")
     seed: int = 0
@@ -42,13 +42,13 @@ _in_force = _InForce(QueueFaults())
 
 
 def set_queue_faults(faults: QueueFaults) -> None:
-    """Put faults in force, in this process, instead of those before."""
+    """Use these faults in this process, instead of the previous ones."""
     global _in_force
     _in_force = _InForce(faults)
 
 
 def split_entries(entries: Entries) -> tuple[Entries, Entries, list[dict[str, Any]]]:
-    """The entries of a SendMessageBatch that are taken, those taken twice, and the failures of the others."""
+    """What becomes of a SendMessageBatch: entries accepted, those accepted twice, failures of the others."""
     now = _in_force
     taken: Entries = {}
     failed = []
@@ -63,7 +63,7 @@ def split_entries(entries: Entries) -> tuple[Entries, Entries, list[dict[str, An
 
 
 def next_message_id(visible: Mapping[str, object]) -> str:
-    """Which of the visible messages, at least one, is received next."""
+    """The id of the message to receive next; there must be at least one visible message."""
     now = _in_force
     if not now.faults.any_order:
         return next(iter(visible))

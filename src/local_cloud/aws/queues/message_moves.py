@@ -1,4 +1,4 @@
-"""SQS's own redrive of a dead letter queue: StartMessageMoveTask and its kin, which moto lacks.
+"""SQS's own redrive of a dead letter queue: the MessageMoveTask calls, which moto lacks.
 
 Semantics from the SQS API reference and the developer guide, "Configure a dead-letter queue redrive".
 """
@@ -18,19 +18,19 @@ from moto.sqs.models import Message
 from local_cloud.aws.queues.message_queue import DEAD_LETTER_SOURCE, StandardQueue
 
 HIGHEST_RATE = 500
-"""Messages a second: the most that can be asked for, and what a task without a rate takes here."""
+"""Messages per second: the highest rate of a task, and its rate here when none is given."""
 MOST_LISTED = 10
 
 
 class ResourceNotFound(SQSException):
-    """A queue or a task that does not exist."""
+    """The queue or the task does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__("ResourceNotFoundException", message)
 
 
 class UnsupportedOperation(SQSException):
-    """What the state of the queue or the task does not allow."""
+    """The state of the queue or the task does not allow this."""
 
     def __init__(self, message: str) -> None:
         super().__init__("AWS.SimpleQueueService.UnsupportedOperation", message)
@@ -55,7 +55,7 @@ class _Task:
         return base64.b64encode(json.dumps(names).encode()).decode()
 
     def described(self) -> dict[str, Any]:
-        """An entry of ListMessageMoveTasks: the handle only while it runs."""
+        """An entry of ListMessageMoveTasks; it has the handle only while the task runs."""
         entry = {
             "TaskHandle": self.handle if self.status == "RUNNING" else None,
             "Status": self.status,
@@ -71,19 +71,21 @@ class _Task:
 
 
 class MessageMoves:
-    """The move tasks of all queues of a region; at most one runs a dead letter queue."""
+    """The move tasks of all queues of a region; at most one per dead letter queue runs at a time."""
 
     def __init__(self, queues: Callable[[], dict[str, StandardQueue]]) -> None:
-        """Find queues by their ARN in what `queues` gives."""
+        """`queues` gives the queues by their ARN, as they are now."""
         self._queues = queues
         self._lock = threading.Lock()
         self._tasks: list[_Task] = []
 
     def start(self, source_arn: str, destination_arn: str | None, rate: int | None) -> str:
-        """Move what is visible in a dead letter queue, in the background; the handle of the task.
+        """Move the visible messages of a dead letter queue, in the background; the handle of the task.
 
         Without a destination each message goes back to the queue that it came from.
-        Raises SQSException for what SQS refuses.
+
+        Raises:
+            SQSException: SQS would refuse this.
         """
         source = self._queue(source_arn, "SourceArn")
         destination = self._queue(destination_arn, "DestinationArn") if destination_arn else None
@@ -108,7 +110,7 @@ class MessageMoves:
         return task.handle
 
     def list(self, source_arn: str, limit: int | None) -> list[dict[str, Any]]:
-        """The newest tasks of a queue, newest first, one unless `limit` says more (ten at most)."""
+        """The newest tasks of a queue, newest first: one, or up to `limit` (ten at most)."""
         source = self._queue(source_arn, "SourceArn")
         limit = 1 if limit is None else limit
         if not 1 <= limit <= MOST_LISTED:
@@ -142,7 +144,7 @@ class MessageMoves:
     def _run(self, task: _Task) -> None:
         while task.moved < task.to_move and (dead := task.source.take_visible()) is not None:
             destination = task.destination or self._origin(dead)
-            if destination is None:  # it was sent to the dead letter queue by hand
+            if destination is None:  # somebody sent it straight to the dead letter queue
                 task.source.add_message(dead)
                 self._end(task, "FAILED", "CouldNotDetermineMessageSource")
                 return
@@ -162,7 +164,7 @@ class MessageMoves:
 
 
 def _renewed(message: Message) -> Message:
-    """A moved message is a new one: with an id of its own, sent now, never received."""
+    """A moved message is a new one: it has a new id, it is sent now and was never received."""
     attributes = {
         name: value for name, value in message.system_attributes.items() if name != DEAD_LETTER_SOURCE
     }

@@ -1,9 +1,9 @@
-"""A standard SQS queue for moto whose operations are atomic and take the same time at any depth.
+"""A standard SQS queue for moto: each operation is atomic and takes the same time at any depth.
 
-moto keeps the messages of a queue in one list, scans it for each receive, delete and count, and locks only
-the append: with thousands of messages and several threads that is slow, and loses or doubles messages. Here
-every message is in exactly one place (visible, in flight or delayed), found by its receipt handle, under one
-lock. Semantics follow the SQS developer guide, visibility and redrive included.
+moto keeps the messages of a queue in one list, scans the list for each receive, delete and count, and locks
+only the append. With thousands of messages and several threads that is slow, and messages get lost or double.
+Here every message is in exactly one place (visible, in flight or delayed) and is found by its receipt handle;
+one lock protects them all. Semantics follow the SQS developer guide, with visibility and redrive.
 """
 
 import copy
@@ -20,41 +20,44 @@ from moto.sqs import models as sqs
 from moto.sqs.exceptions import InvalidParameterValue, ReceiptHandleIsInvalid, SQSException
 
 from local_cloud.aws.queues.faults import next_message_id
-
-LONGEST_VISIBILITY_SECONDS = 12 * 60 * 60
+from local_cloud.aws.queues.limits import LONGEST_VISIBILITY_SECONDS, check_attributes
 
 DEAD_LETTER_SOURCE = "DeadLetterQueueSourceArn"
 """The attribute of a message in a dead letter queue that names the queue it came from."""
 
 
 class MessageNotInflight(SQSException):
-    """The message is in the queue, but nobody holds it."""
+    """The message is in the queue, but no receiver holds it."""
 
     code = "MessageNotInflight"
 
     def __init__(self) -> None:
-        """Nothing to tell: the answer of SQS names no message."""
+        """SQS does not say which message it was."""
         super().__init__("The specified message isn't in flight.")
 
 
 class StandardQueue(sqs.Queue):
-    """moto's queue with its messages indexed; unlike moto's, it calls no event source on a send."""
+    """moto's queue with its messages indexed; unlike moto's, it invokes no function on a send."""
 
     def __init__(self, name: str, region: str, account_id: str, **kwargs: Any) -> None:
         """See moto's Queue. Raises InvalidParameterValue for a FIFO queue."""
         self._visible: OrderedDict[str, sqs.Message] = OrderedDict()
         self._in_flight: dict[str, sqs.Message] = {}
         self._delayed: dict[str, sqs.Message] = {}
-        self._due: list[
-            tuple[float, int, sqs.Message]
-        ] = []  # a heap; entries whose time has changed are stale
+        # A heap of times, with stale entries for messages whose time has changed since.
+        self._due: list[tuple[float, int, sqs.Message]] = []
         self._serial = itertools.count()
         self._message_of: dict[str, sqs.Message] = {}
         self.message_retention_period: int
         self.visibility_timeout: int
         super().__init__(name, region, account_id, **kwargs)
         if self.fifo_queue:
-            raise InvalidParameterValue("The local cloud has standard queues only.")
+            raise InvalidParameterValue("The local cloud has no FIFO queues: use a standard queue.")
+
+    def _set_attributes(self, attributes: dict[str, Any], now: float | None = None) -> None:
+        """Set the given attributes; moto's own version also drops a policy that is not among them."""
+        check_attributes(attributes)
+        super()._set_attributes({"Policy": getattr(self, "policy", None), **attributes}, now)
 
     @property
     def physical_resource_id(self) -> str:
@@ -94,7 +97,7 @@ class StandardQueue(sqs.Queue):
     # What senders and receivers do
 
     def add_message(self, message: sqs.Message) -> None:
-        """Take a message in, visible once its delay has passed."""
+        """Add a message; it is visible once its delay has passed."""
         with self._messages_lock:
             if message.delayed:
                 self._delayed[message.id] = message
@@ -112,7 +115,7 @@ class StandardQueue(sqs.Queue):
     ) -> list[sqs.Message]:
         """Up to `count` messages (copies, with the attributes asked for), waiting up to `wait_seconds`.
 
-        They stay invisible for the queue's visibility timeout as it is when they are handed out, unless told.
+        They stay invisible for `visibility_seconds`, or for the queue's visibility timeout at that moment.
         A message that was received maxReceiveCount times already goes to the dead letter queue instead.
         """
         until = time.monotonic() + wait_seconds
@@ -126,14 +129,14 @@ class StandardQueue(sqs.Queue):
                         return []
                     self._messages_lock.wait(min(remaining, self._seconds_to_next_due()))
             if self.dead_letter_queue is not None:
-                for message in dead:  # outside of the lock: the other queue has its own
+                for message in dead:  # after the lock is released: the other queue has its own
                     message.system_attributes[DEAD_LETTER_SOURCE] = self.queue_arn
                     self.dead_letter_queue.add_message(message)
             if received:
                 return [_copy_with_attributes(message, attribute_names) for message in received]
 
     def take_visible(self) -> sqs.Message | None:
-        """Take out a message that can be received now, as a move task does; None when there is none."""
+        """Remove and return a message that can be received now, for a move task; None when there is none."""
         with self._messages_lock:
             self._release_due()
             if not self._visible:

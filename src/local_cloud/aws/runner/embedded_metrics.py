@@ -1,4 +1,4 @@
-"""Metrics that functions print as lines of JSON, from where CloudWatch takes them (embedded metric format).
+"""Metrics that functions print as lines of JSON for CloudWatch (embedded metric format).
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -12,13 +12,13 @@ MARK = '"CloudWatchMetrics"'
 
 
 def embedded_metrics(line: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The metrics of a log line, if it holds some: a namespace each time, with its data for PutMetricData."""
+    """The metrics in a log line, if any: namespaces, each with its data for PutMetricData."""
     if MARK not in line:
         return
     try:
         document = json.loads(line)
         described = document["_aws"]
-        # moto keeps moments of UTC without saying so, and compares them with its own.
+        # moto compares times in UTC that carry no time zone.
         moment = datetime.fromtimestamp(described["Timestamp"] / 1000, UTC).replace(tzinfo=None)
         for directive in described["CloudWatchMetrics"]:
             yield directive["Namespace"], list(_data(document, directive, moment))

@@ -1,4 +1,4 @@
-"""What functions print: whole lines into one file a function, and in batches to CloudWatch Logs."""
+"""What functions print: whole lines into one file per function, and in batches to CloudWatch Logs."""
 
 import os
 import threading
@@ -22,14 +22,14 @@ class FunctionLog:
         self._lock = threading.Lock()
 
     def write(self, lines: list[str]) -> None:
-        """Append lines, unmixed with those of other environments."""
+        """Append lines; other environments cannot write between them."""
         with self._lock:
             if not self._file.closed:
                 self._file.write("".join(f"{line}\n" for line in lines))
                 self._file.flush()
 
     def close(self) -> None:
-        """Close the file; what comes later is dropped."""
+        """Close the file; later lines are dropped."""
         with self._lock:
             self._file.close()
 
@@ -38,7 +38,7 @@ class OutputReader:
     """Reads what one process prints, line by line, and keeps the lines of the current invocation."""
 
     def __init__(self, descriptor: int, log: FunctionLog) -> None:
-        """Read from the pipe `descriptor`, made non-blocking."""
+        """Read from the pipe `descriptor`, which becomes non-blocking."""
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._log = log
@@ -47,7 +47,7 @@ class OutputReader:
         self._batch: LogBatch = []
 
     def pump(self) -> bool:
-        """Read all that is there; False at the end of the output."""
+        """Read everything that has arrived; False at the end of the output."""
         with self._lock:
             while True:
                 try:
@@ -62,7 +62,7 @@ class OutputReader:
                 self._take(lines)
 
     def note(self, line: str) -> None:
-        """Add a line of the platform's own, such as START and REPORT."""
+        """Add a line of Lambda itself, such as START or REPORT."""
         with self._lock:
             self._take([line.encode()])
 

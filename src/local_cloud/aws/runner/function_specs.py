@@ -1,4 +1,4 @@
-"""Functions as moto knows them, in the terms of the runner: the code unzipped, the settings in one record."""
+"""From a function as moto knows it to what the runner needs: code unzipped, settings in one record."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from local_cloud.aws.services import services
 
 
 def spec_of(function: Any) -> FunctionSpec:
-    """The spec of moto's LambdaFunction, its code unzipped. This venv's packages replace its layers."""
+    """The spec of moto's LambdaFunction, with its code unzipped. Packages of this venv replace its layers."""
     return FunctionSpec(
         name=function.function_name,
         arn=function.function_arn,

@@ -18,7 +18,7 @@ _PREFIX = "/2018-06-01/runtime/"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runtime said about an invocation, or about its start: JSON, and whether it is an error."""
+    """What the runtime answered to an invocation, or reported about its own start, as JSON."""
 
     payload: bytes
     is_error: bool
@@ -33,12 +33,12 @@ class Invocation:
     function_arn: str
     timeout_seconds: float
     taken_at: "Future[float]" = field(default_factory=Future)
-    """time.monotonic() of the moment the runtime took the event: the function's time starts there."""
+    """time.monotonic() when the runtime took the event: the function's time starts there."""
     answer: "Future[Answer]" = field(default_factory=Future)
 
 
 class RuntimeApi:
-    """Hands invocations to one runtime and takes its answers."""
+    """Gives invocations to one runtime and takes its answers."""
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
         """Listen on a free port; `on_answer` is called before an answer is passed on."""
@@ -56,7 +56,7 @@ class RuntimeApi:
         return f"{host!s}:{port}"
 
     def submit(self, invocation: Invocation) -> None:
-        """Give the runtime an invocation, which it takes when it asks for the next one."""
+        """Queue an invocation; the runtime takes it when it asks for the next one."""
         self._waiting.put(invocation)
 
     def close(self) -> None:
@@ -94,12 +94,12 @@ class _Server(ThreadingHTTPServer):
         self.api = api
 
     def handle_error(self, *_: object) -> None:
-        """A runtime that ends leaves its connection: nothing to report."""
+        """Report nothing: a runtime that ends breaks its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"  # the runtime keeps its connection
+    protocol_version = "HTTP/1.1"  # the runtime keeps its connection open
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def log_message(self, *_: object) -> None:
-        """The functions' own logs say what matters."""
+        """Log nothing: the functions' own logs say what matters."""
 
     def _reply(self, status: HTTPStatus, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -148,5 +148,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def error_document(error_type: str, message: str) -> bytes:
-    """The payload of a failed invocation whose runtime said nothing, as Lambda words it."""
+    """The payload of an invocation whose runtime gave no answer, in Lambda's words."""
     return json.dumps({"errorType": error_type, "errorMessage": message}).encode()

@@ -1,4 +1,4 @@
-"""Where functions behind custom resources send their answers: the ResponseURL of a CloudFormation request."""
+"""The ResponseURLs of CloudFormation, to which functions behind custom resources send their answers."""
 
 import json
 import secrets
@@ -8,9 +8,12 @@ from typing import Any
 
 PATH = "/local-cloud/custom-resource/"
 
+LARGEST_ANSWER_BYTES = 4096
+"""CloudFormation takes a longer answer for a failure."""
+
 
 class CustomResourceAnswers:
-    """Open requests by the secret part of their ResponseURL."""
+    """The requests without an answer yet, by the secret part of their ResponseURL."""
 
     def __init__(self, endpoint_url: str) -> None:
         """ResponseURLs start with `endpoint_url`."""
@@ -27,13 +30,15 @@ class CustomResourceAnswers:
         return f"{self._endpoint_url}{PATH}{token}", answer
 
     def deliver(self, path: str, body: bytes) -> bool:
-        """Take what was sent to the URL with `path`; False when nobody waits for it or it is no object."""
+        """Take the answer that was sent to `path`; False when none is expected or it is no JSON object."""
         try:
             document = json.loads(body)
         except ValueError:
             return False
         if not isinstance(document, dict):
             return False
+        if len(body) > LARGEST_ANSWER_BYTES:
+            document = {"Status": "FAILED", "Reason": "Response object is too long."}
         with self._lock:
             answer = self._open.pop(path.removeprefix(PATH), None)
         if answer is None:

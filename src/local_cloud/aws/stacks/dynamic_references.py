@@ -25,7 +25,7 @@ def _look_up(service: str, path: str, account_id: str, region_name: str) -> str:
     if service != "secretsmanager":
         parameter = ssm_backends[account_id][region_name].get_parameter(path.split(":")[0])
         if parameter is None:
-            raise KeyError(f"no SSM parameter {path}")
+            raise KeyError(f"there is no SSM parameter {path}")
         return str(parameter.value)
     secret_id, *rest = path.split(":SecretString", 1)
     key = rest[0].removeprefix(":").split(":")[0] if rest else ""

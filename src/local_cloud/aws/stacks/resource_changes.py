@@ -8,6 +8,7 @@ from typing import Any
 from moto.cloudformation import parsing
 from moto.cloudformation.models import Event, cloudformation_backends
 
+from local_cloud.aws.resources.base import Resource
 from local_cloud.aws.stacks import StackError
 from local_cloud.aws.stacks.template import depends_on, in_order
 
@@ -78,13 +79,20 @@ def delete_resources(stack: Any, names: list[str]) -> list[str]:
             continue
         try:
             with _events(resources, name, resource_json["Type"], "DELETE") as done:
-                resources._delete_resource(resource, resource_json)
+                _delete(resources, resource, resource_json)
                 done(resource)
         except StackError as error:
             failures.append(str(error))
         else:
             resources._parsed_resources.pop(name)
     return failures
+
+
+def _delete(resources: Any, resource: Any, resource_json: dict[str, Any]) -> None:
+    if isinstance(resource, Resource):  # moto would hide a TypeError or an AttributeError
+        resource.remove()
+    else:
+        resources._delete_resource(resource, resource_json)
 
 
 def existing_resources(stack: Any) -> list[Any]:
