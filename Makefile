@@ -24,6 +24,23 @@ setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 
 STAGES := dev stg prd
 
+# make ignores a variable that it does not know: a misspelt one is refused here, before anything starts.
+KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
+KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
+KNOWN.local-psql   := ARGS
+KNOWN.test-faults  := SECONDS_LONG
+KNOWN.soak         := SEED
+KNOWN.fuzz         := EXAMPLES
+KNOWN.bench        := BENCH
+CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup test lint clean
+KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
+GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+ifeq ($(filter-out $(CHECKED_GOALS),$(or $(MAKECMDGOALS),help)),)
+KNOWN   := $(foreach goal,$(MAKECMDGOALS),$(KNOWN.$(goal)))
+UNKNOWN := $(filter-out $(KNOWN) $(KNOWN_EVERYWHERE),$(GIVEN))
+$(if $(UNKNOWN),$(error $(shell $(PYTHON) scripts/unknown_variable.py "$(firstword $(UNKNOWN))" "$(MAKECMDGOALS)" $(KNOWN))))
+endif
+
 ##@ On one machine, without AWS
 .PHONY: local local-up local-down local-status local-psql
 # Each of these variables is handed on as an option only when it is set.
@@ -63,7 +80,6 @@ ACTIONS := deploy diff destroy logs redrive
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # What stands on make's command line is a setting, so that a misspelt one is refused instead of ignored.
 NO_SETTINGS = AWS_% PYTHON STAGE
-GIVEN       = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 SETTINGS    = $(foreach name,$(sort VPC_ID ALLOWED_IP $(filter-out $(NO_SETTINGS),$(GIVEN))),'$(name)=$($(name))')
 CHECKED     = options="$$(python -m scripts.check_deploy_inputs stage=$(1) $(SETTINGS))"
 CDK_OUT    ?= cdk.out

@@ -19,11 +19,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-NODE_MODULES = ROOT / "node_modules"
+VENV = (ROOT / ".venv").resolve()
 CACHE = VENV / ".cache"  # beside the packages, which are then links to what it holds, not copies
 
 UNFINISHED = VENV / ".unfinished"
@@ -35,7 +35,7 @@ VERBOSE = bool(os.environ.get("VERBOSE"))
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 CAUSES = {
-    r"No module named '?(venv|ensurepip)|ensurepip is not available|No module named pip": (
+    r"No module named '?(venv|ensurepip)|ensurepip is not\s+available|No module named pip": (
         "this Python cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or"
         " name another Python: make PYTHON=python3.12 ..."
     ),
@@ -111,14 +111,12 @@ def _install(parts: list[str]) -> None:
         if not TERMINAL:
             print("Installing into .venv and node_modules (about half a minute)", flush=True)
         _install_runtime()
-    tasks = []
-    if not _is_current(NODE_MODULES / ".installed", _digest("package.json", "package-lock.json")):
-        tasks.append(_install_node_packages)
+    tasks = [partial(_install_node_packages, ROOT)]
     if "dev" in parts and not _is_current(VENV / ".dev", _digest("requirements-dev.txt")):
-        tasks.append(_install_dev)
+        tasks.append(partial(_install_dev))
     if "layers" in parts:
-        tasks.append(_build_layers)
-    with ThreadPoolExecutor(max(len(tasks), 1)) as pool:
+        tasks.append(partial(_build_layers))
+    with ThreadPoolExecutor(len(tasks)) as pool:
         for ended in [pool.submit(task) for task in tasks]:
             ended.result()
 
@@ -150,14 +148,18 @@ def _install_runtime() -> None:
     UNFINISHED.unlink(missing_ok=True)
 
 
-def _install_node_packages() -> None:
+def _install_node_packages(folder: Path) -> None:
+    modules, digest = folder / "node_modules", _digest(folder / "package.json", folder / "package-lock.json")
+    if _is_current(modules / ".installed", digest):
+        return
     try:
         with Step("Node.js packages"):
-            _run([str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            npm = [str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+            _run([*npm, "--prefix", str(folder)])
     except BaseException:
-        shutil.rmtree(NODE_MODULES, ignore_errors=True)
+        shutil.rmtree(modules, ignore_errors=True)
         raise
-    (NODE_MODULES / ".installed").write_text(_digest("package.json", "package-lock.json"))
+    (modules / ".installed").write_text(digest)
 
 
 def _install_dev() -> None:
@@ -254,10 +256,10 @@ def _works() -> bool:
 
 
 def _runtime_digest() -> str:
-    return _digest("requirements-uv.txt", "requirements.txt", "pyproject.toml") + f" {ROOT}"
+    return _digest("requirements-uv.txt", "requirements.txt", "pyproject.toml") + f" {VENV}"
 
 
-def _digest(*names: str) -> str:
+def _digest(*names: str | Path) -> str:
     return hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names)).hexdigest()
 
 

@@ -78,9 +78,8 @@ def _cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
 
 def _load(state: LocalState, endpoint: Endpoint, options: LoadOptions, console: Console) -> None:
     simulator = start_simulator(endpoint, options.catalogue) if options.source == "simulator" else None
-    with console.status("Deploying with the CDK"):
-        began = time.monotonic()
-        deploy(state, endpoint, options.context(simulator))
+    began = time.monotonic()
+    deploy(state, endpoint, options.context(simulator))
     console.print(f"Deployed at {endpoint.url} in {time.monotonic() - began:.0f} s")
     calls_before = _calls(simulator)
     began = time.monotonic()

@@ -1,6 +1,5 @@
 """`cdk bootstrap` and `cdk deploy` of the application into the local cloud, by the project's CDK CLI."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
+from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
+from local_cloud.steps import step
 
 ACCOUNT = "123456789012"
+STACK_PREFIX = "FipeDataStack"
 DEFAULTS = {
     "stage": "dev",
     "allowed_ip": "127.0.0.1",
@@ -41,29 +44,55 @@ def default_vpc(endpoint: Endpoint) -> str:
 
 
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
-    """Bootstrap if needed, deploy the application with `context`, and return the outputs of its stack.
+    """Bring the cloud to what the application is now, deployed with `context`; the outputs of its stack.
 
-    What `context` leaves out has defaults that fit this place; see DEFAULTS.
-    Raises LocalCloudError with the CDK's reason.
+    What `context` leaves out has defaults that fit this place; see DEFAULTS. The CDK deploys when something
+    has changed since the last deploy. Otherwise a new cloud gets the stacks of the last one, and a cloud that
+    has them stays as it is.
+
+    Raises LocalCloudError with the reason.
     """
     settings = {**DEFAULTS, "vpc_id": default_vpc(endpoint), **context}
+    stack = f"{STACK_PREFIX}-{settings['stage']}"
+    cloudformation, s3 = client(endpoint, "cloudformation"), client(endpoint, "s3")
+    deployed = Deployed(state.root / "deployed")
+    inputs = fingerprint(settings)
+    if deployed.is_current(inputs) and not cloudformation.describe_stacks()["Stacks"]:
+        with step("Making the stacks of the last deploy again"):
+            _restore(deployed, cloudformation, s3)
+    elif not (deployed.is_current(inputs) and deployed.is_in(cloudformation)):
+        deployed.forget()
+        with step("Deploying with the CDK"):
+            _deploy_with_cdk(state, endpoint, settings)
+        deployed.save(inputs, stack, cloudformation, s3)
+    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+def _restore(deployed: Deployed, cloudformation: Any, s3: Any) -> None:
+    try:
+        deployed.restore(cloudformation, s3)
+    except (BotoCoreError, ClientError, OSError) as error:
+        deployed.forget()
+        raise LocalCloudError(
+            f"the stacks of the last deploy cannot be made again: {error}; `make local-down`, then try again"
+        ) from error
+
+
+def _deploy_with_cdk(state: LocalState, endpoint: Endpoint, settings: Mapping[str, str]) -> None:
     log = state.logs / "deploy.log"
     log.unlink(missing_ok=True)
     if not _is_bootstrapped(endpoint):
         # Not from the repository: with a cdk.json around, the CDK would run the application first.
         _cdk(endpoint, log, state.root, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
-    outputs = state.root / "outputs.json"
-    outputs.unlink(missing_ok=True)
     options = [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
-    places = ["--output", str(state.root / "cdk.out"), "--outputs-file", str(outputs)]
+    places = ["--output", str(state.root / "cdk.out")]
     _cdk(endpoint, log, REPOSITORY, "deploy", "--require-approval", "never", *places, *options)
-    stacks: dict[str, dict[str, str]] = json.loads(outputs.read_text())
-    return {name: value for stack in stacks.values() for name, value in stack.items()}
 
 
 def _is_bootstrapped(endpoint: Endpoint) -> bool:
     stacks = client(endpoint, "cloudformation").describe_stacks()["Stacks"]
-    return any(stack["StackName"] == "CDKToolkit" for stack in stacks)
+    return any(stack["StackName"] == BOOTSTRAP_STACK for stack in stacks)
 
 
 def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
@@ -88,10 +117,13 @@ def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
 def _environment(endpoint: Endpoint) -> dict[str, str]:
     """The user's environment without their AWS settings: nothing may reach a real account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    caches = REPOSITORY / ".venv/.cache"  # not in the home folder, which may be read-only
     binaries = [str(Path(sys.executable).parent), str(REPOSITORY / "node_modules/.bin"), kept.get("PATH", "")]
     return {
         **kept,
         "PATH": os.pathsep.join(binaries),
+        "CDK_HOME": str(caches / "cdk"),
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(caches / "jsii"),
         "AWS_ENDPOINT_URL": endpoint.url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

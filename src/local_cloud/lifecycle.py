@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import requests
 
 from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
+from local_cloud.steps import step
 
 READY_SECONDS = 60
 STOP_SECONDS = 30
@@ -43,7 +44,8 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
             start_new_session=True,
         )
     try:
-        endpoint = _wait_until_ready(server, state)
+        with step("Starting the local cloud"):
+            endpoint = _wait_until_ready(server, state)
     except KeyboardInterrupt:
         server.terminate()
         server.wait(STOP_SECONDS)
@@ -85,7 +87,8 @@ def status(endpoint: Endpoint) -> dict[str, Any]:
 
 def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
     """Have the cloud serve a catalogue file (empty: the sample); the base URL. Raises LocalCloudError."""
-    answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
+    with step("Starting the FIPE simulator"):
+        answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
     document = answer.json()
     if answer.status_code != requests.codes.ok:
         raise LocalCloudError(document["error"].removeprefix("error: "))

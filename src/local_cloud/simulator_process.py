@@ -1,9 +1,12 @@
 """The FIPE simulator as a process of the local cloud: an interpreter of its own, ended with the server."""
 
+import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local_cloud.guard import ProcessGuard
 
@@ -36,7 +39,7 @@ class SimulatorProcess:
             if self.pids and self._catalogue == catalogue:
                 return self.url
             self._stop()
-            options = ["--catalogue", catalogue] if catalogue else []
+            options = ["--port", str(self._free_port()), *(["--catalogue", catalogue] if catalogue else [])]
             with self._log.open("a") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "fipe_simulator", *options],
@@ -54,12 +57,28 @@ class SimulatorProcess:
                 self._process.wait()
                 lines = self._log.read_text().strip().splitlines()
                 raise SimulatorError(lines[-1] if lines else "the simulator ended without a word")
+            self._last_port.write_text(str(urlsplit(self.url).port))
             return self.url
 
     def stop(self) -> None:
         """End it, if it runs."""
         with self._lock:
             self._stop()
+
+    @property
+    def _last_port(self) -> Path:
+        return self._log.with_suffix(".port")
+
+    def _free_port(self) -> int:
+        """The port of last time when it is free, so that what was deployed with its URL stays right; or 0."""
+        try:
+            port = int(self._last_port.read_text())
+            with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except (OSError, ValueError):
+            return 0
+        return port
 
     def _stop(self) -> None:
         if self._process is not None:

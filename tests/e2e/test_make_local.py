@@ -59,6 +59,18 @@ def test_the_same_load_again_changes_no_row(here: Place) -> None:
 
 
 @pytest.mark.usefixtures("first")
+def test_what_has_not_changed_is_not_deployed_again_and_what_has_changed_is(here: Place) -> None:
+    log = here.folder / "logs/deploy.log"  # the CDK's
+    again = here.make("local", "BRANDS=Acura", environment={"VERBOSE": "1"})
+    assert "Making the stacks of the last deploy again" in again.stderr
+    assert not log.exists()
+    slower = here.make("local", "BRANDS=Acura", "RATE=6000", environment={"VERBOSE": "1"})
+    assert "Deploying with the CDK" in slower.stderr
+    assert log.exists()
+    assert (again.returncode, slower.returncode) == (0, 0), again.stderr + slower.stderr
+
+
+@pytest.mark.usefixtures("first")
 def test_loads_a_range_of_months_each_with_its_own_prices(here: Place) -> None:
     ended = here.make("local", "REFERENCE=2024-01..2024-03", "TYPES=car")
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,0 +1,22 @@
+"""Says that make has no such variable, and which one may be meant.
+
+    python3 scripts/unknown_variable.py BRAND local SOURCE BRANDS
+
+Runs before anything is installed, so it uses Python's standard library alone.
+"""
+
+import sys
+from difflib import get_close_matches
+
+
+def message(given: str, target: str, known: list[str]) -> str:
+    """One line on the variable `given` of `make target`, which takes those that are `known`."""
+    close = get_close_matches(given.upper(), known, n=1)
+    if close:
+        return f"{given}: `make {target}` has no such variable; did you mean {close[0]}?"
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    return f"{given}: `make {target}` has no such variable; {takes}"
+
+
+if __name__ == "__main__":
+    print(message(sys.argv[1], sys.argv[2], sys.argv[3:]))
