@@ -28,9 +28,8 @@ ELSEWHERE = {
 
 def documents() -> list[Path]:
     """All Markdown files of the project."""
-    folders = (ROOT, ROOT / "docs", ROOT / "src", ROOT / "lambda-layer")
-    found = [path for folder in folders for path in folder.glob("*.md" if folder == ROOT else "**/*.md")]
-    return sorted(path for path in found if "build" not in path.parts)
+    patterns = ("*.md", "docs/*.md", "src/**/*.md", "lambda-layer/*.md")
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 
 def commands(document: Path) -> list[str]:
