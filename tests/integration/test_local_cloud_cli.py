@@ -13,6 +13,7 @@ import psutil
 import pytest
 from psycopg2 import OperationalError
 
+from fipe_cli.query import CURSOR
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import REPOSITORY, LocalState
 from tests.local_cloud_support import eventually
@@ -140,15 +141,15 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, numbe
     assert not psutil.pid_exists(endpoint.pid)
 
 
-def asks(cluster: PostgresCluster, words: str) -> bool:
-    """Whether somebody's query is under way."""
+def queries(cluster: PostgresCluster, words: str) -> int:
+    """How many sessions run a statement with these words."""
     known = cluster.connection()
     assert known is not None
     with suppress(OperationalError), closing(known.open()) as session, session.cursor() as cursor:
         sql = "select from pg_stat_activity where state = 'active' and position(%s in query) > 0"
         cursor.execute(f"{sql} and pid <> pg_backend_pid()", (words,))
-        return cursor.fetchone() is not None
-    return False
+        return cursor.rowcount
+    return 0
 
 
 def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Commands) -> None:
@@ -168,9 +169,9 @@ def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Comman
         )
 
     first = query(4)
-    eventually(lambda: asks(cluster, "pg_sleep(4)"))
+    eventually(lambda: queries(cluster, CURSOR) == 1)
     second = query(8)
-    eventually(lambda: asks(cluster, "pg_sleep(8)"))
+    eventually(lambda: queries(cluster, CURSOR) == 2)
     assert first.communicate(timeout=60) == ("s\n4\n", "")  # which has started the database
     late = [query(0) for _ in range(3)]
     assert [one.communicate(timeout=60) for one in late] == [("s\n0\n", "")] * 3
@@ -186,7 +187,7 @@ def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Com
         with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
             psql.shows("fipedata=#")
             psql.type("select pg_sleep(60);\n")
-            eventually(lambda: asks(cluster, "pg_sleep(60)"))
+            eventually(lambda: queries(cluster, "pg_sleep(60)"))
             psql.type(CTRL_C)
             psql.shows("canceling statement due to user request")
             psql.type("select 'still' || ' here';\n")
