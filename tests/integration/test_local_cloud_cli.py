@@ -16,6 +16,7 @@ from psycopg2 import OperationalError
 from fipe_cli.query import CURSOR
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import REPOSITORY, LocalState
+from tests.builders import ROOT_SQL
 from tests.local_cloud_support import eventually
 from tests.terminal import CTRL_C, terminal
 
@@ -155,7 +156,9 @@ def queries(cluster: PostgresCluster, words: str) -> int:
 def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Commands) -> None:
     cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
     cluster.start()
-    cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    place = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with closing(place.open()) as master, master, master.cursor() as cursor:
+        cursor.execute(ROOT_SQL.read_text())  # makes the role that queries sign in as
     cluster.stop()
 
     def query(seconds: int) -> "subprocess.Popen[str]":
