@@ -57,8 +57,8 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
     if cloud.local:
         if find_database(cloud.local, cloud.stage) is None:
             raise CliError(
-                f"{cloud.stage} has no database on this machine: `{cloud.deploy_command}` makes it;"
-                " for AWS give --profile"
+                f"{cloud.stage} has no database on this machine: run `{cloud.deploy_command}`,"
+                " or give AWS_PROFILE (--profile) for AWS"
             )
         with stage_database(cloud.local, cloud.stage) as (cluster, connection):
             yield Database(connection.environment(), str(cluster.psql))

@@ -231,7 +231,7 @@ def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) 
     [
         (["load", "--brands", "Fait"], 2, "did you mean Fiat"),
         (["load", "--reference", "2031-01", "--dry-run"], 2, "not published; FIPE has"),
-        (["--stage", "prd", "load"], 3, "is not there: prd on http://localhost"),
+        (["--stage", "prd", "load"], 3, "is missing: prd on http://localhost"),
     ],
 )
 def test_fipe_says_in_one_line_what_is_wrong(

@@ -28,7 +28,8 @@ def test_both_have_the_same_sections() -> None:
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
 def test_every_command_of_fipe_is_shown(readme: Path) -> None:
-    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    shown = [command for command in app.registered_commands if not command.hidden]
+    names = {command.callback.__name__ for command in shown if command.callback}
     assert {name for name in names if f"fipe {name}" not in readme.read_text()} == set()
 
 
