@@ -14,7 +14,7 @@ from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WA
 from fipe_api.source.pace import SOURCE as PACE_KEY
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import Rest, Snapshot
+from fipe_cli.progress import Refusal, Snapshot
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def look(
         waiting=waiting,
         dead={kind.value: depth.dead for kind, depth in depths.items()},
         calls_per_minute=limit,
-        rest=_rest(cloud),
+        refusal=_refusal(cloud),
         brands=brands,
         # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
         busy=is_busy or (run_id is None and any(waiting.values())),
@@ -108,7 +108,7 @@ def snapshot(
     waiting: dict[str, int],
     dead: dict[str, int],
     calls_per_minute: float | None,
-    rest: Rest | None = None,
+    refusal: Refusal | None = None,
     brands: int = 0,
     busy: bool = False,
 ) -> Snapshot:
@@ -119,7 +119,7 @@ def snapshot(
         waiting: messages of all states, per queue.
         dead: dead letters, per queue.
         calls_per_minute: the limit that the loaders keep to.
-        rest: why and for how long the source is not called.
+        refusal: why and for how long the source is not called.
         brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
         busy: whether functions are at work.
     """
@@ -142,12 +142,12 @@ def snapshot(
         complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
         missing=[what for load in loads for what in load.missing],
         calls_per_minute=calls_per_minute,
-        rest=rest,
+        refusal=refusal,
         busy=busy,
     )
 
 
-def _rest(cloud: Cloud) -> Rest | None:
+def _refusal(cloud: Cloud) -> Refusal | None:
     """Why and for how long the source is not called, from the loaders' shared pace; None when it is."""
     key = {"source": {"S": PACE_KEY}}
     table = names.pace_table(cloud.stage)
@@ -159,4 +159,4 @@ def _rest(cloud: Cloud) -> Rest | None:
         return None
     seconds = int(item["next_call"]["N"]) / 1000 - time.time()
     reason = item.get("stopped", {}).get("S") or "throttled"
-    return Rest(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    return Refusal(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
