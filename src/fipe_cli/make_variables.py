@@ -14,7 +14,7 @@ from typer.core import TyperOption
 from fipe_cli.errors import USAGE, CliError
 
 _READ_ELSEWHERE = frozenset(
-    ("PYTHON", "STAGE", "VERBOSE", "RDS_CERTIFICATES", "FIPE_LOCAL_DIR", "FIPE_STAGE", "FIPE_API_URL")
+    ("PYTHON", "VENV", "STAGE", "VERBOSE", "RDS_CERTIFICATES", "FIPE_LOCAL_DIR", "FIPE_STAGE", "FIPE_API_URL")
 )
 """Variables that the Makefile or the environment is read for, besides those of AWS."""
 

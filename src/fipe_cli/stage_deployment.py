@@ -38,13 +38,12 @@ def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
         InvalidInputsError: a line for each problem.
         CliError: the cloud cannot be asked.
     """
-    named = {"stage": cloud.stage, **_names_and_values(given)}
+    named = _names_and_values(given)
     if cloud.local:
-        settings = {**_local_defaults(cloud.local_endpoint(), named), **named}
+        defaults = _local_defaults(cloud.local_endpoint(), named)
     else:
-        environment = {name.lower(): os.environ.get(name, "") for name in _ALSO_FROM_ENVIRONMENT}
-        settings = {**environment, **named}
-    settings = {name: value for name, value in settings.items() if value}
+        defaults = {name.lower(): os.environ[name] for name in _ALSO_FROM_ENVIRONMENT if os.environ.get(name)}
+    settings = {**defaults, "stage": cloud.stage, **named}
     try:
         checked = StageSettings.from_context(settings)
     except SettingsError as error:
@@ -109,15 +108,20 @@ def run_cdk(cloud: Cloud, command: str, *arguments: str) -> None:
 
 def _names_and_values(given: Sequence[str]) -> Settings:
     problems = [f"invalid setting {entry}: use NAME=VALUE" for entry in given if "=" not in entry]
+    problems += [
+        f"invalid setting {entry}: use --stage before the command"
+        for entry in given
+        if entry.lower().startswith("stage=")
+    ]
     if problems:
         raise InvalidInputsError(problems)
     pairs = (entry.partition("=") for entry in given)
-    return {name.lower(): value for name, _, value in pairs}
+    return {name.lower(): value for name, _, value in pairs if value}
 
 
 def _local_defaults(endpoint: Endpoint, given: Mapping[str, str]) -> Settings:
     defaults = {**DEFAULTS, "vpc_id": default_vpc(endpoint)}
-    if not given.get("fipe_api_url"):
+    if "fipe_api_url" not in given:
         simulator = status(endpoint)["simulator"] or start_simulator(endpoint, "")
         defaults |= {"fipe_api_url": simulator, "calls_per_minute": NO_LIMIT}
     return defaults

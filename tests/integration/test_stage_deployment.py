@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from typer.testing import CliRunner
 
 from fipe_cli import stage_deployment
 from fipe_cli.__main__ import app
-from fipe_cli.cloud import find_cloud
+from fipe_cli.cloud import find_cloud, local_cloud
+from fipe_cli.errors import InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
+from local_cloud.state import LocalState
 from tests.aws import aws_apis, client
+from tests.local_cloud_support import running_cloud
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,7 @@ def test_a_cdk_that_fails_is_a_command_that_fails(cdk: Cdk) -> None:
         ),
         (("vpc_id=vpc-0123456789abcdef0",), {}, "allowed_ip is missing"),
         (("vpc_id=vpc-0a1b2c3d", "allowed_ip=203.0.113.7", "dev"), {}, "invalid setting dev: use NAME=VALUE"),
+        (("stage=prd",), {}, "invalid setting stage=prd: use --stage before the command"),
         (("vpc_id=vpc-0a1b2c3d", "allowed_ip=203.0.113.7"), {"AWS_REGION": ""}, "no AWS region"),
         (("vpc_id=vpc-0a1b2c3d", "allowed_ip=203.0.113.7"), {"AWS_PROFILE": "nobody"}, "no AWS credentials"),
         (
@@ -141,7 +146,7 @@ def test_a_cdk_that_fails_is_a_command_that_fails(cdk: Cdk) -> None:
             "AWS does not answer",
         ),
     ],
-    ids=["no such VPC", "missing", "no value", "no region", "no profile", "no keys", "no network"],
+    ids=["no such VPC", "missing", "no value", "stage", "no region", "no profile", "no keys", "no network"],
 )
 def test_ends_with_one_line_for_a_problem(
     arguments: tuple[str, ...],
@@ -167,3 +172,36 @@ def test_has_a_line_for_each_problem(cdk: Cdk) -> None:
         "batchsize",
     ]
     assert cdk.command == []
+
+
+# On the local cloud -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalState]:
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud.state
+
+
+def test_on_the_local_cloud_everything_has_a_default(here: LocalState) -> None:
+    settings = read_settings(local_cloud(here, "stg"), [])
+    simulator = settings.pop("fipe_api_url")
+    assert settings.pop("vpc_id").startswith("vpc-")
+    assert settings == {
+        "stage": "stg", "allowed_ip": "127.0.0.1", "batching_window_seconds": "1", "calls_per_minute": "max",
+    }  # fmt: skip
+    assert requests.post(f"{simulator}/ConsultarTabelaDeReferencia", timeout=10).ok
+    again = read_settings(local_cloud(here, "stg"), ["BATCHING_WINDOW_SECONDS=5", "ALLOWED_IP="])
+    assert again["fipe_api_url"] == simulator
+    assert (again["batching_window_seconds"], again["allowed_ip"]) == ("5", "127.0.0.1")
+
+
+def test_another_source_than_the_simulator_keeps_the_polite_rate(here: LocalState) -> None:
+    settings = read_settings(local_cloud(here, "dev"), ["FIPE_API_URL=http://localhost:1"])
+    assert settings["fipe_api_url"] == "http://localhost:1"
+    assert "calls_per_minute" not in settings
+
+
+def test_a_wrong_setting_is_refused_on_the_local_cloud_too(here: LocalState) -> None:
+    with pytest.raises(InvalidInputsError, match="batchsize is not a setting; batch_size is"):
+        read_settings(local_cloud(here, "dev"), ["BATCHSIZE=5"])
