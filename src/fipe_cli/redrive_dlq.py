@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fipe_cli.cloud import Cloud
-from fipe_cli.errors import CliError
+from fipe_cli.errors import INTERRUPTED, CliError
 from infrastructure import names
 from infrastructure.names import Queue
 
@@ -223,13 +223,18 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
 
 
 def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int:
-    """Moves all messages back and shows the progress; the number of messages moved."""
+    """Moves all messages back and shows the progress; the number of messages moved. CliError on Ctrl-C."""
     columns = TextColumn(queue.name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     move = Move(0, 0, is_over=True)
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(queue.name, total=None)
-        for move in queue.redrive(rate):
-            progress.update(bar, completed=move.moved, total=move.to_move or None)
+    try:
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = progress.add_task(queue.name, total=None)
+            for move in queue.redrive(rate):
+                progress.update(bar, completed=move.moved, total=move.to_move or None)
+    except KeyboardInterrupt:
+        raise CliError(
+            "interrupted: SQS goes on moving; run the same command to follow it", INTERRUPTED
+        ) from None
     console.print(f"{queue.name}: {move.moved} moved back")
     return move.moved
 
