@@ -95,8 +95,12 @@ def _contents(cloud: Cloud) -> str:
             "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
         )
         months, prices = cursor.fetchone() or (0, 0)
-        return f"with {months:,} months, {prices:,} prices"
+        return f"with {_counted(prices, 'price')} of {_counted(months, 'month')}"
     return "whose contents cannot be counted from here"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeDef]":
