@@ -74,10 +74,11 @@ def _databases(cloud: Cloud, stack: str) -> Iterator[str]:
     ]
     for identifier in filter(None, clusters):
         found = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
-        yield f"the database {identifier}, {_contents(cloud)}"
+        database = f"the database {identifier}, {_contents(cloud)}"
         if cloud.local:
-            yield "not the database's files: they stay in this folder until `make clean`"
+            yield f"{database} (its files stay in this folder until `make clean`)"
         else:
+            yield database
             days = found["BackupRetentionPeriod"]
             yield f"its automatic backups of {days} days (snapshots that somebody made stay)"
 
