@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from botocore.exceptions import ClientError
 
 from fipe_cli.cloud import Cloud
-from fipe_cli.errors import CliError, InvalidInputsError
+from fipe_cli.errors import USAGE, CliError, InvalidInputsError
 from local_cloud.deployment import CDK, DEFAULTS, default_vpc
 from local_cloud.deployment import deploy as deploy_locally
 from local_cloud.lifecycle import start_simulator, status
@@ -65,6 +65,12 @@ def deploy(cloud: Cloud, settings: Settings) -> dict[str, str]:
         CliError, LocalCloudError: it failed.
     """
     if cloud.local:
+        if StageSettings.from_context(settings).keeps_data:
+            raise CliError(
+                f"{cloud.stage} runs only on AWS, where its stack can be protected: give AWS_PROFILE"
+                " (--profile), or use dev or stg here",
+                USAGE,
+            )
         return deploy_locally(cloud.local, cloud.local_endpoint(), settings)
     run_cdk(cloud, "deploy", "--require-approval", "never", *_context(settings))
     return {}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fipe_cli import stage_deployment
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import find_cloud, local_cloud
-from fipe_cli.errors import InvalidInputsError
+from fipe_cli.errors import CliError, InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
 from local_cloud.state import LocalState
 from tests.aws import aws_apis, client
@@ -200,6 +200,12 @@ def test_another_source_than_the_simulator_keeps_the_polite_rate(here: LocalStat
     settings = read_settings(local_cloud(here, "dev"), ["FIPE_API_URL=http://localhost:1"])
     assert settings["fipe_api_url"] == "http://localhost:1"
     assert "calls_per_minute" not in settings
+
+
+def test_a_protected_stage_is_refused_on_the_local_cloud(here: LocalState) -> None:
+    cloud = local_cloud(here, "prd")
+    with pytest.raises(CliError, match="prd runs only on AWS"):
+        stage_deployment.deploy(cloud, read_settings(cloud, []))
 
 
 def test_a_wrong_setting_is_refused_on_the_local_cloud_too(here: LocalState) -> None:
