@@ -51,13 +51,10 @@ _CONSUMERS = {
     Queue.PRICE: Function.SOMA_INGESTOR,
 }
 
-LOG_GROUPS = "/aws/lambda/"
-"""What the names of all log groups of Lambda begin with."""
-
 
 def log_group(function_name: str) -> str:
     """Where a function logs; its name holds the stage."""
-    return f"{LOG_GROUPS}{function_name}"
+    return f"/aws/lambda/{function_name}"
 
 
 def stack(stage: str) -> str:

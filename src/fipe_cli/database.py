@@ -145,7 +145,7 @@ class AwsDatabase(Database):
 
     def _reader_variables(self) -> dict[str, str]:
         # The secret, which says this too, is for those who may sign in as the master user.
-        place = self._cloud.environment_of("FipeSomaIngestor")
+        place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
         token = self._cloud.client("rds").generate_db_auth_token(
             DBHostname=host, Port=int(port), DBUsername=READER
@@ -182,8 +182,8 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
     if cloud.local:
         if find_database(cloud.local, cloud.stage) is None:
             raise CliError(
-                f"{cloud.stage} has no database on this machine: `{cloud.deploy_command}` makes it;"
-                " for AWS give --profile"
+                f"{cloud.stage} has no database on this machine: run `{cloud.deploy_command}`,"
+                " or give AWS_PROFILE (--profile) for AWS"
             )
         with stage_database(cloud.local, cloud.stage) as (cluster, master):
             yield LocalDatabase(cluster, master)

@@ -46,6 +46,12 @@ def _is_the_last(users: IO[str]) -> bool:
 
 
 def find_database(state: LocalState, stage: str = "dev") -> PostgresCluster | None:
-    """The database of a stage, if it was ever deployed here."""
-    prefix = f"FipeDataStack-{stage}"
-    return next((cluster for cluster in clusters(state.postgres) if cluster.name.startswith(prefix)), None)
+    """The database of a stage, if it was ever deployed here: that of a stack whose name ends in the stage."""
+    return next(
+        (cluster for cluster in clusters(state.postgres) if _stack(cluster).endswith(f"-{stage}")), None
+    )
+
+
+def _stack(cluster: PostgresCluster) -> str:
+    """The stack that made a cluster: its name is the stack's, a dash, and the resource's logical id."""
+    return cluster.name.rpartition("-")[0]

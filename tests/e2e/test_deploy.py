@@ -341,7 +341,13 @@ def test_no_log_no_template_and_nothing_printed_holds_a_password(deployed: Deplo
 
 
 def test_stages_are_removed_without_a_trace_each_alone(deployed: Deployment) -> None:
-    assert "FipeDataStack-dev is gone" in deployed.make("make destroy-dev", "CONFIRM=1")
+    printed = deployed.make("make destroy-dev", "CONFIRM=1")
+    assert "This deletes FipeDataStack-dev in account 123456789012, us-east-1:" in printed
+    assert re.search(r"^- the database \S+, with \d+ prices of \d+ months?$", printed, re.MULTILINE)
+    assert "FipeDataStack-dev in account 123456789012, us-east-1 is gone" in printed
+    assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
+    refused = deployed.run("make --no-print-directory destroy-stg", AWS_PROFILE="me")
+    assert "not confirmed: to delete FipeDataStack-stg in account" in refused.stderr
     assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
     deployed.succeed("make destroy-stg CONFIRM=1")
     assert deployed.stacks() == []

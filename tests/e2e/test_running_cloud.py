@@ -231,7 +231,7 @@ def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) 
     [
         (["load", "--brands", "Fait"], 2, "did you mean Fiat"),
         (["load", "--reference", "2031-01", "--dry-run"], 2, "is not published: use months from"),
-        (["--stage", "prd", "load"], 3, "is not there: prd on http://localhost"),
+        (["--stage", "prd", "load"], 3, "is missing: prd on http://localhost"),
     ],
 )
 def test_fipe_says_in_one_line_what_is_wrong(
@@ -252,6 +252,22 @@ def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
     assert json.loads(cloud.fipe("redrive", "--json").stdout)["moved"]["price"] == 1
     assert cloud.messages("PriceDLQUrl") == 0
     sqs.purge_queue(QueueUrl=cloud.outputs["PriceQueueUrl"])
+
+
+@pytest.mark.walkthrough
+def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud: Cloud) -> None:
+    deployed = cloud.here.make("deploy-stg")
+    assert deployed.returncode == 0, deployed.stderr
+    assert "FipeManufacturerLambda = FipeManufacturerLoader-stg" in deployed.stdout
+    loaded = cloud.here.make("load-stg", "BRANDS=Acura", "FOLLOW=1")
+    assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
+    assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout
+    refused = cloud.here.make("destroy-stg")
+    assert "error: not confirmed: to delete FipeDataStack-stg in account 123456789012" in refused.stderr
+    destroyed = cloud.here.make("destroy-stg", "CONFIRM=1")
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert ", with 15 prices of 1 month" in destroyed.stdout
+    assert cloud.here.make("status-stg").returncode != 0
 
 
 def test_no_log_holds_the_databases_password(cloud: Cloud) -> None:

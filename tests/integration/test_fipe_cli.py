@@ -291,14 +291,19 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["dev", "prd"])
-@pytest.mark.parametrize("command", ["load", "status", "redrive"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "load", "status", "redrive", "resume", "logs", "deploy", "diff", "destroy", "synth", "bootstrap",
+    ],
+)  # fmt: skip
 def test_what_needs_a_running_cloud_says_so(
     fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
 ) -> None:
     """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
-    words = "no local cloud is running: `make local-up` starts one; for AWS give --profile"
+    words = "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
     assert words in fipe.refused(3, "--stage", stage, command)
 
 
@@ -311,16 +316,16 @@ def test_what_needs_a_database_says_how_to_make_it(
     fipe: Fipe, command: list[str], stage: str, deploy: str
 ) -> None:
     refusal = fipe.refused(3, "--stage", stage, *command)
-    assert f"`{deploy}` makes it; for AWS give --profile" in refusal
+    assert f"run `{deploy}`, or give AWS_PROFILE (--profile) for AWS" in refusal
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--stage", "test", "status"], "--stage test makes no sense"),
+        (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
         (["load", "--types", "boat"], "invalid vehicle_types"),
-        (["redrive", "prices"], "prices is no queue"),
+        (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:

@@ -27,9 +27,9 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.state = LocalState(folder)
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, module: str = "local_cloud") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "local_cloud", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=REPOSITORY,
             env=self.environment,
             capture_output=True,
@@ -42,9 +42,9 @@ class Commands:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "FIPE_LOCAL_DIR": str(self.state.root)}
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, *arguments: str, module: str = "local_cloud") -> str:
         """The one line that a refused command says."""
-        ended = self(*arguments)
+        ended = self(*arguments, module=module)
         assert ended.returncode != 0
         assert ended.stdout == ""
         (line,) = ended.stderr.splitlines()
@@ -100,23 +100,24 @@ def test_starts_again_after_it_was_killed(local_cloud: Commands) -> None:
 def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
     lock = local_cloud.state.run_lock()
     assert lock.acquire(blocking=False)
-    assert "another `make local` is running" in local_cloud.refused("run")
+    assert "another `make local` is running" in local_cloud.refused("local", module="fipe_cli")
     lock.release()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("module", "arguments", "complaint"),
     [
-        (("run", "--types", "boat"), "vehicle_types"),
-        (("run", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
-        (("deploy",), "no local cloud is running"),
-        (("psql",), "there is no database yet"),
+        ("fipe_cli", ("local", "--types", "boat"), "vehicle_types"),
+        ("fipe_cli", ("local", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
+        ("local_cloud", ("deploy",), "no local cloud is running"),
+        ("local_cloud", ("deploy", "--rate", "fast"), "invalid RATE=fast"),
+        ("local_cloud", ("psql",), "there is no database yet"),
     ],
 )
 def test_says_in_one_line_why_it_does_nothing(
-    local_cloud: Commands, arguments: tuple[str, ...], complaint: str
+    local_cloud: Commands, module: str, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    assert complaint in local_cloud.refused(*arguments)
+    assert complaint in local_cloud.refused(*arguments, module=module)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -124,7 +125,7 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, numbe
     # In the background of a script, or under nohup, this process ignores it, and its children would, too.
     before = signal.signal(number, signal.default_int_handler)
     job = subprocess.Popen(
-        [sys.executable, "-m", "local_cloud", "run"],
+        [sys.executable, "-m", "fipe_cli", "local"],
         cwd=REPOSITORY,
         env=local_cloud.environment,
         stdout=subprocess.PIPE,
