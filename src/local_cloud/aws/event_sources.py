@@ -23,7 +23,7 @@ from local_cloud.aws.runner.limits import LARGEST_EVENT_BYTES
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 5
-"""Batches at once without a MaximumConcurrency: Lambda starts with so many pollers, and would add more."""
+"""How many batches run at once without a MaximumConcurrency: as many as Lambda has pollers at first."""
 
 _RECEIVE_LIMIT = 10
 _LONGEST_WAIT_SECONDS = 1.0  # then a poller checks whether its mapping has changed
