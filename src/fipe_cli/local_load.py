@@ -138,9 +138,8 @@ def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
 
 
 def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:
-    with console.status("Deploying with the CDK"):
-        began = time.monotonic()
-        deploy(state, endpoint, context)
+    began = time.monotonic()
+    deploy(state, endpoint, context)
     console.print(f"Deployed at {endpoint.url} in {time.monotonic() - began:.0f} s")
 
 
