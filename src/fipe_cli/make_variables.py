@@ -58,8 +58,8 @@ def as_arguments(parameters: list[Any], given: Mapping[str, str]) -> list[str]:
     for name in sorted(given.keys() - takes.keys()):
         if not _READ_ELSEWHERE.fullmatch(name):
             close = get_close_matches(name, takes, n=1)
-            known = f"use {close[0]}" if close else f"known are {', '.join(sorted(takes)) or 'none'}"
-            raise CliError(f"unknown variable {name}: {known}", USAGE)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(takes)) or 'none'}"
+            raise CliError(f"unknown variable {name}: {hint}", USAGE)
     options, arguments = [], []
     for name, value in given.items():
         if name in takes and value:

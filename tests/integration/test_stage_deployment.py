@@ -209,5 +209,5 @@ def test_a_protected_stage_is_refused_on_the_local_cloud(here: LocalState) -> No
 
 
 def test_a_wrong_setting_is_refused_on_the_local_cloud_too(here: LocalState) -> None:
-    with pytest.raises(InvalidInputsError, match="batchsize is not a setting; batch_size is"):
+    with pytest.raises(InvalidInputsError, match="batchsize"):
         read_settings(local_cloud(here, "dev"), ["BATCHSIZE=5"])

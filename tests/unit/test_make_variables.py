@@ -62,8 +62,8 @@ def test_a_deploy_takes_every_variable_as_a_setting_but_those_that_are_read_else
 @pytest.mark.parametrize(
     ("command", "name", "words"),
     [
-        ("load", "BRAND", "unknown variable BRAND: use BRANDS"),
-        ("local", "RATES", "unknown variable RATES: use RATE"),
+        ("load", "BRAND", "unknown variable BRAND: did you mean BRANDS"),
+        ("local", "RATES", "unknown variable RATES: did you mean RATE"),
         ("destroy", "FORCE", "unknown variable FORCE: known are CONFIRM, YES"),
         ("bootstrap", "FORCE", "unknown variable FORCE: known are none"),
     ],
