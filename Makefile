@@ -12,6 +12,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
+PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
 .PHONY: help setup
@@ -46,10 +47,9 @@ endif
 # Each of these variables is handed on as an option only when it is set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
 SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
-LOAD_OPTIONS   = $(call options,REFERENCE TYPES BRANDS)
 
 local: prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
-	@python -m local_cloud run $(SOURCE_OPTIONS) $(LOAD_OPTIONS)
+	@fipe --from-make local
 
 local-up: prepare-layers ## Start the local cloud with the application in it: PORT SOURCE CATALOGUE RATE
 	@python -m local_cloud up $(call options,PORT)
@@ -64,26 +64,11 @@ local-status: $(RUNTIME) ## Show the local cloud's queues and functions
 local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
 	@python -m local_cloud psql $(ARGS)
 
-##@ Loads, on AWS or on the local cloud that runs
-.PHONY: $(foreach action,load status resume,$(STAGES:%=$(action)-%))
-load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1]
-	@fipe --stage $* load $(LOAD_OPTIONS) $(call options,MODELS) $(if $(DRY_RUN),--dry-run)
-
-status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load has come: RUN=..., the newest without it
-	@fipe --stage $* status $(RUN)
-
-resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=..., the newest without it
-	@fipe --stage $* resume $(RUN)
-
-##@ On AWS: AWS_PROFILE=... VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, and any setting of stage_settings.py in capitals
-ACTIONS := deploy diff destroy logs redrive
+##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
+ACTIONS := deploy diff destroy load status resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
-# What stands on make's command line is a setting, so that a misspelt one is refused instead of ignored.
-NO_SETTINGS = AWS_% PYTHON STAGE
-SETTINGS    = $(foreach name,$(sort VPC_ID ALLOWED_IP $(filter-out $(NO_SETTINGS),$(GIVEN))),'$(name)=$($(name))')
-CHECKED     = options="$$(python -m scripts.check_deploy_inputs stage=$(1) $(SETTINGS))"
-CDK_OUT    ?= cdk.out
-CDK         = cdk --no-notices --output $(CDK_OUT)
+# It takes what stands on make's command line as its options, and refuses what it does not know.
+FIPE := fipe --from-make --stage
 
 # Only AWS's databases have certificates to check.
 local local-up test: export RDS_CERTIFICATES ?= none
@@ -91,30 +76,38 @@ prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
 	@$(INSTALL) layers
 
 bootstrap: $(RUNTIME) ## Prepare the account and region for the CDK, once
-	@place="$$(python -m scripts.aws_environment)" \
-		&& $(CDK) bootstrap --app "" "$$place"
+	@$(FIPE) dev bootstrap
 
-synth: prepare-layers ## Write the templates to cdk.out: [STAGE=dev]
-	@$(call CHECKED,$(or $(STAGE),dev)) && eval "$(CDK) synth --quiet $$options"
+synth: prepare-layers ## Write the templates to cdk.out: [STAGE=dev] and the settings of a deploy
+	@$(FIPE) $(or $(STAGE),dev) synth
 
-deploy-dev deploy-stg deploy-prd: deploy-%: prepare-layers ## Deploy a stage, or bring it up to date
-	@$(call CHECKED,$*) && eval "$(CDK) deploy --require-approval never $$options"
+deploy-dev deploy-stg deploy-prd: deploy-%: prepare-layers ## Deploy: VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, any setting of stage_settings.py in capitals
+	@$(FIPE) $* deploy
 
 diff-dev diff-stg diff-prd: diff-%: prepare-layers ## Show what a deploy would change
-	@$(call CHECKED,$*) && eval "$(CDK) diff $$options"
+	@$(FIPE) $* diff
 
-destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete a stage with its database
-	@python -m fipe_cli.destroy_stage --stage $*
+destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete the stage with its database: [CONFIRM=1]
+	@$(FIPE) $* destroy
 
-logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SINCE=1h] [FUNCTION=...] [LEVEL=INFO] [FOLLOW=1]
-	@python -m fipe_cli.stage_logs --stage $* $(call options,SINCE FUNCTION LEVEL) $(if $(FOLLOW),--follow)
+load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1] [FOLLOW=1]
+	@$(FIPE) $* load
+
+status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it
+	@$(FIPE) $* status
+
+resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=..., the newest without it
+	@$(FIPE) $* resume
 
 redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]
-	@python -m fipe_cli.redrive_dlq --stage $* $(call options,QUEUE RATE) $(if $(DRY_RUN),--dry-run)
+	@$(FIPE) $* redrive
+
+logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SINCE=1h] [FUNCTION=...] [LEVEL=INFO] [FOLLOW=1]
+	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-faults soak fuzz lint audit bench lock clean
-test: $(DEV) prepare-layers ## Run the tests: all that a change needs
+.PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
+test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
@@ -135,6 +128,9 @@ lint: $(DEV) ## Check style and types
 	ruff format --check .
 	mypy
 
+docs: $(RUNTIME) ## Write the table of docs/settings.md from stage_settings.py
+	@python -m scripts.settings_table
+
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies
 
@@ -151,7 +147,7 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules tests/postgres17/node_modules
 
 # --- How things come to be there: the script sees by itself what is not up to date ---
 $(RUNTIME): FORCE
@@ -162,6 +158,11 @@ $(DEV): FORCE
 
 $(VENV)/.audit-ready: | $(RUNTIME)
 	@uv pip install --quiet pip-audit
+	@touch $@
+
+# Aurora's default version beside the embedded one: for the tests alone.
+$(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
+	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@
 
 FORCE:

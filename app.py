@@ -1,4 +1,4 @@
-"""The CDK application: the stack of one stage, from the context and the account that the CDK CLI works in."""
+"""The CDK application: builds the stack of one stage from the CDK context."""
 
 import os
 import sys
@@ -8,15 +8,16 @@ from typing import Any
 from aws_cdk import App, Environment
 
 from fipe_data_stack import FipeDataStack
+from infrastructure import names
 from infrastructure.paths import check_prepared
 from stage_settings import SettingsError, StageSettings
 
 
 def deployment_environment(variables: Mapping[str, str]) -> Environment:
-    """The account and region that the CDK CLI found for the user's credentials.
+    """Reads the account and region, which the CDK CLI finds from the user's credentials.
 
     Raises:
-        SettingsError: it found none, and a VPC can be looked up only in an account.
+        SettingsError: it found none; without them the VPC cannot be looked up.
     """
     account, region = variables.get("CDK_DEFAULT_ACCOUNT"), variables.get("CDK_DEFAULT_REGION")
     if not account or not region:
@@ -30,17 +31,17 @@ def deployment_environment(variables: Mapping[str, str]) -> Environment:
 
 
 def check_vpc_lookup(context: Mapping[str, Any], settings: StageSettings, env: Environment) -> None:
-    """Raises SettingsError when the CDK CLI has looked for the VPC in vain, and left word in the context."""
+    """Raises SettingsError if the CDK CLI did not find the VPC; it leaves its error in the context."""
     for key, value in context.items():
         if key.startswith("vpc-provider:") and settings.vpc_id in key and "$providerError" in value:
             trouble = str(value["$providerError"]).partition(" matching {")[0]
             raise SettingsError(
-                [f"vpc_id={settings.vpc_id} is refused in account {env.account}, {env.region}: {trouble}"]
+                [f"invalid vpc_id={settings.vpc_id} in account {env.account}, {env.region}: {trouble}"]
             )
 
 
 def main() -> None:
-    """Synthesizes, or ends with a line for each problem."""
+    """Synthesizes the templates, or prints one line per problem and exits."""
     app = App()
     try:
         context = app.node.get_all_context()
@@ -48,7 +49,7 @@ def main() -> None:
         env = deployment_environment(os.environ)
         check_vpc_lookup(context, settings, env)
         check_prepared()
-        FipeDataStack(app, f"FipeDataStack-{settings.stage}", settings=settings, env=env)
+        FipeDataStack(app, names.stack(settings.stage), settings=settings, env=env)
     except SettingsError as error:
         sys.exit(str(error))
     app.synth()

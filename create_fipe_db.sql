@@ -1,8 +1,12 @@
--- The FIPE schema: what was published, and the ledger of the loads that brought it.
--- Idempotent: the deploy runs it again whenever it changes, in one transaction; run twice it changes nothing.
+-- The FIPE schema: the prices that FIPE published, and the ledger of the loads that brought them.
+--
+-- The deploy runs this script when it has changed, in one transaction. It may run again at any time: on a database that
+-- is up to date it changes nothing.
+--
+-- In this order: version and upgrades, tables, questions, ledger, comments, rights.
 
--- The turn of one writer, as the ingestor takes it: this script locks tables in another order than a batch of prices,
--- and one of the two would end in a deadlock.
+-- Writers take turns by this lock (see BEGIN_WRITING in the writer), and this script takes its turn like them: it locks
+-- tables in another order than they do, and without the lock the two could deadlock.
 select pg_advisory_xact_lock(x'46495045'::integer);
 
 do $$
@@ -18,13 +22,8 @@ begin
 end
 $$;
 
-create schema if not exists fipe;
-
-comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
-
--- How questions are planned. The default of 4 a page is for turning disks: with it, a brand's month reads all vehicles
--- instead of the brand's by index. What the planner thinks dear it would compile (JIT, on by default), which is for
--- questions that run for seconds: none here does.
+-- Settings of the database. random_page_cost is 4 by default, for turning disks: with that, a brand's month reads all
+-- vehicles instead of the brand's by index. JIT compiles queries that run for seconds; these do not.
 do $$
 begin
     execute format('alter database %I set random_page_cost = 1.1', current_database());
@@ -32,26 +31,88 @@ begin
 end
 $$;
 
--- What FIPE published ---------------------------------------------------------------------------------------
+create schema if not exists fipe;
+
+comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
+
+-- Version and upgrades ------------------------------------------------------------------------------------------------
+
+create table if not exists fipe.schema_version (
+    only_row    boolean     primary key default true check (only_row),
+    version     integer     not null,
+    upgraded_at timestamptz not null default now()
+);
+comment on table fipe.schema_version is 'One row: the version of this schema.';
+
+do $$
+declare
+    -- The version of this script. Raise it by one with each change that needs an upgrade below.
+    script_version constant integer := 1;
+    found_version integer := (select version from fipe.schema_version);
+begin
+    if found_version > script_version then
+        -- The deploy takes this SQLSTATE for a success: undoing a deploy runs the older script on the newer schema.
+        raise exception 'this database has version % of the schema, and this script is of version %: nothing was done',
+                        found_version, script_version
+            using errcode = 'FIPE1', hint = 'Deploy the newer release.';
+    end if;
+
+    -- Upgrades. There is no release yet, so there are none. From the first release on, what `create ... if not exists`
+    -- and `create or replace` cannot do for an older database stands here, the oldest first, and stays:
+    --
+    --     if found_version < 2 then
+    --         alter table fipe.price rename column price to price_brl;
+    --     end if;
+    --
+    -- A new database has no version yet (null), so it skips them all. A view or function that an upgrade drops is made
+    -- again below. The functions of the release before must be able to work with the upgraded tables, because a deploy
+    -- that fails later brings those functions back, and not the older tables.
+
+    if found_version is distinct from script_version then
+        insert into fipe.schema_version (version) values (script_version)
+        on conflict (only_row) do update set version = excluded.version, upgraded_at = excluded.upgraded_at;
+    end if;
+end
+$$;
+
+-- Tables: what FIPE published -----------------------------------------------------------------------------------------
+
+-- How names are searched; the tables below keep the words of each name. No extension does this: Aurora has unaccent and
+-- pg_trgm, but unaccent cannot be indexed, and other servers may have neither.
+-- UTF-8 text with as many bytes as letters has no accent: that is most names, and much quicker.
+-- plain() and words() are not strict: PostgreSQL would not inline them then, which takes half as long again.
+create or replace function fipe.plain(written text) returns text
+language sql immutable parallel safe
+return lower(case when octet_length(written) = length(written) then written else translate(written,
+    'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ',
+    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn') end);
+comment on function fipe.plain(text) is 'The text in small letters without accents.';
+
+-- Split here and not by a text search parser, which takes "High.CD" for the name of a host.
+create or replace function fipe.words(written text) returns tsvector
+language sql immutable parallel safe
+return array_to_tsvector(array_remove(
+    regexp_split_to_array(fipe.plain(written), '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'), ''));
+comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
 
 create table if not exists fipe.reference_month (
     code  integer primary key,
     month date not null unique check (extract(day from month) = 1)
 );
 comment on table fipe.reference_month is
-    'Published tables. FIPE''s codes are not in the order of the months: order by month.';
+    'The reference months that the database knows, with FIPE''s codes. Codes are not in the order of months: order'
+    ' by month.';
 
--- Names belong to the newest month they were published in, so that loading months in any order ends alike.
+-- Names are those of the newest month, so that months loaded in any order end alike.
 create table if not exists fipe.manufacturer (
     vehicle_type smallint not null check (vehicle_type between 1 and 3),
     code         integer  not null,
     name         text     not null,
     named_in     date     not null,
+    words        tsvector not null generated always as (fipe.words(name)) stored,
     primary key (vehicle_type, code)
 );
-comment on column fipe.manufacturer.vehicle_type is '1 car, 2 motorcycle, 3 truck';
-comment on column fipe.manufacturer.code is 'FIPE''s brand code; the same brand has another code for another vehicle type';
-comment on column fipe.manufacturer.named_in is 'the reference month the name was taken from: the newest one loaded';
+comment on table fipe.manufacturer is 'Brands. One brand has a row, and a code, for each vehicle type.';
 
 create table if not exists fipe.model (
     id           integer generated always as identity primary key,
@@ -60,12 +121,13 @@ create table if not exists fipe.model (
     code         integer  not null,
     name         text     not null,
     named_in     date     not null,
+    words        tsvector not null generated always as (fipe.words(name)) stored,
     unique (vehicle_type, brand_code, code),
     foreign key (vehicle_type, brand_code) references fipe.manufacturer (vehicle_type, code)
-);
-
--- Each month updates all models (named_in): with room for it on their own pages, without touching an index.
-alter table fipe.model set (fillfactor = 50);
+    -- Each month updates named_in of all models: half-empty pages have room for that, and no index is touched.
+) with (fillfactor = 50);
+comment on table fipe.model is 'Models of brands.';
+create index if not exists model_words on fipe.model using gin (words);
 
 create table if not exists fipe.model_year (
     id         integer generated always as identity primary key,
@@ -78,45 +140,21 @@ create table if not exists fipe.model_year (
     named_in   date     not null,
     unique (model_id, model_year, fuel_code)
 );
-comment on column fipe.model_year.model_year is 'FIPE''s own 32000 means zero km';
-comment on column fipe.model_year.fuel_code is
-    '1 Gasolina, 2 Álcool, 3 Diesel, 4 Elétrico, 5 Flex, 6 Híbrido, 7 Gás Natural; others are kept as they come';
-comment on column fipe.model_year.named_in is
-    'the reference month that fuel and fipe_code were taken from; newer ones may say the same';
+comment on table fipe.model_year is 'Vehicles: a model with a model year and a fuel.';
 create index if not exists model_year_fipe_code on fipe.model_year (fipe_code);
 
 create table if not exists fipe.price (
     model_year_id   integer       not null references fipe.model_year (id),
-    -- The month, not FIPE's code: people ask by month, and the planner finds what it is asked by without a join.
+    -- The month, not FIPE's code: people ask by month, and this way the planner knows it without a join.
     reference_month date          not null references fipe.reference_month (month),
     price_brl       numeric(12,2) not null check (price_brl >= 0),
     mirror          text,
-    -- Month first: a load writes, and most questions read, one stretch of this index. With the vehicle first each
+    -- Month first: a load writes one stretch of this index, and most questions read one. With the vehicle first, each
     -- of a month's 50,000 look-ups was on another page: a brand's month took 62 ms instead of 10 at 330 months.
     primary key (reference_month, model_year_id)
 );
--- Tables of before had FIPE's code in the month's place.
-do $$
-begin
-    if exists (select from pg_attribute
-               where attrelid = 'fipe.price'::regclass and attname = 'reference_code' and not attisdropped) then
-        alter table fipe.price add column reference_month date, add column if not exists mirror text;
-        update fipe.price set reference_month = month from fipe.reference_month where code = reference_code;
-        -- With it go the old key and all views and functions that name it. This schema's are made again below.
-        alter table fipe.price drop column reference_code cascade;
-        alter table fipe.price
-            drop constraint if exists price_pkey,
-            add primary key (reference_month, model_year_id),
-            add foreign key (reference_month) references fipe.reference_month (month);
-        drop function if exists fipe.reference_of(date);
-        drop function if exists fipe.reference_before(date, date);
-    end if;
-end
-$$;
+comment on table fipe.price is 'Prices, by vehicle and reference month. fipe.vehicle_price shows them with all names.';
 create index if not exists price_model_year_id on fipe.price (model_year_id);
-comment on column fipe.price.mirror is
-    'who gave this price, if not the official API: parallelum; null, which takes no room, is the official API';
-comment on column fipe.price.price_brl is 'reais; FIPE has published zeros, which are kept as published';
 
 create or replace view fipe.vehicle_price as
 select price.reference_month,
@@ -137,44 +175,23 @@ join fipe.reference_month as reference on reference.month = price.reference_mont
 join fipe.model_year as vehicle on vehicle.id = price.model_year_id
 join fipe.model on model.id = vehicle.model_id
 join fipe.manufacturer on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code);
-comment on view fipe.vehicle_price is 'One row a price: what people query. Quickest by reference_month, brand_code or fipe_code.';
+comment on view fipe.vehicle_price is
+    'One row per price, with all that names it: what people query. Quickest by reference_month, brand_code or'
+    ' fipe_code.';
 
--- What people ask -------------------------------------------------------------------------------------------
-
--- Without extensions: Aurora has unaccent and pg_trgm, but unaccent cannot be indexed, and other servers may lack both.
--- Text of as many bytes as letters has none with an accent (UTF-8): that is most names, and quicker.
--- Neither this nor words() is strict: nothing is still nothing, but a strict function would not be inlined, which takes
--- half as long again.
-create or replace function fipe.plain(written text) returns text
-language sql immutable parallel safe
-return lower(case when octet_length(written) = length(written) then written else translate(written,
-    'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ',
-    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn') end);
-comment on function fipe.plain(text) is 'The text in small letters without accents.';
-
--- Split here and not by a text search parser, which takes "High.CD" for the name of a host.
-create or replace function fipe.words(written text) returns tsvector
-language sql immutable parallel safe
-return array_to_tsvector(array_remove(
-    regexp_split_to_array(fipe.plain(written), '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'), ''));
-comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
+-- Questions: what people ask ------------------------------------------------------------------------------------------
 
 create or replace function fipe.words_beginning(beginnings text[]) returns tsquery
 language sql immutable strict parallel safe
 return (select string_agg(quote_literal(beginning) || ':*', ' & ')::tsquery from unnest(beginnings) as beginning);
-comment on function fipe.words_beginning(text[]) is 'What finds names with a word for each of these beginnings.';
-
-alter table fipe.manufacturer add column if not exists
-    words tsvector not null generated always as (fipe.words(name)) stored;
-alter table fipe.model add column if not exists
-    words tsvector not null generated always as (fipe.words(name)) stored;
-create index if not exists model_words on fipe.model using gin (words);
+comment on function fipe.words_beginning(text[]) is
+    'A text search query: each of these is the beginning of a word of the name.';
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe
 return (select max(reference_month) from fipe.price);
 comment on function fipe.newest_month() is
-    'The newest reference month that the database holds prices of; while it is loaded, it holds some of them.';
+    'The newest reference month that has prices. While it is being loaded, it has only some of them.';
 
 create or replace function fipe.search_models(search text)
 returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
@@ -183,7 +200,7 @@ language sql stable parallel safe as $$
         select word, fipe.words_beginning(array[word]) as beginning
         from unnest(tsvector_to_array(fipe.words(search))) as word
     ),
-    -- A word that the brand's name has need not be in the model's as well.
+    -- A word that is in the brand's name need not be in the model's name, too.
     brand as materialized (
         select manufacturer.vehicle_type, manufacturer.code,
                fipe.words_beginning(array(select word from asked except select unnest(array_agg(named.word)))) as rest
@@ -212,9 +229,10 @@ language sql stable parallel safe as $$
     order by model.named_in desc, manufacturer.name, model.name
 $$;
 comment on function fipe.search_models(text) is
-    'Models whose brand and name have a word beginning with each word of the search; accents and case do not count.';
+    'Models whose brand and name have, for each word of the search, a word that begins with it. Accents and case do'
+    ' not matter.';
 
--- Tables up to about 2023 know the fuels 1 to 3 alone: there an electric, flex or hybrid car stands under 1.
+-- Months up to about 2023 have only the fuels 1 to 3: there, an electric, flex or hybrid car is published under 1.
 create or replace function fipe.heir(vehicle_id integer) returns integer
 language sql stable parallel safe
 return (
@@ -229,7 +247,8 @@ return (
     limit 1
 );
 comment on function fipe.heir(integer) is
-    'The model_year that one under Gasolina goes on as, under another fuel and after its last month; null: it has none.';
+    'The model_year under another fuel that continues one under Gasolina after its last month; null when there is'
+    ' none.';
 
 create or replace view fipe.latest_price as
 select latest.reference_month,
@@ -252,7 +271,7 @@ cross join lateral (
     limit 1
 ) as latest
 where vehicle.fuel_code <> 1 or fipe.heir(vehicle.id) is null;
-comment on view fipe.latest_price is 'One row a vehicle: its price in the newest month that has one.';
+comment on view fipe.latest_price is 'One row per vehicle: its price in the newest month that has one.';
 
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
 returns table (
@@ -272,7 +291,7 @@ language sql stable parallel safe as $$
         from published
         group by model_year, fuel_code
     ),
-    -- As fipe.heir, but for whatever models have borne the code.
+    -- As fipe.heir does it, but for all models that have had this FIPE code.
     renamed as (
         select distinct on (old.model_year) old.model_year, old.fuel_code as old_code, new.fuel_code, new.fuel
         from span as old
@@ -304,7 +323,8 @@ language sql stable parallel safe as $$
     order by series.model_year desc, series.fuel_code, series.month
 $$;
 comment on function fipe.price_history(text, integer) is
-    'The prices of a FIPE code, month by month; fuel is what the vehicle stands under today, published_fuel then.';
+    'The prices of a FIPE code, month by month. fuel is the vehicle''s fuel today, published_fuel the one of that'
+    ' month.';
 
 create or replace function fipe.depreciation(fipe_code text, month date default null)
 returns table (
@@ -322,7 +342,7 @@ language sql stable parallel safe as $$
     order by fuel_code, model_code, model_year desc
 $$;
 comment on function fipe.depreciation(text, date) is
-    'The prices of a FIPE code by age, against its zero-km price or, without one, that of its newest model year.';
+    'The prices of a FIPE code by age, in percent of its zero-km price or, without one, of its newest model year''s.';
 
 create or replace function fipe.brands_named(search text) returns setof fipe.manufacturer
 language sql stable parallel safe as $$
@@ -331,7 +351,8 @@ language sql stable parallel safe as $$
     where length(fipe.words($1)) > 0 and tsvector_to_array(words) @> tsvector_to_array(fipe.words($1))
 $$;
 comment on function fipe.brands_named(text) is
-    'Brands whose names have each of these words, whole: "volkswagen" finds "VW - VolksWagen", "gm" does not find GMC.';
+    'Brands whose names have all these words: "volkswagen" finds "VW - VolksWagen". Words must be whole: "gm" does'
+    ' not find GMC.';
 
 create or replace function fipe.vehicles_between(
     brand text, least_brl numeric, most_brl numeric, month date default null
@@ -352,9 +373,8 @@ language sql stable parallel safe as $$
     order by price.price_brl, model.name, vehicle.model_year, vehicle.fuel_code
 $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
-    'A brand''s vehicles at these prices in a month, the newest by default; see fipe.brands_named.';
+    'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named.';
 
-drop function if exists fipe.month_before(date);
 create or replace function fipe.month_before(month date, since date) returns date
 language sql stable parallel safe
 return coalesce(since, (
@@ -363,10 +383,8 @@ return coalesce(since, (
     where earlier.reference_month < coalesce(month_before.month, (select fipe.newest_month()))
 ));
 comment on function fipe.month_before(date, date) is
-    'The month `since` or, when that is null, the last one with prices before `month`, which is the newest by default.';
+    'The month `since`; when that is null, the last month with prices before `month`, which is the newest by default.';
 
-drop function if exists fipe.price_under_former_fuel(integer, integer, integer);
-drop function if exists fipe.price_under_former_fuel(integer, date, date);
 create or replace function fipe.price_under_former_fuel(vehicle_id integer, month date) returns numeric
 language sql stable parallel safe
 return (
@@ -379,7 +397,7 @@ return (
       and price.reference_month = price_under_former_fuel.month and fipe.heir(former.id) = vehicle.id
 );
 comment on function fipe.price_under_former_fuel(integer, date) is
-    'The price of a model_year in an earlier table that has it under Gasolina; see fipe.heir.';
+    'The price of a model_year in an earlier month that has it under Gasolina; see fipe.heir.';
 
 create or replace function fipe.price_changes(month date default null, since date default null)
 returns table (
@@ -396,7 +414,7 @@ language sql stable parallel safe as $$
     join fipe.manufacturer
         on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
     cross join lateral (
-        -- One look-up a vehicle: who asks for some vehicles must not wait for the whole month.
+        -- One look-up per vehicle: a question about a few vehicles must not wait for the whole month.
         select coalesce(
             (
                 select price_brl
@@ -414,7 +432,7 @@ language sql stable parallel safe as $$
       and before.price_brl is not null
 $$;
 comment on function fipe.price_changes(date, date) is
-    'Prices of a month against those of an earlier one; by default the newest month and the one before it.';
+    'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
 
 create or replace function fipe.biggest_movers(
     how_many integer default 10, month date default null, since date default null
@@ -427,7 +445,7 @@ language sql stable parallel safe as $$
     with asked as materialized (
         select coalesce($2, fipe.newest_month()) as month, fipe.month_before($2, $3) as before
     ),
-    -- The whole of two months, side by side, and no more of it than is needed to find the few that are asked for.
+    -- Two whole months side by side, but only the columns that are needed to find the few vehicles asked for.
     moved as materialized (
         select now.model_year_id,
                now.price_brl / nullif(coalesce(before.price_brl, fipe.price_under_former_fuel(
@@ -440,9 +458,13 @@ language sql stable parallel safe as $$
         where now.reference_month = (select month from asked where before is not null)
     ),
     biggest as (
-        select * from (select * from moved order by ratio desc nulls last, model_year_id limit $1) as risen where ratio > 1
+        select *
+        from (select * from moved order by ratio desc nulls last, model_year_id limit $1) as risen
+        where ratio > 1
         union all
-        select * from (select * from moved order by ratio, model_year_id limit $1) as fallen where ratio < 1
+        select *
+        from (select * from moved order by ratio, model_year_id limit $1) as fallen
+        where ratio < 1
     )
     select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
@@ -469,7 +491,35 @@ $$;
 comment on function fipe.biggest_movers(integer, date, date) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another.';
 
--- The ledger of loads ---------------------------------------------------------------------------------------
+-- Flags are computed, not stored: what was published is kept as published.
+create or replace view fipe.flagged_price as
+select flag.flag,
+       price.reference_month,
+       reference.code as reference_code,
+       model.vehicle_type,
+       model.brand_code,
+       model.code      as model_code,
+       model.name      as model,
+       vehicle.model_year,
+       vehicle.fuel_code,
+       vehicle.fuel,
+       vehicle.fipe_code,
+       price.price_brl,
+       coalesce(price.mirror, 'fipe') as source
+from fipe.price
+join fipe.reference_month as reference on reference.month = price.reference_month
+join fipe.model_year as vehicle on vehicle.id = price.model_year_id
+join fipe.model on model.id = vehicle.model_id
+cross join lateral (
+    values ('zero price', price.price_brl = 0),
+           ('unknown fuel', vehicle.fuel_code not between 1 and 7),
+           ('from a mirror', price.mirror is not null)
+) as flag (flag, is_so)
+where flag.is_so;
+comment on view fipe.flagged_price is
+    'Prices to look at twice, one row per flag: zero price, unknown fuel, from a mirror instead of the official API.';
+
+-- The ledger of loads -------------------------------------------------------------------------------------------------
 
 create table if not exists fipe.load_run (
     id              integer generated always as identity primary key,
@@ -477,36 +527,25 @@ create table if not exists fipe.load_run (
     reference_code  integer     not null references fipe.reference_month (code),
     brands_expected integer     not null,
     started_at      timestamptz not null default now(),
+    whole_table     boolean,
+    wanted_models   jsonb       not null default '[]',
+    changed         integer     not null default 0,
+    completed_at    timestamptz,
+    shrunk          boolean,
     unique (run_id, reference_code)
 );
-alter table fipe.load_run
-    add column if not exists whole_table   boolean,
-    add column if not exists wanted_models jsonb   not null default '[]',
-    add column if not exists changed       integer not null default 0,
-    add column if not exists completed_at  timestamptz,
-    add column if not exists shrunk        boolean;
-comment on table fipe.load_run is
-    'One row a run and reference month; started_at is when its plan or its first result arrived.';
-comment on column fipe.load_run.whole_table is
-    'whether the run loads all that the reference has; null until the run''s plan has come';
-comment on column fipe.load_run.wanted_models is 'codes or names of the models that alone are loaded; empty means all';
-comment on column fipe.load_run.changed is 'prices that this run found new or changed';
-comment on column fipe.load_run.completed_at is 'when the last expected result was written; set once';
-comment on column fipe.load_run.shrunk is
-    'whether fipe.month_comparison showed an unfinished table when the load was complete';
+comment on table fipe.load_run is 'Loads: one row per run and reference month.';
 
 create table if not exists fipe.load_brand (
     load_run_id     integer  not null references fipe.load_run (id) on delete cascade,
     vehicle_type    smallint not null,
     brand_code      integer  not null,
+    brand           text,
     models_expected integer,
+    completed_at    timestamptz,
     primary key (load_run_id, vehicle_type, brand_code)
 );
-alter table fipe.load_brand
-    alter column models_expected drop not null,
-    add column if not exists brand        text,
-    add column if not exists completed_at timestamptz;
-comment on column fipe.load_brand.models_expected is 'null until the brand''s models were found';
+comment on table fipe.load_brand is 'The brands of a load, as its plan or a result names them.';
 
 create table if not exists fipe.load_brand_plan (
     load_run_id  integer    not null,
@@ -521,8 +560,8 @@ create table if not exists fipe.load_brand_plan (
     check (cardinality(model_codes) = cardinality(year_fuels))
 );
 comment on table fipe.load_brand_plan is
-    'The models that a run is going to load of a brand, each with its number of year-fuel pairs. As arrays: twenty years'
-    ' have millions of them, and nobody asks for one.';
+    'The models that a load expects of a brand. In arrays: twenty years have millions of them, and nobody asks for'
+    ' one alone.';
 
 create table if not exists fipe.load_model (
     load_run_id  integer     not null,
@@ -531,39 +570,31 @@ create table if not exists fipe.load_model (
     model_code   integer     not null,
     prices       smallint    not null,
     unpriced     smallint    not null,
+    rejected     smallint    not null default 0,
     received_at  timestamptz not null default now(),
     primary key (load_run_id, vehicle_type, brand_code, model_code),
     foreign key (load_run_id, vehicle_type, brand_code)
         references fipe.load_brand (load_run_id, vehicle_type, brand_code) on delete cascade
 );
-comment on column fipe.load_model.unpriced is 'year-fuels that FIPE lists for the model but has no price for';
-alter table fipe.load_model add column if not exists rejected smallint not null default 0;
-comment on column fipe.load_model.rejected is
-    'year-fuels that FIPE lists for the model, but whose answers were never what was asked';
+comment on table fipe.load_model is 'The models of a load whose results have arrived.';
 
--- Loads of before there were plans.
-update fipe.load_brand as brand set completed_at = received.last_at
-from (
-    select load_run_id, vehicle_type, brand_code, count(*) as models, max(received_at) as last_at
-    from fipe.load_model
-    group by load_run_id, vehicle_type, brand_code
-) as received
-where (received.load_run_id, received.vehicle_type, received.brand_code)
-    = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-  and brand.completed_at is null
-  and brand.models_expected <= received.models
-  and not exists (select from fipe.load_brand_plan as plan where plan.load_run_id = brand.load_run_id);
-update fipe.load_brand as brand set completed_at = run.started_at
-from fipe.load_run as run
-where run.id = brand.load_run_id and brand.completed_at is null and brand.models_expected = 0;
-update fipe.load_run as run set completed_at = brand.last_at
-from (
-    select load_run_id, count(completed_at) as complete, count(*) as known, max(completed_at) as last_at
-    from fipe.load_brand
-    group by load_run_id
-) as brand
-where brand.load_run_id = run.id and run.completed_at is null
-  and brand.complete = brand.known and run.brands_expected <= brand.complete;
+create table if not exists fipe.rejected_answer (
+    fingerprint    uuid        primary key,
+    run_id         uuid        not null,
+    reference_code integer,
+    source         text        not null,
+    call           text        not null,
+    parameters     jsonb       not null,
+    answer         text        not null,
+    reason         text        not null,
+    first_seen_at  timestamptz not null,
+    last_seen_at   timestamptz not null,
+    times_seen     integer     not null default 1
+);
+comment on table fipe.rejected_answer is
+    'Answers of the source that were not what was asked for (cut short, another month, another vehicle), and were'
+    ' not used.';
+create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
 
 create or replace view fipe.load_missing_model as
 select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.year_fuels
@@ -574,7 +605,7 @@ where not exists (
     where (received.load_run_id, received.vehicle_type, received.brand_code, received.model_code)
         = (plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code)
 );
-comment on view fipe.load_missing_model is 'Models that a plan names and no result has come for.';
+comment on view fipe.load_missing_model is 'Models that a load expects and whose results have not arrived.';
 
 create or replace view fipe.load_brand_status as
 select run.run_id,
@@ -602,7 +633,7 @@ join fipe.load_brand as brand on brand.load_run_id = run.id
 left join fipe.load_model as model using (load_run_id, vehicle_type, brand_code)
 group by run.id, brand.load_run_id, brand.vehicle_type, brand.brand_code;
 comment on view fipe.load_brand_status is
-    'One row a run, reference month and brand that the run''s plan or a result has named.';
+    'One row per load and brand: how far the brand has come.';
 
 create or replace view fipe.load_status as
 select run.run_id,
@@ -630,16 +661,15 @@ join fipe.reference_month as reference on reference.code = run.reference_code
 left join fipe.load_brand_status as brand using (run_id, reference_code)
 group by run.id, reference.code;
 comment on view fipe.load_status is
-    'One row a run and reference month; models_expected counts the brands whose models were found so far; stable when a'
-    ' complete load of the whole table has found nothing new.';
-
--- A month against the one before it ---
+    'One row per load (run and reference month): how far it has come. models_expected counts the brands searched so'
+    ' far.';
 
 create or replace function fipe.looks_unfinished(now bigint, before bigint) returns boolean
 language sql immutable strict parallel safe
 return before - now >= greatest(5, 0.1 * before);
 comment on function fipe.looks_unfinished(bigint, bigint) is
-    'Whether a brand has lost a tenth of its models or prices, and at least five: no month does, an unfinished table does.';
+    'Whether a brand lost a tenth of its models or prices, and at least five: a finished month does not, an'
+    ' unfinished one does.';
 
 create or replace view fipe.month_comparison as
 with complete as (
@@ -677,10 +707,9 @@ cross join lateral (
     group by grouping sets ((model.vehicle_type, model.brand_code), ())
 ) as counted;
 comment on view fipe.month_comparison is
-    'The newest complete load of each whole table against that of the month before: one row a brand, and one without a'
-    ' brand for all. shrunk: a brand lost a tenth (and five) of its models or prices, or the table a fiftieth of its prices.';
-
--- What is missing, and how to load it ---
+    'The newest complete load of each whole month against that of the month before: one row per brand, and one row'
+    ' without'
+    ' a brand for the whole month.';
 
 create or replace view fipe.load_missing as
 select run.run_id,
@@ -698,19 +727,20 @@ join fipe.reference_month as reference on reference.code = run.reference_code
 cross join lateral (
     select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
            null::integer as model_code, null::smallint as year_fuels,
-           format('%s of %s brands are not known yet: the run''s plan has not come',
+           format('%s of %s brands are not known yet: the run''s plan has not arrived',
                   run.brands_expected - count(*), run.brands_expected) as reason
     from fipe.load_brand as brand
     where brand.load_run_id = run.id
     having count(*) < run.brands_expected
     union all
     select brand.vehicle_type, brand.brand_code, brand.brand, null, null,
-           'its models were not found yet: the brand waits or is at work, or failed and is in the manufacturer DLQ'
+           'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
+           ' manufacturer DLQ'
     from fipe.load_brand as brand
     where brand.load_run_id = run.id and brand.models_expected is null
     union all
     select brand.vehicle_type, brand.brand_code, brand.brand, null, null,
-           format('%s of %s models came, and the brand''s plan, which names the others, did not',
+           format('%s of %s models have arrived; the brand''s plan, which names the others, has not',
                   received.models, brand.models_expected)
     from fipe.load_brand as brand
     cross join lateral (
@@ -728,13 +758,14 @@ cross join lateral (
       )
     union all
     select model.vehicle_type, model.brand_code, brand.brand, model.model_code, model.year_fuels,
-           'its prices have not come: the model waits or is at work, or failed and is in the model or the price DLQ'
+           'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the model'
+           ' or the price DLQ'
     from fipe.load_missing_model as model
     join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
     where model.load_run_id = run.id
     union all
     select model.vehicle_type, model.brand_code, brand.brand, model.model_code, model.rejected,
-           'some of its year-fuels had no usable answer: see fipe.rejected_answer'
+           'some of its prices had no usable answer: see fipe.rejected_answer'
     from fipe.load_model as model
     join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
     where model.load_run_id = run.id and model.rejected > 0
@@ -745,11 +776,11 @@ left join fipe.model
     on (model.vehicle_type, model.brand_code, model.code)
      = (missing.vehicle_type, missing.brand_code, missing.model_code);
 comment on view fipe.load_missing is
-    'What loads still lack: models, whole brands, what has no name yet, or rejected prices (year_fuels of them); and why.';
+    'What loads still lack, and why: models, whole brands, brands that have no name yet, or rejected prices.';
 
 create or replace function fipe.resume_payloads(run_id uuid) returns setof jsonb
 language sql stable as $$
-    -- Whole brands: one payload a vehicle type, with the run's own choice of models.
+    -- Whole brands: one payload per vehicle type, with the models that the run was asked for.
     select jsonb_build_object('run_id', missing.run_id, 'reference', missing.reference_code,
                               'vehicle_types', jsonb_build_array(missing.vehicle_type),
                               'brands', jsonb_agg(missing.brand_code order by missing.brand_code))
@@ -759,7 +790,7 @@ language sql stable as $$
     where missing.run_id = $1 and missing.brand_code is not null and missing.model_code is null
     group by missing.run_id, missing.reference_code, missing.vehicle_type, run.wanted_models
     union all
-    -- Single models: one payload a brand.
+    -- Single models: one payload per brand.
     select jsonb_build_object('run_id', missing.run_id, 'reference', missing.reference_code,
                               'vehicle_types', jsonb_build_array(missing.vehicle_type),
                               'brands', jsonb_build_array(missing.brand_code),
@@ -769,59 +800,114 @@ language sql stable as $$
     group by missing.run_id, missing.reference_code, missing.vehicle_type, missing.brand_code
 $$;
 comment on function fipe.resume_payloads(uuid) is
-    'Payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, as part of that run.';
+    'Payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, under the same run.';
 
--- What the source answered and nobody should take for right ------------------------------------------------
+-- Comments on columns -------------------------------------------------------------------------------------------------
 
--- A price's flags, without a flag stored: what is published is kept as published.
-create or replace view fipe.flagged_price as
-select flag.flag,
-       price.reference_month,
-       reference.code as reference_code,
-       model.vehicle_type,
-       model.brand_code,
-       model.code      as model_code,
-       model.name      as model,
-       vehicle.model_year,
-       vehicle.fuel_code,
-       vehicle.fuel,
-       vehicle.fipe_code,
-       price.price_brl,
-       coalesce(price.mirror, 'fipe') as source
-from fipe.price
-join fipe.reference_month as reference on reference.month = price.reference_month
-join fipe.model_year as vehicle on vehicle.id = price.model_year_id
-join fipe.model on model.id = vehicle.model_id
-cross join lateral (
-    values ('zero price', price.price_brl = 0),
-           ('unknown fuel', vehicle.fuel_code not between 1 and 7),
-           ('from a mirror', price.mirror is not null)
-) as flag (flag, is_so)
-where flag.is_so;
-comment on view fipe.flagged_price is
-    'Prices to look at twice, a row a flag: zero price, unknown fuel, from a mirror instead of the official API.';
+-- psql's \d+ shows them. A column's name means the same in every table and view, so it is explained once, here.
+do $$
+declare
+    described record;
+begin
+    for described in
+        select attribute.attrelid::regclass as relation, attribute.attname as name, word.meaning
+        from (values
+            ('answer', 'the source''s answer as text, cut at 4,000 characters'),
+            ('brand', 'the name of the brand'),
+            ('brand_code', 'FIPE''s code of the brand; the same brand has another code for another vehicle type'),
+            ('brands_complete', 'brands of the load whose results have all arrived'),
+            ('brands_expected', 'brands that the load expects'),
+            ('call', 'the call''s name, as FIPE names it'),
+            ('changed', 'prices that this load found new or changed'),
+            ('code', 'FIPE''s code'),
+            ('complete', 'whether everything that is expected has arrived'),
+            ('completed_at', 'when the last expected result was written; set once, null until then'),
+            ('fingerprint', 'a hash of what was asked and answered'),
+            ('fipe_code', 'FIPE''s code of the vehicle, such as 005340-6; several model years share one'),
+            ('first_seen_at', 'when it was first seen'),
+            ('flag', 'why to look twice: zero price, unknown fuel, or from a mirror'),
+            ('fuel', 'the name of the fuel'),
+            ('fuel_code', 'FIPE''s code of the fuel: 1 Gasolina, 2 Álcool, 3 Diesel, 4 Elétrico, 5 Flex, 6 Híbrido,'
+             ' 7 Gás Natural; others are kept as they come'),
+            ('id', 'a number of this database, which has no meaning outside of it'),
+            ('last_seen_at', 'when it was last seen'),
+            ('last_write_at', 'when its last result was written'),
+            ('load_run_id', 'the load: fipe.load_run.id'),
+            ('mirror', 'the mirror that gave this price (parallelum); null, which takes no room, means the official'
+             ' API'),
+            ('model', 'the name of the model'),
+            ('model_code', 'FIPE''s code of the model'),
+            ('model_codes', 'FIPE''s codes of the models'),
+            ('model_id', 'the model: fipe.model.id'),
+            ('model_year', 'the model year; FIPE''s 32000 means zero km'),
+            ('model_year_id', 'the vehicle: fipe.model_year.id'),
+            ('models', 'models with a price, in this month'),
+            ('models_before', 'models with a price, in the month before'),
+            ('models_expected', 'models that the load expects; null until they are known'),
+            ('models_received', 'models whose results have arrived'),
+            ('month', 'the reference month, as the first day of the month'),
+            ('name', 'the name, from the newest month that has it'),
+            ('named_in', 'the reference month that the names in this row were taken from'),
+            ('only_row', 'always true: there is one row'),
+            ('parameters', 'what the call asked for'),
+            ('part', 'the number of this part: the plan of a large brand comes in parts of 5,000 models'),
+            ('price_brl', 'the price in reais; FIPE has published zeros, which are kept'),
+            ('prices', 'how many prices'),
+            ('prices_before', 'how many prices, in the month before'),
+            ('reason', 'why'),
+            ('received_at', 'when the result was written'),
+            ('reference_code', 'FIPE''s code of the reference month'),
+            ('reference_month', 'the reference month, as the first day of the month'),
+            ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
+            ('run_id', 'the run: what `fipe load` answers'),
+            ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'
+             ' be unfinished'),
+            ('source', 'who answered: fipe, the official API, or parallelum, a mirror'),
+            ('stable', 'whether a complete load of the whole month found nothing new'),
+            ('started_at', 'when its plan or its first result was written'),
+            ('times_seen', 'how often it was seen'),
+            ('unpriced', 'model years and fuels that FIPE lists and has no price for'),
+            ('upgraded_at', 'when the schema came to this version'),
+            ('vehicle_type', '1 car, 2 motorcycle, 3 truck'),
+            ('version', 'the version of the schema'),
+            ('wanted_models', 'codes or names of the only models to load; empty means all'),
+            ('whole_table', 'whether the load is of everything that FIPE published for the month; null until its'
+             ' plan has arrived'),
+            ('words', 'the words of the name, for searching'),
+            ('year_fuels', 'how many pairs of model year and fuel'),
+            ('year_fuels_expected', 'how many pairs of model year and fuel the load expects; null until they are'
+             ' known'),
+            ('zero_km', 'whether this is a new car, which FIPE publishes as model year 32000')
+        ) as word (name, meaning)
+        join pg_attribute as attribute on attribute.attname = word.name and attribute.attnum > 0
+        join pg_class as class on class.oid = attribute.attrelid
+        where class.relnamespace = 'fipe'::regnamespace and class.relkind in ('r', 'v')
+    loop
+        execute format('comment on column %s.%I is %L', described.relation, described.name, described.meaning);
+    end loop;
+end
+$$;
 
-create table if not exists fipe.rejected_answer (
-    fingerprint    uuid        primary key,
-    run_id         uuid        not null,
-    reference_code integer,
-    source         text        not null,
-    call           text        not null,
-    parameters     jsonb       not null,
-    answer         text        not null,
-    reason         text        not null,
-    first_seen_at  timestamptz not null,
-    last_seen_at   timestamptz not null,
-    times_seen     integer     not null default 1
-);
-comment on table fipe.rejected_answer is
-    'Answers that were not what was asked (truncated, another month, another vehicle, ...), with the call: kept apart, '
-    'never taken for right. Part of no ledger: what a model lacks because of them is in fipe.load_model.rejected.';
-comment on column fipe.rejected_answer.answer is 'the text as it came, cut at 4,000 characters';
-create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
+-- Names that mean more, or something else, in one place.
+comment on column fipe.manufacturer.code is
+    'FIPE''s code of the brand; the same brand has another code for another vehicle type';
+comment on column fipe.model.code is 'FIPE''s code of the model';
+comment on column fipe.reference_month.code is 'FIPE''s code of the reference month';
+comment on column fipe.model_year.named_in is
+    'the reference month that fuel and fipe_code were taken from; newer months may say the same';
+comment on column fipe.load_brand_plan.year_fuels is 'for each model, how many pairs of model year and fuel it has';
+comment on column fipe.load_missing.model_code is 'FIPE''s code of the model; null when the whole brand is missing';
+comment on column fipe.load_missing.reason is 'why it is missing, and where to look';
+comment on column fipe.load_missing.year_fuels is
+    'how many pairs of model year and fuel are missing; null when that is not known';
+comment on column fipe.month_comparison.brand_code is 'FIPE''s code of the brand; null in the row of the whole month';
+comment on column fipe.month_comparison.shrunk is
+    'whether the brand lost a tenth (and five) of its models or prices, or the month a fiftieth of its prices';
+comment on column fipe.load_run.shrunk is 'whether fipe.month_comparison said shrunk when the load was complete';
 
--- Who may do what -------------------------------------------------------------------------------------------
+-- Rights --------------------------------------------------------------------------------------------------------------
 
+-- Roles belong to the whole server, so another database of it may have made them already.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
@@ -830,10 +916,14 @@ begin
     if not exists (select from pg_roles where rolname = 'fipe_status') then
         create role fipe_status login;
     end if;
-    if not exists (select from pg_roles where rolname = 'fipe_reader') then
-        create role fipe_reader nologin;
+    if not exists (select from pg_roles where rolname = 'fipe_readers') then
+        create role fipe_readers;
     end if;
-    -- On Aurora and RDS this role lets IAM database tokens in; elsewhere there is none.
+    if not exists (select from pg_roles where rolname = 'fipe_reader') then
+        create role fipe_reader login in role fipe_readers;
+    end if;
+    -- Aurora and RDS have the role rds_iam. Its members sign in with IAM tokens, and only with those: a password is
+    -- refused even to a member of a member. So people with a password join fipe_readers, not fipe_reader.
     if exists (select from pg_roles where rolname = 'rds_iam') then
         if not pg_has_role('fipe_ingestor', 'rds_iam', 'member') then
             grant rds_iam to fipe_ingestor;
@@ -841,21 +931,29 @@ begin
         if not pg_has_role('fipe_status', 'rds_iam', 'member') then
             grant rds_iam to fipe_status;
         end if;
+        if not pg_has_role('fipe_reader', 'rds_iam', 'member') then
+            grant rds_iam to fipe_reader;
+        end if;
     end if;
+    -- PostgreSQL lets everybody make temporary tables. Here only the ingestor needs them.
+    execute format('revoke temporary on database %I from public', current_database());
     execute format('grant connect, temporary on database %I to fipe_ingestor', current_database());
 end
 $$;
 
--- A warm function keeps its connection, and a serverless database pauses only when there is none.
+-- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
 alter role fipe_ingestor set idle_session_timeout = '5min';
--- Writers take turns. One that Lambda has stopped between two statements must not keep the others waiting.
+-- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
 alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
+-- The rights below let a reader change nothing. This also refuses what every role may do, such as making large objects.
+alter role fipe_reader set default_transaction_read_only = on;
 
-grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_reader;
+grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_readers;
 grant select, insert, update on
     fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
 grant select on fipe.load_run, fipe.load_status, fipe.load_missing to fipe_status;
-grant select on all tables in schema fipe to fipe_reader;
+grant select on fipe.schema_version to fipe_ingestor, fipe_status;
+grant select on all tables in schema fipe to fipe_readers;

@@ -1,4 +1,4 @@
-"""The child stack, which owns the work: loaders, queues and the ingestor, from the source to the database."""
+"""The child stack owns the work: the loaders, the queues and the ingestor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,13 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.alarms import Alarms
 from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
 from infrastructure.findings import acknowledge
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction, FunctionNetwork, build_layer
-from infrastructure.metrics import NAMESPACE, service_name
+from infrastructure.names import METRICS_NAMESPACE, Function, Queue
 from infrastructure.paths import API_LAYER, FUNCTIONS, NOT_PACKED_OF_SRC
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
@@ -22,20 +23,21 @@ from stage_settings import StageSettings
 
 INGESTOR_ROLE = "fipe_ingestor"
 STATUS_ROLE = "fipe_status"
-"""The database roles of the functions in the VPC, made by create_fipe_db.sql; they log in with IAM tokens."""
+"""Database roles of the functions in the VPC, from create_fipe_db.sql; they sign in with IAM tokens."""
 
 LOADER_MEMORY_MB = 128
-"""They take up 60 MB and mostly wait, which is billed by the memory."""
+"""A loader uses 60 MB and mostly waits. AWS bills waiting by memory, so the smallest size is the cheapest."""
 DATABASE_FUNCTION_MEMORY_MB = 512
 
 
 class FipeApiStack(NestedStack):
-    """Four functions, each fed by the one before it through a queue: three loaders and the ingestor.
+    """Three loaders and the ingestor; each gets its work from the one before it through a queue.
 
-    The loaders stand outside the VPC, where they reach the source and AWS; the ingestor stands inside.
+    The loaders run outside the VPC, where they can reach FIPE and AWS. The ingestor runs inside, next to the
+    database.
 
     Attributes:
-        output_names: the outputs, for the parent to show as well.
+        output_names: the names of the outputs, which the parent stack repeats.
     """
 
     def __init__(
@@ -58,19 +60,19 @@ class FipeApiStack(NestedStack):
         self._api_layer = build_layer(self, "ApiLayer", API_LAYER, "msgspec, requests, aws-lambda-powertools")
         self._pace = self._build_pace_table()
 
-        manufacturers, models, prices = (
-            self._build_queue(kind) for kind in ("Manufacturer", "Model", "Price")
-        )
+        manufacturers, models, prices = (self._build_queue(kind) for kind in Queue)
         self._price_queue = prices.queue
-        start = self._build_loader("FipeManufacturerLoader", "fipe_manufacturer_loader", output=manufacturers)
+        start = self._build_loader(
+            Function.MANUFACTURER_LOADER, "fipe_manufacturer_loader", output=manufacturers
+        )
         model_loader = self._build_loader(
-            "FipeModelLoader", "fipe_model_loader", source=manufacturers, output=models
+            Function.MODEL_LOADER, "fipe_model_loader", source=manufacturers, output=models
         )
         price_loader = self._build_loader(
-            "FipePriceLoader", "fipe_price_loader", source=models, output=prices
+            Function.PRICE_LOADER, "fipe_price_loader", source=models, output=prices
         )
         ingestor = self._build_database_function(
-            "FipeSomaIngestor",
+            Function.SOMA_INGESTOR,
             "fipe_soma_ingestor",
             database=database,
             role=INGESTOR_ROLE,
@@ -81,16 +83,16 @@ class FipeApiStack(NestedStack):
         self._feed(model_loader, manufacturers, settings.model_concurrency)
         self._feed(price_loader, models, settings.price_concurrency)
         self._feed(ingestor, prices, settings.ingestor_concurrency)
-        self._watch({"manufacturer": manufacturers, "model": models, "price": prices}, database)
-        # After the alarms: whoever asks it sees its errors.
+        self._watch({Queue.MANUFACTURER: manufacturers, Queue.MODEL: models, Queue.PRICE: prices}, database)
+        # Built after the alarms, so it gets none: whoever invokes it sees its errors.
         load_status = self._build_database_function(
-            "FipeLoadStatus",
+            Function.LOAD_STATUS,
             "load.status",
             database=database,
             role=STATUS_ROLE,
             psycopg2_layer=psycopg2_layer,
         )
-        # grant_invoke would allow every version as well.
+        # grant_invoke would also allow every version of the function.
         start.add_to_role_policy(
             iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[load_status.function_arn])
         )
@@ -101,11 +103,11 @@ class FipeApiStack(NestedStack):
         self._add_output("FipeManufacturerLambda", start.function_name)
 
     def _build_pace_table(self) -> dynamodb.Table:
-        """Holds one item, when the source may be called next, which is worth nothing a minute later."""
+        """Builds the table of the shared pace. Its one item says when the source may be called next."""
         table = dynamodb.Table(
             self,
             "Pace",
-            table_name=f"fipe-pace-{self._settings.stage}",
+            table_name=names.pace_table(self._settings.stage),
             partition_key=dynamodb.Attribute(name="source", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             removal_policy=RemovalPolicy.DESTROY,
@@ -113,25 +115,26 @@ class FipeApiStack(NestedStack):
         acknowledge(
             table,
             "AwsSolutions::AwsSolutions-DDB3",
-            "Nobody would restore an item that is stale in a minute.",
+            "No backup: the only item is out of date after a minute.",
         )
         return table
 
-    def _build_queue(self, kind: str) -> QueueWithDlq:
-        queue = QueueWithDlq(self, f"{kind}Queue", kind=kind.lower(), settings=self._settings)
-        self._add_output(f"{kind}QueueUrl", queue.queue.queue_url)
-        self._add_output(f"{kind}DLQUrl", queue.dlq.queue_url)
+    def _build_queue(self, kind: Queue) -> QueueWithDlq:
+        title = kind.capitalize()
+        queue = QueueWithDlq(self, f"{title}Queue", kind=kind, settings=self._settings)
+        self._add_output(f"{title}QueueUrl", queue.queue.queue_url)
+        self._add_output(f"{title}DLQUrl", queue.dlq.queue_url)
         return queue
 
     def _build_loader(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         output: QueueWithDlq,
         source: QueueWithDlq | None = None,
     ) -> FipeFunction:
-        """A function that calls the source, and hands back to its own queue what it could not finish."""
+        """Builds a function that calls the source and sends unfinished work back to its own queue."""
         loader = self._build_function(
             name,
             module,
@@ -157,7 +160,7 @@ class FipeApiStack(NestedStack):
                     resources=[self._settings.parallelum_token_secret_arn],
                 )
             )
-        # Plans and rejected answers go straight to where the ledger and the quarantine are written from.
+        # The ingestor writes plans and rejected answers to the database, so they go straight to its queue.
         self._price_queue.grant(loader, "sqs:SendMessage")
         output.queue.grant(loader, "sqs:SendMessage")
         if source:
@@ -166,14 +169,14 @@ class FipeApiStack(NestedStack):
 
     def _build_database_function(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         database: Database,
         role: str,
         psycopg2_layer: lambda_.ILayerVersion,
     ) -> FipeFunction:
-        """A function in the VPC that works as a role of the database, and reaches nothing else."""
+        """Builds a function in the VPC that signs in to the database as `role` and can reach nothing else."""
         endpoint = database.cluster.cluster_endpoint
         function = self._build_function(
             name,
@@ -209,7 +212,7 @@ class FipeApiStack(NestedStack):
 
     def _build_function(
         self,
-        name: str,
+        name: Function,
         module: str,
         *,
         memory_mb: int,
@@ -221,14 +224,14 @@ class FipeApiStack(NestedStack):
         function = FipeFunction(
             self,
             name,
-            name=f"{name}-{self._settings.stage}",
+            name=name.of(self._settings.stage),
             handler=f"fipe_api.{module}.handler",
             code=self._code,
             timeout=Duration.seconds(self._settings.function_timeout_seconds),
             memory_mb=memory_mb,
             environment={
-                "POWERTOOLS_SERVICE_NAME": service_name(name, self._settings.stage),
-                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
+                "POWERTOOLS_SERVICE_NAME": name.of(self._settings.stage),
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
                 **environment,
             },
@@ -240,20 +243,21 @@ class FipeApiStack(NestedStack):
         return function
 
     def _feed(self, function: FipeFunction, source: QueueWithDlq, concurrency: int) -> None:
-        """Invokes the function with batches of the queue, which also lets it receive and delete messages."""
+        """Invokes the function with batches from the queue, and lets it receive and delete messages."""
         function.add_event_source(
             event_sources.SqsEventSource(
                 source.queue,
                 batch_size=self._settings.batch_size,
                 max_batching_window=Duration.seconds(self._settings.batching_window_seconds),
                 report_batch_item_failures=True,
-                # Reserved concurrency would let messages be received, throttled, and so counted as failed.
+                # Not reserved concurrency: a throttled invocation would count as a failed attempt of its
+                # messages.
                 max_concurrency=concurrency,
             )
         )
 
     def _watch(self, queues: Mapping[str, QueueWithDlq], database: Database) -> None:
-        """Alarms, and the dashboard."""
+        """Adds the alarms and the dashboard."""
         watch = Alarms(
             self,
             "Alarms",

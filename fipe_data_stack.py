@@ -1,4 +1,4 @@
-"""The parent stack, which owns the data: the database and its contents; the child within it owns the work."""
+"""The parent stack owns the data: the database and its schema. The nested child stack owns the work."""
 
 from aws_cdk import CfnOutput, Environment, Stack, Tags, Token
 from constructs import Construct
@@ -12,10 +12,10 @@ from stage_settings import StageSettings
 
 
 class FipeDataStack(Stack):
-    """Everything of one stage: one stack to deploy, to diff and to destroy.
+    """One whole stage, so that one command deploys, compares or destroys it.
 
     Raises:
-        SettingsError: the settings do not fit the VPC.
+        SettingsError: the VPC cannot hold what the settings ask for.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class FipeDataStack(Stack):
             scope,
             construct_id,
             env=env,
-            description=f"FIPE ({settings.stage}): Aurora PostgreSQL, its schema, and the loading of prices",
+            description=f"FIPE ({settings.stage}): loads vehicle prices into Aurora PostgreSQL",
             termination_protection=settings.keeps_data,
             tags=tags,
         )
@@ -41,12 +41,12 @@ class FipeDataStack(Stack):
         work = FipeApiStack(
             self, "FipeApiStack", settings=settings, database=database, psycopg2_layer=psycopg2_layer
         )
-        # New code may need the new schema.
+        # New code may need the new schema, so the SQL script runs first.
         work.node.add_dependency(contents)
         self._add_outputs(database, work)
 
     def _add_outputs(self, database: Database, work: FipeApiStack) -> None:
-        """Shows the child's outputs, too, so that one deploy prints them all."""
+        """Repeats the child's outputs on the parent, so that a deploy prints all of them."""
         endpoint = database.cluster.cluster_endpoint
         CfnOutput(self, "DBEndpoint", value=endpoint.hostname)
         CfnOutput(self, "DBPort", value=Token.as_string(endpoint.port))

@@ -1,6 +1,7 @@
-"""The settings of one stage: every knob of the application, checked before anything is synthesized.
+"""All settings of a stage, checked before anything is synthesized.
 
-Each is a key of the CDK context: `cdk deploy --context stage=dev --context vpc_id=vpc-0a1b2c3d ...`.
+Each setting is a key of the CDK context: `cdk deploy --context stage=dev --context vpc_id=vpc-0a1b2c3d ...`.
+A description completes the sentence "use ..." in error messages, and fills the table in docs/settings.md.
 """
 
 import difflib
@@ -22,22 +23,23 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 WIDEST_PREFIX = 8
-"""The widest block of addresses that may reach the database: 10.0.0.0/8, the largest private network."""
+"""The widest block of addresses that may connect to the database: the size of 10.0.0.0/8, the largest private
+network."""
 
 USUAL_SCHEDULE = "cron(0 9 1-10 * ? *)"
-"""Daily at nine in the first ten days of a month: a month fills up over its first days."""
+"""Every day at 9:00 on days 1 to 10: FIPE publishes a month piece by piece over its first days."""
 
 SERVERLESS = "db.serverless"
 
-# The context also holds what the CDK keeps there; its keys contain ':', '@' or '-'.
+# The CDK keeps its own keys in the context; they contain ':', '@' or '-', which settings never do.
 _OWN_KEY = re.compile(r"[a-z0-9_]+", re.IGNORECASE)
 
 
 class SettingsError(Exception):
-    """What is wrong with the settings.
+    """The settings are wrong.
 
     Attributes:
-        problems: one line each, with what to do about it.
+        problems: one line per problem, which says what to do about it.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -46,7 +48,7 @@ class SettingsError(Exception):
 
 
 def _cidr(text: str, info: ValidationInfo) -> str:
-    """An address or a block of addresses as a CIDR block: `203.0.113.7` becomes `203.0.113.7/32`."""
+    """Turns an address or a block into a CIDR block: `203.0.113.7` becomes `203.0.113.7/32`."""
     try:
         network = IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
@@ -54,57 +56,59 @@ def _cidr(text: str, info: ValidationInfo) -> str:
     is_wide = network.prefixlen < WIDEST_PREFIX or network.network_address.is_unspecified
     if is_wide and not info.data.get("allow_the_world"):
         raise ValueError(
-            f"would open the database to the world; /{WIDEST_PREFIX} is the widest block taken without"
+            f"this opens the database to the world; blocks wider than /{WIDEST_PREFIX} need"
             " allow_the_world=true"
         )
     if "/" in text and str(network.network_address) != text.partition("/")[0]:
-        raise ValueError(f"a block begins at its first address; {network} or a single address is meant")
+        raise ValueError(
+            f"a block starts at its first address; use {network} for the block, or a single address"
+        )
     return str(network)
 
 
 def _schedule(text: str) -> str:
-    """`off`, or an expression of EventBridge Scheduler; `on` is the usual one."""
+    """Turns `on` into the usual schedule; checks `off` and expressions of EventBridge Scheduler."""
     if text == "on":
         return USUAL_SCHEDULE
     if text != "off" and not re.fullmatch(r"(cron|rate)\([^()]+\)", text):
-        raise ValueError("neither on nor off, nor an expression of EventBridge Scheduler")
+        raise ValueError("not on, off, or an expression of EventBridge Scheduler")
     return text
 
 
 def _call_budget(text: str) -> str:
-    """`max`, or a number above zero; kept as the text that the functions read."""
+    """Checks for `max` or a number above zero; it stays a text, since functions read texts."""
     if text != "max" and not re.fullmatch(r"(?!0*\.?0*$)\d+(\.\d+)?", text):
-        raise ValueError("neither a number above 0 nor `max`")
+        raise ValueError("not `max` or a number above 0")
     return text
 
 
 class StageSettings(BaseModel):
-    """The settings of one stage, as given by the CDK context, with their defaults."""
+    """The settings of one stage, with their defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Literal["dev", "stg", "prd"] = Field(description="dev, stg or prd")
     vpc_id: str = Field(
         pattern=r"^vpc-[0-9a-f]{8,17}$",
-        description="the VPC to put the database in, for example vpc-0a1b2c3d",
+        description="the VPC for the database, such as vpc-0a1b2c3d",
     )
     allow_the_world: bool = Field(
         default=False,
-        description="true to take an allowed_ip as wide as 0.0.0.0/0, where only TLS and the password guard"
-        " the database",
+        description="true to accept an allowed_ip as wide as 0.0.0.0/0; then only TLS and the password"
+        " protect the database",
     )
     allowed_ip: Annotated[str, AfterValidator(_cidr)] = Field(
-        description="the address that may reach the database, like 203.0.113.7, or a block of them, like"
+        description="the address that may connect to the database, such as 203.0.113.7, or a block, such as"
         " 203.0.113.0/24"
     )
     cost_centre: str = Field(
         default="fipe",
         max_length=256,
         pattern=r"^[A-Za-z0-9_.:/=+@-]+$",
-        description="the value of the tag cost-centre",
+        description="the value of the cost-centre tag, without spaces",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="the least that the functions log: DEBUG, INFO, WARNING or ERROR"
+        default="INFO", description="the lowest level that the functions log: DEBUG, INFO, WARNING or ERROR"
     )
 
     fipe_api_url: str = Field(
@@ -113,14 +117,14 @@ class StageSettings(BaseModel):
         description="the base URL of a server that speaks FIPE's API",
     )
     calls_per_minute: Annotated[str, BeforeValidator(str), AfterValidator(_call_budget)] = Field(
-        default="40", description="the calls a minute for the whole load, or `max` for no limit"
+        default="40", description="the calls per minute of all functions together, or `max` for no limit"
     )
     blocked_rest_seconds: float = Field(
         default=120,
         gt=0,
         le=1800,
-        description="the first pause after the source blocked the address, in seconds up to 1800, to which it"
-        " doubles while the block lasts",
+        description="the pause after the source blocks this address, in seconds, up to 1800; it doubles up"
+        " to 1800 while the block lasts",
     )
     parallelum_url: str = Field(
         default="https://fipe.parallelum.com.br/api/v2",
@@ -131,102 +135,120 @@ class StageSettings(BaseModel):
         default=0,
         ge=0,
         le=1_000_000,
-        description="the calls a day that Parallelum may be asked while FIPE blocks the address: 0 for none,"
+        description="the calls per day to the mirror Parallelum while FIPE blocks this address: 0 for none,"
         " 500 without a token, 1000 with a free one",
     )
     parallelum_token_secret_arn: str = Field(
         default="",
         pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$",
-        description="the ARN of a secret in Secrets Manager that holds Parallelum's token and nothing else",
+        description="the ARN of a secret in Secrets Manager that holds only Parallelum's token",
     )
 
     database_name: str = Field(
         default="fipedata",
         pattern=r"^[a-z][a-z0-9_]{0,62}$",
-        description="the name of the database: letters, digits, underscores",
+        description="the name of the database: lower-case letters, digits and underscores",
     )
     database_user: str = Field(
         default="postgres",
         pattern=r"^[a-z][a-z0-9_]{0,62}$",
-        description="the name of the master user: letters, digits, underscores",
+        description="the name of the master user: lower-case letters, digits and underscores",
     )
     database_subnets: Literal["auto", "isolated", "private", "public"] = Field(
         default="auto",
-        description="auto (the most closed kind there is), isolated, private or public (open to outside)",
+        description="isolated, private, public (reachable from outside the VPC), or auto for the first of"
+        " these that the VPC has",
     )
     excluded_zones: str = Field(
         default="",
         pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$",
-        description="the availability zones to keep out of, like us-east-1e,us-east-1f",
+        description="the availability zones to avoid, such as us-east-1e,us-east-1f",
     )
     instance_class: str = Field(
         default="db.t3.medium",
         pattern=r"^db\.([a-z0-9]+\.[a-z0-9]+|serverless)$",
-        description="an instance class like db.t3.medium, or db.serverless",
+        description="an instance class such as db.t3.medium, or db.serverless",
     )
     serverless_min_acu: float = Field(
         default=0,
         ge=0,
         le=256,
         multiple_of=0.5,
-        description="the least capacity of db.serverless in steps of 0.5 (2 GiB make 1); 0 lets it pause",
+        description="the lowest capacity of db.serverless, 0 to 256 in steps of 0.5 (1 ACU has 2 GiB); 0"
+        " lets it pause",
     )
     serverless_max_acu: float = Field(
         default=4,
         ge=1,
         le=256,
         multiple_of=0.5,
-        description="the most capacity of db.serverless, 1 to 256 in steps of 0.5",
+        description="the highest capacity of db.serverless, 1 to 256 in steps of 0.5",
     )
     serverless_pause_minutes: int = Field(
-        default=5, ge=5, le=1440, description="the idle minutes until db.serverless pauses, 5 to 1440"
+        default=5,
+        ge=5,
+        le=1440,
+        description="the minutes without a connection before db.serverless pauses, 5 to 1440",
     )
     engine_version: str = Field(
         default="17.9",
         pattern=r"^1[78]\.\d{1,2}$",
-        description="a version 17 or 18 of Aurora PostgreSQL that `aws rds describe-db-engine-versions"
-        " --engine aurora-postgresql` lists",
+        description="a version 17.x or 18.x of Aurora PostgreSQL from `aws rds describe-db-engine-versions"
+        " --engine aurora-postgresql`",
     )
     database_tls: Literal["auto", "require", "verify-full"] = Field(
         default="auto",
         description="verify-full (the functions check the database's certificate), require (they only"
-        " encrypt), or auto (verify-full when the layer has RDS's certificates)",
+        " encrypt), or auto (verify-full if the layer has the RDS certificates)",
     )
-    backup_days: int = Field(default=7, ge=1, le=35, description="the days that backups are kept, 1 to 35")
+    backup_days: int = Field(default=7, ge=1, le=35, description="the days to keep backups, 1 to 35")
 
     function_timeout_seconds: int = Field(
-        default=300, ge=30, le=900, description="the longest run of a function in seconds, 30 to 900"
+        default=300, ge=30, le=900, description="the timeout of a function in seconds, 30 to 900"
     )
-    batch_size: int = Field(default=10, ge=1, le=10_000, description="the messages an invocation, 1 to 10000")
+    batch_size: int = Field(
+        default=10, ge=1, le=10_000, description="the messages per invocation, 1 to 10000"
+    )
     batching_window_seconds: int = Field(
-        default=30, ge=0, le=300, description="the longest wait for a full batch in seconds, 0 to 300"
+        default=30,
+        ge=0,
+        le=300,
+        description="the longest wait for a full batch in seconds, 0 to 300; at least 1 if batch_size is"
+        " above 10",
     )
     model_concurrency: int = Field(
         default=2,
         ge=2,
         le=1000,
-        description="how many FipeModelLoader run at a time, 2 (AWS takes no less) to 1000",
+        description="the number of FipeModelLoader functions that run at a time, 2 (the minimum on AWS) to"
+        " 1000",
     )
     price_concurrency: int = Field(
         default=2,
         ge=2,
         le=1000,
-        description="how many FipePriceLoader run at a time, 2 (AWS takes no less) to 1000",
+        description="the number of FipePriceLoader functions that run at a time, 2 (the minimum on AWS) to"
+        " 1000",
     )
     ingestor_concurrency: int = Field(
         default=2,
         ge=2,
         le=1000,
-        description="how many FipeSomaIngestor run at a time, 2 (AWS takes no less) to 1000",
+        description="the number of FipeSomaIngestor functions that run at a time, 2 (the minimum on AWS) to"
+        " 1000",
     )
     max_receive_count: int = Field(
         default=5,
         ge=1,
         le=1000,
-        description="the receives before a failing message goes to the DLQ, 1 to 1000",
+        description="the attempts before a failing message moves to the DLQ, 1 to 1000",
     )
     retry_delay_seconds: int = Field(
-        default=30, ge=0, le=900, description="the first delay of a failed message in seconds, 0 to 900"
+        default=30,
+        ge=0,
+        le=900,
+        description="the delay before a failed message is tried again, in seconds, 0 to 900; it doubles with"
+        " each attempt",
     )
     retention_days: int = Field(
         default=4, ge=1, le=14, description="the days that a queue keeps a message, 1 to 14"
@@ -237,63 +259,64 @@ class StageSettings(BaseModel):
 
     schedule: Annotated[str, AfterValidator(_schedule)] = Field(
         default="off",
-        description="off, on (daily at 9:00 in Brazil on the days 1 to 10 of each month), or an expression of"
-        " EventBridge Scheduler like cron(0 9 1-10 * ? *)",
+        description="off, on (every day at 9:00 Brasília time, days 1 to 10 of each month), or an expression"
+        " of EventBridge Scheduler such as cron(0 9 1-10 * ? *)",
     )
     alarm_email: str = Field(
         default="",
         pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
-        description="the address that alarms are sent to, like me@example.com; AWS asks it to confirm first",
+        description="the address for alarms, such as me@example.com; AWS sends it a link to confirm first",
     )
     stalled_hours: int = Field(
         default=3,
         ge=1,
         le=24,
-        description="the hours without a price, while messages wait, that make a load stalled, 1 to 24",
+        description="the hours without a new price, while messages wait, before the alarm load-stalled, 1 to"
+        " 24",
     )
     database_alarm_gib: int = Field(
         default=20,
         ge=1,
         le=131_072,
-        description="the size of the database in GiB that raises an alarm",
+        description="the size of the database in GiB that triggers an alarm",
     )
 
     @property
     def is_serverless(self) -> bool:
-        """Whether the database's capacity follows its load."""
+        """Whether the database is Aurora Serverless v2, whose capacity follows the demand."""
         return self.instance_class == SERVERLESS
 
     @property
     def keeps_data(self) -> bool:
-        """Whether losing the database would hurt: production is protected, other stages can be removed."""
+        """Whether the data is protected from deletion: only in prd. One command removes the other stages."""
         return self.stage == "prd"
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if self.dlq_retention_days < self.retention_days:
             raise ValueError(
-                f"dlq_retention_days={self.dlq_retention_days}: less than retention_days="
-                f"{self.retention_days}; a message's age counts from when it was first sent, so that it would"
-                " be deleted on its way to the DLQ"
+                f"invalid dlq_retention_days={self.dlq_retention_days}: use at least retention_days="
+                f"{self.retention_days}; a message keeps its age when it moves to the DLQ, so SQS would"
+                " delete it too early"
             )
         if self.serverless_min_acu > self.serverless_max_acu:
             raise ValueError(
-                f"serverless_min_acu={self.serverless_min_acu:g}: more than serverless_max_acu="
+                f"invalid serverless_min_acu={self.serverless_min_acu:g}: use at most serverless_max_acu="
                 f"{self.serverless_max_acu:g}"
             )
         if self.batch_size > 10 and self.batching_window_seconds == 0:
             raise ValueError(
-                f"batch_size={self.batch_size}: AWS takes more than 10 only when batching_window_seconds is"
-                " at least 1"
+                f"invalid batch_size={self.batch_size}: use at most 10, or a batching_window_seconds of at"
+                " least 1"
             )
         return self
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> "StageSettings":
-        """The settings in a CDK context, which holds other things as well. An empty text counts as not given.
+        """Reads the settings from a CDK context, which has other keys as well. An empty text means not given.
 
         Raises:
-            SettingsError: with every problem, one line each.
+            SettingsError: lists every problem, one line each.
         """
         given = {key: value for key, value in context.items() if _OWN_KEY.fullmatch(key) and value != ""}
         try:
@@ -303,17 +326,19 @@ class StageSettings(BaseModel):
 
 
 def _line(problem: ErrorDetails) -> str:
-    """A pydantic error in one line that names the setting, the value, the trouble and the mend."""
+    """Puts a pydantic error into one line: the setting, its value, what is wrong, what to use instead."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, StageSettings.model_fields, n=1)
-        return f"{name} is not a setting" + (f"; {close[0]} is" if close else "")
+        return f"unknown setting {name}: " + (
+            f"did you mean {close[0]}?" if close else "docs/settings.md lists all"
+        )
     description = StageSettings.model_fields[name].description
     if problem["type"] == "missing":
-        return f"{name} is missing; give {description}"
-    # What pydantic says of a pattern or a range, the description says better.
-    trouble = f": {message}" if problem["type"] == "value_error" else ""
-    return f"{name}={problem['input']} is refused{trouble}; give {description}"
+        return f"{name} is missing: give {description}"
+    # The description already states patterns and ranges; only our own validators add something to it.
+    trouble = f"{message}; " if problem["type"] == "value_error" else ""
+    return f"invalid {name}={problem['input']}: {trouble}use {description}"

@@ -13,6 +13,7 @@ from benchmarks.cloud import LoadFigures, load
 from benchmarks.rows import Row, at_most
 from fipe_api_stack import DATABASE_FUNCTION_MEMORY_MB, LOADER_MEMORY_MB
 from fipe_simulator import SAMPLE_CATALOGUE
+from infrastructure import names
 
 CALLS, MODELS, BRANDS = 54_752, 11_238, 236
 CALLS_A_MINUTE = 40
@@ -72,7 +73,7 @@ class Function:
         return CALLS * (work + self.waiting * 60 / calls_a_minute) * self.memory_mb / 1024
 
 
-Functions = Mapping[str, Function]
+Functions = Mapping[names.Function, Function]
 
 
 def run() -> Sequence[Row]:
@@ -92,17 +93,18 @@ def run() -> Sequence[Row]:
     ]  # fmt: skip
 
 
-def _function(name: str, fast: LoadFigures, slow: LoadFigures) -> Function:
+def _function(name: names.Function, fast: LoadFigures, slow: LoadFigures) -> Function:
     fast_rate, slow_rate = MEASURED_RATES
     a_call = [each.functions[name].billed_seconds / each.calls for each in (fast, slow)]
     waiting = max(0.0, (a_call[1] - a_call[0]) / (60 / slow_rate - 60 / fast_rate))
     return Function(
-        memory_mb=DATABASE_FUNCTION_MEMORY_MB if name == "FipeSomaIngestor" else LOADER_MEMORY_MB,
+        memory_mb=DATABASE_FUNCTION_MEMORY_MB if name == names.Function.SOMA_INGESTOR else LOADER_MEMORY_MB,
         work=max(0.0, a_call[0] - waiting * 60 / fast_rate),
         waiting=waiting,
-        invocations={"FipeManufacturerLoader": 1, "FipeModelLoader": BRANDS / MESSAGES_A_BATCH}.get(
-            name, MODELS / MESSAGES_A_BATCH
-        ),
+        invocations={
+            names.Function.MANUFACTURER_LOADER: 1,
+            names.Function.MODEL_LOADER: BRANDS / MESSAGES_A_BATCH,
+        }.get(name, MODELS / MESSAGES_A_BATCH),
     )
 
 
@@ -126,18 +128,22 @@ def _bill(functions: Functions, prices: Prices, calls_a_minute: float = CALLS_A_
 def _knobs(functions: Functions) -> Sequence[tuple[str, Functions, float]]:
     """Name, functions and calls a minute of loads with one knob turned."""
 
-    def changed(change: Callable[[Function], Function], *names: str) -> Functions:
-        return {name: change(each) if name in names else each for name, each in functions.items()}
+    def changed(change: Callable[[Function], Function], *which: names.Function) -> Functions:
+        return {name: change(each) if name in which else each for name, each in functions.items()}
 
     return (
         (
             "loaders of 256 MB",
-            changed(lambda each: replace(each, memory_mb=256), "FipeModelLoader", "FipePriceLoader"),
+            changed(
+                lambda each: replace(each, memory_mb=256),
+                names.Function.MODEL_LOADER,
+                names.Function.PRICE_LOADER,
+            ),
             CALLS_A_MINUTE,
         ),
         (
             "price_concurrency=10",
-            changed(lambda each: replace(each, waiting=5 * each.waiting), "FipePriceLoader"),
+            changed(lambda each: replace(each, waiting=5 * each.waiting), names.Function.PRICE_LOADER),
             CALLS_A_MINUTE,
         ),
         ("calls_per_minute=20", functions, 20),

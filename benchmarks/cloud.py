@@ -1,7 +1,7 @@
 """Loads through a local cloud of their own, as `make local` does them, and what the functions did."""
 
+import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,10 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.month import REPOSITORY
+from infrastructure.names import Function
 from local_cloud.lifecycle import start, status, stop
 from local_cloud.state import LocalState
 
-SUMMARY = re.compile(r"; ([\d.]+) s, ([\d,]+) calls, at most ([\d,]+) MiB of memory")
+STAGE = "dev"
+SCHEMA_FUNCTIONS = (Function.SQL_RUNNER, Function.SQL_INIT)
+"""They work during a deploy, not during a load."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class LoadFigures:
     seconds: float
     calls: int
     peak_mb: float
-    functions: Mapping[str, FunctionFigures]
+    functions: Mapping[Function, FunctionFigures]
 
 
 @contextmanager
@@ -55,28 +58,27 @@ def load(catalogue: Path, rate: str = "max") -> LoadFigures:
         endpoint = start(state)
         try:
             ended = subprocess.run(
-                [sys.executable, "-m", "local_cloud", "run", "--catalogue", str(catalogue), "--rate", rate],
+                [
+                    sys.executable, "-m", "fipe_cli", "local", "--json",
+                    "--catalogue", str(catalogue), "--rate", rate,
+                ],
                 env={**os.environ, "FIPE_LOCAL_DIR": str(folder)},
                 cwd=REPOSITORY,
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,
-            )
+            )  # fmt: skip
             functions = status(endpoint)["functions"]
         finally:
             stop(state)
-    summary = SUMMARY.search(ended.stdout.replace("\n", " "))
-    assert summary is not None, ended.stdout
-    seconds, calls, peak_mb = (float(figure.replace(",", "")) for figure in summary.groups())
+    outcome = json.loads(ended.stdout)
     return LoadFigures(
-        seconds,
-        int(calls),
-        peak_mb,
+        outcome["seconds"],
+        outcome["calls"],
+        outcome["peak_memory_mb"],
         {
-            name.removesuffix("-dev"): FunctionFigures(
-                each["invocations"], each["billed_ms"] / 1000, each["max_memory_mb"]
-            )
-            for name, each in functions.items()
-            if not name.startswith("FipeSql")
+            function: FunctionFigures(each["invocations"], each["billed_ms"] / 1000, each["max_memory_mb"])
+            for function in Function
+            if function not in SCHEMA_FUNCTIONS and (each := functions.get(function.of(STAGE)))
         },
     )

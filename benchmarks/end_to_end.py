@@ -94,7 +94,7 @@ def _calls(catalogue: Catalogue) -> Iterator[Call]:
         for brand, _ in catalogue.brands(kind):
             of_brand = {**of_type, "codigoMarca": brand}
             yield "ConsultarModelos", of_brand
-            models, years = catalogue.models(kind, brand), catalogue.year_fuels_of_brand(kind, brand)
+            models, years = catalogue.models(kind, brand), catalogue.model_years_of_brand(kind, brand)
             if len(years) < len(models):
                 for year in years:
                     asked = {

@@ -23,11 +23,12 @@ from msgspec.structs import replace
 
 from benchmarks.database import Server, connected, point_ingestor_at, server
 from benchmarks.month import month
-from benchmarks.price_messages import JULY_2026, JUNE_2026, price_messages, sqs_events
+from benchmarks.price_messages import JULY_2026, JUNE_2026, STAGE, price_messages, sqs_events
 from benchmarks.rows import Baseline, Row, at_least, at_most
 from fipe_api import fipe_soma_ingestor
 from fipe_api.aws.observability import logger
 from fipe_api.messages import PriceMessage, to_json
+from infrastructure.names import Function
 
 SMALL_BATCHES, LARGE_BATCH = (10, 100), 1_000
 ROW_BY_ROW_MESSAGES = 100
@@ -37,15 +38,16 @@ FILLED_TABLES = (
     "fipe.load_run", "fipe.load_brand", "fipe.load_brand_plan", "fipe.load_model",
 )  # fmt: skip
 FIRST_RUN, SECOND_RUN = UUID(int=1), UUID(int=2)
+INGESTOR = Function.SOMA_INGESTOR.of(STAGE)
 
 
 @dataclass
 class LambdaContext:
     """What the handler's decorators read of Lambda's context."""
 
-    function_name: str = "FipeSomaIngestor-bench"
+    function_name: str = INGESTOR
     memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:FipeSomaIngestor-bench"
+    invoked_function_arn: str = f"arn:aws:lambda:us-east-1:123456789012:function:{INGESTOR}"
     aws_request_id: str = "00000000-0000-0000-0000-000000000001"
 
 

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference
 from fipe_simulator import Catalogue
+from infrastructure.names import Function, Queue
 
+STAGE = "dev"
 JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
 JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 
@@ -59,12 +61,12 @@ def _record(body: str, number: int) -> dict[str, Any]:
         "attributes": {
             "ApproximateReceiveCount": "1",
             "SentTimestamp": "1782864000000",
-            "SenderId": "AROAEXAMPLE:FipePriceLoader-dev",
+            "SenderId": f"AROAEXAMPLE:{Function.PRICE_LOADER.of(STAGE)}",
             "ApproximateFirstReceiveTimestamp": "1782864000005",
         },
         "messageAttributes": {},
         "md5OfBody": "d41d8cd98f00b204e9800998ecf8427e",
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:fipe-price-queue-dev",
+        "eventSourceARN": f"arn:aws:sqs:us-east-1:123456789012:{Queue.PRICE.of(STAGE)}",
         "awsRegion": "us-east-1",
     }

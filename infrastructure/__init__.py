@@ -1,1 +1,1 @@
-"""The constructs that the stacks are composed of, one capability each."""
+"""The constructs of the stacks, one capability each."""

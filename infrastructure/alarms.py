@@ -1,4 +1,4 @@
-"""What somebody should hear of: alarms, and the topic that they go to."""
+"""The alarms of a stage, and the SNS topic that they notify."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.metrics import fipe_metric
 from infrastructure.queues import QueueWithDlq
 from stage_settings import StageSettings
@@ -20,19 +21,19 @@ MINUTES = Duration.minutes
 GIB = 2**30
 
 LOST_AFTER = 0.5
-"""The share of a queue's retention after which a message that still waits is told of."""
+"""Alarm when a message has waited for this share of the queue's retention."""
 LEAST_LOCAL_STORAGE = GIB
-"""Bytes for temporary files; without any, large queries fail."""
+"""Bytes free for temporary files; at zero, large queries fail."""
 SPARE_CONNECTIONS = 40
-"""Connections besides the ingestor's: people, and the tools they use. A db.t3.medium has some 400."""
+"""Connections for people and their tools, besides the ingestor's. A db.t3.medium allows about 400."""
 
 
 class Alarms(Construct):
-    """The alarms of a stage. Each goes to the topic, and says in its description what to do.
+    """The alarms of a stage. Each notifies the topic, and its description says what to do.
 
     Attributes:
-        topic: what else should hear of an alarm subscribes to it.
-        alarms: all of them.
+        topic: subscribe to it to be notified.
+        alarms: all alarms.
     """
 
     def __init__(
@@ -58,15 +59,16 @@ class Alarms(Construct):
         self._watch_database(cluster, settings)
 
     def _build_topic(self, settings: StageSettings) -> sns.Topic:
-        topic = sns.Topic(self, "Topic", topic_name=f"fipe-alarms-{settings.stage}", enforce_ssl=True)
-        # A topic with a policy of its own has to say that alarms may use it.
+        topic = sns.Topic(self, "Topic", topic_name=names.alarm_topic(settings.stage), enforce_ssl=True)
+        every_alarm = self._arn_of_alarm(names.alarm("*", settings.stage))
+        # enforce_ssl adds a policy, which replaces the default one that lets alarms publish.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AlarmsOfThisStage",
                 actions=["sns:Publish"],
                 resources=[topic.topic_arn],
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                conditions={"ArnLike": {"aws:SourceArn": self._arn_of_alarm(f"fipe-*-{settings.stage}")}},
+                conditions={"ArnLike": {"aws:SourceArn": every_alarm}},
             )
         )
         if settings.alarm_email:
@@ -88,8 +90,9 @@ class Alarms(Construct):
             f"{kind}-dlq-not-empty",
             queue.dlq.metric_approximate_number_of_messages_visible(period=MINUTES(5), statistic="Maximum"),
             threshold=1,
-            what_to_do=f"Messages failed for good. `make redrive-{self._stage} QUEUE={kind} DRY_RUN=1` shows"
-            " them and why; once that is mended, the same without DRY_RUN moves them back.",
+            what_to_do="A message failed too often and moved to the DLQ."
+            f" `make redrive-{self._stage} QUEUE={kind} DRY_RUN=1` shows the messages and their errors."
+            " Fix the cause, then run it without DRY_RUN.",
         )
         hours = settings.retention_days * 24 * LOST_AFTER
         self._alarm(
@@ -97,8 +100,9 @@ class Alarms(Construct):
             f"{kind}-message-old",
             queue.queue.metric_approximate_age_of_oldest_message(period=MINUTES(15), statistic="Maximum"),
             threshold=hours * 3600,
-            what_to_do=f"A message has waited for {hours:g} h of the {settings.retention_days} days that the"
-            " queue keeps it. A load is slower than it should be, or its function does not run.",
+            what_to_do=f"A message has waited for {hours:g} h; the queue deletes it after"
+            f" {settings.retention_days} days. The load is too slow, or its function does not run:"
+            f" `make status-{self._stage}` and `make logs-{self._stage} LEVEL=WARNING`.",
         )
 
     def _watch_function(self, name: str, function: lambda_.IFunction) -> None:
@@ -107,9 +111,8 @@ class Alarms(Construct):
             f"{name}-errors",
             function.metric_errors(period=MINUTES(5)),
             threshold=1,
-            what_to_do="The function ended by an exception or a timeout, which it should not: a failed"
-            " message is no error of it."
-            f" `make logs-{self._stage} FUNCTION={name} LEVEL=ERROR SINCE=1h` shows it.",
+            what_to_do="The function crashed or timed out. A message that fails does not cause this alarm."
+            f" `make logs-{self._stage} FUNCTION={name} LEVEL=ERROR SINCE=1h` shows the error.",
         )
         self._alarm(
             f"{name}Throttles",
@@ -117,8 +120,8 @@ class Alarms(Construct):
             function.metric_throttles(period=MINUTES(5)),
             threshold=1,
             periods=3,
-            what_to_do="Lambda starts the function less often than asked, for 15 minutes: the account's limit"
-            " of concurrent executions is used up (10 in a new account).",
+            what_to_do="Lambda has throttled the function for 15 minutes: the account's limit of concurrent"
+            " executions is used up (10 in a new account). Ask AWS for a higher quota.",
         )
 
     def _watch_loads(self, queues: Mapping[str, QueueWithDlq], settings: StageSettings) -> None:
@@ -129,8 +132,8 @@ class Alarms(Construct):
             )
             for number, queue in enumerate(queues.values())
         }
-        # A message that leaves the last queue is in the database. These metrics of a queue that is polled are
-        # there with a 0; others, PricesReceived among them, just stop coming, and a sum with them as well.
+        # A message that leaves the last queue is in the database. SQS reports 0 for a polled queue without
+        # messages, while our own metrics just stop, and a sum over missing values would be missing as well.
         written = list(queues.values())[-1].queue.metric_number_of_messages_deleted(
             period=hour, statistic="Sum"
         )
@@ -140,21 +143,21 @@ class Alarms(Construct):
             cloudwatch.MathExpression(
                 expression=f"IF(({' + '.join(waiting)}) > 0 AND written < 1, 1, 0)",
                 using_metrics={**waiting, "written": written},
-                label="messages wait, but no price comes",
+                label="messages wait, but no price arrives",
                 period=hour,
             ),
             threshold=1,
             periods=settings.stalled_hours,
-            what_to_do=f"Messages wait, but no price has come for {settings.stalled_hours} h. The source"
-            " may be down, or block us:"
-            f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h`.",
+            what_to_do=f"Messages wait, but no price has arrived for {settings.stalled_hours} h. The source"
+            " may be down or block this address:"
+            f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h` shows which.",
         )
         self._alarm(
             "LoadCompleted",
             "load-completed",
-            fipe_metric("LoadsCompleted", "FipeSomaIngestor", self._stage, MINUTES(5)),
+            fipe_metric("LoadsCompleted", names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
-            what_to_do="Nothing: a load is complete, every message of it is in the database.",
+            what_to_do="Nothing to do: a load is complete. This alarm only brings the good news.",
         )
 
     def _watch_database(self, cluster: rds.IDatabaseCluster, settings: StageSettings) -> None:
@@ -163,8 +166,8 @@ class Alarms(Construct):
             "database-large",
             cluster.metric_volume_bytes_used(period=Duration.hours(1), statistic="Maximum"),
             threshold=settings.database_alarm_gib * GIB,
-            what_to_do=f"The database is larger than {settings.database_alarm_gib} GiB, and storage costs by"
-            " the GiB. If that is as it should be, raise database_alarm_gib.",
+            what_to_do=f"The database is larger than {settings.database_alarm_gib} GiB, and AWS bills storage"
+            " per GiB. If you expect this size, deploy with a higher DATABASE_ALARM_GIB.",
         )
         self._alarm(
             "DatabaseLocalStorageLow",
@@ -172,8 +175,8 @@ class Alarms(Construct):
             cluster.metric_free_local_storage(period=MINUTES(5), statistic="Minimum"),
             threshold=LEAST_LOCAL_STORAGE,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            what_to_do="Temporary files fill the instance. End the query that writes them, or take a larger"
-            " instance_class.",
+            what_to_do="Temporary files fill the instance. Stop the query that writes them"
+            " (pg_stat_activity lists it), or deploy with a larger INSTANCE_CLASS.",
         )
         connections = settings.ingestor_concurrency + SPARE_CONNECTIONS
         self._alarm(
@@ -182,8 +185,8 @@ class Alarms(Construct):
             cluster.metric_database_connections(period=MINUTES(5), statistic="Maximum"),
             threshold=connections,
             periods=3,
-            what_to_do=f"More than {connections} connections for 15 minutes; the ingestor needs"
-            f" {settings.ingestor_concurrency}. pg_stat_activity shows whose they are.",
+            what_to_do=f"{connections} or more connections for 15 minutes; the ingestor needs"
+            f" {settings.ingestor_concurrency}. pg_stat_activity shows who holds the others.",
         )
 
     def _alarm(
@@ -202,13 +205,13 @@ class Alarms(Construct):
         alarm = cloudwatch.Alarm(
             self,
             construct_id,
-            alarm_name=f"fipe-{name}-{self._stage}",
+            alarm_name=names.alarm(name, self._stage),
             alarm_description=what_to_do,
             metric=metric,
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=comparison,
-            # Queues and functions without work send nothing, nor does a database that is paused.
+            # Idle queues, idle functions and a paused database send no data; that is no problem.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))

@@ -1,4 +1,4 @@
-"""The pipeline on one page, from left to right: a column a stage of it, and the alarms above."""
+"""The CloudWatch dashboard: the pipeline from left to right, one column per step, with the alarms on top."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,9 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_rds as rds
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.metrics import fipe_metric
+from infrastructure.names import Function
 from infrastructure.queues import QueueWithDlq
 
 PERIOD = Duration.minutes(5)
@@ -17,11 +19,11 @@ COLUMN, HEIGHT = 6, 6
 
 
 class Dashboard(Construct):
-    """A row of what the functions do, one of the queues behind them, one of the source and the database.
+    """Three rows: the functions, the queue that each function fills, then the source and the database.
 
     Args:
         functions: in the order of the pipeline; the last one writes to the database.
-        queues: in the same order; each is filled by the function at its place.
+        queues: in the same order, each below the function that fills it.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Dashboard(Construct):
         Tags.of(self).add("component", "operations")
         self._stage = stage
         dashboard = cloudwatch.Dashboard(
-            self, "Pipeline", dashboard_name=f"fipe-{stage}", default_interval=Duration.days(1)
+            self, "Pipeline", dashboard_name=names.dashboard(stage), default_interval=Duration.days(1)
         )
         dashboard.add_widgets(
             cloudwatch.AlarmStatusWidget(title=f"FIPE {stage}", alarms=list(alarms), width=24, height=3)
@@ -49,20 +51,20 @@ class Dashboard(Construct):
         dashboard.add_widgets(*self._source(), *_database(cluster))
 
     def _prices(self) -> cloudwatch.GraphWidget:
-        names = ("PricesReceived", "PricesChanged", "LoadsCompleted")
-        return _graph("Into the database", [self._metric(name, "FipeSomaIngestor") for name in names])
+        counted = ("PricesReceived", "PricesChanged", "LoadsCompleted")
+        return _graph("Into the database", [self._metric(name, Function.SOMA_INGESTOR) for name in counted])
 
     def _source(self) -> list[cloudwatch.GraphWidget]:
-        """How the source bears it, by the function that calls it most, and what failed in any of them."""
+        """What the source refused, as FipePriceLoader counts it, and the messages that failed."""
         calls = ("CallsThrottled", "CallsBlocked", "SourceDown")
-        failing = ("FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor")
+        failing = (Function.MODEL_LOADER, Function.PRICE_LOADER, Function.SOMA_INGESTOR)
         failed = [self._metric("MessagesFailed", function).with_(label=function) for function in failing]
         return [
-            _graph("The source says no", [self._metric(name, "FipePriceLoader") for name in calls]),
-            _graph("Messages that failed", [*failed, self._metric("AnswersRejected", "FipePriceLoader")]),
+            _graph("Refused by the source", [self._metric(name, Function.PRICE_LOADER) for name in calls]),
+            _graph("Failed messages", [*failed, self._metric("AnswersRejected", Function.PRICE_LOADER)]),
         ]
 
-    def _metric(self, name: str, function: str) -> cloudwatch.Metric:
+    def _metric(self, name: str, function: Function) -> cloudwatch.Metric:
         return fipe_metric(name, function, self._stage, PERIOD)
 
 
@@ -103,7 +105,7 @@ def _database(cluster: rds.IDatabaseCluster) -> list[cloudwatch.GraphWidget]:
             right=[cluster.metric_database_connections(period=PERIOD, label="connections")],
         ),
         _graph(
-            "Database's size",
+            "Database size",
             [cluster.metric_volume_bytes_used(period=Duration.hours(1), label="volume (bytes)")],
             right=[cluster.metric_free_local_storage(period=PERIOD, label="free local storage (bytes)")],
         ),

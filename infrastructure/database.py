@@ -1,4 +1,4 @@
-"""The Aurora PostgreSQL cluster with its secret, and who may reach it over the network."""
+"""The Aurora PostgreSQL cluster, its secret, and who may connect to it."""
 
 from ipaddress import IPv4Network
 from typing import Any
@@ -19,20 +19,19 @@ PORT = ec2.Port.POSTGRES
 VERIFY_FULL = "verify-full"
 
 ZONES_OF_AURORA = 2
-"""Aurora demands subnets in at least two availability zones."""
+"""Aurora needs subnets in at least two availability zones."""
 
 
 class Database(Construct):
-    """The cluster, in an existing VPC.
+    """An Aurora cluster with one writer, in an existing VPC.
 
     Raises:
-        SettingsError: the VPC has no subnets that will do.
+        SettingsError: the VPC has no suitable subnets.
 
     Attributes:
-        cluster: with one writer.
-        secret: user, password, host, port and name of the database, as JSON.
-        network: for functions that work with the database.
-        tls_variables: libpq's variables for those functions.
+        cluster: the cluster.
+        network: where functions run that need the database.
+        tls_variables: libpq's TLS variables for those functions.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StageSettings) -> None:
@@ -43,21 +42,21 @@ class Database(Construct):
         if not is_public and IPv4Network(settings.allowed_ip).is_global:
             Annotations.of(self).add_warning_v2(
                 "fipe:allowed-ip-has-no-way-in",
-                f"The database stands in {kind} subnets, which {settings.allowed_ip} reaches only through the"
-                " VPC (a VPN or a bastion host). Where the VPC has public subnets, a stage deployed with"
-                " database_subnets=public from the first is reachable directly.",
+                f"The database is in {kind} subnets, so {settings.allowed_ip} can connect only from inside"
+                " the VPC (over a VPN or a bastion host). To connect from outside, deploy a new stage with"
+                " DATABASE_SUBNETS=public; the VPC needs public subnets for that.",
             )
         if settings.allow_the_world:
             Annotations.of(self).add_warning_v2(
                 "fipe:open-to-the-world",
-                f"{settings.allowed_ip} may reach the database: nothing but TLS and the password guards it.",
+                f"{settings.allowed_ip} may connect to the database: only TLS and the password protect it.",
             )
         self.tls_variables = tls_variables(settings)
         if settings.keeps_data and self.tls_variables["PGSSLMODE"] != VERIFY_FULL:
             Annotations.of(self).add_warning_v2(
                 "fipe:certificate-not-checked",
-                "The functions encrypt, but do not check the database's certificate: the layer has no RDS"
-                " certificates. ./create_fipe_api_layer.sh fetches them where it can reach them.",
+                "The functions encrypt their connections, but do not check the database's certificate: the"
+                " layer has no RDS certificates. Run ./create_fipe_api_layer.sh with internet access.",
             )
         security_group = self._build_security_group(vpc, settings)
         self.network = FunctionNetwork(
@@ -68,7 +67,7 @@ class Database(Construct):
 
     @property
     def secret(self) -> secretsmanager.ISecret:
-        """The secret of the master user."""
+        """The master user's secret: user, password, host, port and name of the database, as JSON."""
         secret = self.cluster.secret
         assert secret is not None, "a cluster with generated credentials has a secret"
         return secret
@@ -77,22 +76,22 @@ class Database(Construct):
         acknowledge(
             self.cluster,
             "CloudFormation-Validate::W9011",
-            "Public only in public subnets, for psql from the allowed address, which alone the security group"
-            " lets in.",
+            "Public only in public subnets, so that psql works from the allowed address; the security group"
+            " lets in no other.",
         )
         acknowledge(
             self.cluster,
             "AwsSolutions::AwsSolutions-SMG4",
-            "The password is used by the SQL script at a deploy and by people; the pipeline signs in with IAM"
-            " tokens. A rotating function would need NAT or a VPC endpoint to reach Secrets Manager, which no"
-            " other part of this needs. docs/deploy.md tells how to change the password.",
+            "Only people and the SQL script of a deploy use the password; the pipeline signs in with IAM"
+            " tokens. A rotation function would need a NAT gateway or a VPC endpoint to reach Secrets"
+            " Manager, and nothing else needs one. docs/deploy.md says how to change the password.",
         )
         if not settings.keeps_data:
             acknowledge(
                 self.cluster,
                 "AwsSolutions::AwsSolutions-RDS10",
-                "This stage can be removed without a trace, on purpose: what it holds is public and can be"
-                " loaded again. Production is protected.",
+                "On purpose: this stage can be removed completely, because its data is public and can be"
+                " loaded again. prd is protected.",
             )
 
     def _build_security_group(self, vpc: ec2.IVpc, settings: StageSettings) -> ec2.SecurityGroup:
@@ -109,7 +108,7 @@ class Database(Construct):
             self,
             "FunctionsSecurityGroup",
             vpc=vpc,
-            description="The functions that work with the FIPE database",
+            description="The functions that connect to the FIPE database",
             allow_all_outbound=False,
         )
         group.connections.allow_to(database_group, PORT, "Functions to the database")
@@ -145,7 +144,8 @@ class Database(Construct):
             deletion_protection=settings.keeps_data,
             removal_policy=RemovalPolicy.SNAPSHOT if settings.keeps_data else RemovalPolicy.DESTROY,
         )
-        # Another database_name makes another cluster: not what somebody meant who forgot to give it again.
+        # Changing database_name replaces the cluster; keep a snapshot of the old one in case the option was
+        # forgotten.
         resource = cluster.node.default_child
         assert isinstance(resource, rds.CfnDBCluster)
         resource.cfn_options.update_replace_policy = CfnDeletionPolicy.SNAPSHOT
@@ -153,17 +153,17 @@ class Database(Construct):
 
 
 def tls_variables(settings: StageSettings) -> dict[str, str]:
-    """PGSSLMODE, and PGSSLROOTCERT where certificates are checked.
+    """Sets PGSSLMODE, and PGSSLROOTCERT if certificates are checked.
 
     Raises:
-        SettingsError: they are to be checked, but the layer has nothing to check them with.
+        SettingsError: certificates must be checked, but the layer has no RDS certificates.
     """
     mode = settings.database_tls
     if mode == VERIFY_FULL and not RDS_CERTIFICATES.is_file():
         raise SettingsError(
             [
-                "database_tls=verify-full is refused: the layer has no RDS certificates; fetch them with"
-                " ./create_fipe_api_layer.sh, or give database_tls=require"
+                "invalid database_tls=verify-full: the layer has no RDS certificates; fetch them with"
+                " ./create_fipe_api_layer.sh, or use database_tls=require"
             ]
         )
     if mode == "require" or not RDS_CERTIFICATES.is_file():
@@ -172,7 +172,7 @@ def tls_variables(settings: StageSettings) -> dict[str, str]:
 
 
 def _writer(settings: StageSettings, *, is_public: bool) -> rds.IClusterInstance:
-    # An upgrade behind our back would make the next deploy a downgrade, which fails.
+    # After an automatic upgrade the next deploy would ask for a downgrade, which AWS refuses.
     common: Any = {"publicly_accessible": is_public, "auto_minor_version_upgrade": False}
     if settings.is_serverless:
         return rds.ClusterInstance.serverless_v2("Writer", **common)
@@ -182,7 +182,7 @@ def _writer(settings: StageSettings, *, is_public: bool) -> rds.IClusterInstance
 
 
 def _capacity(settings: StageSettings) -> dict[str, Any]:
-    """The capacity of a serverless cluster: with 0 as the least, it pauses, and costs its storage only."""
+    """Limits a serverless cluster's capacity. With a minimum of 0 it pauses; then only storage costs."""
     if not settings.is_serverless:
         return {}
     capacity: dict[str, Any] = {
@@ -195,14 +195,14 @@ def _capacity(settings: StageSettings) -> dict[str, Any]:
 
 
 def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.SubnetSelection]:
-    """The kind of subnet that the database stands in, and the subnets themselves.
+    """Chooses the kind of subnet for the database, and the subnets.
 
-    Of the kinds with enough availability zones, the most closed one: the database needs no way out, and an
-    isolated subnet has none; a private one has a way out through NAT, which is not used. A public one is the
-    only kind that psql reaches directly from an address outside the VPC; the security group guards it.
+    It takes the most closed kind that covers enough availability zones: isolated subnets have no way out,
+    and the database needs none; private subnets have a NAT gateway, which stays unused; public subnets are
+    the only ones that psql can reach from outside the VPC, where the security group protects the database.
 
     Raises:
-        SettingsError: no kind will do, or not the one asked for.
+        SettingsError: neither the kind asked for nor any other covers enough availability zones.
     """
     kinds = {"isolated": vpc.isolated_subnets, "private": vpc.private_subnets, "public": vpc.public_subnets}
     excluded = settings.excluded_zones.split(",")
@@ -211,10 +211,10 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
         zones = {subnet.availability_zone for subnet in usable}
         if settings.database_subnets in ("auto", kind) and len(zones) >= ZONES_OF_AURORA:
             return kind, ec2.SubnetSelection(subnets=usable)
-    wanted = "one kind" if settings.database_subnets == "auto" else f"the kind {settings.database_subnets}"
+    wanted = "one kind" if settings.database_subnets == "auto" else f"kind {settings.database_subnets}"
     raise SettingsError(
         [
-            f"vpc_id={settings.vpc_id} is refused: Aurora needs subnets of {wanted} in {ZONES_OF_AURORA}"
-            " availability zones; add a subnet or give another VPC"
+            f"invalid vpc_id={settings.vpc_id}: Aurora needs subnets of {wanted} in {ZONES_OF_AURORA}"
+            " availability zones; add a subnet or use another VPC"
         ]
     )

@@ -1,9 +1,9 @@
-"""Findings of cdk-nag and of the CDK's own validation that are accepted, each with its reason."""
+"""Findings of cdk-nag and the CDK that we accept, each with its reason."""
 
 from aws_cdk import Acknowledgment, Validations
 from constructs import IConstruct
 
 
 def acknowledge(construct: IConstruct, finding: str, reason: str) -> None:
-    """Accepts a finding for a construct and all within it."""
+    """Accepts a finding for a construct and everything in it."""
     Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))

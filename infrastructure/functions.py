@@ -1,4 +1,4 @@
-"""Lambda functions with the project's defaults, and the layers that they use."""
+"""Lambda functions with the project's defaults, and their layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infrastructure.findings import acknowledge
+from infrastructure.names import log_group as log_group_name
 from infrastructure.paths import NOT_PACKED
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
@@ -19,7 +20,7 @@ ARCHITECTURE = lambda_.Architecture.ARM_64
 LOG_RETENTION = logs.RetentionDays.ONE_MONTH
 
 INVOKE_AND_WAKE = ["lambda:InvokeFunction", "lambda:GetFunctionConfiguration"]
-"""What it takes to invoke a function, and to wait for it when nobody has for weeks: it is inactive then."""
+"""Permissions to invoke a function, and to wait for it: after weeks without a call it is inactive."""
 
 _NETWORK_INTERFACE_ACTIONS = [
     "ec2:AssignPrivateIpAddresses",
@@ -33,11 +34,11 @@ _NETWORK_INTERFACE_ACTIONS = [
 
 @dataclass(frozen=True)
 class FunctionNetwork:
-    """Where a function stands that works with the database.
+    """Where a function runs that needs the database.
 
-    Any kind of subnet will do, public ones included: such a function reaches the database and, having no
-    public address, nothing outside the VPC. It needs nothing there: SQS and CloudWatch Logs are reached
-    through the Lambda service, and the database token is signed locally.
+    Any kind of subnet works, even a public one. Such a function can reach the database but, without a public
+    address, nothing outside the VPC. It needs nothing there: the Lambda service talks to SQS and CloudWatch
+    Logs, and boto3 signs the database token locally.
     """
 
     vpc: ec2.IVpc
@@ -46,19 +47,19 @@ class FunctionNetwork:
 
 
 class FipeFunction(lambda_.Function):
-    """A function with a role and a log group of its own; the role may write to that log, and nothing else.
+    """A function with its own role and log group. At first, the role may only write to that log group.
 
     Args:
         name: the physical name.
-        handler: module and function.
-        code: what is packed.
-        timeout: the longest run.
-        memory_mb: the memory, and with it the share of a processor.
-        environment: variables.
-        layers: layers, lowest first.
-        network: where in a VPC it stands; None for outside.
-        may_loop: it sends messages to the queue that invokes it. Lambda would take that for a runaway loop
-            and send a message to the DLQ at its 16th round.
+        handler: the module and function to call.
+        code: the code to pack.
+        timeout: the longest time that it may run.
+        memory_mb: the memory; Lambda gives CPU time in proportion.
+        environment: its environment variables.
+        layers: its layers, lowest first.
+        network: where in the VPC it runs; None means outside.
+        may_loop: it sends messages to the queue that invokes it. Unless we allow that, Lambda sees an endless
+            loop and moves a message to the DLQ in its 16th round.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class FipeFunction(lambda_.Function):
         log_group = logs.LogGroup(
             scope,
             f"{construct_id}Log",
-            log_group_name=f"/aws/lambda/{name}",
+            log_group_name=log_group_name(name),
             retention=LOG_RETENTION,
             removal_policy=RemovalPolicy.DESTROY,
         )
@@ -111,7 +112,7 @@ class FipeFunction(lambda_.Function):
 
 
 def build_layer(scope: Construct, construct_id: str, folder: Path, description: str) -> lambda_.LayerVersion:
-    """A layer from what create_fipe_api_layer.sh has built."""
+    """Makes a layer from a folder that create_fipe_api_layer.sh has built."""
     return lambda_.LayerVersion(
         scope,
         construct_id,
@@ -123,10 +124,10 @@ def build_layer(scope: Construct, construct_id: str, folder: Path, description: 
 
 
 def _allow_network_interfaces(role: iam.Role, function_name: str) -> None:
-    """Lets the Lambda service, but not the function's own code, manage network interfaces by this role.
+    """Lets the Lambda service manage network interfaces with this role, but not the function's own code.
 
-    Lambda demands these actions on `*`: Describe... knows no resources, and the interfaces do not exist yet.
-    The denial takes them away from the code: only requests made by it carry lambda:SourceFunctionArn.
+    Lambda requires these actions on `*`, because the interfaces do not exist yet. The second statement denies
+    them to the function's code: only requests from the code carry lambda:SourceFunctionArn.
     Source: Lambda developer guide, "Giving Lambda functions access to resources in an Amazon VPC".
     """
     function_arn = Stack.of(role).format_arn(
@@ -147,6 +148,6 @@ def _allow_network_interfaces(role: iam.Role, function_name: str) -> None:
     acknowledge(
         role,
         "AwsSolutions::AwsSolutions-IAM5[Resource::*]",
-        "Lambda demands these actions on every resource, and refuses the function otherwise; the denial takes"
-        " them away from the function's own code.",
+        "Lambda refuses the function without these actions on every resource; a second statement denies them"
+        " to the function's own code.",
     )

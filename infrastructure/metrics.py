@@ -1,22 +1,17 @@
-"""CloudWatch metrics that alarms and the dashboard share."""
+"""CloudWatch metrics for the alarms and the dashboard."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-NAMESPACE = "Fipe"
+from infrastructure.names import METRICS_NAMESPACE, Function
 
 
-def service_name(function: str, stage: str) -> str:
-    """The name that a function logs and measures under: stages in one account must not mix."""
-    return f"{function}-{stage}"
-
-
-def fipe_metric(name: str, function: str, stage: str, period: Duration) -> cloudwatch.Metric:
-    """The sum of a metric that one of our functions counts."""
+def fipe_metric(name: str, function: Function, stage: str, period: Duration) -> cloudwatch.Metric:
+    """The sum of a metric that one of our functions reports."""
     return cloudwatch.Metric(
-        namespace=NAMESPACE,
+        namespace=METRICS_NAMESPACE,
         metric_name=name,
-        dimensions_map={"service": service_name(function, stage)},
+        dimensions_map={"service": function.of(stage)},
         statistic="Sum",
         period=period,
     )

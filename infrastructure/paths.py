@@ -1,4 +1,4 @@
-"""What a deployment packs, and where it lies."""
+"""The files that a deployment packs."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ API_LAYER = ROOT / "lambda-layer" / "build" / "api"
 PSYCOPG2_LAYER = ROOT / "lambda-layer" / "build" / "psycopg2"
 
 RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
-"""Who signs the certificates of RDS's databases; in the layer when it could be fetched."""
+"""Certificates of the authorities that RDS uses; missing if they could not be downloaded."""
 
 NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/.*_cache"]
 NOT_PACKED_OF_SRC = ["/*", "!/fipe_api", *NOT_PACKED]
-"""As in a .gitignore: of the packages in src, the functions get their own alone."""
+"""Patterns as in .gitignore: from src, the functions get only fipe_api."""
 
 
 def check_prepared() -> None:
-    """Raises SettingsError unless create_fipe_api_layer.sh has built what is not in the repository."""
+    """Raises SettingsError if create_fipe_api_layer.sh must run first."""
     packed_script = SQL_INIT / "assets" / SQL_SCRIPT.name
     if not (API_LAYER.is_dir() and PSYCOPG2_LAYER.is_dir() and packed_script.is_file()):
         raise SettingsError(["the Lambda layers are not built; run ./create_fipe_api_layer.sh"])

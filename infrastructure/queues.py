@@ -1,29 +1,31 @@
-"""A queue with the dead letter queue beside it."""
+"""A queue and its dead letter queue."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infrastructure.names import Queue
 from stage_settings import StageSettings
 
 TIMEOUTS_OF_VISIBILITY = 6
-"""AWS: visibility of at least six times the function's timeout, plus the batching window."""
+"""AWS recommends a visibility timeout of six function timeouts plus the batching window."""
 
 
 class QueueWithDlq(Construct):
-    """The queue `fipe-{kind}-queue-{stage}`, and `fipe-{kind}-dlq-{stage}` that takes its messages only.
+    """A queue, and a dead letter queue that serves only that queue.
 
-    Both are encrypted with keys that SQS manages, and refuse plain HTTP.
+    SQS encrypts both with its own keys; both refuse plain HTTP.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, kind: str, settings: StageSettings) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, kind: Queue, settings: StageSettings) -> None:
         super().__init__(scope, construct_id)
-        name = f"fipe-{kind}-queue-{settings.stage}"
-        self.dlq = self._build_dlq(f"fipe-{kind}-dlq-{settings.stage}", name, settings)
+        name = kind.of(settings.stage)
+        self.dlq = self._build_dlq(kind.dlq(settings.stage), name, settings)
         self.queue = self._build_queue(name, settings)
 
     def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:
-        # By its name: the queue refers to this one, and the two would wait for each other.
+        # Uses the queue's name, not the construct: two queues that refer to each other are a cycle in
+        # CloudFormation.
         source_arn = Stack.of(self).format_arn(
             service="sqs", resource=source_name, arn_format=ArnFormat.NO_RESOURCE_NAME
         )

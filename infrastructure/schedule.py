@@ -1,4 +1,4 @@
-"""Loading by the calendar: EventBridge Scheduler starts FipeManufacturerLoader."""
+"""The schedule: EventBridge Scheduler starts FipeManufacturerLoader."""
 
 import json
 
@@ -8,17 +8,19 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
+from infrastructure import names
+
 TIME_ZONE = "America/Sao_Paulo"
 PAYLOAD = {"reference": "latest", "until_stable": True}
-"""A month fills up over its first days: it is loaded again until a load brings nothing new."""
+"""FIPE publishes a month over several days, so the load is repeated until it brings nothing new."""
 
 
 class LoadSchedule(Construct):
-    """Starts a load of the newest reference at each of the schedule's times.
+    """Starts a load of the newest month at each time of the schedule.
 
     Args:
-        stage: the stage, which the schedule is named for.
-        expression: a cron or rate expression of EventBridge Scheduler, in Brazil's time.
+        stage: the stage, which is part of the schedule's name.
+        expression: a cron or rate expression of EventBridge Scheduler, in Brasília time.
         start: the function that starts a load.
     """
 
@@ -30,8 +32,8 @@ class LoadSchedule(Construct):
         scheduler.CfnSchedule(
             self,
             "Schedule",
-            name=f"fipe-load-{stage}",
-            description="Loads FIPE's newest reference again, until a load brings nothing new",
+            name=names.schedule(stage),
+            description="Loads FIPE's newest month again until a load brings nothing new",
             schedule_expression=expression,
             schedule_expression_timezone=TIME_ZONE,
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
@@ -39,7 +41,7 @@ class LoadSchedule(Construct):
                 arn=start.function_arn,
                 input=json.dumps(PAYLOAD),
                 role_arn=self._build_role(start).role_arn,
-                # Whether the load could start is Lambda's to retry; this is about reaching Lambda.
+                # Only for calls that do not reach Lambda; Lambda itself retries a failed start.
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=3600, maximum_retry_attempts=5
                 ),
@@ -47,9 +49,9 @@ class LoadSchedule(Construct):
         )
 
     def _build_role(self, start: lambda_.IFunction) -> iam.Role:
-        """A role that invokes this one function."""
+        """Builds a role that may only invoke this function."""
         stack = Stack.of(self)
-        # Scheduler names the group of a schedule, not the schedule, as the source of what it does.
+        # Scheduler gives the ARN of the schedule's group, not of the schedule, as the source of its calls.
         group_arn = stack.format_arn(
             service="scheduler",
             resource="schedule-group",

@@ -1,4 +1,4 @@
-"""The database's contents: the custom resource that runs create_fipe_db.sql, and its two functions."""
+"""The database's schema: a custom resource and its two functions, which run create_fipe_db.sql."""
 
 import hashlib
 
@@ -9,10 +9,11 @@ from constructs import Construct
 
 from infrastructure.database import Database
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction
+from infrastructure.names import Function
 from infrastructure.paths import NOT_PACKED, SQL_INIT, SQL_SCRIPT
 from stage_settings import StageSettings
 
-# Each waits for the one before it, and still has the time to say what went wrong.
+# Each waits for the one above, and still has time to report what went wrong.
 RUNNER_TIMEOUT = Duration.minutes(5)
 INIT_TIMEOUT = Duration.minutes(6)
 SERVICE_TIMEOUT = Duration.minutes(8)
@@ -21,9 +22,9 @@ MEMORY_MB = 256
 
 
 class SqlInit(Construct):
-    """Runs the script when the database is there, and again in each deploy in which either has changed.
+    """Runs the SQL script at the first deploy, and again when the script or the cluster has changed.
 
-    Deleting it deletes no data.
+    Deleting this resource deletes no data.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SqlInit(Construct):
         runner = FipeFunction(
             self,
             "Runner",
-            name=f"FipeSqlRunner-{settings.stage}",
+            name=Function.SQL_RUNNER.of(settings.stage),
             handler="index.run_sql",
             code=code,
             timeout=RUNNER_TIMEOUT,
@@ -53,7 +54,7 @@ class SqlInit(Construct):
         init = FipeFunction(
             self,
             "Init",
-            name=f"FipeSqlInit-{settings.stage}",
+            name=Function.SQL_INIT.of(settings.stage),
             handler="index.on_event",
             code=code,
             timeout=INIT_TIMEOUT,
@@ -73,5 +74,5 @@ class SqlInit(Construct):
                 "Cluster": database.cluster.cluster_resource_identifier,
             },
         )
-        # The writer has to be there, and the rules that let the runner in.
+        # The script needs the database instance and the security group rules that let the runner in.
         contents.node.add_dependency(database)

@@ -1,4 +1,4 @@
-"""The answer that CloudFormation waits for from a custom resource.
+"""Sends CloudFormation the answer that it waits for from a custom resource.
 
 Source: CloudFormation user guide, "Custom resource request and response reference".
 """
@@ -11,19 +11,19 @@ from urllib.request import Request, urlopen
 Status = Literal["SUCCESS", "FAILED"]
 
 LONGEST_REASON = 900
-"""Characters. A whole answer may have 4,096 bytes, and a character takes up to four of them."""
+"""In characters. The whole answer may have 4,096 bytes, and a character takes up to four."""
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 1
 TIMEOUT_SECONDS = 10
 
 
 def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -> None:
-    """Answers a custom resource's request.
+    """Answers a request to a custom resource.
 
-    The event's ResponseURL lets anyone answer in our place: it is a credential, and is never logged.
+    Never log the event's ResponseURL: whoever knows it can answer in our place.
 
     Raises:
-        OSError: the answer did not arrive, in several attempts.
+        OSError: the answer could not be sent in three attempts.
     """
     answer = {
         "Status": status,
@@ -33,7 +33,7 @@ def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],
     }
-    # The URL is signed for an empty content type.
+    # The signature of the URL covers an empty content type.
     request = Request(
         event["ResponseURL"],
         data=json.dumps(answer, ensure_ascii=False).encode(),

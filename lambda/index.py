@@ -1,7 +1,7 @@
 """The custom resource Custom::FipeDatabase: runs create_fipe_db.sql at the first deploy and when it changes.
 
-Two functions share this code. `on_event` stands outside the VPC, where it reaches AWS's APIs and can answer
-CloudFormation; `run_sql` stands inside, where it reaches the database and nothing else.
+Two functions share this code. `on_event` runs outside the VPC, where it can call AWS's APIs and answer
+CloudFormation. `run_sql` runs inside the VPC, where it can reach the database and nothing else.
 """
 
 import json
@@ -25,27 +25,29 @@ SCRIPT = Path(__file__).parent / "assets" / "create_fipe_db.sql"
 PHYSICAL_ID = "fipe-database"
 
 CONNECT_PATIENCE_SECONDS = 90
-"""How long to try to connect: a database that was made a moment ago may not be there yet."""
+"""How long to try to connect: a database that was created a moment ago may not answer yet."""
 CONNECT_TIMEOUT_SECONDS = 10
+SCHEMA_IS_NEWER = "FIPE1"
+"""The SQLSTATE with which the script refuses a database whose schema is of a newer release."""
 REFUSED = "authentication failed"
-"""PostgreSQL's words for a wrong password, which time does not mend; a failed connection has no SQLSTATE."""
+"""PostgreSQL's words for a wrong password: trying again does not help. There is no SQLSTATE."""
 CONNECT_PAUSE_SECONDS = 3
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
-"""What Lambda answers for a function that is inactive, or pending because somebody has just woken it."""
+"""Lambda's answers for a function that is inactive, or that is still being woken."""
 WAKING = {"Delay": 5, "MaxAttempts": 24}
 TIME_TO_ANSWER_SECONDS = 15
-"""What a function keeps of its time, to say why it stopped rather than be stopped."""
+"""Time that a function keeps for itself, to say why it stops before Lambda stops it."""
 
 logger = logging.getLogger("fipe_sql_init")
 logger.setLevel(logging.INFO)
 
 
 class InitError(Exception):
-    """The script could not be run; the text says why and holds no secret."""
+    """The script did not run; the text says why and contains no secret."""
 
 
 def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
-    """Has the script run for Create and Update; Delete leaves the data alone. Always answers CloudFormation.
+    """Has the script run for Create and Update; Delete keeps the data. Always answers CloudFormation.
 
     Environment: DB_SECRET_ARN, the secret with host, port, dbname, username and password; SQL_RUNNER, the
     name of the function with `run_sql`.
@@ -65,14 +67,17 @@ def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
 def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Runs the script in one transaction.
 
+    A database that a newer release has upgraded is left as it is, and that is a success: otherwise
+    CloudFormation could not undo a deploy that fails after its upgrade.
+
     Args:
-        event: host, port, dbname, user and password; libpq's variables say the rest, PGSSLMODE among them.
-        context: its remaining time bounds each statement.
+        event: host, port, dbname, user and password; libpq's variables give the rest, such as PGSSLMODE.
+        context: its remaining time limits each statement.
 
     Returns:
         `{"ok": true}`, or `{"ok": false, "error": text}`.
     """
-    # Only this function has the layer, and `on_event` must be able to answer whatever is missing.
+    # Only this function has the layer with psycopg2; `on_event` must be able to answer without it.
     import psycopg2
 
     try:
@@ -82,6 +87,9 @@ def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
             cursor.execute(SCRIPT.read_text(encoding="utf-8"))
     except psycopg2.Error as error:
         reason = str(error).strip()
+        if error.pgcode == SCHEMA_IS_NEWER:
+            logger.warning("%s did nothing: %s", SCRIPT.name, reason)
+            return {"ok": True}
         logger.error("failed: %s", reason)
         return {"ok": False, "error": reason}
     logger.info("%s has run", SCRIPT.name)
@@ -89,10 +97,10 @@ def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
 
 def _have_script_run(context: "LambdaContext") -> None:
-    """Invokes the runner with the secret's contents and waits for its word.
+    """Invokes the runner with the secret's contents and waits for its answer.
 
-    A runner that nobody has invoked for weeks is inactive: the invocation that finds it so fails, and wakes
-    it (Lambda developer guide, "Lambda function states").
+    A runner that was not invoked for weeks is inactive: the next invocation fails, and wakes it (Lambda
+    developer guide, "Lambda function states").
     """
     runner, credentials = os.environ["SQL_RUNNER"], json.dumps(_database_credentials())
     try:
@@ -104,13 +112,13 @@ def _have_script_run(context: "LambdaContext") -> None:
         answer = _invoke(runner, credentials, _seconds_left(context))
     outcome = json.load(answer["Payload"])
     if "FunctionError" in answer:
-        raise InitError(f"{runner}: {outcome.get('errorMessage', 'ended without a word')}")
+        raise InitError(f"{runner}: {outcome.get('errorMessage', 'it ended without saying why')}")
     if not outcome["ok"]:
         raise InitError(outcome["error"])
 
 
 def _invoke(function: str, payload: str, seconds: float) -> Any:
-    """The answer of a function, waited for at most so many seconds."""
+    """The answer of a function, which may take this many seconds."""
     configuration = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=seconds,
@@ -133,12 +141,13 @@ def _database_credentials() -> dict[str, Any]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise InitError(
-            f"the database's secret is not as it should be: {type(error).__name__} {error}"
+            f"the database's secret must be JSON with host, port, dbname, username and password:"
+            f" {type(error).__name__} {error}"
         ) from None
 
 
 def _connect(parameters: dict[str, Any]) -> "connection":
-    """Connects, again and again for a while: at a first deploy the database may still be on its way."""
+    """Connects; tries again for a while, because at a first deploy the database may not be up yet."""
     import psycopg2
 
     deadline = time.monotonic() + CONNECT_PATIENCE_SECONDS

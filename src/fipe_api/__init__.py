@@ -1,1 +1,1 @@
-"""The Lambda code that carries one reference month of FIPE from the source's API into PostgreSQL."""
+"""The Lambda code: it loads reference months of FIPE from the source into PostgreSQL."""

@@ -1,19 +1,20 @@
-"""The functions' configuration: environment variables, checked when a function first works."""
+"""The functions' configuration: environment variables, checked when a function first needs them."""
 
 import os
+from functools import cache
 from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 RETENTION_DAYS = 4
-"""How long a queue of the pipeline keeps a message, unless the stage says otherwise."""
+"""How long the queues keep a message, unless the stage sets another time."""
 
 Environment = TypeVar("Environment", bound=Struct)
 
 
 class LoaderEnvironment(Struct, frozen=True, rename="upper"):
-    """What the functions that call the source need."""
+    """The variables of the functions that call the source."""
 
     sqs_output_url: str
     sqs_ledger_url: str
@@ -30,19 +31,19 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
 
     @property
     def calls_per_minute(self) -> float | None:
-        """The limit of the whole load, or None without one."""
+        """The limit of the whole load; None without one."""
         return None if self.fipe_calls_per_minute == "max" else self.fipe_calls_per_minute
 
 
 class ConsumerEnvironment(Struct, frozen=True, rename="upper"):
-    """What the loaders that are fed from a queue need."""
+    """The variables of the loaders that a queue feeds."""
 
     sqs_input_url: str
     retry_delay_seconds: Annotated[int, Meta(ge=0, le=900)] = 30
 
 
 class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
-    """Where the database is; TLS is configured by libpq's own PGSSLMODE and PGSSLROOTCERT."""
+    """Where the database is. TLS is set by libpq's own variables, PGSSLMODE and PGSSLROOTCERT."""
 
     rds_host: str
     rds_port: int = 5432
@@ -52,13 +53,25 @@ class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
 
 
 def read_environment(shape: type[Environment]) -> Environment:
-    """The variables of one shape.
+    """Reads the variables of one shape.
 
     Raises:
-        RuntimeError: a variable is missing or wrong, named in one line.
+        RuntimeError: a variable is missing or wrong; the message names it.
     """
     try:
-        # Not strict: numbers come as text.
+        # Not strict: numbers are text in the environment.
         return convert(dict(os.environ), shape, strict=False)
     except ValidationError as error:
         raise RuntimeError(f"environment variables: {error}") from error
+
+
+@cache
+def loader_environment() -> LoaderEnvironment:
+    """The variables of a function that calls the source, read once per execution environment."""
+    return read_environment(LoaderEnvironment)
+
+
+@cache
+def consumer_environment() -> ConsumerEnvironment:
+    """The variables of a loader that a queue feeds, read once per execution environment."""
+    return read_environment(ConsumerEnvironment)

@@ -1,4 +1,4 @@
-"""FipeModelLoader: a brand in, its models with their model years out."""
+"""FipeModelLoader: reads brands, sends their models with their model years and fuels."""
 
 from typing import Any
 
@@ -9,15 +9,16 @@ from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.load.discovery import find_model_years
-from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.plan import brand_plans
 from fipe_api.messages import MANUFACTURER_QUEUE, Unfinished
+from fipe_api.source.factory import price_source
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the manufacturer queue; answers which messages failed."""
+    """Works on a batch of the manufacturer queue, and answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)

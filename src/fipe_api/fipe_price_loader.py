@@ -1,4 +1,4 @@
-"""FipePriceLoader: a model with its model years in, its prices out."""
+"""FipePriceLoader: reads models with their model years and fuels, sends their prices."""
 
 from typing import Any
 
@@ -8,15 +8,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
-from fipe_api.load.loader import outgoing, price_source, publish, retry_soon
+from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.prices import collect_prices
 from fipe_api.messages import MODEL_QUEUE
+from fipe_api.source.factory import price_source
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the model queue; answers which messages failed."""
+    """Works on a batch of the model queue, and answers which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MODEL_QUEUE.decode(body)

@@ -1,7 +1,8 @@
 """FipeSomaIngestor: writes a batch of the price queue to PostgreSQL.
 
-It stands in the VPC, where it reaches the database and no AWS API at all: a call to SQS would hang until the
-function's timeout. So a failed message is tried again when the queue's visibility timeout ends.
+It runs in the VPC, where it reaches the database but no AWS API: a call to SQS would hang until the
+function's timeout. So it cannot send a failed message back; the message returns when its visibility timeout
+ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
-    """Writes a batch of the price queue; answers which messages failed."""
+    """Writes a batch of the price queue; returns which messages failed."""
     return process_batch(event, PRICE_QUEUE.decode, _write)
 
 
 def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
-    """Writes all messages at once, or each alone when one of them is at fault; answers errors by position."""
+    """Writes all messages at once, or one by one if that fails; returns the errors by position."""
     try:
         written = _write_together(messages)
     except psycopg2.OperationalError as error:
@@ -47,18 +48,18 @@ def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
     logger.info("prices written", messages=len(messages), prices=written.given, changed=written.changed)
     metrics.add_metric("PricesReceived", "Count", written.given)
     metrics.add_metric("PricesChanged", "Count", written.changed)
-    _say(written.news)
+    _announce(written.news)
     return {}
 
 
-def _say(news: LedgerNews) -> None:
+def _announce(news: LedgerNews) -> None:
     for load in news.completed:
         month = f"{load.reference_month:%Y-%m}"
         logger.info("load complete", run_id=load.run_id, reference_month=month, changed=load.changed)
         metrics.add_metric("LoadsCompleted", "Count", 1)
     for shrunk in news.shrunk:
         logger.warning(
-            "month is smaller than the one before, as an unfinished table is: see fipe.month_comparison",
+            "this month lost more prices than a finished month does: see fipe.month_comparison",
             reference_month=f"{shrunk.reference_month:%Y-%m}",
             brands=shrunk.brands,
             prices_before=shrunk.prices_before,
@@ -71,7 +72,7 @@ def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
     try:
         return write_messages(_connection(), messages)
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        # The connection of a warm environment may be gone: a restart, a failover, an idle timeout.
+        # The connection of a warm function may be gone, after a restart, a failover or an idle timeout.
         _connection().close()
         _connection.cache_clear()
         return write_messages(_connection(), messages)

@@ -1,6 +1,6 @@
-"""The ingestor without AWS: JSON Lines into any PostgreSQL that has the schema.
+"""The ingestor without AWS: writes JSON Lines into any PostgreSQL that has the schema.
 
-A line is a message of the price queue (a replay) or a row of fipe.vehicle_price (an import):
+A line is a message of the price queue (to replay it) or a row of fipe.vehicle_price (to import it):
 
     python -m fipe_api.fipe_soma_ingestor_adapted --dsn "$DSN" prices.jsonl
     psql "$DSN" -Atc 'select to_json(p) from fipe.vehicle_price p' | python -m ... --dsn "$OTHER" -
@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import psycopg2
 from msgspec import Struct
 from msgspec.json import Decoder
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 
 from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.messages import (
@@ -32,11 +32,11 @@ from fipe_api.messages import (
     check_price,
 )
 
-LINES_A_TRANSACTION = 5_000
+LINES_PER_TRANSACTION = 5_000
 
 
 class VehiclePrice(Struct):
-    """A row of fipe.vehicle_price; zero_km follows from the model year and is passed over."""
+    """A row of fipe.vehicle_price; zero_km is ignored, because it follows from the model year."""
 
     reference_month: date
     reference_code: PositiveInt
@@ -57,7 +57,7 @@ class VehiclePrice(Struct):
 
 
 class _Kind(Struct):
-    """A message names its kind; a row of the view has none."""
+    """A message says its kind; a row of the view has none."""
 
     kind: str | None = None
 
@@ -69,7 +69,7 @@ _MESSAGE: Decoder[LoadMessage] = Decoder(LoadMessage)
 
 
 class Totals(NamedTuple):
-    """How many lines were read, how many of them refused, and how many prices were new or changed."""
+    """How many lines were read and how many of them refused, and how many prices were new or changed."""
 
     lines: int = 0
     refused: int = 0
@@ -77,20 +77,20 @@ class Totals(NamedTuple):
 
 
 def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Totals:
-    """Writes JSON Lines into the database at the DSN, some thousand lines a transaction.
+    """Writes JSON Lines into the database at the DSN, 5,000 lines per transaction.
 
-    A line that cannot be read is reported with its number and passed over; the others are written.
+    A line that cannot be read is reported with its number and skipped; the others are written.
 
     Raises:
-        psycopg2.Error, ReferenceMismatchError: the transaction at hand was not written; earlier ones were.
+        psycopg2.Error, ReferenceMismatchError: these 5,000 lines were not written; those before them were.
     """
     totals = Totals()
     with closing(psycopg2.connect(dsn)) as connection:
         numbered = enumerate(lines, start=1)
-        while chunk := list(itertools.islice(numbered, LINES_A_TRANSACTION)):
+        while chunk := list(itertools.islice(numbered, LINES_PER_TRANSACTION)):
             parsed = list(_parse(chunk, report))
             messages = [line for line in parsed if not isinstance(line, VehiclePrice)]
-            rows = [PriceRow(*astuple(line)) for line in parsed if isinstance(line, VehiclePrice)]
+            rows = [PriceRow(**asdict(line)) for line in parsed if isinstance(line, VehiclePrice)]
             changed = write_messages(connection, messages).changed if messages else 0
             changed += write_rows(connection, rows).changed if rows else 0
             totals = Totals(

@@ -1,4 +1,4 @@
-"""The credential for a database connection: a token signed for the role, or the password from a secret."""
+"""The password for a database connection: a signed token, or the password from a secret."""
 
 import json
 
@@ -7,11 +7,11 @@ from fipe_api.environment import DatabaseEnvironment
 
 
 def get_db_password(environment: DatabaseEnvironment) -> str:
-    """The password to connect with, valid for at least some minutes; asked anew for each connection.
+    """The password for one new connection; it may expire after some minutes.
 
-    Without a secret it is an IAM database token, which is signed locally: in a VPC without a way to any AWS
-    API it is there all the same. With DB_SECRET_ARN set it is the secret's password, read each time, so that
-    a rotation is noticed at the next connection.
+    Without DB_SECRET_ARN it is an IAM database token. That is signed locally, so it also works in a VPC that
+    reaches no AWS API. With DB_SECRET_ARN it is the secret's password, read each time, so that a rotated
+    password is used from the next connection on.
     """
     if environment.db_secret_arn:
         secret = client("secretsmanager").get_secret_value(SecretId=environment.db_secret_arn)

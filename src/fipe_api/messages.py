@@ -1,8 +1,8 @@
-"""The messages of the three queues: JSON, versioned, each complete enough to be worked on alone.
+"""The messages of the three queues: JSON with a version. Each holds all that is needed to work on it.
 
-Every message names its run and its reference, so that a later stage never asks for "the latest" again, and
-carries the number of its siblings, so that the database can tell when a run is complete. The order of
-messages and their repetition mean nothing.
+Every message names its run and its reference month, so that no later step asks for "the latest" again. Every
+message says how many siblings it has, so that the database can tell when a run is complete. Messages may
+arrive in any order and more than once.
 """
 
 import re
@@ -29,58 +29,60 @@ Code = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 SmallCode = Annotated[int, Meta(ge=0, le=32_767)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 ModelYear = Annotated[int, Meta(ge=1, le=32_767)]
-"""The year of a model; 32000 is FIPE's own for zero km."""
+"""FIPE's anoModelo; 32000 means zero km."""
 
 Source = Literal["fipe", "parallelum"]
-"""Who answered: the official API, or the mirror Parallelum v2."""
+"""Which source answered: the official API, or the mirror Parallelum v2."""
 
 VehicleType = Literal[1, 2, 3]
-"""FIPE's own codes: 1 car, 2 motorcycle, 3 truck."""
-
+"""FIPE's codes: 1 car, 2 motorcycle, 3 truck."""
 
 ZERO, TEN_BILLION, CENT = Decimal(0), Decimal(10**10), Decimal("0.01")
 
 
 def check_month(month: date) -> None:
-    """A reference month stands as its first day.
+    """Checks that a reference month is given as its first day.
 
     Raises:
-        ValueError: another day.
+        ValueError: it is another day.
     """
     if month.day != 1:
-        raise ValueError("a reference month is given as the first of the month")
+        raise ValueError(f"invalid reference month {month}: use the first day of the month")
 
 
 def check_price(price: Decimal) -> None:
-    """A price is in reais and fits numeric(12,2). JSON has it as a string: money is never a float.
+    """Checks that a price is in reais and fits numeric(12,2). JSON holds it as a string, never as a float.
 
     Raises:
-        ValueError: negative, too large, or with more than two decimals.
+        ValueError: it is negative, too large, or has more than two decimals.
     """
     if not (price.is_finite() and ZERO <= price < TEN_BILLION and not price % CENT):
         raise ValueError(f"not a price in reais: {price}")
 
 
-@lru_cache(maxsize=16_384)  # all of a month; a vehicle's model years share its code
+@lru_cache(maxsize=16_384)  # holds the codes of a month, each of which comes with many model years
 def check_fipe_code(code: str) -> None:
-    """A FIPE code is like 005340-6: weights 7 to 2, then (11 - sum mod 11) mod 11, where 10 counts as 0.
+    """Checks a FIPE code like 005340-6.
+
+    Its check digit is (11 - sum mod 11) mod 11, where 10 counts as 0. The sum is that of the six digits,
+    multiplied by 7, 6, 5, 4, 3 and 2.
 
     Raises:
-        ValueError: another form, or a wrong check digit.
+        ValueError: it has another form or a wrong check digit.
     """
     if not re.fullmatch("[0-9]{6}-[0-9]", code):
         raise ValueError(f"not a FIPE code: {code!r}")
     total = sum(int(digit) * weight for digit, weight in zip(code[:6], range(7, 1, -1), strict=True))
     if int(code[7]) != (11 - total % 11) % 11 % 10:
-        raise ValueError(f"a FIPE code with a wrong check digit: {code}")
+        raise ValueError(f"FIPE code with a wrong check digit: {code}")
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Checked when it is read from JSON, not when it is made from values that were checked before."""
+    """Checked when it is read from JSON. One made in Python is not checked: its values were before."""
 
 
 class Reference(_Strict, frozen=True, kw_only=True):
-    """A published table: FIPE's code (neither a function of the month nor in its order) and its month."""
+    """A published reference month and its code. Codes do not follow the order of the months."""
 
     code: Code
     month: date
@@ -90,31 +92,31 @@ class Reference(_Strict, frozen=True, kw_only=True):
 
 
 class Named(_Strict, frozen=True, kw_only=True):
-    """A brand or a model: FIPE's code and the name it is published under."""
+    """A brand or a model: FIPE's code, and the name as published."""
 
     code: Code
     name: Text
 
     def is_among(self, wanted: Iterable[int | str]) -> bool:
-        """Whether it is among names (in any case, outer spaces aside) or codes."""
+        """Whether `wanted` has its code, or its name as names are compared."""
         name = folded(self.name)
         return any(self.code == want if isinstance(want, int) else name == folded(want) for want in wanted)
 
 
 def folded(name: str) -> str:
-    """A name as names are compared: without outer spaces, in no case."""
+    """A name as names are compared: in small letters, without spaces around it."""
     return name.strip().casefold()
 
 
-class YearFuel(_Strict, frozen=True, kw_only=True):
-    """A model year (32000 means zero km) with the code of its fuel."""
+class ModelYearFuel(_Strict, frozen=True, kw_only=True):
+    """A model year and the code of its fuel."""
 
     model_year: ModelYear
     fuel_code: SmallCode
 
 
-class PricedVehicle(YearFuel, frozen=True, kw_only=True):
-    """One published price, in reais, of one model year and fuel."""
+class PricedVehicle(ModelYearFuel, frozen=True, kw_only=True):
+    """The published price of one vehicle, in reais."""
 
     fuel: Text
     fipe_code: str
@@ -127,12 +129,12 @@ class PricedVehicle(YearFuel, frozen=True, kw_only=True):
 
 
 # The ledger counts a model's prices in a smallint.
-Years = Annotated[tuple[YearFuel, ...], Meta(max_length=32_767)]
+Years = Annotated[tuple[ModelYearFuel, ...], Meta(max_length=32_767)]
 Prices = Annotated[tuple[PricedVehicle, ...], Meta(max_length=32_767)]
 
 
 class _Message(_Strict, frozen=True, kw_only=True):
-    """What all messages of a load's work begin with; brands_in_run counts those of all vehicle types."""
+    """What all messages about one brand begin with. brands_in_run counts the brands of all vehicle types."""
 
     version: Literal[1] = 1
     run_id: UUID
@@ -143,19 +145,19 @@ class _Message(_Strict, frozen=True, kw_only=True):
 
 
 class Discovery(_Strict, frozen=True, kw_only=True):
-    """How far the search for a brand's model years has come, carried by a brand that was handed back.
+    """How far the search for a brand's model years has come; part of a brand's message that was handed back.
 
     Attributes:
         models: all models of the brand that are wanted.
-        years_to_ask: pairs whose models are to be asked.
-        models_to_ask: codes of models whose pairs are to be asked.
-        found: pairs by the code of the model.
+        years_to_ask: model years and fuels; each call asks for the models of one.
+        models_to_ask: codes of models; each call asks for the model years and fuels of one.
+        found: model years and fuels by model code.
     """
 
     models: tuple[Named, ...]
-    years_to_ask: tuple[YearFuel, ...] = ()
+    years_to_ask: tuple[ModelYearFuel, ...] = ()
     models_to_ask: tuple[Code, ...] = ()
-    found: dict[Code, tuple[YearFuel, ...]] = field(default_factory=dict)
+    found: dict[Code, tuple[ModelYearFuel, ...]] = field(default_factory=dict)
 
 
 class BrandMessage(_Message, frozen=True, kw_only=True):
@@ -163,7 +165,8 @@ class BrandMessage(_Message, frozen=True, kw_only=True):
 
     Attributes:
         wanted_models: codes or names; empty means all.
-        rounds: in a row, in which none of what is left had a usable answer.
+        discovery: what was found before the message was handed back.
+        rounds: rounds in a row without a usable answer to what is left.
     """
 
     wanted_models: tuple[Code | Text, ...] = ()
@@ -172,16 +175,18 @@ class BrandMessage(_Message, frozen=True, kw_only=True):
 
 
 class _BrandPart(_Message, frozen=True, kw_only=True, tag_field="kind"):
-    """What all messages begin with that are a part of a brand: how many of its models the run will report."""
+    """What all messages about a part of a brand begin with. models_in_brand counts those the run loads."""
 
     models_in_brand: Count
 
 
 class ModelMessage(_BrandPart, frozen=True, kw_only=True, tag="model"):
-    """Model queue: one model whose prices are to be asked; those known ride along when handed back.
+    """Model queue: one model whose prices are to be asked.
 
     Attributes:
-        rounds: in a row, in which none of what is left had a usable answer.
+        years_to_ask: the model years and fuels without a price so far.
+        prices: the prices that were found before the message was handed back.
+        rounds: rounds in a row without a usable answer to what is left.
     """
 
     model: Named
@@ -194,8 +199,8 @@ class PriceMessage(_BrandPart, frozen=True, kw_only=True, tag="prices"):
     """Price queue: one model with all the prices that the source published for it in the reference month.
 
     Attributes:
-        unpriced: listed by the source, but without a price.
-        rejected: listed by the source, whose answers were never what was asked.
+        unpriced: model years and fuels that the source lists but has no price for.
+        rejected: model years and fuels whose answers were never for what was asked.
     """
 
     model: Named
@@ -205,19 +210,19 @@ class PriceMessage(_BrandPart, frozen=True, kw_only=True, tag="prices"):
 
 
 class PlannedBrand(_Strict, frozen=True, kw_only=True):
-    """A brand that a run is going to load."""
+    """A brand that a run will load."""
 
     vehicle_type: VehicleType
     brand: Named
 
 
 class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="run_plan"):
-    """Price queue: the brands that a run is going to load of one reference, for the ledger.
+    """Price queue: brands that a run will load of one reference month, for the ledger.
 
     Attributes:
-        brands_in_run: brands of this run and reference, those of all its plans.
+        brands_in_run: how many brands the run loads of the month; its plans may come in parts.
         wanted_models: codes or names; empty means all.
-        whole_table: whether the run loads everything that the reference has.
+        whole_table: whether the run loads all vehicles of the month.
     """
 
     version: Literal[1] = 1
@@ -230,27 +235,27 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class PlannedModel(NamedTuple):
-    """A model that a run is going to load, with the number of its year-fuel pairs."""
+    """A model that a run will load, with the number of its vehicles."""
 
     code: int
     year_fuels: int
 
 
 class BrandPlanMessage(_BrandPart, frozen=True, kw_only=True, tag="brand_plan"):
-    """Price queue: the models that a run is going to load of one brand, for the ledger; in parts."""
+    """Price queue: models that a run will load of one brand, for the ledger. A brand may come in parts."""
 
     part: Annotated[int, Meta(ge=0)]
     models: tuple[PlannedModel, ...]
 
 
 class EmptyBrandMessage(_BrandPart, frozen=True, kw_only=True, tag="empty_brand"):
-    """Model and price queue: a brand with nothing to load, so that the ledger can close it."""
+    """Model and price queue: a brand with nothing to load; it lets the ledger complete the brand."""
 
     models_in_brand: Literal[0] = 0
 
 
 class RejectedAnswerMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="rejected_answer"):
-    """Price queue: an answer that was not what was asked, to be kept apart; it is part of no ledger."""
+    """Price queue: an answer that was not for what was asked, for the quarantine. No ledger counts it."""
 
     version: Literal[1] = 1
     run_id: UUID
@@ -277,16 +282,16 @@ _ENCODER = Encoder()
 
 
 def to_json(message: Message) -> str:
-    """A message as the body that a queue carries; its queue's decoder reads it again."""
+    """The body of a message; its queue's decoder reads it."""
     return _ENCODER.encode(message).decode()
 
 
 class Unfinished(NamedTuple):
-    """What is left of a message's work, to be sent to the queue it came from.
+    """Work on a message that could not be finished now, to be sent back to the queue it came from.
 
     Attributes:
-        message: the same message with the progress inside.
-        retry_in: seconds until it makes sense to go on.
+        message: the message with its progress.
+        retry_in: seconds to wait before going on.
     """
 
     message: BrandMessage | ModelMessage

@@ -1,10 +1,12 @@
-"""`fipe`, or `python -m fipe_cli`: the commands, each of which hands its work to a module of its own."""
+"""`fipe`, or `python -m fipe_cli`: the commands. Each reads its options and calls one module."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +14,12 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
+from fipe_cli.make_variables import as_arguments, given_to_make
+from fipe_cli.stage_logs import Level
 
 if TYPE_CHECKING:
     from fipe_cli.ledger import Load
@@ -22,13 +27,30 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
-message; 2 the command or the load asked for makes no sense, and nothing was done; 3 the cloud, the database
-or the source cannot be reached; 130 interrupted.
+message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
+the source cannot be reached; 130 interrupted.
 """
+STAGES = ("dev", "stg", "prd")
+
+
+class FipeGroup(TyperGroup):
+    """The commands; with --from-make, the variables on make's command line are arguments of the command."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and ctx.params.get("from_make"):
+            with one_line_errors():
+                given = given_to_make(os.environ.get("MAKEFLAGS", ""))
+                rest = [*rest, *as_arguments(command.params, given)]
+        return name, command, rest
+
 
 app = typer.Typer(
-    help="FIPE in PostgreSQL: start a load, watch it, mend it, and use what it loaded. On AWS with"
-    " --profile or credentials in the environment, otherwise on the local cloud of this folder.",
+    cls=FipeGroup,
+    help="FIPE in PostgreSQL: deploy the application, start a load, watch it, complete it, use its prices."
+    " Works on AWS when --profile, AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud"
+    " of this folder.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
@@ -38,16 +60,26 @@ app = typer.Typer(
 _plain_console = partial(Console, highlight=False, markup=False, emoji=False)
 console = _plain_console()
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of words.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RunId = Annotated[
-    UUID | None, typer.Argument(help="The run, as `fipe load` has said it; the newest one by default.")
+    UUID | None,
+    typer.Argument(metavar="RUN", help="The run id, as `fipe load` printed it; the newest run by default."),
 ]
 Reference = Annotated[
-    str, typer.Option(help="latest, 2026-06, 2024-01..2024-12, or FIPE's code; the newest month by default.")
+    str,
+    typer.Option(help="latest, 2026-06, 2024-01..2024-12, or a reference code; the newest month by default."),
 ]
 Types = Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")]
-Brands = Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")]
-Models = Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")]
+Brands = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
+Models = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SETTINGS",
+        help="Settings of stage_settings.py as NAME=VALUE. On AWS vpc_id and allowed_ip are needed; on the"
+        " local cloud everything has a default.",
+    ),
+]
 
 
 @dataclass
@@ -72,12 +104,140 @@ def main(
     profile: Annotated[
         str | None, typer.Option(help="AWS profile, as in ~/.aws/config.", envvar="AWS_PROFILE")
     ] = None,
+    from_make: Annotated[  # noqa: ARG001  FipeGroup reads it
+        bool, typer.Option("--from-make", hidden=True, help="Take make's variables as options.")
+    ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
     with one_line_errors():
-        if stage not in ("dev", "stg", "prd"):
-            raise CliError(f"--stage {stage} makes no sense; it is dev, stg or prd", exit_code=USAGE)
+        if stage not in STAGES:
+            raise CliError(f"invalid --stage {stage}: use dev, stg or prd", exit_code=USAGE)
     context.obj = Where(stage, profile)
+
+
+@app.command()
+def deploy(context: typer.Context, settings: Settings = None) -> None:
+    """Deploy a stage, or bring it up to date."""
+    from fipe_cli import stage_deployment
+
+    with _cloud(context) as cloud:
+        given = stage_deployment.read_settings(cloud, settings or ())
+        for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
+            print(f"{name} = {value}")
+
+
+@app.command()
+def diff(context: typer.Context, settings: Settings = None) -> None:
+    """Show what a deploy would change."""
+    from fipe_cli import stage_deployment
+
+    with _cloud(context) as cloud:
+        stage_deployment.diff(cloud, stage_deployment.read_settings(cloud, settings or ()))
+
+
+@app.command(hidden=True)
+def synth(context: typer.Context, settings: Settings = None) -> None:
+    """Write the stage's templates to cdk.out."""
+    from fipe_cli import stage_deployment
+
+    with _cloud(context) as cloud:
+        stage_deployment.synth(cloud, stage_deployment.read_settings(cloud, settings or ()))
+
+
+@app.command(hidden=True)
+def bootstrap(context: typer.Context) -> None:
+    """Prepare the account and region for the CDK, once."""
+    from fipe_cli import stage_deployment
+
+    with _cloud(context) as cloud:
+        stage_deployment.bootstrap(cloud)
+
+
+@app.command()
+def destroy(
+    context: typer.Context,
+    confirmed: Annotated[
+        bool, typer.Option("--yes", "--confirm", help="Delete without asking, as scripts need it.")
+    ] = False,
+) -> None:
+    """Delete a stage with its database, after saying what will be lost."""
+    from fipe_cli.destroy_stage import delete_stage, look_before_deleting
+
+    with _cloud(context) as cloud:
+        doomed = look_before_deleting(cloud)
+        if not confirmed and not sys.stdin.isatty():
+            raise CliError(
+                f"not confirmed: to delete {doomed.place} with its database, give CONFIRM=1 (make) or --yes"
+                " (fipe)",
+                USAGE,
+            )
+        print(f"This deletes {doomed.place}:")
+        for loss in doomed.losses:
+            print(f"- {loss}")
+        if not confirmed and not typer.confirm("Delete all this?"):
+            raise CliError("not confirmed: nothing was deleted", USAGE)
+        for event in delete_stage(cloud, doomed):
+            line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
+            print(*line, event.get("ResourceStatusReason", ""), flush=True)
+        print(f"{doomed.place} is gone")
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="How far back: 30m, 2h, 3d.")] = "1h",
+    function: Annotated[str, typer.Option(help="One function, like FipePriceLoader; all by default.")] = "",
+    level: Annotated[
+        Level, typer.Option(help="The least serious level to show.", case_sensitive=False)
+    ] = Level.INFO,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with new lines.")] = False,
+) -> None:
+    """Show what the functions of a stage have logged."""
+    from fipe_cli.stage_logs import read_duration, read_lines
+
+    with _cloud(context) as cloud:
+        begin = datetime.now(UTC) - read_duration(since)
+        for line in read_lines(cloud, begin, function=function, follow=follow):
+            if line.level.is_at_least(level):
+                print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level:7} {line.function}: {line.text}", flush=True)
+
+
+@app.command(hidden=True)
+def local(
+    source: Annotated[
+        str, typer.Option(help="simulator (offline) or fipe (the official API, or FIPE_API_URL).")
+    ] = "simulator",
+    catalogue: Annotated[
+        str, typer.Option(help="The file that the simulator publishes; a small sample by default.")
+    ] = "",
+    reference: Reference = "",
+    types: Types = "",
+    brands: Brands = "",
+    rate: Annotated[
+        str,
+        typer.Option(
+            help='Calls per minute of all functions together; "max" (no limit) is the default with the'
+            " simulator, 40 with fipe."
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Start the local cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
+    from fipe_cli.loads import payload_of
+    from fipe_cli.local_load import interrupted_by_signals, run_load, summarise
+    from local_cloud.source import read_source
+    from local_cloud.state import LocalState
+
+    with one_line_errors(), interrupted_by_signals():
+        chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
+        progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
+        outcome = run_load(LocalState.from_environment(), chosen, payload, progress)
+        if as_json:
+            print(json.dumps(outcome.document()))
+        else:
+            summarise(outcome, progress)
+        if outcome.problems:
+            raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -89,13 +249,14 @@ def load(
     models: Models = "",
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only say what it would cost: calls, and time at the current rate."),
+        typer.Option("--dry-run", help="Only say what it would take: calls, and time at the current rate."),
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Watch it until its end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
     as_json: Json = False,
 ) -> None:
     """Start a load."""
     from fipe_cli.loads import payload_of, plan, start
+    from fipe_cli.watch import follow_load
 
     with _cloud(context) as cloud:
         payload = payload_of(reference, types, brands, models)
@@ -111,7 +272,7 @@ def load(
             return
         for text in words:
             _progress(as_json).print(text, soft_wrap=True)
-        loads, seen = _follow(cloud, started.run_id, started.brands_sent, as_json)
+        loads, seen = follow_load(_progress(as_json), cloud, started.run_id, started.brands_sent)
         if as_json:
             print(json.dumps(document | _status(loads, seen)))
         _end_as(seen)
@@ -124,21 +285,21 @@ def status(
     follow: Annotated[
         bool | None,
         typer.Option(
-            "--follow/--once", help="Until its end, or one look. On a terminal it follows by default."
+            "--follow/--once", help="Watch until it ends, or look once. Follows by default on a terminal."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how far a load has come, its rate, the time left, and what is missing."""
+    """Show how far a load is, its rate, the time left, and what is missing."""
     from fipe_cli.ledger import look
-    from fipe_cli.watch import show
+    from fipe_cli.watch import follow_load, show
 
     with _cloud(context) as cloud:
         loads, seen = look(cloud, run_id)
         _refuse_unknown(run_id, loads, seen)
         follows = follow or (follow is None and console.is_terminal and not as_json)
         if follows:
-            loads, seen = _follow(cloud, run_id, 0, as_json)
+            loads, seen = follow_load(_progress(as_json), cloud, run_id)
             _refuse_unknown(run_id, loads, seen)
         if as_json:
             print(json.dumps(_status(loads, seen)))
@@ -147,24 +308,8 @@ def status(
         _end_as(seen)
 
 
-def _follow(cloud: Cloud, run_id: UUID | None, brands: int, as_json: bool) -> "tuple[list[Load], Snapshot]":
-    from fipe_cli.ledger import look
-    from fipe_cli.watch import watch
-
-    loads: list[Load] = []
-
-    def look_again() -> "Snapshot":
-        loads[:], seen = look(cloud, run_id, brands)
-        return seen
-
-    look_seconds = 1.0 if cloud.endpoint else 5.0
-    title = f"{cloud.name}, run {run_id or 'the newest'}"
-    seen = watch(_progress(as_json), title, look_again, look_seconds)
-    return loads, seen
-
-
 def _progress(as_json: bool) -> Console:
-    """Where people look, so that nothing but JSON is on standard output when that is asked for."""
+    """Where progress goes: with --json, standard output holds nothing else."""
     return _plain_console(stderr=True) if as_json else console
 
 
@@ -173,19 +318,19 @@ def _status(loads: "list[Load]", seen: "Snapshot") -> dict[str, Any]:
 
 
 def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") -> None:
-    """Raises CliError when there is nothing to show; a load that has just begun waits in the queues alone."""
+    """Raises CliError when there is nothing to show. A load that has just begun is only in the queues."""
     if loads or seen.waiting:
         return
     if run_id:
-        raise CliError(f"run {run_id}: the ledger knows no such run", USAGE)
+        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
     if not seen.dead_messages:
-        raise CliError("no load yet: `fipe load` starts one", INCOMPLETE)
+        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
 
 
 def _end_as(seen: "Snapshot") -> None:
-    """Ends with INCOMPLETE when nothing is left to do and something is missing, or a message failed."""
+    """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
     if seen.complete and not seen.models_found:
-        raise CliError("nothing was loaded: none of the models asked for exists", INCOMPLETE)
+        raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
     if seen.dead_messages or (seen.has_ended and not seen.complete):
         raise typer.Exit(INCOMPLETE)
 
@@ -194,39 +339,38 @@ def _end_as(seen: "Snapshot") -> None:
 def redrive(
     context: typer.Context,
     queue: Annotated[str, typer.Argument(help="manufacturer, model, price, or all.")] = "all",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is there, and why.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
     rate: Annotated[
-        int | None, typer.Option(help="Messages a second; SQS decides without it.", min=1, max=500)
+        int | None, typer.Option(help="Messages per second; SQS decides by default.", min=1, max=500)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what failed and why, and move it back to be worked on again."""
-    from fipe_cli.redrive_dlq import KINDS, DeadLetterQueue, move_back, show
+    """Show the dead letters and why they failed, and move them back to their queues."""
+    from fipe_cli.redrive_dlq import DeadLetterQueue, move_back, show
+    from infrastructure.names import Queue
 
     with _cloud(context) as cloud:
-        if queue not in (*KINDS, "all"):
-            raise CliError(f"{queue} is no queue; give {', '.join(KINDS)} or all", USAGE)
-        cloud.client("sqs")  # says so when no local cloud runs
+        if queue not in (*Queue, "all"):
+            raise CliError(f"unknown queue {queue}: use {', '.join(Queue)} or all", USAGE)
         words = Console(stderr=as_json, soft_wrap=True, highlight=False)
         moved = {}
-        for kind in KINDS if queue == "all" else [one for one in KINDS if one == queue]:
-            dead = DeadLetterQueue(cloud.session, cloud.stage, kind)
+        for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
             found = show(dead, words)
-            moved[kind] = move_back(dead, rate, words) if found and not dry_run else 0
+            moved[dead.queue.value] = move_back(dead, rate, words) if found and not dry_run else 0
         if as_json:
             print(json.dumps({"moved": moved}))
 
 
 @app.command()
 def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
-    """Load what a run lacks, and nothing else, under the same run."""
+    """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
 
     with _cloud(context) as cloud:
         loads = read_loads(cloud, run_id)
         if not loads:
-            raise CliError("the ledger knows no such run", USAGE)
+            raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
         run = loads[0].run_id
         started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
         brands = sum(one.brands_sent for one in started)
@@ -240,12 +384,15 @@ def query(
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    timeout: Annotated[
+        int, typer.Option(help="Seconds that the database may work on the query; 0 means no limit.", min=0)
+    ] = 60,
 ) -> None:
-    """Ask the database; it only reads."""
+    """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
     from fipe_cli.query import Form, answer
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+    with _cloud(context) as cloud, open_database(cloud) as database, database.session(timeout) as session:
         form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
         answer(session, sys.stdin.read() if sql == "-" else sql, form, console)
 
@@ -261,7 +408,7 @@ def psql(context: typer.Context) -> None:
     with _cloud(context) as cloud, open_database(cloud) as database:
         if database.psql is None:
             raise CliError("psql is not installed; `fipe query` works without it")
-        raise typer.Exit(run_psql(database.psql, context.args, database.variables))
+        raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
 
 
 @app.command()

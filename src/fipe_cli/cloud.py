@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
-from local_cloud.deployment import CREDENTIALS
-from local_cloud.state import LocalState
+from infrastructure.names import Function, Queue
+from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path
+from local_cloud.state import Endpoint, LocalState
 
-QUEUES = ("manufacturer", "model", "price")
 _CREDENTIALS_ARE_GIVEN = (
     "AWS_PROFILE",
     "AWS_ACCESS_KEY_ID",
@@ -45,12 +45,14 @@ class Cloud:
         session: whose account and region.
         endpoint: the URL that answers for AWS, or None for AWS itself.
         local: the local cloud of this folder, running or not; None when another cloud is meant.
+        profile: the AWS profile that was named, or None.
     """
 
     stage: str
     session: boto3.Session
     endpoint: str | None = None
     local: LocalState | None = None
+    profile: str | None = None
 
     @property
     def name(self) -> str:
@@ -61,28 +63,48 @@ class Cloud:
 
     @property
     def deploy_command(self) -> str:
-        """What deploys the stage; on the local cloud, with the variables that `make local-up` prints."""
+        """What deploys the stage."""
         return "make local-up" if self.local and self.stage == "dev" else f"make deploy-{self.stage}"
 
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
-        if self.local and not self.endpoint:
-            raise CliError("no local cloud is running: `make local-up` starts one; for AWS give --profile")
+        if self.local:
+            self.local_endpoint()
         make: Any = self.session.client  # typed for names of services that are literals
         return make(service, config=config)
 
-    def invoke(self, function: str, payload: dict[str, Any], *, only_reads: bool = False) -> Any:
+    def local_endpoint(self) -> Endpoint:
+        """Where the local cloud listens. Raises CliError when another cloud is meant, or it does not run."""
+        running = self.local.endpoint() if self.local else None
+        if running is None:
+            raise CliError(
+                "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
+            )
+        return running
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which the CDK works on the same cloud."""
+        if self.local:
+            return cdk_environment(self.local_endpoint())
+        profile = {"AWS_PROFILE": self.profile} if self.profile else {}
+        return {**os.environ, "PATH": tools_path(), **profile}
+
+    def account(self) -> str:
+        """The number of the account that the credentials belong to."""
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    def invoke(self, function: Function, payload: dict[str, Any], *, only_reads: bool = False) -> Any:
         """What a function of the stage answers.
 
         Args:
-            function: its name, without the stage.
+            function: which one.
             payload: what it is invoked with.
-            only_reads: that it changes nothing, so that an invocation which fails may be repeated.
+            only_reads: it changes nothing, so an invocation that fails may be repeated.
 
         Raises:
             CliError: there is no such function, or it failed; with its own words.
         """
-        name = f"{function}-{self.stage}"
+        name = function.of(self.stage)
         try:
             answer = invoke(self.client("lambda", _REPEATED if only_reads else _ONCE), name, payload)
         except ClientError as error:
@@ -94,65 +116,64 @@ class Cloud:
             raise CliError(words, USAGE if refused else UNREACHABLE)
         return document
 
-    def environment_of(self, function: str) -> dict[str, str]:
+    def environment_of(self, function: Function) -> dict[str, str]:
         """The environment variables of a function of the stage. Raises CliError when it is not there."""
-        name = f"{function}-{self.stage}"
+        name = function.of(self.stage)
         try:
             answer = self.client("lambda").get_function_configuration(FunctionName=name)
         except ClientError as error:
             raise self.explained(error, f"function {name}") from error
         return dict(answer["Environment"]["Variables"])
 
-    def queue_depths(self) -> dict[str, QueueDepth]:
-        """The queues by kind, the first of the pipeline first. Raises CliError when one is not there."""
+    def queue_depths(self) -> dict[Queue, QueueDepth]:
+        """The queues, the first of the pipeline first. Raises CliError when one is not there."""
         sqs = self.client("sqs")
         return {
-            kind: QueueDepth(
-                self._messages(sqs, f"fipe-{kind}-queue-{self.stage}"),
-                self._messages(sqs, f"fipe-{kind}-dlq-{self.stage}"),
+            queue: QueueDepth(
+                self._messages(sqs, queue.of(self.stage)), self._messages(sqs, queue.dlq(self.stage))
             )
-            for kind in QUEUES
+            for queue in Queue
         }
 
     def _messages(self, sqs: Any, queue: str) -> int:
         states = ("", "NotVisible", "Delayed")
-        names = [f"ApproximateNumberOfMessages{state}" for state in states]
+        attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
             url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        return sum(int(attributes[name]) for name in names)
+        return sum(int(found[name]) for name in attributes)
 
     def explained(self, error: ClientError, what: str) -> CliError:
-        """An error of AWS's in words: above all, that something is not there because nothing was deployed."""
+        """An error of AWS's in words: usually something is missing because nothing was deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
-            return CliError(
-                f"{what} is not there: {self.name} is not deployed; `{self.deploy_command}` deploys it"
-            )
-        return CliError(f"AWS: {error}")
+            return CliError(f"{what} is missing: {self.name} is not deployed; run `{self.deploy_command}`")
+        return CliError(f"AWS refuses: {error}")
 
 
 def find_cloud(stage: str, profile: str | None) -> Cloud:
-    """The cloud that is meant.
+    """The cloud that is meant, by one rule for every command.
 
-    In this order: --profile; AWS_ENDPOINT_URL or credentials in the environment; the local cloud of this
-    folder, running or not.
+    AWS when `profile`, or AWS_PROFILE, keys or AWS_ENDPOINT_URL in the environment say so; otherwise the
+    local cloud of this folder, running or not. A default profile alone never means AWS.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    if profile:
-        return Cloud(stage, _session(profile), endpoint)
-    if endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
-        return Cloud(stage, _session(), endpoint)
-    state = LocalState.from_environment()
+    if profile or endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
+        return Cloud(stage, _session(profile), endpoint, profile=profile)
+    return local_cloud(LocalState.from_environment(), stage)
+
+
+def local_cloud(state: LocalState, stage: str) -> Cloud:
+    """A stage on the local cloud of a folder, running or not."""
     running = state.endpoint()
     url = running.url if running else None
     return Cloud(stage, _LocalSession(url), url, state)
 
 
-def _session(profile: str | None = None) -> boto3.Session:
-    # boto3 knows the region's variable by its older name only.
+def _session(profile: str | None) -> boto3.Session:
+    # boto3 knows only AWS_DEFAULT_REGION, the region's older name.
     return boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
 
 

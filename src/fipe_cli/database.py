@@ -1,18 +1,27 @@
-"""The way to the stage's database: that of the local cloud, running or not, or Aurora by its secret."""
+"""How the commands sign in to the stage's database, on this machine or on AWS.
+
+`fipe query`, `fipe export` and `fipe report` sign in as fipe_reader, which can only read the schema fipe.
+`fipe psql` signs in as the master user.
+"""
 
 import json
 import os
+import select
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from botocore.exceptions import ClientError
+from psycopg2.errors import QueryCanceled
+from psycopg2.extensions import POLL_OK, POLL_WRITE, get_wait_callback, set_wait_callback
 
 from fipe_cli.cloud import Cloud
-from fipe_cli.errors import CliError
+from fipe_cli.errors import USAGE, CliError
+from infrastructure import names
+from local_cloud.postgres import READER, Connection, PostgresCluster
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
@@ -20,69 +29,192 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = "10"
 
+REFUSED = "authentication failed"
+"""PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
 
-@dataclass(frozen=True)
-class Database:
+READER_SETTINGS = {
+    # The server gives up a query when nobody waits for it: the command was killed, or the network is gone.
+    "client_connection_check_interval": "1s",
+    # Plan for all rows, not for the first ones: `fipe query` reads through a cursor, and reads it to the end.
+    "cursor_tuple_fraction": "1",
+}
+
+
+class Database(ABC):
     """A database that is up.
 
     Attributes:
-        variables: libpq's environment variables, so that no password shows in a list of processes.
-        psql: the psql that fits it, or None when this machine has none.
+        psql: the psql program that fits it, or None when this machine has none.
     """
 
-    variables: dict[str, str]
     psql: str | None
 
+    @abstractmethod
+    def master_variables(self) -> dict[str, str]:
+        """libpq's variables for the master user: a password in them does not show in a list of processes.
+
+        Raises:
+            CliError: the master user's secret cannot be read.
+        """
+
+    @abstractmethod
+    def _reader_variables(self) -> dict[str, str]:
+        """libpq's environment variables for fipe_reader."""
+
+    @abstractmethod
+    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
+        """Why fipe_reader could not sign in, and what to do."""
+
     @contextmanager
-    def session(self) -> Iterator["connection"]:
-        """A connection that only reads; a query that would write is refused."""
+    def session(self, timeout_seconds: int = 0) -> Iterator["connection"]:
+        """A connection of fipe_reader. Ctrl-C cancels what it waits for, on the server too.
+
+        Args:
+            timeout_seconds: how long the server may work on one statement; 0 means no limit.
+
+        Raises:
+            CliError: fipe_reader may not sign in, or a statement took too long.
+            psycopg2.OperationalError: the database cannot be reached.
+        """
         keywords: dict[str, Any] = {
-            name.removeprefix("PG").lower(): value for name, value in self.variables.items()
+            name.removeprefix("PG").lower(): value for name, value in self._reader_variables().items()
         }
-        # For the transactions that a query opens by itself, after a commit in it, as well.
-        options = f"{os.environ.get('PGOPTIONS', '')} -c default_transaction_read_only=on"
-        with closing(psycopg2.connect(**keywords, options=options)) as opened:
+        settings = {**READER_SETTINGS, "statement_timeout": f"{timeout_seconds}s"}
+        chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
+        try:
+            opened = psycopg2.connect(**keywords, options=options)
+        except psycopg2.OperationalError as error:
+            raise self._explain_refusal(error) if REFUSED in str(error) else error from error
+        with closing(opened), _waiting_by(_wait_interruptibly):
             opened.set_session(readonly=True)
-            yield opened
+            try:
+                yield opened
+            except QueryCanceled as error:
+                raise CliError(
+                    f"the query was cancelled after {timeout_seconds} s: ask for less, or give it more time"
+                    f" with --timeout {timeout_seconds * 10} (0: no limit)",
+                    USAGE,
+                ) from error
+
+
+class LocalDatabase(Database):
+    """The stage's database on this machine, which lets fipe_reader in without AWS's token."""
+
+    def __init__(self, cluster: PostgresCluster, master: Connection) -> None:
+        self.psql = str(cluster.psql)
+        self._master = master
+
+    def master_variables(self) -> dict[str, str]:
+        """See Database."""
+        return self._master.environment()
+
+    def _reader_variables(self) -> dict[str, str]:
+        return {**self._master.environment(), "PGUSER": READER, "PGPASSWORD": ""}
+
+    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
+        return CliError(f"this machine's database does not let {READER} in: {error}")
+
+
+class AwsDatabase(Database):
+    """Aurora, or what a local cloud at AWS_ENDPOINT_URL has in its place."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.psql = shutil.which("psql")
+        self._cloud = cloud
+
+    def master_variables(self) -> dict[str, str]:
+        """See Database."""
+        stack = names.stack(self._cloud.stage)
+        try:
+            answer = self._cloud.client("cloudformation").describe_stacks(StackName=stack)
+            outputs = {
+                output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0]["Outputs"]
+            }
+            secret = self._cloud.client("secretsmanager").get_secret_value(SecretId=outputs["DBSecretArn"])
+        except ClientError as error:
+            raise self._cloud.explained(error, f"stack {stack}") from error
+        except KeyError as error:
+            raise CliError(
+                f"stack {stack} has no output {error}: wait until its deploy is complete"
+            ) from error
+        known = json.loads(secret["SecretString"])
+        return self._variables(
+            known["host"], str(known["port"]), known["dbname"], known["username"], known["password"]
+        )
+
+    def _reader_variables(self) -> dict[str, str]:
+        # The secret, which says this too, is for those who may sign in as the master user.
+        place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
+        host, port = place["RDS_HOST"], place["RDS_PORT"]
+        token = self._cloud.client("rds").generate_db_auth_token(
+            DBHostname=host, Port=int(port), DBUsername=READER
+        )
+        return self._variables(host, port, place["RDS_DATABASE"], READER, token)
+
+    def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
+        return {
+            "PGHOST": host,
+            "PGPORT": port,
+            "PGUSER": user,
+            "PGPASSWORD": password,
+            "PGDATABASE": database,
+            # A local cloud's PostgreSQL has no TLS. On AWS never without; verified when PGSSLMODE says so.
+            "PGSSLMODE": os.environ.get("PGSSLMODE", "disable" if self._cloud.endpoint else "require"),
+            "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS),
+        }
+
+    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
+        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{READER}"
+        return CliError(
+            f"the database refused your AWS identity as {READER}: it needs the permission rds-db:connect on"
+            f" {resource}; `fipe psql` works without it. The database said: {error}"
+        )
 
 
 @contextmanager
 def open_database(cloud: Cloud) -> Iterator[Database]:
-    """The stage's database, as its master user; a local one is up for as long as the block lasts.
+    """The stage's database; one on this machine is up for as long as the block lasts.
 
     Raises:
-        CliError: the stage is not deployed, or its secret cannot be read.
+        CliError: the stage has no database on this machine.
     """
     if cloud.local:
         if find_database(cloud.local, cloud.stage) is None:
             raise CliError(
-                f"{cloud.stage} has no database on this machine: `{cloud.deploy_command}` makes it;"
-                " for AWS give --profile"
+                f"{cloud.stage} has no database on this machine: run `{cloud.deploy_command}`,"
+                " or give AWS_PROFILE (--profile) for AWS"
             )
-        with stage_database(cloud.local, cloud.stage) as (cluster, connection):
-            yield Database(connection.environment(), str(cluster.psql))
+        with stage_database(cloud.local, cloud.stage) as (cluster, master):
+            yield LocalDatabase(cluster, master)
     else:
-        yield Database(_variables(cloud), shutil.which("psql"))
+        yield AwsDatabase(cloud)
 
 
-def _variables(cloud: Cloud) -> dict[str, str]:
-    stack = f"FipeDataStack-{cloud.stage}"
+@contextmanager
+def blocking() -> Iterator[None]:
+    """For COPY, which psycopg2 does not do while a callback waits for the server."""
+    with _waiting_by(None):
+        yield
+
+
+@contextmanager
+def _waiting_by(callback: Any) -> Iterator[None]:
+    """How psycopg2 waits for the server; it has one way at a time, for all connections."""
+    before = get_wait_callback()
+    set_wait_callback(callback)
     try:
-        answer = cloud.client("cloudformation").describe_stacks(StackName=stack)
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in answer["Stacks"][0]["Outputs"]}
-        secret = cloud.client("secretsmanager").get_secret_value(SecretId=outputs["DBSecretArn"])
-    except ClientError as error:
-        raise cloud.explained(error, f"stack {stack}") from error
-    except KeyError as error:
-        raise CliError(f"stack {stack} has no output {error}; is its deploy complete?") from error
-    known = json.loads(secret["SecretString"])
-    return {
-        "PGHOST": known["host"],
-        "PGPORT": str(known["port"]),
-        "PGUSER": known["username"],
-        "PGPASSWORD": known["password"],
-        "PGDATABASE": known["dbname"],
-        # The local cloud's PostgreSQL has no TLS. On AWS never without, and verified when libpq is told how.
-        "PGSSLMODE": os.environ.get("PGSSLMODE", "disable" if cloud.endpoint else "require"),
-        "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS),
-    }
+        yield
+    finally:
+        set_wait_callback(before)
+
+
+def _wait_interruptibly(session: "connection") -> None:
+    """Without this, psycopg2 waits in C, and Python does not see Ctrl-C before the server has answered."""
+    try:
+        while (state := session.poll()) != POLL_OK:
+            reads, writes = ([], [session]) if state == POLL_WRITE else ([session], [])
+            select.select(reads, writes, [])
+    except KeyboardInterrupt:
+        session.cancel()
+        raise

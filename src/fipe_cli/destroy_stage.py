@@ -1,96 +1,141 @@
-"""Deletes the stack of a stage, and tells what happens to each resource until it is gone.
+"""Deletes the stack of a stage: says first what will be lost, then what happens to each resource.
 
-    python -m fipe_cli.destroy_stage --stage dev
-
-`make destroy-dev` calls it. It needs no settings, as `cdk destroy` would: which VPC the stack stands in
-does not matter any more. A stage that keeps its data is protected, and refused until the protection is taken
-off by hand.
+It needs no settings, as `cdk destroy` would: which VPC the stack stands in no longer matters. A stage that
+keeps its data is protected; the command refuses it until somebody takes the protection off.
 """
 
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import boto3
-import typer
+import psycopg2
 from botocore.exceptions import ClientError
 
-from fipe_cli.aws_session import AwsError, aws_errors, aws_session
+from fipe_cli.cloud import Cloud
+from fipe_cli.database import open_database
+from fipe_cli.errors import CliError
+from infrastructure import names
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
 
 LOOK_SECONDS = 2.0
+COUNT_SECONDS = 5
+"""How long the database may count its prices; the question should not wait for it."""
 
 
-class DestroyError(AwsError):
-    """The stack is not deleted; one line says why."""
+@dataclass(frozen=True)
+class DoomedStage:
+    """A stage that can be deleted, and what goes with it.
+
+    Attributes:
+        stack_id: the stack's ARN.
+        place: stack, account and region, for people.
+        losses: what will be lost, a line each.
+    """
+
+    stack_id: str
+    place: str
+    losses: list[str]
 
 
-def delete_stack(session: boto3.Session, name: str) -> "Iterator[StackEventTypeDef]":
+def look_before_deleting(cloud: Cloud) -> DoomedStage:
+    """What deleting a stage would take away.
+
+    Raises:
+        CliError: there is no such stack, it is protected, or the cloud cannot be asked.
+    """
+    name = names.stack(cloud.stage)
+    region = cloud.session.region_name
+    stack = _described(cloud, name)
+    if stack is None:
+        raise CliError(f"there is no stack {name} in {region}")
+    if stack.get("EnableTerminationProtection"):
+        raise CliError(
+            f"{name} is protected against termination, and its database against deletion. To delete it all"
+            " the same, take both off first: aws cloudformation update-termination-protection"
+            f" --no-enable-termination-protection --stack-name {name}, and aws rds modify-db-cluster"
+            " --no-deletion-protection --db-cluster-identifier ..."
+        )
+    return DoomedStage(
+        stack["StackId"],
+        f"{name} in account {cloud.account()}, {region}" + (" (the local cloud)" if cloud.local else ""),
+        [*_databases(cloud, name), "its queues with their messages, its functions and their logs"],
+    )
+
+
+def _databases(cloud: Cloud, stack: str) -> Iterator[str]:
+    resources = cloud.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    clusters = [
+        one["PhysicalResourceId"] for one in resources if one["ResourceType"] == "AWS::RDS::DBCluster"
+    ]
+    for identifier in filter(None, clusters):
+        found = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
+        database = f"the database {identifier}, {_contents(cloud)}"
+        if cloud.local:
+            yield f"{database} (its files stay in this folder until `make clean`)"
+        else:
+            yield database
+            days = found["BackupRetentionPeriod"]
+            yield f"its automatic backups of {days} days (snapshots that somebody made stay)"
+
+
+def _contents(cloud: Cloud) -> str:
+    """How much the database holds, as far as it can be reached from here and counts in time."""
+    with (
+        suppress(CliError, psycopg2.Error),
+        open_database(cloud) as database,
+        database.session() as session,
+        session.cursor() as cursor,
+    ):
+        cursor.execute("select set_config('statement_timeout', %s, false)", (f"{COUNT_SECONDS}s",))
+        cursor.execute(
+            "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
+        )
+        months, prices = cursor.fetchone() or (0, 0)
+        return f"with {_counted(prices, 'price')} of {_counted(months, 'month')}"
+    return "whose contents cannot be counted from here"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeDef]":
     """Deletes a stack; gives its events as they come, until it is gone.
 
     Raises:
-        DestroyError: there is no such stack, it is protected, or CloudFormation could not delete it.
-        AwsError: AWS cannot be asked.
+        CliError: CloudFormation could not delete it.
     """
-    cloudformation = session.client("cloudformation")
+    cloudformation = cloud.client("cloudformation")
     began = datetime.now(UTC)
-    with aws_errors():
-        stack = _described(session, name)
-        if stack is None:
-            raise DestroyError(f"there is no stack {name} in {session.region_name}")
-        if stack.get("EnableTerminationProtection"):
-            raise DestroyError(
-                f"{name} is protected against termination, and its database against deletion; if it is really"
-                " to go, take both off first: aws cloudformation update-termination-protection"
-                f" --no-enable-termination-protection --stack-name {name}, and aws rds modify-db-cluster"
-                " --no-deletion-protection --db-cluster-identifier ..."
-            )
-        arn = stack["StackId"]
-        cloudformation.delete_stack(StackName=arn)
-        seen: set[str] = set()
-        while True:
-            stack = _described(session, arn)
-            status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
-            pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=arn)
-            events = [event for page in pages for event in page["StackEvents"]]
-            for event in reversed(events):
-                if event["EventId"] not in seen and event["Timestamp"] >= began:
-                    yield event
-                seen.add(event["EventId"])
-            if not status.endswith("_IN_PROGRESS"):
-                break
-            time.sleep(LOOK_SECONDS)
+    cloudformation.delete_stack(StackName=doomed.stack_id)
+    seen: set[str] = set()
+    while True:
+        stack = _described(cloud, doomed.stack_id)
+        status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
+        pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=doomed.stack_id)
+        events = [event for page in pages for event in page["StackEvents"]]
+        for event in reversed(events):
+            if event["EventId"] not in seen and event["Timestamp"] >= began:
+                yield event
+            seen.add(event["EventId"])
+        if not status.endswith("_IN_PROGRESS"):
+            break
+        time.sleep(LOOK_SECONDS)
     if status != "DELETE_COMPLETE":
-        raise DestroyError(f"{name} is not deleted: {status}; the events above say why")
+        raise CliError(f"{names.stack(cloud.stage)} is not deleted: {status}; the events above say why")
 
 
-def _described(session: boto3.Session, name_or_arn: str) -> "StackTypeDef | None":
+def _described(cloud: Cloud, name_or_arn: str) -> "StackTypeDef | None":
     try:
-        return session.client("cloudformation").describe_stacks(StackName=name_or_arn)["Stacks"][0]
+        answer: Any = cloud.client("cloudformation").describe_stacks(StackName=name_or_arn)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
         return None
-
-
-def main(stage: Annotated[str, typer.Option(help="dev, stg or prd.")]) -> None:
-    """Delete the stack of a stage, after a question where somebody can answer it."""
-    name = f"FipeDataStack-{stage}"
-    try:
-        session = aws_session()
-        if sys.stdin.isatty():
-            typer.confirm(f"Delete {name} with its database in {session.region_name}?", abort=True)
-        for event in delete_stack(session, name):
-            line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
-            print(*line, event.get("ResourceStatusReason", ""), flush=True)
-        print(f"{name} is gone")
-    except AwsError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    stack: StackTypeDef = answer["Stacks"][0]
+    return stack

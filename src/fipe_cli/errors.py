@@ -1,21 +1,28 @@
 """What ends a command early: one line that says why, and an exit code for the kind of trouble."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg2
 import typer
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from fipe_api.load.request import LoadRequestError
-from fipe_cli.aws_session import AwsError, aws_errors
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.postgres import PostgresError
 
 INCOMPLETE = 1
 """There is no load, or it is not complete: something is missing, or in a dead letter queue."""
 USAGE = 2
-"""The command, its options or the load that was asked for make no sense; nothing was done."""
+"""The command, its options or the load that was asked for are invalid; nothing was done."""
 UNREACHABLE = 3
 """The cloud, the database or the source cannot be reached, or refuses."""
 INTERRUPTED = 130
@@ -33,6 +40,35 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
+class InvalidInputsError(CliError):
+    """Several inputs may be wrong at once.
+
+    Attributes:
+        problems: a line for each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems), USAGE)
+        self.problems = problems
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turns an error of botocore's into a CliError that says what to do."""
+    try:
+        yield
+    except NoRegionError as error:
+        raise CliError("no AWS region: set AWS_REGION, or a region in the profile") from error
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise CliError(
+            f"no AWS credentials ({error}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
+    except ClientError as error:
+        raise CliError(f"AWS refuses: {error}") from error
+    except BotoCoreError as error:
+        raise CliError(f"AWS does not answer: {error}") from error
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns what may go wrong into one line on stderr and the exit code that fits."""
@@ -41,28 +77,32 @@ def one_line_errors() -> Iterator[None]:
             try:
                 yield
             finally:
-                sys.stdout.flush()  # here, where what goes wrong with it can be said
+                sys.stdout.flush()  # here, where an error of it can still be reported
+    except InvalidInputsError as error:
+        _end(*error.problems, exit_code=error.exit_code)
     except CliError as error:
-        _end(str(error), error.exit_code)
+        _end(str(error), exit_code=error.exit_code)
     except LoadRequestError as error:
-        _end(str(error), USAGE)
-    except (AwsError, LocalCloudError, PostgresError) as error:
-        _end(str(error), UNREACHABLE)
+        _end(str(error), exit_code=USAGE)
+    except (LocalCloudError, PostgresError) as error:
+        _end(str(error), exit_code=UNREACHABLE)
     except psycopg2.OperationalError as error:
-        _end(f"the database cannot be reached: {error}", UNREACHABLE)
+        _end(f"the database cannot be reached: {error}", exit_code=UNREACHABLE)
     except psycopg2.Error as error:
-        _end(f"the database refuses: {error.diag.message_primary or error}", USAGE)
+        _end(f"the database refuses: {error.diag.message_primary or error}", exit_code=USAGE)
     except BrokenPipeError:
-        # The reader of a pipe has had enough, as `head` has; what Python would still flush goes nowhere.
+        # The reader of the pipe has ended, as `head` does. Drop what Python would still write.
         sys.stdout = None
         raise typer.Exit(0) from None
     except OSError as error:
-        sys.stdout = None  # which may be what cannot be written
-        _end(str(error), UNREACHABLE)
+        sys.stdout = None  # it may be what cannot be written
+        _end(str(error), exit_code=UNREACHABLE)
     except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED)
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
-def _end(message: str, exit_code: int) -> None:
-    print("error:", " ".join(message.split()), file=sys.stderr)
+def _end(*messages: str, exit_code: int) -> None:
+    for message in messages:
+        print("error:", " ".join(message.split()), file=sys.stderr)
     raise typer.Exit(exit_code) from None

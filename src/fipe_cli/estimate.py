@@ -1,4 +1,4 @@
-"""How large brands were in a month that the database holds."""
+"""How large brands are, as far as the database knows."""
 
 from datetime import date
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def sizes_in(session: "connection", month: date) -> Sizes:
-    """The sizes of the brands in the month nearest to `month` that the database holds; empty without one."""
+    """The sizes of the brands in the nearest month that the database holds; empty if it holds none."""
     with session.cursor() as cursor:
         cursor.execute(
             """

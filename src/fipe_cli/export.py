@@ -1,6 +1,7 @@
-"""Prices as files: CSV, JSON Lines or Parquet, written as they come from the database; memory stays flat.
+"""Writes prices to files: CSV, JSON Lines or Parquet.
 
-The months are read one after another, each by its index, so that nothing large is sorted or kept anywhere.
+Rows are written as they come from the database, one month after another, each found by its index. So memory
+stays flat, and nothing large is sorted.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ COLUMNS = (
     "reference_month", "reference_code", "vehicle_type", "brand_code", "brand", "model_code", "model",
     "model_year", "zero_km", "fuel_code", "fuel", "fipe_code", "price_brl",
 )  # fmt: skip
-"""Those of fipe.vehicle_price."""
-ROWS_AT_A_TIME = 10_000
+"""The columns of fipe.vehicle_price."""
+ROWS_PER_BATCH = 10_000
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 _PORTUGUESE = {
@@ -34,7 +36,7 @@ _PORTUGUESE = {
 
 @dataclass(frozen=True)
 class Selection:
-    """Which prices: of a month, of a brand, of both, or all.
+    """Which prices: of a month, of a brand, of a brand in a month, or all.
 
     Attributes:
         month: YYYY-MM, "latest", or empty.
@@ -45,12 +47,12 @@ class Selection:
     brand: str = ""
 
     def __post_init__(self) -> None:
-        """Raises CliError when the month is none."""
+        """Raises CliError when this is not a month."""
         if self.month not in ("", "latest") and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", self.month):
-            raise CliError(f"--month {self.month} makes no sense; give one like 2026-06, or latest", USAGE)
+            raise CliError(f"invalid --month {self.month}: use a month like 2026-06, or latest", USAGE)
 
     def parts(self, session: "connection") -> list[sql.Composed]:
-        """What follows `select ... `, once a month, the oldest first.
+        """What follows `select ... `, once per month, the oldest month first.
 
         Raises:
             CliError: the database has no such month or brand.
@@ -64,14 +66,17 @@ class Selection:
             cursor.execute("select vehicle_type, code from fipe.brands_named(%s)", (self.brand,))
             brands = cursor.fetchall()
         if not months:
-            raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)
+            raise CliError("the database has no prices yet: start a load with `fipe load`", USAGE)
         if self.brand and not brands:
-            raise CliError(f"--brand {self.brand}: no brand in the database has a name like this", USAGE)
+            raise CliError(
+                f"no brand has all the words of --brand {self.brand}: use whole words of its name",
+                USAGE,
+            )
         month = max(months) if self.month == "latest" else self.month
         if month and month not in months:
             known = f"{min(months)} to {max(months)}"
             raise CliError(
-                f"--month {month}: the database has no prices of it; it has some of {known}", USAGE
+                f"the database has no prices for --month {month}: choose a month from {known}", USAGE
             )
         of_brand = (
             sql.SQL(" and (vehicle_type, brand_code) in ({})").format(
@@ -91,18 +96,20 @@ class Selection:
 
 
 def export_prices(session: "connection", selection: Selection, file: Path, *, excel_pt: bool) -> int:
-    """Write the prices, in the format that the file's name ends in; how many they are.
+    """Write the prices in the format that the file's name ends in; returns how many.
 
-    A file appears under its name only when it is whole. `-` is CSV on standard output.
+    The file appears under its name only when it is whole. `-` writes CSV to standard output.
 
     Raises:
-        CliError: the format is none, or there is nothing to write.
+        CliError: the format is unknown, or there is nothing to write.
     """
     suffix = ".csv" if file == Path("-") else file.suffix
     if suffix not in FORMATS:
-        raise CliError(f"{file}: give a name that ends in {', '.join(FORMATS)}", USAGE)
+        raise CliError(f"unknown format of {file}: use a name that ends in {', '.join(FORMATS)}", USAGE)
     if excel_pt and suffix != ".csv":
-        raise CliError(f"--excel-pt is for CSV; {file} is none", USAGE)
+        raise CliError(
+            f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
+        )
     parts = selection.parts(session)
     with _opened(file) as target:
         if suffix == ".csv":
@@ -134,19 +141,20 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
     )
     rows = 0
     if excel_pt:
-        target.write("\ufeff".encode())  # without it spreadsheets take UTF-8 for something older
+        target.write("\ufeff".encode())  # without this mark, spreadsheets read UTF-8 as an older encoding
     with session.cursor() as cursor:
         for position, part in enumerate(parts):
             copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
                 sql.SQL(columns), part, sql.Literal(";" if excel_pt else ","), sql.Literal(position == 0)
             )
-            cursor.copy_expert(copy, target)
+            with blocking():
+                cursor.copy_expert(copy, target)
             rows += cursor.rowcount
     return rows
 
 
 def _write_json_lines(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
-    # PostgreSQL writes the JSON: money keeps its two decimals, and the adapted ingestor reads the same lines.
+    # PostgreSQL makes the JSON, so prices keep their two decimals. The adapted ingestor reads these lines.
     rows = 0
     for batch in _batches(session, parts, "to_json(vehicle_price)::text"):
         target.writelines(line.encode() + b"\n" for (line,) in batch)
@@ -181,9 +189,8 @@ def _batches(
     session: "connection", parts: list[sql.Composed], columns: str
 ) -> Iterator[list[tuple[Any, ...]]]:
     for part in parts:
-        with session.cursor(
-            "export"
-        ) as cursor:  # a name makes it the server's: rows come as they are asked for
+        # A cursor with a name is the server's: it sends rows as they are asked for.
+        with session.cursor("export") as cursor:
             cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
-            while batch := cursor.fetchmany(ROWS_AT_A_TIME):
+            while batch := cursor.fetchmany(ROWS_PER_BATCH):
                 yield batch

@@ -1,7 +1,7 @@
-"""What the run's ledger, the queues and the pace say of a load: one snapshot at a time."""
+"""How far a load is, from the ledger, the queues and the shared pace: one snapshot at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,18 +12,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.source.pace import SOURCE as PACE_KEY
+from fipe_api.source.pace import state_of
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import Rest, Snapshot
+from fipe_cli.progress import Refusal, Snapshot
+from infrastructure import names
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-LEDGER_READER = "FipeLoadStatus"
+LEDGER_READER = names.Function.LOAD_STATUS
 
 
 class Load(BaseModel):
-    """A run's reference month, as FipeLoadStatus and fipe.load_status tell it."""
+    """One reference month of a run, as FipeLoadStatus and fipe.load_status have it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,9 +47,9 @@ class Load(BaseModel):
 
 
 def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
-    """The reference months of a run, the oldest first; of the newest run when none is named.
+    """The reference months of a run, the oldest first; without a run id, those of the newest run.
 
-    Empty when the ledger knows no such run: none was started, or its plan is still on its way.
+    Empty when the ledger does not know the run: none was started, or its plan has not arrived yet.
     """
     if run_id is None:
         newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
@@ -57,7 +59,7 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
 
 
 def loads_in(session: "connection", run_id: UUID) -> list[Load]:
-    """The same of a run, by a connection to the database, without what is missing."""
+    """The same from the database itself, without what is missing."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
             "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
@@ -66,27 +68,38 @@ def loads_in(session: "connection", run_id: UUID) -> list[Load]:
 
 
 def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
-    """What to invoke FipeManufacturerLoader with so that it loads what the run lacks, and nothing else."""
+    """Payloads that make FipeManufacturerLoader load what the run lacks, and nothing else."""
     answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id), "resume": True}, only_reads=True)
     payloads: list[dict[str, Any]] = answer["resume"]
     return payloads
 
 
-def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
-    """The loads of a run, and how far they have come together; `brands` as in snapshot."""
-    loads = read_loads(cloud, run_id)
+ReadLoads = Callable[[Cloud, UUID | None], list[Load]]
+"""Reads the loads of a run from the ledger, as read_loads does."""
+
+
+def look(
+    cloud: Cloud,
+    run_id: UUID | None = None,
+    brands: int = 0,
+    *,
+    read: ReadLoads = read_loads,
+    is_busy: bool = False,
+) -> tuple[list[Load], Snapshot]:
+    """The loads of a run, and how far they are together; `brands` and `is_busy` as in snapshot."""
+    loads = read(cloud, run_id)
     depths = cloud.queue_depths()
     limit = calls_per_minute(cloud.environment_of(STARTER))
-    waiting = {kind: depth.messages for kind, depth in depths.items()}
+    waiting = {kind.value: depth.messages for kind, depth in depths.items()}
     return loads, snapshot(
         loads,
         waiting=waiting,
-        dead={kind: depth.dead for kind, depth in depths.items()},
+        dead={kind.value: depth.dead for kind, depth in depths.items()},
         calls_per_minute=limit,
-        rest=_rest(cloud),
+        refusal=_refusal(cloud),
         brands=brands,
-        # What waits may be of a run that the ledger does not know yet, and which will be the newest.
-        busy=run_id is None and any(waiting.values()),
+        # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
+        busy=is_busy or (run_id is None and any(waiting.values())),
     )
 
 
@@ -96,19 +109,19 @@ def snapshot(
     waiting: dict[str, int],
     dead: dict[str, int],
     calls_per_minute: float | None,
-    rest: Rest | None = None,
+    refusal: Refusal | None = None,
     brands: int = 0,
     busy: bool = False,
 ) -> Snapshot:
-    """The loads as one, with the messages that wait by kind of queue.
+    """The loads together, with the waiting messages per queue.
 
     Args:
         loads: of one run.
-        waiting: messages of all states by kind of queue.
-        dead: messages in dead letter queues by kind of queue.
-        calls_per_minute: the limit that the loaders work with.
-        rest: why and how long nobody calls the source.
-        brands: how many the run is known to have; the ledger may have heard of fewer.
+        waiting: messages of all states, per queue.
+        dead: dead letters, per queue.
+        calls_per_minute: the limit that the loaders keep to.
+        refusal: why and for how long the source is not called.
+        brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
         busy: whether functions are at work.
     """
     counted = sum(load.brands_expected for load in loads)
@@ -130,21 +143,19 @@ def snapshot(
         complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
         missing=[what for load in loads for what in load.missing],
         calls_per_minute=calls_per_minute,
-        rest=rest,
+        refusal=refusal,
         busy=busy,
     )
 
 
-def _rest(cloud: Cloud) -> Rest | None:
-    """Whether the source is left alone, from the loaders' shared pace."""
+def _refusal(cloud: Cloud) -> Refusal | None:
+    """Why and for how long the source is not called, from the loaders' shared pace; None when it is."""
     key = {"source": {"S": PACE_KEY}}
-    table = f"fipe-pace-{cloud.stage}"
+    table = names.pace_table(cloud.stage)
     try:
         item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
     except ClientError as error:
         raise cloud.explained(error, f"table {table}") from error
-    if "next_call" not in item:
-        return None
-    seconds = int(item["next_call"]["N"]) / 1000 - time.time()
-    reason = item.get("stopped", {}).get("S") or "throttled"
-    return Rest(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    state = state_of(item)
+    seconds = state.next_call / 1000 - time.time()
+    return Refusal(state.stopped or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None

@@ -1,4 +1,4 @@
-"""Starting a load, or saying beforehand what it would cost."""
+"""Starting a load, or saying before what it would take."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -20,8 +20,9 @@ from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
 from fipe_cli.progress import duration
+from infrastructure.names import Function
 
-STARTER = "FipeManufacturerLoader"
+STARTER = Function.MANUFACTURER_LOADER
 _ANY_RUN = UUID(int=0)
 _DRY_RUN_SECONDS = 300.0
 
@@ -53,8 +54,8 @@ class Plan:
 
     Attributes:
         months: the reference months, YYYY-MM, the oldest first.
-        brands: brand messages that would be sent, of all months together.
-        size: what it takes, with brands as large as in the month nearest to it that is known.
+        brands: brand messages that would be sent, for all months together.
+        size: what it takes, if brands are as large as in the nearest month that the database holds.
         calls_per_minute: the stage's limit, or None without one.
     """
 
@@ -65,7 +66,7 @@ class Plan:
 
     @property
     def minutes(self) -> float | None:
-        """How long the source is asked, or None without a limit."""
+        """How long the calls take, or None without a limit."""
         return self.size.minutes(self.calls_per_minute)
 
     def words(self) -> list[str]:
@@ -76,7 +77,7 @@ class Plan:
             f" {round(self.size.prices):,} prices",
             f"about {round(self.size.calls):,} calls"
             + (
-                f", {duration(minutes * 60)} at {limit:g} calls a minute"
+                f", {duration(minutes * 60)} at {limit:g} calls per minute"
                 if minutes and limit
                 else ", no limit is set"
             ),
@@ -97,10 +98,10 @@ class Plan:
 
 
 def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str, Any]:
-    """The payload of FipeManufacturerLoader from texts, empty meaning all; lists have commas between.
+    """The payload of FipeManufacturerLoader from texts: an empty one means all, commas separate a list.
 
     Raises:
-        LoadRequestError: it makes no sense.
+        LoadRequestError: a part is invalid.
     """
     given = {"reference": code_or_text(reference)} if reference else {}
     lists = {"vehicle_types": types, "brands": brands, "models": models}
@@ -122,11 +123,11 @@ def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
 
 
 def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
-    """What the load would do; asks the source for its months and, once a vehicle type, for its brands.
+    """What the load would do. Asks the source for its months, and for its brands once per vehicle type.
 
     Raises:
-        LoadRequestError: the source does not have what was asked for, or it would be refused as too long.
-        CliError: the stage is not there, or the source gives no answer.
+        LoadRequestError: the source does not have what was asked for, or the load is too long.
+        CliError: the stage is not deployed, or the source does not answer.
     """
     environment = cloud.environment_of(STARTER)
     limit = calls_per_minute(environment)
@@ -136,10 +137,10 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
         api = FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
         try:
             references = choose_references(request, api.references())
-            # The newest month stands for all: a long range would take hundreds of calls.
+            # Only for the newest month: a long range would take hundreds of calls.
             messages = brand_messages(_ANY_RUN, request, references[-1:], api)
         except FipeError as error:
-            raise CliError(f"the source at {url} gives no answer: {error}") from error
+            raise CliError(f"the source at {url} does not answer: {error}") from error
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
     size = month.times(count)
@@ -157,11 +158,11 @@ def _sizes_known(cloud: Cloud, month: date) -> Sizes:
         with open_database(cloud) as database, database.session() as session:
             return sizes_in(session, month)
     except (psycopg2.Error, CliError):
-        return {}  # the database need not be reachable from here, and may be empty
+        return {}  # the database may be unreachable from here, or empty
 
 
 def calls_per_minute(environment: dict[str, str]) -> float | None:
-    """The limit that a loader works with, or None without one."""
+    """The limit that a loader keeps to, or None without one."""
     rate = environment.get("FIPE_CALLS_PER_MINUTE", "max")
     return None if rate == "max" else float(rate)
 

@@ -1,4 +1,4 @@
-"""How far a load has come: what was counted, what follows from it, and how it is shown."""
+"""How far a load is: what was counted, what follows from it, and how it is shown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,12 +17,12 @@ _NARROW = 60
 
 
 @dataclass(frozen=True)
-class Rest:
-    """That nobody calls the source for a while.
+class Refusal:
+    """The source refuses, so nothing calls it for a while.
 
     Attributes:
         reason: throttled, blocked or down.
-        seconds: until it may be called again.
+        seconds: until the next call.
     """
 
     reason: str
@@ -31,28 +31,28 @@ class Rest:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was counted at one moment, of all reference months of a run together.
+    """What was counted at one moment, for all reference months of a run together.
 
     Attributes:
         at: the moment.
         months: reference months that the ledger knows, YYYY-MM.
-        started_at: when the plan or the first result was written; None before that.
+        started_at: when the plan or the first result was written; None before.
         brands: brands of the run, as far as known.
-        brands_complete: of which every model is in the database.
-        brands_waiting: brand messages in the manufacturer queue.
+        brands_complete: those with every model in the database.
+        brands_waiting: messages in the manufacturer queue, one per brand.
         models_found: models of the brands that were searched.
         models_received: models in the database.
-        models_waiting: messages in the model queue: years known, prices not.
+        models_waiting: messages in the model queue: model years known, prices not.
         models_to_write: messages in the price queue.
-        calls_found: year-fuels of the models found, each of which is a call for a price.
-        calls_done: of which the outcome is in the database.
+        calls_found: model years and fuels of the models found; each takes one call for its price.
+        calls_done: those with a result in the database.
         prices: prices in the database.
-        dead: messages in dead letter queues, by kind.
-        complete: whether the ledger says that everything is there.
-        missing: what is not, in words.
-        calls_per_minute: the limit that the loaders work with, or None without one.
-        rest: why and how long nobody calls the source, if so.
-        busy: whether functions are known to be at work, so that an empty queue means nothing.
+        dead: dead letters, per queue.
+        complete: whether the ledger says that everything has arrived.
+        missing: what has not, in words.
+        calls_per_minute: the limit that the loaders keep to, or None without one.
+        refusal: why and for how long the source is not called, or None while it is.
+        busy: whether functions are known to be at work; then an empty queue says nothing.
     """
 
     at: datetime
@@ -72,61 +72,61 @@ class Snapshot:
     complete: bool = False
     missing: Sequence[str] = ()
     calls_per_minute: float | None = None
-    rest: Rest | None = None
+    refusal: Refusal | None = None
     busy: bool = False
 
     @property
     def waiting(self) -> int:
-        """Messages of all queues but the dead letter queues."""
+        """Messages in all queues, without the dead letter queues."""
         return self.brands_waiting + self.models_waiting + self.models_to_write
 
     @property
     def models_expected(self) -> float:
-        """Models of the whole run: those found, and a typical number for each brand not yet searched."""
+        """Models of the whole run: those found, and a typical number per brand that was not searched yet."""
         return self.models_found + self.brands_waiting * typical_size().models
 
     @property
     def prices_expected(self) -> float:
-        """Prices of the whole run, likewise."""
+        """Prices of the whole run, estimated in the same way."""
         found = self.prices + max(0, self.calls_found - self.calls_done)
         return found + self.brands_waiting * typical_size().prices
 
     @property
     def calls_made(self) -> float:
-        """Calls to the source so far; those of the search are not counted anywhere, so they are typical."""
+        """Calls to the source so far. Nothing counts those of the search: they are estimated."""
         typical = typical_size()
         return self.calls_done + self.models_found * typical.discovery_calls / typical.models
 
     @property
     def calls_left(self) -> float:
-        """Calls to the source that are still to be made."""
+        """Calls to the source that are left."""
         return max(0, self.calls_found - self.calls_done) + self.brands_waiting * typical_size().calls
 
     @property
     def rate(self) -> float | None:
-        """Calls a minute since the first result, or None when there is none yet."""
+        """Calls per minute since the first result, or None before it."""
         if self.started_at is None:
             return None
         minutes = (self.at - self.started_at).total_seconds() / 60
         measured = self.calls_made / minutes if minutes > 0 else None
-        # Before the first result calls were made as well, so that the first figures are too high.
+        # Calls before the first result count as well: the first figures are too high without the limit.
         return min(filter(None, (measured, self.calls_per_minute)), default=None)
 
     @property
     def time_left(self) -> timedelta | None:
-        """How long it will take, or None when nothing tells."""
+        """How long it will take, or None when unknown."""
         if self.complete:
             return timedelta(0)
         return timedelta(minutes=self.calls_left / self.rate) if self.rate else None
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is left to do, completely or not."""
+        """Whether nothing is left to do, be the load complete or not."""
         return not self.busy and (self.complete or self.waiting == 0)
 
     @property
     def dead_messages(self) -> int:
-        """Messages in all dead letter queues."""
+        """Dead letters in all queues."""
         return sum(self.dead.values())
 
     def document(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Snapshot:
             "prices_expected": self.prices if self.complete else round(self.prices_expected),
             "calls_per_minute": None if self.rate is None else round(self.rate, 1),
             "seconds_left": None if left is None else round(left.total_seconds()),
-            "rest": self.rest and asdict(self.rest),
+            "refusal": self.refusal and asdict(self.refusal),
             "dead": self.dead,
             "complete": self.complete,
             "missing": list(self.missing),
@@ -156,7 +156,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the pipeline: how many of its items are done, of about how many."""
+    """A stage of the pipeline: how many items it has done, and about how many there are."""
 
     name: str
     done: float
@@ -185,14 +185,14 @@ def stages(seen: Snapshot) -> list[Stage]:
 
 
 class View:
-    """A snapshot as a terminal of any width shows it: a bar a stage, and what else matters."""
+    """A snapshot on a terminal of any width: one bar per stage, and what else matters."""
 
     def __init__(self, title: str, seen: Snapshot) -> None:
         self._title = title
         self._seen = seen
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Bars where they have room, and words alone where they have not."""
+        """Bars where there is room for them, otherwise only words."""
         seen = self._seen
         yield Text(self._title, style="bold", overflow="fold")
         if options.max_width < _NARROW:
@@ -222,26 +222,26 @@ def _bars(shown: Sequence[Stage]) -> Table:
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not say."""
     yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
-    if seen.rest:
-        yield Text(f"{seen.rest.reason}: no call for {duration(seen.rest.seconds)}", style="yellow")
+    if seen.refusal:
+        yield Text(f"{seen.refusal.reason}: no call for {duration(seen.refusal.seconds)}", style="yellow")
     for kind, count in seen.dead.items():
         if count:
-            yield Text(f"{count:,} failed in the {kind} DLQ: `fipe redrive {kind}`", style="red")
+            yield Text(f"{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", style="red")
     if seen.complete:
         yield Text("complete", style="green")
     elif seen.has_ended:
-        yield Text("nothing is left to do, but the load is not complete: `fipe resume`", style="red")
+        yield Text("ended, but not complete: run `fipe resume`", style="red")
     for what in seen.missing if seen.has_ended else ():
         yield Text(f"missing: {what}", style="red")
 
 
 def line(seen: Snapshot) -> str:
-    """The same in one line, for a pipe or a log."""
+    """A snapshot in one line, for a pipe or a log."""
     parts = [f"{stage.name} {round(stage.done):,}/{round(stage.total):,}" for stage in stages(seen)]
     parts.append(f"{seen.prices:,} prices{_speed(seen)}")
     parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
-    if seen.rest:
-        parts.append(f"{seen.rest.reason} for {duration(seen.rest.seconds)}")
+    if seen.refusal:
+        parts.append(f"{seen.refusal.reason} for {duration(seen.refusal.seconds)}")
     if seen.complete:
         parts.append("complete")
     return f"{seen.at:%H:%M:%S} " + ", ".join(parts)
@@ -250,11 +250,11 @@ def line(seen: Snapshot) -> str:
 def _speed(seen: Snapshot) -> str:
     if seen.complete or not seen.rate or seen.time_left is None:
         return ""
-    return f", {seen.rate:,.0f} calls a minute, {duration(seen.time_left.total_seconds())} left"
+    return f", {seen.rate:,.0f} calls per minute, {duration(seen.time_left.total_seconds())} left"
 
 
 def duration(seconds: float) -> str:
-    """A length of time with the two units that matter: `22 h 48 min`."""
+    """A length of time in its two largest units: `22 h 48 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

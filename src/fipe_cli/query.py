@@ -1,11 +1,14 @@
-"""A query's answer as a table, CSV or JSON Lines."""
+"""Ask the database one question, and print its answer as a table, CSV or JSON Lines."""
 
 import csv
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.json import Encoder
+from psycopg2 import sql
+from psycopg2.errors import InvalidCursorDefinition
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -18,48 +21,96 @@ if TYPE_CHECKING:
 
 Form = Literal["table", "csv", "json"]
 
+Row = tuple[Any, ...]
+
 ROWS_OF_A_TABLE = 1_000
-"""A table is laid out as a whole, so that it ends here; CSV and JSON have no end."""
+"""A table's widths depend on all its rows, so it shows no more than this; CSV and JSON give all rows."""
+ROWS_AT_A_TIME = 10_000
+
+CURSOR = "fipe_query"
+OPEN_CURSOR = sql.SQL("declare answer refcursor := {}; begin open answer for execute {}; end")
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
 
-def answer(session: "connection", sql: str, form: Form, console: Console) -> None:
-    """Print what the database answers, JSON as one object a line.
+def answer(session: "connection", statement: str, form: Form, console: Console) -> None:
+    """Print the rows that the database returns; JSON is one object per line.
 
-    A table that is wider than the console is printed as one line a field.
+    A table that is wider than the console is printed with one line per field.
+
+    Args:
+        session: a connection that is in no transaction.
+        statement: one statement that returns rows.
+        form: how to print the rows.
+        console: where a table goes.
 
     Raises:
-        CliError: the statement gives no rows, or two columns of one name, of which JSON could have one.
+        CliError: this is not one statement that returns rows, or JSON cannot hold two columns of one name.
         psycopg2.Error: the database refuses it.
     """
-    with session.cursor() as cursor:
-        cursor.execute(sql)
-        if cursor.description is None:
-            raise CliError("this statement gives no rows; `fipe query` only asks", USAGE)
-        columns = [column.name for column in cursor.description]
+    _open_cursor(session, statement)
+    with session.cursor(CURSOR) as cursor:
+        rows = cursor.fetchmany(ROWS_AT_A_TIME)
+        columns = [column.name for column in cursor.description or ()]
         if form == "table":
-            rows = cursor.fetchmany(ROWS_OF_A_TABLE)
-            _print_rows(console, columns, rows)
-            if cursor.rowcount > len(rows):
-                console.print(f"the first {len(rows):,} of {cursor.rowcount:,} rows; --csv gives all")
-        elif form == "csv":
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(columns)
-            for row in cursor:
-                writer.writerow([as_json(cell) if isinstance(cell, list | dict) else cell for cell in row])
-        else:
-            twice = sorted({name for name in columns if columns.count(name) > 1})
-            if twice:
-                raise CliError(f"two columns of one name, which JSON cannot have: {', '.join(twice)}", USAGE)
-            for row in cursor:
-                print(as_json(dict(zip(columns, row, strict=True))))
+            _print_table(session, console, columns, rows)
+            return
+        write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
+        while rows:
+            for row in rows:
+                write(row)
+            rows = cursor.fetchmany(ROWS_AT_A_TIME)
+
+
+def _open_cursor(session: "connection", statement: str) -> None:
+    """Have the server open a cursor for the statement.
+
+    `open ... for execute` takes one statement that returns rows, and nothing else; the server checks it.
+    With a cursor, memory stays flat however many rows there are.
+    """
+    block = OPEN_CURSOR.format(sql.Literal(CURSOR), sql.Literal(statement)).as_string(session)
+    with session.cursor() as cursor:
+        try:
+            cursor.execute("do %s", (block,))
+        except InvalidCursorDefinition as error:
+            raise CliError(
+                "`fipe query` takes one statement that returns rows, such as select or explain;"
+                " for anything else use `fipe psql`",
+                USAGE,
+            ) from error
+
+
+def _csv_writer(columns: list[str]) -> Callable[[Row], object]:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    return lambda row: writer.writerow(
+        [as_json(cell) if isinstance(cell, list | dict) else cell for cell in row]
+    )
+
+
+def _json_writer(columns: list[str]) -> Callable[[Row], object]:
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise CliError(
+            f"JSON cannot hold two columns of the same name: rename {', '.join(twice)} with `as`", USAGE
+        )
+    return lambda row: print(as_json(dict(zip(columns, row, strict=True))))
+
+
+def _print_table(session: "connection", console: Console, columns: list[str], rows: list[Row]) -> None:
+    shown = rows[:ROWS_OF_A_TABLE]
+    _print_rows(console, columns, shown)
+    if len(rows) > len(shown):
+        with session.cursor() as cursor:
+            cursor.execute(sql.SQL("move all in {}").format(sql.Identifier(CURSOR)))
+            total = len(rows) + cursor.rowcount
+        console.print(f"the first {len(shown):,} of {total:,} rows; --csv gives all")
 
 
 def as_json(value: Any) -> str:
-    """Values of the database as JSON: numbers with all their decimals, days and times as ISO 8601.
+    """A value of the database as JSON: numbers with all their decimals, dates and times as ISO 8601.
 
-    What is no number to JSON, NaN and the infinite ones, is null.
+    NaN and infinity, which JSON does not have, become null.
     """
     return _ENCODER.encode(_finite(value)).decode()
 
@@ -74,7 +125,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _print_rows(console: Console, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+def _print_rows(console: Console, columns: list[str], rows: list[Row]) -> None:
     table = _table(columns, rows)
     if not rows or _width(console, table) <= console.width:
         console.print(table)
@@ -84,16 +135,16 @@ def _print_rows(console: Console, columns: list[str], rows: list[tuple[Any, ...]
         if position:
             console.rule(style="dim")
         for name, cell in zip(columns, row, strict=True):
-            # The terminal breaks what is longer than a line; nothing is left out.
+            # The terminal wraps long lines; nothing is cut off.
             console.print(Text(f"{name:<{longest}}  {_shown(cell)}"), soft_wrap=True)
 
 
 def _width(console: Console, table: Table) -> int:
-    """The columns of a terminal in which nothing of the table is broken."""
+    """How wide a terminal must be to show the table without wrapping a cell."""
     return console.measure(table, options=console.options.update(width=sys.maxsize)).maximum
 
 
-def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> Table:
+def _table(columns: list[str], rows: list[Row]) -> Table:
     table = Table(box=SIMPLE)
     for position, name in enumerate(columns):
         numeric = all(isinstance(row[position], int | float | Decimal | None) for row in rows)

@@ -1,4 +1,4 @@
-"""A FIPE simulator: the official API over HTTP, from a catalogue file, quirks and faults included."""
+"""A FIPE simulator: the official API over HTTP, from a catalogue file, with its quirks and faults."""
 
 from fipe_simulator.answers import Quirks
 from fipe_simulator.catalogue import (

@@ -28,25 +28,27 @@ def _month(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m").date()
     except ValueError:
-        raise ValueError(f"{text!r} is no month like {SAMPLE_MONTH:%Y-%m}") from None
+        raise ValueError(f"invalid month {text!r}: use a month like {SAMPLE_MONTH:%Y-%m}") from None
 
 
 def _faults(wanted: list[str], seed: int, hold_seconds: float) -> Faults:
-    """From `["all=0.05", "timeout=0.1"]`; a later rate replaces an earlier one."""
+    """Faults from texts like `["all=0.05", "timeout=0.1"]`; a later rate replaces an earlier one."""
     rates: dict[Fault, float] = {}
     for text in wanted:
         name, _, share = text.partition("=")
         try:
             rates.update(dict.fromkeys(Fault if name == "all" else [Fault(name)], float(share)))
         except ValueError:
-            raise ValueError(f"{text!r} is not NAME=RATE with a NAME of: all, {', '.join(Fault)}") from None
+            raise ValueError(
+                f"invalid fault {text!r}: use NAME=RATE, where NAME is one of all, {', '.join(Fault)}"
+            ) from None
     return Faults(rates=rates, seed=seed, hold_seconds=hold_seconds)
 
 
 def _quirks(wanted: list[str]) -> Quirks:
     unknown = set(wanted) - set(Quirks.model_fields)
     if unknown:
-        raise ValueError(f"{unknown.pop()!r} is none of the quirks {', '.join(Quirks.model_fields)}")
+        raise ValueError(f"invalid quirk {unknown.pop()!r}: use one of {', '.join(Quirks.model_fields)}")
     return Quirks.model_validate(dict.fromkeys(wanted, True))
 
 
@@ -63,24 +65,26 @@ def serve(
     catalogue: Annotated[
         Path, typer.Option(help="Catalogue file, .tsv or .tsv.gz.", show_default="the sample")
     ] = SAMPLE_CATALOGUE,
-    month: Annotated[str, typer.Option(help="The month whose prices these are; the newest published.")] = (
-        f"{SAMPLE_MONTH:%Y-%m}"
-    ),
+    month: Annotated[
+        str, typer.Option(help="The month of the catalogue's prices; the newest month published.")
+    ] = (f"{SAMPLE_MONTH:%Y-%m}"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on localhost; 0 means any free one.")] = 0,
     calls: Annotated[
-        float | None, typer.Option(min=1, help="Ceiling: so many calls...", show_default="no ceiling")
+        float | None, typer.Option(min=1, help="Ceiling: this many calls...", show_default="no ceiling")
     ] = None,
-    per_seconds: Annotated[float, typer.Option(min=0.001, help="...in so many seconds.")] = 60,
-    block_seconds: Annotated[float, typer.Option(min=0, help="How long more calls are answered 429.")] = 60,
+    per_seconds: Annotated[float, typer.Option(min=0.001, help="...per this many seconds.")] = 60,
+    block_seconds: Annotated[
+        float, typer.Option(min=0, help="How long every call is answered 429 once the ceiling is reached.")
+    ] = 60,
     retry_after: Annotated[bool, typer.Option(help="Whether a 429 says when to come back.")] = True,
     fault: Annotated[
         list[str] | None,
         typer.Option(help=f"NAME=RATE, repeatable; names: all, {', '.join(Fault)}.", show_default="none"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides which calls the faults strike.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which calls get a fault.")] = 0,
     hold_seconds: Annotated[float, typer.Option(help="How long a timeout holds the connection.")] = 60,
     published: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the newest month's models that is there yet.")
+        float, typer.Option(min=0, max=1, help="Share of the newest month's models that is published so far.")
     ] = 1,
     quirk: Annotated[
         list[str] | None,
@@ -102,8 +106,8 @@ def serve(
     except ValueError as error:
         raise _failed(str(error)) from None
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        raise _failed(f"port {port} {'is taken' if taken else f'cannot be used: {error.strerror}'}") from None
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise _failed(f"port {port} {reason}: choose another one, or 0 for any free one") from None
     with simulator:
         print(simulator.url, flush=True)
         _wait_for_the_end()
@@ -115,7 +119,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _failed(reason: str) -> typer.Exit:
-    """Say in one line why nothing was started."""
+    """Print in one line why nothing was started."""
     typer.echo(f"error: {reason}", err=True)
     return typer.Exit(2)
 

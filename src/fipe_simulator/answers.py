@@ -1,4 +1,4 @@
-"""The six calls of the official API: parameters in, the JSON value that FIPE would answer out.
+"""The six calls of the official API: from parameters to the JSON value that FIPE would answer.
 
 Shapes, spellings and order follow recorded answers of November 2019 and those that public clients show.
 """
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fipe_simulator.catalogue import VEHICLE_TYPES, Catalogue, YearFuel
+from fipe_simulator.catalogue import VEHICLE_TYPES, Catalogue, ModelYear
 from fipe_simulator.months import (
     MONTH_NAMES,
     Reference,
@@ -43,16 +43,16 @@ _WEEKDAYS = (
 _MOTORCYCLE = 2
 _PETROL = 1
 _MONTHS_KEPT = 12
-"""A month of the real catalogue takes some 15 MB; a load of a range asks for a few months at a time."""
+"""A month of the real catalogue takes about 15 MB; a load of a range asks for a few months at a time."""
 
 
 class Quirks(BaseModel):
-    """What FIPE was seen to do at times, and a client has to bear."""
+    """Oddities that FIPE has shown at times, and that a client must cope with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     text_model_codes: bool = Field(default=False, description="ConsultarModelos gives Value as a string")
-    padded_fipe_codes: bool = Field(default=False, description="CodigoFipe stands between spaces")
+    padded_fipe_codes: bool = Field(default=False, description="CodigoFipe has a space before and after it")
     browsers_only: bool = Field(default=False, description="403 without a browser-like User-Agent")
 
 
@@ -67,8 +67,8 @@ class _NothingFoundError(Exception):
 class OfficialApi:
     """Answers the calls of the official FIPE API from a catalogue, for its month and all earlier ones.
 
-    Earlier months follow the rule of months.catalogue_for_month. Of the newest, so much is published as
-    `share` says (months.published_part).
+    Earlier months follow the rule of months.catalogue_for_month. Of the newest month, the part that `share`
+    says is published (months.published_part).
     """
 
     def __init__(self, catalogue: Catalogue, quirks: Quirks, share: float = 1) -> None:
@@ -94,8 +94,10 @@ class OfficialApi:
         }
 
     def answer(self, call: str, parameters: Parameters) -> Json:
-        """The answer to a call of self.calls: its data, or FIPE's own error objects for parameters that are
-        missing, malformed or contradictory (codigo 2) and for what the month does not hold (codigo 0).
+        """The answer to a call of self.calls: its data, or one of FIPE's error objects.
+
+        Codigo 2 means that parameters are missing, malformed or contradictory; codigo 0 that the month does
+        not have what was asked for.
         """
         try:
             return self.calls[call](parameters)
@@ -120,7 +122,7 @@ class OfficialApi:
             "Modelos": [
                 {"Label": name, "Value": value_type(code)} for code, name in _found(catalogue.models(*key))
             ],
-            "Anos": _year_options(key[0], catalogue.year_fuels_of_brand(*key)),
+            "Anos": _year_options(key[0], catalogue.model_years_of_brand(*key)),
         }
 
     def _years_of_model(self, parameters: Parameters) -> Json:
@@ -130,7 +132,7 @@ class OfficialApi:
             _number(parameters, "codigoModelo"),
         )
         _, catalogue = self._month(parameters)
-        return _year_options(key[0], _found(catalogue.year_fuels_of_model(*key)))
+        return _year_options(key[0], _found(catalogue.model_years_of_model(*key)))
 
     def _models_of_year(self, parameters: Parameters) -> Json:
         model_year, fuel_code = _number(parameters, "anoModelo"), _number(parameters, "codigoTipoCombustivel")
@@ -138,7 +140,7 @@ class OfficialApi:
             raise _InvalidParametersError
         key = _vehicle_type(parameters), _number(parameters, "codigoMarca")
         _, catalogue = self._month(parameters)
-        return _options(catalogue.models_of_year_fuel(*key, model_year, fuel_code))
+        return _options(catalogue.models_of_model_year(*key, model_year, fuel_code))
 
     def _price(self, parameters: Parameters) -> Json:
         vehicle_type = _vehicle_type(parameters)
@@ -178,11 +180,11 @@ class OfficialApi:
         return found
 
     def month_of_code(self, code: str | None) -> tuple[Reference, Catalogue] | None:
-        """The published month of a reference code, and what it holds; the newest for None."""
+        """The published month of a reference code, and its prices; the newest for None."""
         reference = self._reference_of_code.get(int(code)) if code else self.references[0]
         if reference is None:
             return None
-        with self._lock:  # so that concurrent calls for a month make it once
+        with self._lock:  # so that concurrent calls for a month compute it once
             return reference, self._of_month(reference.month)
 
 
@@ -195,7 +197,7 @@ def brazilian(reais: Decimal) -> str:
 
 
 def _number(parameters: Parameters, name: str) -> int:
-    """A whole number: a JSON number, or its digits in a form."""
+    """A whole number, from a JSON number or from the digits in a form."""
     text = str(parameters.get(name, ""))
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise _InvalidParametersError
@@ -219,22 +221,22 @@ def _options(named: list[tuple[int, str]]) -> list[dict[str, Any]]:
     return [{"Label": name, "Value": str(code)} for code, name in _found(named)]
 
 
-def _year_options(vehicle_type: int, year_fuels: list[YearFuel]) -> list[dict[str, Any]]:
+def _year_options(vehicle_type: int, model_years: list[ModelYear]) -> list[dict[str, Any]]:
     return [
         {"Label": year_label(vehicle_type, each), "Value": f"{each.model_year}-{each.fuel_code}"}
-        for each in year_fuels
+        for each in model_years
     ]
 
 
-def year_label(vehicle_type: int, year_fuel: YearFuel) -> str:
-    """`1992 Gasolina`; the bare year for a motorcycle, unless its fuel is an unusual one."""
-    if vehicle_type == _MOTORCYCLE and year_fuel.fuel_code == _PETROL:
-        return str(year_fuel.model_year)
-    return f"{year_fuel.model_year} {year_fuel.fuel}"
+def year_label(vehicle_type: int, year: ModelYear) -> str:
+    """`1992 Gasolina`; only the year for a motorcycle on petrol."""
+    if vehicle_type == _MOTORCYCLE and year.fuel_code == _PETROL:
+        return str(year.model_year)
+    return f"{year.model_year} {year.fuel}"
 
 
 def _authentication(reference: Reference, key: tuple[int, ...]) -> str:
-    """FIPE gives a short token of letters and digits for each price; here it follows from the question."""
+    """FIPE gives each price a short token of letters and digits; here it is computed from the question."""
     return blake2b(repr((reference.code, key)).encode(), digest_size=6).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A catalogue: every price of one month, read from a file and indexed the way FIPE's calls ask for it."""
+"""A catalogue: every price of one month, read from a file and indexed for FIPE's calls."""
 
 import gzip
 import re
@@ -16,7 +16,7 @@ ZERO_KM = 32000
 """FIPE's own model year for a new vehicle."""
 
 SAMPLE_CATALOGUE = Path(__file__).with_name("sample_catalogue.tsv")
-"""Some hundred real prices of June 2026, which ship with the project."""
+"""579 real prices of June 2026, which come with the project."""
 
 SAMPLE_MONTH = date(2026, 6, 1)
 
@@ -43,12 +43,12 @@ class CatalogueRow(NamedTuple):
     price_brl: Decimal
 
     @property
-    def year_fuel(self) -> "YearFuel":
+    def model_year_with_fuel(self) -> "ModelYear":
         """The model year and fuel of this price."""
-        return YearFuel(self.model_year, self.fuel_code, self.fuel)
+        return ModelYear(self.model_year, self.fuel_code, self.fuel)
 
 
-class YearFuel(NamedTuple):
+class ModelYear(NamedTuple):
     """A model year (32000 means zero km) with its fuel."""
 
     model_year: int
@@ -57,20 +57,20 @@ class YearFuel(NamedTuple):
 
 
 class _Brand:
-    """One brand of one vehicle type, indexed by model and by year-fuel."""
+    """One brand of one vehicle type, indexed by model and by model year."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.models: dict[int, list[CatalogueRow]] = {}
-        self.year_fuels: dict[tuple[int, int], list[CatalogueRow]] = {}
+        self.model_years: dict[tuple[int, int], list[CatalogueRow]] = {}
 
     def add(self, row: CatalogueRow) -> None:
         self.models.setdefault(row.model_code, []).append(row)
-        self.year_fuels.setdefault((row.model_year, row.fuel_code), []).append(row)
+        self.model_years.setdefault((row.model_year, row.fuel_code), []).append(row)
 
 
 class Catalogue:
-    """All prices of one month. Look-ups of what the month does not hold answer with an empty result or None.
+    """All prices of one month. A lookup that finds nothing answers with an empty result or None.
 
     Args:
         month: the reference month, as its first day.
@@ -97,23 +97,27 @@ class Catalogue:
         brand = self._brands.get((vehicle_type, brand_code))
         return [(code, rows[0].model) for code, rows in brand.models.items()] if brand else []
 
-    def year_fuels_of_brand(self, vehicle_type: int, brand_code: int) -> list[YearFuel]:
-        """Every year-fuel that some model of the brand has, the newest first."""
+    def model_years_of_brand(self, vehicle_type: int, brand_code: int) -> list[ModelYear]:
+        """Every model year that any model of the brand has, the newest first."""
         brand = self._brands.get((vehicle_type, brand_code))
-        return _newest_first(rows[0].year_fuel for rows in brand.year_fuels.values()) if brand else []
+        return (
+            _newest_first(rows[0].model_year_with_fuel for rows in brand.model_years.values())
+            if brand
+            else []
+        )
 
-    def models_of_year_fuel(
+    def models_of_model_year(
         self, vehicle_type: int, brand_code: int, model_year: int, fuel_code: int
     ) -> list[tuple[int, str]]:
-        """(code, name) of the brand's models that have this year-fuel."""
+        """(code, name) of the brand's models that have this model year with this fuel."""
         brand = self._brands.get((vehicle_type, brand_code))
-        rows = brand.year_fuels.get((model_year, fuel_code), []) if brand else []
+        rows = brand.model_years.get((model_year, fuel_code), []) if brand else []
         return [(row.model_code, row.model) for row in rows]
 
-    def year_fuels_of_model(self, vehicle_type: int, brand_code: int, model_code: int) -> list[YearFuel]:
-        """The year-fuels of one model, the newest first."""
+    def model_years_of_model(self, vehicle_type: int, brand_code: int, model_code: int) -> list[ModelYear]:
+        """The model years of one model, the newest first."""
         return _newest_first(
-            row.year_fuel for row in self.rows_of_model(vehicle_type, brand_code, model_code)
+            row.model_year_with_fuel for row in self.rows_of_model(vehicle_type, brand_code, model_code)
         )
 
     def rows_of_model(self, vehicle_type: int, brand_code: int, model_code: int) -> list[CatalogueRow]:
@@ -131,13 +135,13 @@ class Catalogue:
         return None
 
     def by_model(self) -> Iterator[list[CatalogueRow]]:
-        """The prices of each model in turn."""
+        """The prices of each model, one model after the other."""
         for brand in self._brands.values():
             yield from brand.models.values()
 
 
-def _newest_first(year_fuels: Iterable[YearFuel]) -> list[YearFuel]:
-    return sorted(year_fuels, key=lambda each: (-each.model_year, each.fuel_code))
+def _newest_first(model_years: Iterable[ModelYear]) -> list[ModelYear]:
+    return sorted(model_years, key=lambda each: (-each.model_year, each.fuel_code))
 
 
 def read_catalogue(path: Path, month: date = SAMPLE_MONTH) -> Catalogue:
@@ -145,7 +149,7 @@ def read_catalogue(path: Path, month: date = SAMPLE_MONTH) -> Catalogue:
 
     Args:
         path: the file; one whose name ends in .gz is decompressed.
-        month: the month whose prices these are, as its first day; the file does not say.
+        month: the month of these prices, as its first day; the file does not say it.
 
     Raises:
         CatalogueError: the file is missing, unreadable, empty or malformed.
@@ -159,7 +163,7 @@ def read_catalogue(path: Path, month: date = SAMPLE_MONTH) -> Catalogue:
     except UnicodeDecodeError as error:
         raise CatalogueError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
     if not rows:
-        raise CatalogueError(f"{path}: holds no prices")
+        raise CatalogueError(f"{path}: has no prices: give it one line per price after the header")
     return Catalogue(month, rows)
 
 
@@ -173,13 +177,13 @@ def write_catalogue(path: Path, rows: Iterable[CatalogueRow]) -> None:
 
 @contextmanager
 def _text(path: Path, mode: str) -> Iterator[IO[str]]:
-    """The file as text, lines ended by "\\n" alone: a name may hold any other separator."""
+    """The file as text. Only "\\n" ends a line: a name may contain any other separator."""
     with path.open(mode + "b") as raw:
         if path.suffix != ".gz":
             with TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
                 yield text
         else:
-            # No name and no time in the header, so that the same rows give the same bytes.
+            # The header has no name and no time, so that the same rows give the same bytes.
             with (
                 gzip.GzipFile(filename="", fileobj=raw, mode=mode + "b", mtime=0) as unpacked,
                 TextIOWrapper(unpacked, encoding="utf-8", newline="\n") as text,
@@ -203,21 +207,25 @@ def _rows(path: Path, lines: IO[str]) -> Iterator[CatalogueRow]:
         key = (row.vehicle_type, row.brand_code, row.model_code, row.model_year, row.fuel_code)
         first = first_line_of_key.setdefault(key, number)
         if first != number:
-            raise CatalogueError(f"{path}, line {number}: the same vehicle, year and fuel as in line {first}")
+            raise CatalogueError(
+                f"{path}, line {number}: the same vehicle as in line {first}: remove one of them"
+            )
         yield row
 
 
 def _check_name(names: dict[tuple[int, ...], str], codes: tuple[int, ...], name: str) -> None:
-    """One code bears one name in a month: the calls could not answer otherwise."""
+    """A code has one name in a month: the calls could not answer with two."""
     known = names.setdefault(codes, name)
     if known != name:
         kind = "brand" if len(codes) == 2 else "model"
-        raise ValueError(f"{kind} {codes[-1]} is named {name!r} here and {known!r} before")
+        raise ValueError(f"{kind} {codes[-1]} is {name!r} here but {known!r} before: give a code one name")
 
 
 def _parse(fields: list[str]) -> CatalogueRow:
     if len(fields) != len(CatalogueRow._fields):
-        raise ValueError(f"{len(fields)} fields instead of {len(CatalogueRow._fields)}")
+        raise ValueError(
+            f"expected {len(CatalogueRow._fields)} fields separated by tabs, found {len(fields)}"
+        )
     kind, brand_code, brand, model_code, model, model_year, fuel_code, fuel, fipe_code, price = fields
     vehicle_type = _code("vehicle_type", kind)
     if vehicle_type not in VEHICLE_TYPES:

@@ -1,4 +1,4 @@
-"""What went wrong for others: the faults of the source, injected at a rate, and its ceiling of calls."""
+"""Faults that users of the source have reported, injected at a rate, and the ceiling of its calls."""
 
 import math
 import time
@@ -17,7 +17,7 @@ HTML_TYPE = "text/html; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer: what the server is to send."""
+    """An HTTP answer that the server will send."""
 
     status: int
     body: bytes
@@ -26,7 +26,7 @@ class Reply:
 
 
 class Fault(StrEnum):
-    """A way in which the source was seen to fail."""
+    """A way in which the source has failed."""
 
     NOTHING_FOUND = "nothing_found"
     NOTHING_FOUND_SPACED = "nothing_found_spaced"
@@ -51,10 +51,10 @@ class _Setting(BaseModel):
 
 
 class Faults(_Setting):
-    """Which faults strike how often.
+    """Which faults occur how often.
 
-    Whether a fault strikes follows from the seed, the call with its parameters, and how often it was made:
-    the n-th try of a question meets the same fate in every run, whatever the order of the calls.
+    The seed, the call with its parameters, and the number of tries decide whether a fault occurs: the n-th
+    try of a question ends the same way in every run, in whatever order the calls come.
     """
 
     rates: dict[Fault, Annotated[float, Field(gt=0, le=1)]] = Field(
@@ -70,7 +70,7 @@ class Faults(_Setting):
     def _sum_is_a_share(self) -> Self:
         total = math.fsum(self.rates.values())
         if total > 1 + 1e-9:
-            raise ValueError(f"the rates of the faults add up to {total:g}, which is more than 1")
+            raise ValueError(f"the rates of the faults add up to {total:g}: lower them to 1 or less in total")
         return self
 
     @classmethod
@@ -79,7 +79,7 @@ class Faults(_Setting):
         return cls(rates=dict.fromkeys(faults or Fault, rate), seed=seed, hold_seconds=hold_seconds)
 
     def draw(self, question: bytes, attempt: int) -> Fault | None:
-        """The fault that strikes the given try (from 1) of a call with its parameters, if any."""
+        """The fault of the given try (from 1) of a call with its parameters, if any."""
         digest = blake2b(b"%d %d %s" % (self.seed, attempt, question), digest_size=8).digest()
         chance = int.from_bytes(digest, "big") / 2**64
         for fault, rate in self.rates.items():
@@ -128,7 +128,7 @@ def with_retry_after(reply: Reply, seconds: float) -> Reply:
 
 
 def spoil(fault: Fault, faults: Faults, answer: Callable[[], Reply]) -> Reply | None:
-    """What the source sends under a fault instead of the true answer; None for nothing at all (a timeout)."""
+    """What the source sends in place of the true answer when a fault occurs; None for a timeout."""
     match fault:
         case Fault.TIMEOUT:
             return None
@@ -145,16 +145,16 @@ def spoil(fault: Fault, faults: Faults, answer: Callable[[], Reply]) -> Reply | 
 
 
 class Ceiling(_Setting):
-    """How many calls the source bears: a bucket of `calls` tokens, refilled evenly over `per_seconds`.
+    """How many calls the source accepts: a bucket of `calls` tokens, refilled evenly over `per_seconds`.
 
-    The call that finds the bucket empty is answered 429, and so is each of the following `block_seconds`;
-    then the bucket is full again. FIPE: about 50 calls a minute, 60 s of rest clear a block.
+    The call that finds the bucket empty is answered 429, and so are all calls in the next `block_seconds`;
+    then the bucket is full again. FIPE accepts about 50 calls per minute, and ends a block after 60 s.
     """
 
     calls: float = Field(default=50, ge=1)
     per_seconds: float = Field(default=60, gt=0)
     block_seconds: float = Field(default=60, ge=0)
-    retry_after: bool = Field(default=True, description="whether a 429 says when to come back")
+    retry_after: bool = Field(default=True, description="whether a 429 says when to try again")
 
 
 class Gate:
@@ -166,7 +166,7 @@ class Gate:
         self.set(ceiling)
 
     def set(self, ceiling: Ceiling | None) -> None:
-        """Put another ceiling in force (None: no ceiling); a running block ends, the bucket is full."""
+        """Set another ceiling (None: no ceiling); this ends a running block and fills the bucket."""
         with self._lock:
             self.ceiling = ceiling
             self._tokens = ceiling.calls if ceiling else 0.0
@@ -174,7 +174,7 @@ class Gate:
             self._blocked_until: float | None = None
 
     def refuse(self) -> Reply | None:
-        """Count one call: None if it may pass, else the 429 to answer with."""
+        """Count one call: None if it may pass, otherwise the 429 to answer with."""
         with self._lock:
             if self.ceiling is None:
                 return None

@@ -1,4 +1,4 @@
-"""The months: FIPE's code for each, spellings, and the rule that makes earlier months of a catalogue."""
+"""The months: FIPE's code for each, their spellings, and the rule for months before the catalogue's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ MONTH_NAMES = (
 
 FIRST_MONTH = date(2001, 1, 1)
 
-# FIPE's codes, January to December. Up to 248 (November 2019) they are from a recorded answer of it. Between
-# that and 283 (March 2022) seven codes are unused; answers that clients published give 249 to 252 (December
-# 2019 to March 2020), 263 (December 2020), 266 (March 2021), 270 to 273 (May to August 2021) and 283 to 293
-# (March 2022 to January 2023). Assumed is only which codes are the unused ones between April and September
-# 2020 (2 of them), in spring 2021 (2) and between September 2021 and February 2022 (3).
+# FIPE's codes, January to December. A recorded answer gives those up to 248 (November 2019). Between 248 and
+# 283 (March 2022) seven codes are unused. Answers that clients published give 249 to 252 (December 2019 to
+# March 2020), 263 (December 2020), 266 (March 2021), 270 to 273 (May to August 2021) and 283 to 293 (March
+# 2022 to January 2023). Only which codes are unused is assumed: two between April and September 2020, two in
+# spring 2021, and three between September 2021 and February 2022.
 _CODES = {
     2001: (62, 63, 67, 68, 69, 70, 71, 72, 73, 64, 65, 66),
     2002: (74, 78, 79, 80, 81, 82, 83, 84, 85, 75, 76, 77),
@@ -62,7 +62,7 @@ _PETROL = (1, "Gasolina")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A published table: FIPE's code for it, and its month as the first day of it."""
+    """A published month: FIPE's reference code, and the month as its first day."""
 
     code: int
     month: date
@@ -79,7 +79,7 @@ class Reference:
 
 
 def published_references(newest: date) -> tuple[Reference, ...]:
-    """Every table from January 2001 to the given month, the newest month first, as FIPE lists them.
+    """Every month from January 2001 to the given one, the newest first, as FIPE lists them.
 
     From 2023 on the codes follow the months (308 is April 2024, 334 June 2026, 338 October 2026).
 
@@ -87,7 +87,7 @@ def published_references(newest: date) -> tuple[Reference, ...]:
         ValueError: the month is before January 2001.
     """
     if newest < FIRST_MONTH:
-        raise ValueError(f"FIPE's first table is of January 2001; {newest:%Y-%m} is before it")
+        raise ValueError(f"invalid month {newest:%Y-%m}: FIPE's first month is 2001-01")
     months = (_add_months(newest, -back) for back in range(months_between(FIRST_MONTH, newest) + 1))
     return tuple(Reference(_code(month), month) for month in months)
 
@@ -99,7 +99,7 @@ def _code(month: date) -> int:
 
 
 def months_between(earlier: date, later: date) -> int:
-    """How many months the second lies after the first; negative when it lies before."""
+    """How many months the second is after the first; negative when it is before."""
     return (later.year - earlier.year) * 12 + later.month - earlier.month
 
 
@@ -109,17 +109,17 @@ def _add_months(month: date, count: int) -> date:
 
 
 def catalogue_for_month(catalogue: Catalogue, month: date) -> Catalogue:
-    """The truth of a month: the catalogue itself for its own month, for an earlier one what this rule makes.
+    """The true prices of a month: the catalogue itself for its own month; for an earlier one by this rule:
 
     1. A model year exists from January of the year before it; newer ones are left out.
     2. A zero-km row exists once the model's oldest model year does (for a model sold only as zero km: the
        catalogue's year), but in each month one in twenty is not on offer (by a hash of FIPE code and month).
-    3. Before January 2023 there are only the fuels 1 to 3: a row of another fuel stands under 1 (Gasolina),
-       unless the model has that year under 1 already (from the catalogue, or from a row before it); then it
-       stays as it is.
+    3. Before January 2023 there are only the fuels 1 to 3: a row of another fuel has fuel 1 (Gasolina),
+       unless the model has that model year with fuel 1 already (from the catalogue, or from a row before it);
+       then it stays as it is.
     4. A price was higher by 0.3% to 0.8% of today's (by a hash of FIPE code and model year) for each month of
-       distance, cut to whole reais, plus one real a month: so the price of a vehicle is another one in every
-       month, and never zero.
+       distance, cut to whole reais, plus one real per month. So the price of a vehicle differs from month to
+       month and is never zero.
 
     Codes, names and the order of rows stay. The same arguments always give the same rows.
 
@@ -128,7 +128,9 @@ def catalogue_for_month(catalogue: Catalogue, month: date) -> Catalogue:
     """
     distance = months_between(month, catalogue.month)
     if distance < 0:
-        raise ValueError(f"{month:%Y-%m} is later than the catalogue's {catalogue.month:%Y-%m}")
+        raise ValueError(
+            f"invalid month {month:%Y-%m}: use {catalogue.month:%Y-%m}, as the catalogue, or an earlier one"
+        )
     if distance == 0:
         return catalogue
     return Catalogue(
@@ -142,7 +144,7 @@ def catalogue_for_month(catalogue: Catalogue, month: date) -> Catalogue:
 
 
 def published_part(catalogue: Catalogue, share: float) -> Catalogue:
-    """What of a month is there while it fills up: a share of its models, each larger one holding it."""
+    """The part of a month that is published while it fills up; a larger share contains a smaller one."""
     return Catalogue(
         catalogue.month,
         (
@@ -176,7 +178,7 @@ def _with_fuels_of(month: date, rows: list[CatalogueRow]) -> Iterator[CatalogueR
 
 
 def _earlier_price(row: CatalogueRow, distance: int) -> Decimal:
-    per_month = 300 + _hash(f"{row.fipe_code} {row.model_year}") % 501  # of 100,000
+    per_month = 300 + _hash(f"{row.fipe_code} {row.model_year}") % 501  # in 100,000ths
     cents = int(row.price_brl * 100)
     return Decimal(cents * (100_000 + per_month * distance) // 10_000_000 + distance).quantize(
         Decimal("0.00")
@@ -184,5 +186,5 @@ def _earlier_price(row: CatalogueRow, distance: int) -> Decimal:
 
 
 def _hash(text: str) -> int:
-    """The same on every machine and in every run, unlike hash()."""
+    """A hash that is the same on every machine and in every run, unlike hash()."""
     return crc32(text.encode())

@@ -1,4 +1,4 @@
-"""Parallelum v2, the mirror of FIPE: paths in, the JSON value that it would answer out.
+"""Parallelum v2, the mirror of FIPE: from paths to the JSON value that it would answer.
 
 Shapes follow what its documentation and public clients show: FIPE's codes, months without the trailing space.
 """
@@ -32,7 +32,7 @@ class Parallelum:
     """Answers from the same months as the official API.
 
     Args:
-        official: whose months it mirrors.
+        official: the API that it mirrors.
     """
 
     def __init__(self, official: OfficialApi) -> None:
@@ -64,7 +64,7 @@ class Parallelum:
             return _items("brand", catalogue.models(kind, brand))
         model = int(match["model"])
         if match["year"] is None:
-            years = catalogue.year_fuels_of_model(kind, brand, model)
+            years = catalogue.model_years_of_model(kind, brand, model)
             return _items(
                 "model", [(f"{each.model_year}-{each.fuel_code}", year_label(kind, each)) for each in years]
             )
@@ -88,7 +88,7 @@ class Parallelum:
 
 
 class DailyLimit:
-    """How many calls a client may make a day; None for any number.
+    """How many calls the mirror takes per day; None for any number.
 
     Args:
         calls: the limit.
@@ -100,7 +100,7 @@ class DailyLimit:
         self._made = 0
 
     def takes_one_more(self) -> bool:
-        """Counts a call; tells whether the day's limit has room for it."""
+        """Count a call; whether it is within the day's limit."""
         if self._day != date.today():
             self._day, self._made = date.today(), 0
         self._made += 1

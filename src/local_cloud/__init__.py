@@ -1,1 +1,1 @@
-"""The local cloud: the application's AWS on one machine."""
+"""The local cloud: what the application needs of AWS, on one machine."""

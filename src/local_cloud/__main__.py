@@ -1,6 +1,5 @@
-"""`python -m local_cloud`: the commands behind `make local` and its kin."""
+"""`python -m local_cloud`: starts, shows and stops the local cloud, and deploys the application into it."""
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from local_cloud.lifecycle import LocalCloudError, start, start_simulator, status, stop
-from local_cloud.state import REGION, LocalState
+from local_cloud.lifecycle import LocalCloudError, start, status, stop
+from local_cloud.state import REGION, Endpoint, LocalState
 
 app = typer.Typer(
     help="The application's AWS on this machine.",
@@ -22,17 +21,18 @@ app = typer.Typer(
 )
 console = Console(soft_wrap=True, highlight=False)
 
-Port = Annotated[int, typer.Option(help="Port on localhost; 0 means any free one.", min=0, max=65535)]
+Port = Annotated[int, typer.Option(help="Port on localhost; 0 takes any free one.", min=0, max=65535)]
 SourceOption = Annotated[
-    str, typer.Option(help="simulator (offline) or fipe (the real source, or FIPE_API_URL).")
+    str, typer.Option(help="simulator (offline) or fipe (the official API, or FIPE_API_URL).")
 ]
 CatalogueOption = Annotated[
-    str, typer.Option(help="What the simulator publishes; its small sample by default.")
+    str, typer.Option(help="The file that the simulator publishes; a small sample by default.")
 ]
 RateOption = Annotated[
     str,
     typer.Option(
-        help='Calls a minute for everything together; "max" is the simulator\'s default, 40 that of fipe.'
+        help='Calls per minute of all functions together; the default is "max" (no limit) with the simulator,'
+        " 40 with fipe."
     ),
 ]
 
@@ -49,39 +49,6 @@ def _one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-@app.command()
-def run(
-    source: SourceOption = "simulator",
-    catalogue: CatalogueOption = "",
-    reference: Annotated[str, typer.Option(help="latest, 2026-06, 2024-01..2024-12, or FIPE's code.")] = "",
-    types: Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")] = "",
-    brands: Annotated[str, typer.Option(help="Names or codes, with commas between; all by default.")] = "",
-    rate: RateOption = "",
-) -> None:
-    """Start the cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
-    with _one_line_errors():
-        from fipe_cli.load_job import IncompleteLoadError, run_load
-        from fipe_cli.load_options import read_options
-
-        options = read_options(
-            source=source, catalogue=catalogue, reference=reference, types=types, brands=brands, rate=rate
-        )
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-                signal.signal(number, _interrupt)
-        try:
-            run_load(LocalState.from_environment(), options, console)
-        except IncompleteLoadError:
-            raise typer.Exit(1) from None
-
-
-def _interrupt(*_: object) -> None:
-    # make hands on what its whole group was sent: the second one would end the cleaning up.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 @app.command()
@@ -102,34 +69,27 @@ def deploy(
     catalogue: CatalogueOption = "",
     rate: RateOption = "",
     context: Annotated[
-        list[str] | None, typer.Option("--context", "-c", help="Further CDK context, NAME=VALUE.")
+        list[str] | None,
+        typer.Option("--context", "-c", help="A further setting of stage_settings.py, NAME=VALUE."),
     ] = None,
 ) -> None:
     """Deploy the application into the running cloud, and print the stack's outputs."""
     with _one_line_errors():
-        from fipe_cli.load_options import read_options
         from local_cloud.deployment import deploy as cdk_deploy
+        from local_cloud.source import read_source
 
-        options = read_options(
-            source=source, catalogue=catalogue, reference="", types="", brands="", rate=rate
-        )
+        given = read_source(source, catalogue, rate)
         state = LocalState.from_environment()
         endpoint = _running(state)
-        simulator = start_simulator(endpoint, options.catalogue) if source == "simulator" else None
-        outputs = cdk_deploy(
-            state,
-            endpoint,
-            options.context(simulator) | dict(_name_and_value(entry) for entry in context or ()),
-        )
+        settings = given.context(endpoint) | dict(map(_name_and_value, context or ()))
+        outputs = cdk_deploy(state, endpoint, settings)
         for name, value in sorted(outputs.items()):
             print(f"{name} = {value}")
 
 
 @app.command()
 def down(
-    databases: Annotated[
-        bool, typer.Option("--all", help="Also stop a database that psql has started.")
-    ] = False,
+    databases: Annotated[bool, typer.Option("--all", help="Also stop a database that psql started.")] = False,
 ) -> None:
     """Stop the cloud with all its functions and databases; the data stays."""
     with _one_line_errors():
@@ -144,7 +104,7 @@ def down(
 
 @app.command("status")
 def show_status() -> None:
-    """Show the queues, the functions and what was skipped."""
+    """Show the queues, the functions and the resource types that do nothing here."""
     with _one_line_errors():
         seen = status(_running(LocalState.from_environment()))
         console.print(f"Endpoint {seen['endpoint']}")
@@ -155,9 +115,7 @@ def show_status() -> None:
         console.print(_queues(seen["queues"]))
         console.print(_functions(seen["functions"]))
         if seen["skipped_resource_types"]:
-            console.print(
-                f"Resource types without anything behind them: {', '.join(seen['skipped_resource_types'])}"
-            )
+            console.print(f"Resource types that do nothing here: {', '.join(seen['skipped_resource_types'])}")
 
 
 @app.command(
@@ -174,17 +132,17 @@ def psql(arguments: typer.Context) -> None:
         raise typer.Exit(exit_code)
 
 
-def _running(state: LocalState) -> Any:
+def _running(state: LocalState) -> Endpoint:
     endpoint = state.endpoint()
     if endpoint is None:
-        raise LocalCloudError("no local cloud is running; `make local-up` starts one")
+        raise LocalCloudError("no local cloud is running: run `make local-up`")
     return endpoint
 
 
 def _name_and_value(entry: str) -> tuple[str, str]:
     name, separator, value = entry.partition("=")
     if not separator:
-        raise LocalCloudError(f"--context {entry}: give NAME=VALUE")
+        raise LocalCloudError(f"invalid --context {entry}: use NAME=VALUE")
     return name, value
 
 

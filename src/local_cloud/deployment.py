@@ -17,6 +17,7 @@ from local_cloud.steps import step
 
 ACCOUNT = "123456789012"
 STACK_PREFIX = "FipeDataStack"
+CDK = REPOSITORY / "node_modules/.bin/cdk"
 DEFAULTS = {
     "stage": "dev",
     "allowed_ip": "127.0.0.1",
@@ -96,32 +97,37 @@ def _is_bootstrapped(endpoint: Endpoint) -> bool:
 
 
 def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
-    command = [str(REPOSITORY / "node_modules/.bin/cdk"), "--no-notices", *arguments]
+    command = [str(CDK), "--no-notices", *arguments]
     try:
         with log.open("a") as file:
             ended = subprocess.run(
                 command,
                 cwd=folder,
-                env=_environment(endpoint),
+                env=cdk_environment(endpoint),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
     except FileNotFoundError as error:
-        raise LocalCloudError("the CDK CLI is missing: `make setup` installs it") from error
+        raise LocalCloudError("the CDK CLI is missing: run `make setup`") from error
     if ended.returncode:
         raise LocalCloudError(f"cdk {arguments[0]} failed: {_reason(log.read_text())} (all of it: {log})")
 
 
-def _environment(endpoint: Endpoint) -> dict[str, str]:
+def tools_path() -> str:
+    """The PATH on which the CDK CLI finds Node.js, and this Python to run the application with."""
+    folders = [Path(sys.executable).parent, REPOSITORY / "node_modules/.bin", os.environ.get("PATH", "")]
+    return os.pathsep.join(map(str, folders))
+
+
+def cdk_environment(endpoint: Endpoint) -> dict[str, str]:
     """The user's environment without their AWS settings: nothing may reach a real account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     caches = REPOSITORY / ".venv/.cache"  # not in the home folder, which may be read-only
-    binaries = [str(Path(sys.executable).parent), str(REPOSITORY / "node_modules/.bin"), kept.get("PATH", "")]
     return {
         **kept,
-        "PATH": os.pathsep.join(binaries),
+        "PATH": tools_path(),
         "CDK_HOME": str(caches / "cdk"),
         "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(caches / "jsii"),
         "AWS_ENDPOINT_URL": endpoint.url,

@@ -1,4 +1,4 @@
-"""How much memory the local cloud takes: shared pages counted once, so that the parts add up."""
+"""How much memory the local cloud takes. Shared pages count once, so that the parts add up."""
 
 import os
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ import psutil  # type: ignore[import-untyped]
 
 
 def megabytes(pids: Iterable[int]) -> float:
-    """Memory of these processes and of this one, in MiB: PSS where the system tells it, else RSS."""
+    """Memory of these processes and of this one, in MiB: PSS where the system reports it, otherwise RSS."""
     return sum(map(_bytes, {*pids, os.getpid()})) / 2**20
 
 

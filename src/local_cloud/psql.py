@@ -1,4 +1,4 @@
-"""psql, as the commands run it."""
+"""Runs psql."""
 
 import os
 import signal
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def run_psql(psql: str | Path, arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Run psql until it ends; its exit code.
+    """Run psql until it ends; returns its exit code.
 
     Args:
         psql: the program.
         arguments: psql's own.
-        variables: libpq's, which say where the database is.
+        variables: libpq's, which say where the database is and how to sign in.
     """
-    # A terminal's Ctrl-C is for psql, which cancels its query by it. With a handler instead of SIG_IGN, which
-    # psql would inherit, it can also be interrupted while it connects.
+    # Ctrl-C is for psql, which cancels its query. This is a handler, not SIG_IGN: psql would inherit that,
+    # and could not be interrupted while it connects.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.run([psql, *arguments], env={**os.environ, **variables}, check=False).returncode

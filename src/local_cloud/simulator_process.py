@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from local_cloud.guard import ProcessGuard
+
 
 class SimulatorError(Exception):
     """The simulator did not start; one line says why."""
@@ -16,9 +18,10 @@ class SimulatorError(Exception):
 class SimulatorProcess:
     """At most one simulator."""
 
-    def __init__(self, log: Path) -> None:
-        """Nothing runs yet; what the simulator says goes to `log`."""
+    def __init__(self, log: Path, guard: ProcessGuard) -> None:
+        """Nothing runs yet; what the simulator says goes to `log`, and `guard` learns of its process."""
         self._log = log
+        self._guard = guard
         self._lock = threading.Lock()
         self._catalogue = ""
         self._process: subprocess.Popen[str] | None = None
@@ -46,6 +49,7 @@ class SimulatorProcess:
                     text=True,
                     start_new_session=True,
                 )
+            self._guard.kill_group(self._process.pid)
             assert self._process.stdout is not None
             self.url = self._process.stdout.readline().strip()
             self._catalogue = catalogue

@@ -12,9 +12,9 @@ from local_cloud.state import LocalState
 
 @contextmanager
 def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[PostgresCluster, Connection]]:
-    """The database and how its master user connects; it is up for as long as the block lasts.
+    """The database and how its master user connects; the database runs for as long as the block lasts.
 
-    The last who leaves such a block, of all processes, stops the database, unless a local cloud runs.
+    The last process to leave such a block stops the database, unless a local cloud is running.
 
     Raises:
         LocalCloudError: the stage was never deployed here.
@@ -22,8 +22,8 @@ def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[Post
     """
     cluster = find_database(state, stage)
     if cluster is None:
-        raise LocalCloudError("there is no database yet: `make local` makes it")
-    # The locks of fasteners are a process's, which would take one block in another for nobody's.
+        raise LocalCloudError("there is no database yet: create it with `make local`")
+    # Not fasteners: its locks belong to the process, so a block inside another would look like the last one.
     with (cluster.folder / "users.lock").open("w") as users:
         flock(users, LOCK_SH)
         try:
@@ -32,7 +32,7 @@ def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[Post
             assert connection is not None, "what find_database finds was set up"
             yield cluster, connection
         finally:
-            # Whoever comes now waits until the database has stopped, and starts it again.
+            # A process that enters now waits until the database has stopped, and starts it again.
             if _is_the_last(users) and not state.is_running():
                 cluster.stop()
 
@@ -46,6 +46,12 @@ def _is_the_last(users: IO[str]) -> bool:
 
 
 def find_database(state: LocalState, stage: str = "dev") -> PostgresCluster | None:
-    """The database of a stage, if it was ever deployed here."""
-    prefix = f"FipeDataStack-{stage}"
-    return next((cluster for cluster in clusters(state.postgres) if cluster.name.startswith(prefix)), None)
+    """The database of a stage, if it was ever deployed here: that of a stack whose name ends in the stage."""
+    return next(
+        (cluster for cluster in clusters(state.postgres) if _stack(cluster).endswith(f"-{stage}")), None
+    )
+
+
+def _stack(cluster: PostgresCluster) -> str:
+    """The stack that made a cluster: its name is the stack's, a dash, and the resource's logical id."""
+    return cluster.name.rpartition("-")[0]

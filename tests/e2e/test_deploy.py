@@ -17,13 +17,13 @@ from local_cloud.lifecycle import start, start_simulator, stop
 from local_cloud.postgres import clusters
 from local_cloud.state import LocalState
 from tests.aws import client
+from tests.documents import DEPLOYED
 from tests.e2e.make import ROOT
 from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
 PATIENCE_SECONDS = 90
-DOCUMENTS = ("README.md", "docs/deploy.md")
 BRANDS = "select distinct brand from fipe.vehicle_price order by 1"
 AWS_V1 = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 """As documented for version 1 of the AWS command line, which otherwise asks AWS itself for SQS."""
@@ -41,8 +41,8 @@ def documented(beginning: str) -> str:
     """The shortest command of the README or docs/deploy.md that begins so, with the lines it goes on in."""
     blocks = [
         block
-        for name in DOCUMENTS
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+        for document in DEPLOYED
+        for block in re.findall(r"```bash\n(.*?)```", document.read_text(), re.DOTALL)
     ]
     found = [
         command
@@ -191,13 +191,13 @@ GOOD = "VPC_ID={vpc} ALLOWED_IP=127.0.0.1"
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        ("ALLOWED_IP=127.0.0.1", {}, "vpc_id is missing; give the VPC to put the database in"),
-        ("VPC_ID={vpc}", {}, "allowed_ip is missing; give the address that may reach the database"),
-        ("VPC_ID=default ALLOWED_IP=127.0.0.1", {}, "vpc_id=default is refused; give the VPC"),
+        ("ALLOWED_IP=127.0.0.1", {}, "vpc_id is missing: give the VPC for the database"),
+        ("VPC_ID={vpc}", {}, "allowed_ip is missing: give the address that may connect to the database"),
+        ("VPC_ID=default ALLOWED_IP=127.0.0.1", {}, "invalid vpc_id=default: use the VPC"),
         ("VPC_ID=vpc-0123abcd ALLOWED_IP=127.0.0.1", {}, "vpc_id=vpc-0123abcd does not exist in account"),
-        ("VPC_ID={vpc} ALLOWED_IP=home", {}, "allowed_ip=home is refused: not an IPv4 address"),
+        ("VPC_ID={vpc} ALLOWED_IP=home", {}, "invalid allowed_ip=home: not an IPv4 address"),
         ("VPC_ID={vpc} ALLOWED_IP=0.0.0.0/0", {}, "allow_the_world=true"),
-        (f"{GOOD} BATCHSIZE=5", {}, "batchsize is not a setting; batch_size is"),
+        (f"{GOOD} BATCHSIZE=5", {}, "unknown setting batchsize: did you mean batch_size?"),
         (GOOD, {"AWS_PROFILE": "nobody"}, "no AWS credentials"),
         (GOOD, {"AWS_PROFILE": ""}, "no AWS region"),
         (GOOD, {"AWS_PROFILE": "", "AWS_REGION": "us-east-1"}, "no AWS credentials"),
@@ -341,9 +341,15 @@ def test_no_log_no_template_and_nothing_printed_holds_a_password(deployed: Deplo
 
 
 def test_stages_are_removed_without_a_trace_each_alone(deployed: Deployment) -> None:
-    assert "FipeDataStack-dev is gone" in deployed.make("make destroy-dev")
+    printed = deployed.make("make destroy-dev", "CONFIRM=1")
+    assert "This deletes FipeDataStack-dev in account 123456789012, us-east-1:" in printed
+    assert re.search(r"^- the database \S+, with \d+ prices of \d+ months?$", printed, re.MULTILINE)
+    assert "FipeDataStack-dev in account 123456789012, us-east-1 is gone" in printed
     assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
-    deployed.succeed("make destroy-stg")
+    refused = deployed.run("make --no-print-directory destroy-stg", AWS_PROFILE="me")
+    assert "not confirmed: to delete FipeDataStack-stg in account" in refused.stderr
+    assert {name.partition("-")[2][:3] for name in deployed.stacks()} == {"stg"}
+    deployed.succeed("make destroy-stg CONFIRM=1")
     assert deployed.stacks() == []
     left = {
         "queues": client("sqs", deployed.endpoint.url).list_queues().get("QueueUrls", []),

@@ -105,12 +105,12 @@ def test_loads_from_another_server_that_speaks_the_api(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["REFERENCE=June"], "reference: 'June' makes no sense"),
-        (["TYPES=boat"], "vehicle_types:"),
-        (["BRANDS=,"], "brands:"),
+        (["REFERENCE=June"], "invalid reference 'June': use"),
+        (["TYPES=boat"], "invalid vehicle_types"),
+        (["BRANDS=,"], "invalid brands"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),
-        (["SOURCE=elsewhere"], "it is simulator or fipe"),
-        (["RATE=fast"], "RATE=fast makes no sense"),
+        (["SOURCE=elsewhere"], "use simulator or fipe"),
+        (["RATE=fast"], "invalid RATE=fast"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

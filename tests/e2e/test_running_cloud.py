@@ -1,4 +1,4 @@
-"""A local cloud that is left running, used by AWS's own tools as the README says."""
+"""A running local cloud, used by AWS's own tools as the documents say."""
 
 import json
 import os
@@ -11,9 +11,9 @@ import pytest
 
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.aws import client
+from tests.documents import walked_commands
 from tests.e2e.make import ROOT, Place, lines, place
 from tests.local_cloud_support import eventually
-from tests.readme import READMES, commands, runs_here
 
 PATIENCE_SECONDS = 60
 
@@ -126,9 +126,9 @@ def test_a_payload_chooses_what_is_loaded(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ({"reference": "2031-01"}, "2031-01: not published; FIPE has 2001-01 to 2026-06"),
-        ({"reference": 99999}, "no published table has this code"),
-        ({"brands": []}, "brands: [] makes no sense"),
+        ({"reference": "2031-01"}, "2031-01 is not published: use months from 2001-01 to 2026-06"),
+        ({"reference": 99999}, "no reference has the code 99999"),
+        ({"brands": []}, "invalid brands []: use a list of names or codes"),
         ({"brnads": ["Fiat"]}, "unknown key 'brnads'"),
     ],
 )
@@ -184,8 +184,8 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
 
 
 @pytest.mark.walkthrough
-@pytest.mark.parametrize("command", [line for line in commands(READMES[0]) if runs_here(line)])
-def test_a_command_of_the_readme_does_its_work(cloud: Cloud, command: str) -> None:
+@pytest.mark.parametrize("command", walked_commands())
+def test_a_command_of_the_documents_does_its_work(cloud: Cloud, command: str) -> None:
     # `fipe status` ends with 1 while the load that the command before has started is on its way.
     wait_until_nothing_is_under_way(cloud)
     ended = subprocess.run(
@@ -230,8 +230,8 @@ def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) 
     ("arguments", "code", "words"),
     [
         (["load", "--brands", "Fait"], 2, "did you mean Fiat"),
-        (["load", "--reference", "2031-01", "--dry-run"], 2, "not published; FIPE has"),
-        (["--stage", "prd", "load"], 3, "is not there: prd on http://localhost"),
+        (["load", "--reference", "2031-01", "--dry-run"], 2, "is not published: use months from"),
+        (["--stage", "prd", "load"], 3, "is missing: prd on http://localhost"),
     ],
 )
 def test_fipe_says_in_one_line_what_is_wrong(
@@ -252,6 +252,22 @@ def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
     assert json.loads(cloud.fipe("redrive", "--json").stdout)["moved"]["price"] == 1
     assert cloud.messages("PriceDLQUrl") == 0
     sqs.purge_queue(QueueUrl=cloud.outputs["PriceQueueUrl"])
+
+
+@pytest.mark.walkthrough
+def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud: Cloud) -> None:
+    deployed = cloud.here.make("deploy-stg")
+    assert deployed.returncode == 0, deployed.stderr
+    assert "FipeManufacturerLambda = FipeManufacturerLoader-stg" in deployed.stdout
+    loaded = cloud.here.make("load-stg", "BRANDS=Acura", "FOLLOW=1")
+    assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
+    assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout
+    refused = cloud.here.make("destroy-stg")
+    assert "error: not confirmed: to delete FipeDataStack-stg in account 123456789012" in refused.stderr
+    destroyed = cloud.here.make("destroy-stg", "CONFIRM=1")
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert ", with 15 prices of 1 month" in destroyed.stdout
+    assert cloud.here.make("status-stg").returncode != 0
 
 
 def test_no_log_holds_the_databases_password(cloud: Cloud) -> None:

@@ -193,9 +193,9 @@ def test_app_ends_with_one_line_for_each_problem_and_creates_nothing(tmp_path: P
     run = run_app({"stage": "dev", "allowed_ip": "123.456.789.0"}, tmp_path)
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
-        "vpc_id is missing; give the VPC to put the database in, for example vpc-0a1b2c3d",
-        "allowed_ip=123.456.789.0 is refused: not an IPv4 address or CIDR block; give the address that may"
-        " reach the database, like 203.0.113.7, or a block of them, like 203.0.113.0/24",
+        "vpc_id is missing: give the VPC for the database, such as vpc-0a1b2c3d",
+        "invalid allowed_ip=123.456.789.0: not an IPv4 address or CIDR block; use the address that may"
+        " connect to the database, such as 203.0.113.7, or a block, such as 203.0.113.0/24",
     ]
     assert not list(tmp_path.iterdir())
 
@@ -207,12 +207,12 @@ def test_app_ends_with_one_line_for_each_problem_and_creates_nothing(tmp_path: P
         (
             {VPC_KEY: {"$providerError": 'Could not find any VPCs matching {"account":"1"}'}},
             ACCOUNT,
-            f"vpc_id={VPC_ID} is refused in account {ACCOUNT}, {REGION}: Could not find any VPCs",
+            f"invalid vpc_id={VPC_ID} in account {ACCOUNT}, {REGION}: Could not find any VPCs",
         ),
         (
             {VPC_KEY: vpc(Public=1)},
             ACCOUNT,
-            f"vpc_id={VPC_ID} is refused: Aurora needs subnets of one kind in 2 availability zones",
+            f"invalid vpc_id={VPC_ID}: Aurora needs subnets of one kind in 2 availability zones",
         ),
     ],
     ids=["no account", "no such VPC", "a VPC with one zone"],

@@ -87,7 +87,7 @@ def test_functions_only_encrypt_when_the_layer_has_no_certificates_and_productio
     assert tls_of_functions(synthesize()) == [encrypted] * 3
     (warning,) = synthesize(stage="prd").warnings()
     assert "do not check the database's certificate" in warning
-    with pytest.raises(SettingsError, match="database_tls=verify-full is refused: the layer has no"):
+    with pytest.raises(SettingsError, match="invalid database_tls=verify-full: the layer has no"):
         synthesize(database_tls="verify-full")
 
 
@@ -96,7 +96,7 @@ def test_warns_when_the_world_may_reach_it():
     groups = stacks.by_name("AWS::EC2::SecurityGroup", "GroupDescription")
     assert groups["The FIPE database"]["SecurityGroupIngress"][0]["CidrIp"] == "0.0.0.0/0"
     (warning,) = stacks.warnings()
-    assert "0.0.0.0/0 may reach the database" in warning
+    assert "0.0.0.0/0 may connect to the database" in warning
 
 
 def test_its_password_is_in_no_template(stacks: Stacks):
@@ -119,14 +119,14 @@ def test_only_the_allowed_address_and_the_functions_reach_it(stacks: Stacks):
     from_functions = stacks.only("AWS::EC2::SecurityGroupIngress")
     assert (from_functions["FromPort"], from_functions["ToPort"]) == (5432, 5432)
     functions = stacks.logical_id(
-        "AWS::EC2::SecurityGroup", "GroupDescription", "The functions that work with the FIPE database"
+        "AWS::EC2::SecurityGroup", "GroupDescription", "The functions that connect to the FIPE database"
     )
     assert from_functions["SourceSecurityGroupId"] == {"Fn::GetAtt": [functions, "GroupId"]}
 
 
 def test_the_functions_reach_nothing_but_the_database(stacks: Stacks):
     groups = stacks.by_name("AWS::EC2::SecurityGroup", "GroupDescription")
-    assert "SecurityGroupEgress" not in groups["The functions that work with the FIPE database"]
+    assert "SecurityGroupEgress" not in groups["The functions that connect to the FIPE database"]
     egress = stacks.only("AWS::EC2::SecurityGroupEgress")
     database = stacks.logical_id("AWS::EC2::SecurityGroup", "GroupDescription", "The FIPE database")
     assert egress["DestinationSecurityGroupId"] == {"Fn::GetAtt": [database, "GroupId"]}
@@ -193,8 +193,8 @@ def test_stands_in_public_subnets_when_asked_to():
 
 def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     (warning,) = synthesize(ALL_KINDS, allowed_ip="8.8.8.8").warnings()
-    assert "isolated subnets, which 8.8.8.8/32 reaches only through the VPC" in warning
-    assert "database_subnets=public" in warning
+    assert "isolated subnets, so 8.8.8.8/32 can connect only from inside the VPC" in warning
+    assert "DATABASE_SUBNETS=public" in warning
     assert synthesize(ALL_KINDS, allowed_ip="10.0.0.0/16").warnings() == []
     assert synthesize(vpc(Public=2), allowed_ip="8.8.8.8").warnings() == []
 
@@ -210,7 +210,7 @@ def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     ids=["one zone", "no subnets", "none of the kind asked for", "a zone excluded"],
 )
 def test_a_vpc_without_subnets_in_two_zones_is_refused(found, settings: dict[str, str]):
-    with pytest.raises(SettingsError, match="availability zones; add a subnet or give another VPC"):
+    with pytest.raises(SettingsError, match="availability zones; add a subnet or use another VPC"):
         synthesize(found, **settings)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.infrastructure.synthesis import (
     ACCOUNT,
     REGION,
@@ -456,3 +457,14 @@ def test_the_pace_is_an_on_demand_table_keyed_by_source(stacks: Stacks, name: st
     assert table["TableName"] == f"fipe-pace-{name}"
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["KeySchema"] == [{"AttributeName": "source", "KeyType": "HASH"}]
+
+
+def test_every_variable_of_a_function_is_explained(name: str):
+    stacks = synthesize(stage=name, parallelum_calls_per_day="500")
+    explained = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    variables = {
+        variable
+        for function in functions(stacks).values()
+        for variable in function.get("Environment", {}).get("Variables", {})
+    }
+    assert {variable for variable in variables if f"`{variable}`" not in explained} == set()

@@ -18,10 +18,10 @@ from fipe_api.messages import (
     BrandMessage,
     EmptyBrandMessage,
     ModelMessage,
+    ModelYearFuel,
     Named,
     PriceMessage,
     Unfinished,
-    YearFuel,
     to_json,
 )
 from fipe_api.source import http_source
@@ -113,7 +113,7 @@ def test_asks_by_year_where_a_brand_has_fewer_years_than_models(
         before = simulator.statistics().total
         find_model_years(brand, source)
         models = catalogue.models(brand.vehicle_type, brand.brand.code)
-        years = catalogue.year_fuels_of_brand(brand.vehicle_type, brand.brand.code)
+        years = catalogue.model_years_of_brand(brand.vehicle_type, brand.brand.code)
         assert simulator.statistics().total - before == 1 + min(len(models), len(years))
 
 
@@ -168,12 +168,12 @@ def test_closes_a_brand_that_has_none_of_the_wanted_models(
 def test_refuses_a_brand_that_the_source_does_not_have(
     simulator: FipeSimulator, api: Callable[..., FipeApi]
 ) -> None:
-    with pytest.raises(LoadRequestError, match="no brand 'Fait' in what was asked; did you mean Fiat"):
+    with pytest.raises(LoadRequestError, match="no brand 'Fait': did you mean Fiat"):
         brands(api(simulator.url), brands=["Fiat", "Fait"])
 
 
 NOTHING_FOUND = b'{"codigo":"0","erro":"nadaencontrado"}'
-YEAR_2014 = YearFuel(model_year=2014, fuel_code=3)
+YEAR_2014 = ModelYearFuel(model_year=2014, fuel_code=3)
 TWO_YEARS_THREE_MODELS = b"""{
     "Modelos":[{"Label":"A","Value":1},{"Label":"B","Value":2},{"Label":"C","Value":3}],
     "Anos":[{"Label":"2001 Gasolina","Value":"2001-1"},{"Label":"2000 Gasolina","Value":"2000-1"}]}"""

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.messages import Named, PricedVehicle, Reference, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference
 from fipe_api.source import http_source
 from fipe_api.source.http_source import (
     FipeError,
@@ -35,7 +35,7 @@ RECORDED = Path(os.environ.get("FIPE_RECORDED", ROOT.parent / "shared" / "fipe" 
 needs_recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"no recorded answers in {RECORDED}")
 
 JANUARY_2023 = Reference(code=293, month=date(2023, 1, 1))
-AMAROK_2014 = YearFuel(model_year=2014, fuel_code=3)
+AMAROK_2014 = ModelYearFuel(model_year=2014, fuel_code=3)
 VW = Named(code=59, name="VW - VolksWagen")
 AMAROK_MODEL = Named(code=5586, name="AMAROK High.CD 2.0 16V TDI 4x4 Dies. Aut")
 AMAROK = """{"Valor":"R$ 125.318,00","Marca":"VW - VolksWagen",
@@ -111,12 +111,15 @@ def test_takes_values_as_numbers_and_as_strings(client: Callable[..., FipeApi]) 
     with scripted_source(models.encode()) as source:
         answer = client(source.url).models(MAY_2026, 1, 1)
     assert answer.models == (Named(code=1, name="Integra GS 1.8"), Named(code=2, name="Legend 3.2/3.5"))
-    assert answer.years == (YearFuel(model_year=1992, fuel_code=1), YearFuel(model_year=32000, fuel_code=1))
+    assert answer.years == (
+        ModelYearFuel(model_year=1992, fuel_code=1),
+        ModelYearFuel(model_year=32000, fuel_code=1),
+    )
 
 
 def test_asks_for_the_models_of_a_year_with_the_pair_and_its_parts(client: Callable[..., FipeApi]) -> None:
     with scripted_source(b'[{"Label":"Integra GS 1.8","Value":"1"}]') as source:
-        codes = client(source.url).models_of_year(MAY_2026, 1, 1, YearFuel(model_year=1992, fuel_code=1))
+        codes = client(source.url).models_of_year(MAY_2026, 1, 1, ModelYearFuel(model_year=1992, fuel_code=1))
     assert codes == {1}
     assert source.asked[0].body.endswith("codigoMarca=1&ano=1992-1&anoModelo=1992&codigoTipoCombustivel=1")
 
@@ -189,6 +192,8 @@ def http_date(seconds: float) -> str:
         (Answer(b"", 429), 61),
         (Answer(b"", 429, (("Retry-After", "17"),)), 17),
         (Answer(b"", 429, (("Retry-After", "soon"),)), 61),
+        (Answer(b"", 429, (("Retry-After", "9" * 5000),)), 61),
+        (Answer(b"", 429, (("Retry-After", "26 Nov 99999999999 00:00:00 GMT"),)), 61),
         (Answer(b"", 503, (("Retry-After", "17"),)), 17),
         (Answer(b"", 403), 120),
         (Answer(CLOUDFLARE), 120),
@@ -217,7 +222,7 @@ def test_understands_a_retry_after_that_is_a_date(client: Callable[..., FipeApi]
     assert 80 < refused.value.retry_in <= 90
 
 
-@pytest.mark.parametrize("value", ["999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize("value", ["999999", "99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_asks_again_after_an_hour_whatever_later_time_is_named(
     client: Callable[..., FipeApi], value: str
 ) -> None:
@@ -339,4 +344,4 @@ def test_reads_the_recorded_brands_models_and_years(client: Callable[..., FipeAp
     assert len(brands) == len(json.loads(bodies[0]))
     assert Named(code=1, name="Acura") in brands
     assert (len(models.models), len(models.years)) == (507, 67)
-    assert years[0] == YearFuel(model_year=32000, fuel_code=1)
+    assert years[0] == ModelYearFuel(model_year=32000, fuel_code=1)

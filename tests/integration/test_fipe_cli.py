@@ -138,9 +138,9 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     ("sql", "words"),
     [
         ("selec", 'syntax error at or near "selec"'),
-        ("delete from fipe.price", "read-only transaction"),
-        ("commit; create table fipe.mine ()", "read-only transaction"),
-        ("set statement_timeout = 0", "gives no rows"),
+        ("delete from fipe.price returning 1", "read-only transaction"),
+        ("commit; create table fipe.mine ()", "takes one statement that returns rows"),
+        ("set statement_timeout = 0", "takes one statement that returns rows"),
     ],
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
@@ -179,7 +179,9 @@ def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
 
 def test_json_of_a_query_is_refused_for_two_columns_of_one_name(fipe: Fipe) -> None:
     sql = "select 1 as one, 2 as two, 3 as one"
-    assert "two columns of one name, which JSON cannot have: one" in fipe.refused(2, "query", sql, "--json")
+    assert "JSON cannot hold two columns of the same name: rename one with" in fipe.refused(
+        2, "query", sql, "--json"
+    )
 
 
 def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
@@ -259,11 +261,11 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prices.xls"], "give a name that ends in .csv, .jsonl, .parquet"),
-        (["prices.csv", "--month", "June"], "--month June makes no sense"),
-        (["prices.csv", "--month", "2020-01"], "no prices of it"),
+        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet"),
+        (["prices.csv", "--month", "June"], "invalid --month June: use a month like 2026-06, or latest"),
+        (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: choose a month from"),
         (["prices.csv", "--brand", "Fait"], "no brand"),
-        (["prices.jsonl", "--excel-pt"], "--excel-pt is for CSV"),
+        (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
     ],
 )
@@ -289,14 +291,19 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["dev", "prd"])
-@pytest.mark.parametrize("command", ["load", "status", "redrive"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "load", "status", "redrive", "resume", "logs", "deploy", "diff", "destroy", "synth", "bootstrap",
+    ],
+)  # fmt: skip
 def test_what_needs_a_running_cloud_says_so(
     fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
 ) -> None:
     """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
-    words = "no local cloud is running: `make local-up` starts one; for AWS give --profile"
+    words = "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
     assert words in fipe.refused(3, "--stage", stage, command)
 
 
@@ -309,16 +316,16 @@ def test_what_needs_a_database_says_how_to_make_it(
     fipe: Fipe, command: list[str], stage: str, deploy: str
 ) -> None:
     refusal = fipe.refused(3, "--stage", stage, *command)
-    assert f"`{deploy}` makes it; for AWS give --profile" in refusal
+    assert f"run `{deploy}`, or give AWS_PROFILE (--profile) for AWS" in refusal
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--stage", "test", "status"], "--stage test makes no sense"),
-        (["load", "--reference", "June"], "reference: 'June' makes no sense"),
-        (["load", "--types", "boat"], "vehicle_types:"),
-        (["redrive", "prices"], "prices is no queue"),
+        (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
+        (["load", "--reference", "June"], "invalid reference 'June': use"),
+        (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:
@@ -392,8 +399,8 @@ def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
 
 def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     file = str(fipe.folder / "report.html")
-    assert "no price of this FIPE code" in fipe.refused(2, "report", file, "--vehicle", "1")
-    assert "the ledger does not know it" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
+    assert "unknown FIPE code 1" in fipe.refused(2, "report", file, "--vehicle", "1")
+    assert "unknown run" in fipe.refused(2, "report", file, "--run", str(UUID(int=0)))
 
 
 def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: Path) -> None:
@@ -406,7 +413,7 @@ def test_the_report_of_a_load_without_a_price_yet_is_refused(fipe: Fipe, place: 
             with database:
                 database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(UUID(int=8)),))
                 database.cursor().execute("delete from fipe.reference_month where code = 335")
-    assert "2026-07 has no price yet: `fipe status` shows" in refusal
+    assert "2026-07 has no prices yet: `fipe status` shows" in refusal
 
 
 def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,9 +479,11 @@ def test_the_report_in_a_browser(
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(page.as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.text_content("h2") == "A carga"
+        assert tab.text_content("h2") == "O mês: junho de 2026"
+        assert tab.text_content("#load-state") == "✓ carga completa"
         tab.click("text=English")
-        assert tab.text_content("h2") == "The load"
+        assert tab.text_content("h2") == "The month: June 2026"
+        assert tab.text_content("#load-state") == "✓ load complete"
         assert "Acura Integra GS 1.8" in tab.inner_text("main")
         assert tab.evaluate(CONTRAST) >= 4.5
         assert tab.evaluate("document.querySelectorAll('canvas').length") >= 3
@@ -504,7 +513,9 @@ def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.goto(file.as_uri())
         shown = tab.inner_text("main")
+        state = tab.text_content("#load-state")
     assert said == []
+    assert state == "✗ load incomplete"
     assert "Acura" in shown
     assert "Never priced" in shown
 

@@ -21,21 +21,21 @@ from fipe_api import (
     fipe_price_loader,
     fipe_soma_ingestor,
 )
+from fipe_api.aws.clients import sqs_client
 from fipe_api.aws.observability import logger
-from fipe_api.environment import DatabaseEnvironment
+from fipe_api.environment import DatabaseEnvironment, consumer_environment, loader_environment
 from fipe_api.get_db_password import get_db_password
-from fipe_api.load import loader
 from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
     ModelMessage,
+    ModelYearFuel,
     Reference,
     RunPlanMessage,
-    YearFuel,
     to_json,
 )
-from fipe_api.source import http_source
+from fipe_api.source import factory, http_source
 from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.aws import aws_apis, client
 from tests.builders import (
@@ -48,8 +48,8 @@ from tests.builders import (
 )
 
 CACHED = (
-    loader.environment, loader.consumer_environment, loader.sqs_client, loader._session, loader._pace,
-    loader._mirror_pace,    fipe_soma_ingestor._connection,
+    loader_environment, consumer_environment, sqs_client, factory._session, factory._pace,
+    factory._mirror_pace, fipe_soma_ingestor._connection,
 )  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
     assert queues.received(queues.ledger) == []
 
 
-def test_starts_nothing_on_a_payload_that_makes_no_sense(queues: Queues, simulator: FipeSimulator) -> None:
+def test_starts_nothing_on_an_invalid_payload(queues: Queues, simulator: FipeSimulator) -> None:
     with pytest.raises(LoadRequestError):
         fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
     with pytest.raises(LoadRequestError):
@@ -195,11 +195,11 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
-    with pytest.raises(LoadRequestError, match="the queues keep a message 4 days: load fewer"):
+    with pytest.raises(LoadRequestError, match="the queues keep a message for 4 days: load fewer"):
         fipe_manufacturer_loader.handler({}, AnyContext())
     assert queues.received(queues.output) == queues.received(queues.ledger) == []
     monkeypatch.setenv("RETENTION_DAYS", "14")
-    loader.environment.cache_clear()
+    loader_environment.cache_clear()
     assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
 
 
@@ -222,7 +222,7 @@ def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -
 def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queues) -> None:
     event = queues.event_of("not JSON")
     asked: list[dict[str, Any]] = []
-    loader.sqs_client().meta.events.register(
+    sqs_client().meta.events.register(
         "provide-client-params.sqs.ChangeMessageVisibility", lambda params, **_: asked.append(params)
     )
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "3"
@@ -431,14 +431,16 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert loader._mirror_token() == "token"
+    assert factory._mirror_token() == "token"
     simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
     code, name = simulator.catalogue.models(1, 1)[1]
-    years = simulator.catalogue.year_fuels_of_model(1, 1, code)[:5]
+    years = simulator.catalogue.model_years_of_model(1, 1, code)[:5]
     model = any_model_message(
         brand=any_named(code=1, name="Acura"),
         model=any_named(code=code, name=name),
-        years_to_ask=tuple(YearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years),
+        years_to_ask=tuple(
+            ModelYearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years
+        ),
     )
     assert len(years) == 5
     fipe_price_loader.handler(queues.event_of(to_json(model)), AnyContext())

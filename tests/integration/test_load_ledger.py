@@ -17,18 +17,17 @@ from fipe_api.database.writer import write_messages
 from fipe_api.load.plan import brand_plans, run_plans
 from fipe_api.load.request import LoadRequest, parse_request
 from fipe_api.messages import (
+    ModelYearFuel,
     Named,
     PlannedBrand,
     PriceMessage,
     PriceQueueMessage,
     Reference,
-    YearFuel,
     to_json,
 )
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
-    ROOT_SQL,
     RUN,
     any_brand_message,
     any_brand_plan,
@@ -39,6 +38,8 @@ from tests.builders import (
     any_price_message,
     any_run_plan,
 )
+
+pytestmark = pytest.mark.both_postgres
 
 
 def rows(database: connection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -107,8 +108,8 @@ def test_names_every_brand_and_model_that_has_not_come(database: connection) -> 
 def test_says_what_it_cannot_name_while_the_plans_have_not_come(database: connection) -> None:
     write_messages(database, [any_price_message(brands_in_run=5, models_in_brand=7)])
     assert sorted(reason for (reason,) in rows(database, "select reason from fipe.load_missing")) == [
-        "1 of 7 models came, and the brand's plan, which names the others, did not",
-        "4 of 5 brands are not known yet: the run's plan has not come",
+        "1 of 7 models have arrived; the brand's plan, which names the others, has not",
+        "4 of 5 brands are not known yet: the run's plan has not arrived",
     ]
 
 
@@ -255,7 +256,9 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
     plans = run_plans(LoadRequest(), brands)
     assert [len(plan.brands) for plan in plans] == [500, 500, 200]
     models = [
-        any_model_message(models_in_brand=12_000, years_to_ask=(YearFuel(model_year=2014, fuel_code=3),) * 3)
+        any_model_message(
+            models_in_brand=12_000, years_to_ask=(ModelYearFuel(model_year=2014, fuel_code=3),) * 3
+        )
         for _ in range(12_000)
     ]
     parts = brand_plans(models)
@@ -267,17 +270,3 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
 
 def largest(messages: Iterable[PriceQueueMessage]) -> int:
     return max(len(to_json(message)) for message in messages)
-
-
-def test_an_upgrade_finds_the_loads_complete_that_were_so_before_there_were_plans(
-    database: connection,
-) -> None:
-    write_messages(database, [any_price_message(), any_price_message(run_id=uuid4(), models_in_brand=2)])
-    with database, database.cursor() as cursor:
-        cursor.execute("update fipe.load_brand set completed_at = null")
-        cursor.execute("update fipe.load_run set completed_at = null")
-        cursor.execute(ROOT_SQL.read_text())
-    assert rows(database, "select complete from fipe.load_status order by models_expected") == [
-        (True,),
-        (False,),
-    ]

@@ -26,6 +26,8 @@ from tests.builders import (
     any_run_plan,
 )
 
+pytestmark = pytest.mark.both_postgres
+
 
 @pytest.fixture(autouse=True)
 def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +103,7 @@ def test_lists_of_missing_brands_are_bounded(database: connection) -> None:
     write_messages(database, [any_run_plan(brands=brands, brands_in_run=60)])
     (load,) = ask()["loads"]
     assert len(load["missing"]) == 51
-    assert load["missing"][-1] == "and more: select * from fipe.load_missing"
+    assert load["missing"][-1] == "and others: `fipe query 'select * from fipe.load_missing'` shows all"
 
 
 def test_answers_the_newest_load_first_and_only_the_reference_that_was_asked(database: connection) -> None:

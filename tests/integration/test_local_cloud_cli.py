@@ -13,8 +13,10 @@ import psutil
 import pytest
 from psycopg2 import OperationalError
 
+from fipe_cli.query import CURSOR
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import REPOSITORY, LocalState
+from tests.builders import ROOT_SQL
 from tests.local_cloud_support import eventually
 from tests.terminal import CTRL_C, terminal
 
@@ -25,9 +27,9 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.state = LocalState(folder)
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, module: str = "local_cloud") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "local_cloud", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=REPOSITORY,
             env=self.environment,
             capture_output=True,
@@ -40,9 +42,9 @@ class Commands:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "FIPE_LOCAL_DIR": str(self.state.root)}
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, *arguments: str, module: str = "local_cloud") -> str:
         """The one line that a refused command says."""
-        ended = self(*arguments)
+        ended = self(*arguments, module=module)
         assert ended.returncode != 0
         assert ended.stdout == ""
         (line,) = ended.stderr.splitlines()
@@ -98,23 +100,24 @@ def test_starts_again_after_it_was_killed(local_cloud: Commands) -> None:
 def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
     lock = local_cloud.state.run_lock()
     assert lock.acquire(blocking=False)
-    assert "another `make local` is running" in local_cloud.refused("run")
+    assert "another `make local` is running" in local_cloud.refused("local", module="fipe_cli")
     lock.release()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("module", "arguments", "complaint"),
     [
-        (("run", "--types", "boat"), "vehicle_types"),
-        (("run", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
-        (("deploy",), "no local cloud is running"),
-        (("psql",), "there is no database yet"),
+        ("fipe_cli", ("local", "--types", "boat"), "vehicle_types"),
+        ("fipe_cli", ("local", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
+        ("local_cloud", ("deploy",), "no local cloud is running"),
+        ("local_cloud", ("deploy", "--rate", "fast"), "invalid RATE=fast"),
+        ("local_cloud", ("psql",), "there is no database yet"),
     ],
 )
 def test_says_in_one_line_why_it_does_nothing(
-    local_cloud: Commands, arguments: tuple[str, ...], complaint: str
+    local_cloud: Commands, module: str, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    assert complaint in local_cloud.refused(*arguments)
+    assert complaint in local_cloud.refused(*arguments, module=module)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -122,7 +125,7 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, numbe
     # In the background of a script, or under nohup, this process ignores it, and its children would, too.
     before = signal.signal(number, signal.default_int_handler)
     job = subprocess.Popen(
-        [sys.executable, "-m", "local_cloud", "run"],
+        [sys.executable, "-m", "fipe_cli", "local"],
         cwd=REPOSITORY,
         env=local_cloud.environment,
         stdout=subprocess.PIPE,
@@ -140,21 +143,23 @@ def test_ends_everything_when_a_load_is_interrupted(local_cloud: Commands, numbe
     assert not psutil.pid_exists(endpoint.pid)
 
 
-def asks(cluster: PostgresCluster, words: str) -> bool:
-    """Whether somebody's query is under way."""
+def queries(cluster: PostgresCluster, words: str) -> int:
+    """How many sessions run a statement with these words."""
     known = cluster.connection()
     assert known is not None
     with suppress(OperationalError), closing(known.open()) as session, session.cursor() as cursor:
         sql = "select from pg_stat_activity where state = 'active' and position(%s in query) > 0"
         cursor.execute(f"{sql} and pid <> pg_backend_pid()", (words,))
-        return cursor.fetchone() is not None
-    return False
+        return cursor.rowcount
+    return 0
 
 
 def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Commands) -> None:
     cluster = PostgresCluster(local_cloud.state.postgres / "FipeDataStack-dev-Database")
     cluster.start()
-    cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    place = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with closing(place.open()) as master, master, master.cursor() as cursor:
+        cursor.execute(ROOT_SQL.read_text())  # makes the role that queries sign in as
     cluster.stop()
 
     def query(seconds: int) -> "subprocess.Popen[str]":
@@ -168,9 +173,9 @@ def test_commands_share_a_database_and_the_last_one_stops_it(local_cloud: Comman
         )
 
     first = query(4)
-    eventually(lambda: asks(cluster, "pg_sleep(4)"))
+    eventually(lambda: queries(cluster, CURSOR) == 1)
     second = query(8)
-    eventually(lambda: asks(cluster, "pg_sleep(8)"))
+    eventually(lambda: queries(cluster, CURSOR) == 2)
     assert first.communicate(timeout=60) == ("s\n4\n", "")  # which has started the database
     late = [query(0) for _ in range(3)]
     assert [one.communicate(timeout=60) for one in late] == [("s\n0\n", "")] * 3
@@ -186,7 +191,7 @@ def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Com
         with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
             psql.shows("fipedata=#")
             psql.type("select pg_sleep(60);\n")
-            eventually(lambda: asks(cluster, "pg_sleep(60)"))
+            eventually(lambda: queries(cluster, "pg_sleep(60)"))
             psql.type(CTRL_C)
             psql.shows("canceling statement due to user request")
             psql.type("select 'still' || ' here';\n")

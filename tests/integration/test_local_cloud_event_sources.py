@@ -1,6 +1,6 @@
 """Event sources from SQS: batches, windows, partial failures, redrive and concurrency as in Lambda.
 
-The functions write down what they were given, a file an invocation, in the folder named by NOTES.
+Each invocation writes down what it was given, in a file of the folder that NOTES names.
 """
 
 import hashlib
@@ -198,7 +198,7 @@ def test_runs_at_most_as_many_batches_at_once_as_the_maximum_concurrency(
     assert max(at_once) == 2
 
 
-def test_rests_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
+def test_receives_nothing_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
     source = Source(cloud, tmp_path, Enabled=False)
     source.send("waiting")
     assert cloud.counts(source.queue)["visible"] == 1
@@ -207,13 +207,47 @@ def test_rests_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
     assert source.received() == ["waiting"]
 
 
-def test_is_refused_when_the_queue_shows_messages_again_before_the_function_has_ended(cloud: Cloud) -> None:
+def test_is_refused_when_the_visibility_timeout_is_shorter_than_the_functions_timeout(cloud: Cloud) -> None:
     cloud.put_function("slow", FUNCTION, timeout=60)
     queue = cloud.put_queue("hasty", VisibilityTimeout=30)
     with pytest.raises(ClientError, match="less than Function timeout"):
         cloud.client("lambda").create_event_source_mapping(
             EventSourceArn=cloud.arn_of(queue), FunctionName="slow"
         )
+
+
+@pytest.mark.parametrize("settings", [{"BatchSize": 100}, {"MaximumBatchingWindowInSeconds": 301}])
+def test_is_refused_with_settings_that_lambda_refuses(
+    cloud: Cloud, tmp_path: Path, settings: dict[str, int]
+) -> None:
+    source = Source(cloud, tmp_path)
+    client = cloud.client("lambda")
+    with pytest.raises(ClientError, match="InvalidParameterValueException"):
+        client.update_event_source_mapping(UUID=source.mapping, **settings)
+    client.delete_event_source_mapping(UUID=source.mapping)
+    with pytest.raises(ClientError, match="InvalidParameterValueException"):
+        client.create_event_source_mapping(
+            EventSourceArn=cloud.arn_of(source.queue), FunctionName=source.name, **settings
+        )
+
+
+def test_sends_only_what_sqs_takes(cloud: Cloud) -> None:
+    queue, client = cloud.put_queue("strict"), cloud.client("sqs")
+    bodies = {"fine": "Citroën", "control": "a\x01b"}
+    answer = client.send_message_batch(
+        QueueUrl=queue, Entries=[{"Id": name, "MessageBody": body} for name, body in bodies.items()]
+    )
+    assert [entry["Id"] for entry in answer["Successful"]] == ["fine"]
+    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [
+        ("control", "InvalidMessageContents")
+    ]
+    with pytest.raises(ClientError, match="InvalidMessageContents"):
+        client.send_message(QueueUrl=queue, MessageBody=bodies["control"])
+    with pytest.raises(ClientError, match="shorter than 1048576 bytes"):
+        client.send_message(QueueUrl=queue, MessageBody="é" * 600_000)
+    with pytest.raises(ClientError, match="InvalidAttributeValue"):
+        client.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "43201"})
+    assert cloud.counts(queue)["visible"] == 1
 
 
 def test_ends_when_it_is_deleted(cloud: Cloud, tmp_path: Path) -> None:

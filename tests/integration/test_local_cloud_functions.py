@@ -78,14 +78,14 @@ def test_lets_the_function_reach_the_aws_apis_here(cloud: Cloud) -> None:
     assert answer(cloud.invoke("echo", {"variable": "AWS_ENDPOINT_URL"})) == cloud.endpoint.url
 
 
-def test_tells_an_exception_as_an_unhandled_function_error(cloud: Cloud) -> None:
+def test_reports_an_exception_as_an_unhandled_function_error(cloud: Cloud) -> None:
     response = cloud.invoke("echo", {"error": "no such brand"})
     assert response["FunctionError"] == "Unhandled"
     document = answer(response)
     assert (document["errorType"], document["errorMessage"]) == ("ValueError", "no such brand")
 
 
-def test_ends_a_function_at_its_timeout_and_starts_afresh(cloud: Cloud) -> None:
+def test_ends_a_function_at_its_timeout_and_starts_a_new_process(cloud: Cloud) -> None:
     before = answer(cloud.invoke("echo", {}))["process"]
     response = cloud.invoke("echo", {"sleep": 30})
     assert response["FunctionError"] == "Unhandled"
@@ -94,14 +94,14 @@ def test_ends_a_function_at_its_timeout_and_starts_afresh(cloud: Cloud) -> None:
     assert answer(cloud.invoke("echo", {}))["process"] != before
 
 
-def test_tells_a_crash_and_starts_afresh(cloud: Cloud) -> None:
+def test_reports_a_crash_and_starts_a_new_process(cloud: Cloud) -> None:
     response = cloud.invoke("echo", {"exit": 3})
     assert answer(response)["errorType"] == "Runtime.ExitError"
     assert "exit status 3" in cloud.log("echo")
     assert "FunctionError" not in cloud.invoke("echo", {})
 
 
-def test_tells_code_that_cannot_be_loaded(cloud: Cloud) -> None:
+def test_reports_code_that_cannot_be_loaded(cloud: Cloud) -> None:
     cloud.put_function("broken", "import nowhere")
     assert answer(cloud.invoke("broken", {}))["errorType"] == "Runtime.ImportModuleError"
 
@@ -121,13 +121,14 @@ def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
     assert events["events"]
 
 
-def test_a_line_that_is_no_metric_but_looks_like_one_is_a_line_of_the_log(cloud: Cloud) -> None:
+def test_logs_a_line_that_only_looks_like_a_metric(cloud: Cloud) -> None:
     line = '"CloudWatchMetrics": {"_aws": {}}'
     cloud.invoke("echo", {line: 1})
     assert line in cloud.log("echo")
 
 
 def test_does_not_run_a_dry_run(cloud: Cloud) -> None:
+    cloud.invoke("echo", {})  # so that there is a log
     assert cloud.invoke("echo", {"dry": 1}, InvocationType="DryRun")["StatusCode"] == 204
     assert "about to ['dry']" not in cloud.log("echo")
 
@@ -159,6 +160,18 @@ def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:
     assert answer(cloud.invoke("changing", {})) == 2
 
 
+def test_refuses_settings_and_events_that_lambda_refuses(cloud: Cloud) -> None:
+    with pytest.raises(ClientError, match="reserved keys"):
+        cloud.put_function("refused", FUNCTION, Environment={"Variables": {"AWS_REGION": "mars-1"}})
+    client = cloud.client("lambda")
+    with pytest.raises(ClientError, match="less than or equal to 900"):
+        client.update_function_configuration(FunctionName="echo", Timeout=901)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 6 * 2**20)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        cloud.invoke("echo", "x" * 2**20, InvocationType="Event")
+
+
 def test_counts_what_was_run_and_what_failed(cloud: Cloud) -> None:
     cloud.put_function("counted", FUNCTION)
     cloud.invoke("counted", {})
@@ -173,5 +186,5 @@ def test_ends_every_process_with_the_cloud(tmp_path: Any) -> None:
         cloud.put_function("echo", FUNCTION)
         cloud.invoke("echo", {})
         processes = cloud.status()["processes"]
-        assert len(processes) == 2
+        assert len(processes) == 3  # the server, its guard, the function
     assert not any(psutil.pid_exists(pid) for pid in processes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fipe_api.source.pace import SharedPace, Unpaced
+from fipe_api.source.pace import SharedPace, Unpaced, state_of
 from tests.aws import aws_apis, client
 
 START_MS = 1_800_000_000_000
@@ -207,6 +207,22 @@ def test_a_rate_that_was_found_outlives_a_pause(function: Callable[..., SharedPa
     clock.pass_seconds(pace.reserve(2000))
     pace.succeeded()
     assert pace._state.ceiling == ceiling
+
+
+def test_others_can_read_from_the_item_why_and_how_long_nobody_calls(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    pace = function(None)
+    for _ in range(2):
+        clock.pass_seconds(pace.reserve(2000))
+        pace.refused(None)
+    clock.pass_seconds(pace.reserve(2000))
+    pace.pause("blocked", 120, 1800)
+    item = pace._client.get_item(**pace._item)["Item"]
+    state = state_of(item)
+    assert (state.stopped, state.next_call) == ("blocked", START_MS + 122_000)
+    assert state == pace._state, "each number is read as it was written"
+    assert state_of({}).next_call == 0
 
 
 def test_two_functions_that_notice_one_outage_make_one_pause(

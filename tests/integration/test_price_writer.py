@@ -13,20 +13,18 @@ from uuid import uuid4
 import psycopg2
 import pytest
 from msgspec.structs import replace
-from psycopg2.extensions import connection, make_dsn
+from psycopg2.extensions import connection
 
 from fipe_api.database.writer import (
-    BEGIN_WRITING,
     PriceRow,
     ReferenceMismatchError,
     write_messages,
     write_rows,
 )
-from fipe_api.messages import Named, Reference, YearFuel
+from fipe_api.messages import ModelYearFuel, Named, Reference
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
-    ROOT_SQL,
     any_empty_brand_message,
     any_named,
     any_price,
@@ -35,10 +33,13 @@ from tests.builders import (
     any_run_plan,
 )
 
+pytestmark = pytest.mark.both_postgres
+
 MARCH_2026 = Reference(code=331, month=date(2026, 3, 1))
 JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 ALL_TABLES = (
-    "reference_month", "manufacturer", "model", "model_year", "price", "load_run", "load_brand", "load_model",
+    "schema_version", "reference_month", "manufacturer", "model", "model_year", "price",
+    "load_run", "load_brand", "load_model",
 )  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def test_tells_that_a_run_is_complete_once_every_model_of_every_brand_came(datab
     fiat, ford, empty = any_named(), any_named(), any_named()
     common = {"brands_in_run": 3}
     fiats = [any_price_message(brand=fiat, models_in_brand=2, **common) for _ in range(2)]
-    unpriced = (YearFuel(model_year=1999, fuel_code=1),)
+    unpriced = (ModelYearFuel(model_year=1999, fuel_code=1),)
     fords = [any_price_message(brand=ford, prices=(), unpriced=unpriced, **common)]
     write_messages(database, [fiats[0]])
     assert load_status(database) == [(334, 3, 0, 2, 1, 1, 0, False)]
@@ -318,53 +319,6 @@ def test_no_table_lets_the_ingestors_role_delete_and_only_its_own_let_it_write(d
     assert not [name for name, _, may_delete in relations if may_delete]
 
 
-def test_the_schema_script_run_again_changes_nothing(database: connection) -> None:
-    write_messages(database, [any_price_message()])
-    catalogue = """
-        select 'class', oid::text, relname::text, relacl::text
-        from pg_class where relnamespace = 'fipe'::regnamespace
-        union all
-        select 'constraint', oid::text, conname::text, pg_get_constraintdef(oid)
-        from pg_constraint where connamespace = 'fipe'::regnamespace
-        union all
-        select 'column', attrelid::text, attname::text, atttypid::text
-        from pg_attribute join pg_class on attrelid = pg_class.oid where relnamespace = 'fipe'::regnamespace
-        order by 1, 2, 3
-    """
-    before = select(database, catalogue), row_versions(database)
-    with database, database.cursor() as cursor:
-        cursor.execute(ROOT_SQL.read_text())
-    assert (select(database, catalogue), row_versions(database)) == before
-
-
-def test_the_schema_script_waits_for_the_turn_of_a_writer(database: connection, dsn: str) -> None:
-    """It locks tables in another order than a writer: without it, a deploy during a load could deadlock."""
-    with database, database.cursor() as writer, closing(psycopg2.connect(dsn)) as deploy:
-        writer.execute(BEGIN_WRITING)
-        cursor = deploy.cursor()
-        cursor.execute("set lock_timeout = '100ms'")
-        with pytest.raises(psycopg2.errors.LockNotAvailable):
-            cursor.execute(ROOT_SQL.read_text())
-        deploy.rollback()
-    with closing(psycopg2.connect(dsn)) as deploy:
-        deploy.cursor().execute(ROOT_SQL.read_text())
-
-
-def test_the_schema_script_refuses_a_database_that_is_not_in_utf8(postgres_dsn: str) -> None:
-    name = f"test_{uuid4().hex}"
-    with closing(psycopg2.connect(postgres_dsn)) as admin:
-        admin.autocommit = True
-        admin.cursor().execute(f"create database {name} template template0 encoding latin1 locale 'C'")
-        try:
-            with (
-                closing(psycopg2.connect(make_dsn(postgres_dsn, dbname=name))) as opened,
-                pytest.raises(psycopg2.errors.RaiseException, match="this one is in LATIN1"),
-            ):
-                opened.cursor().execute(ROOT_SQL.read_text())
-        finally:
-            admin.cursor().execute(f"drop database {name}")
-
-
 # Rejected answers -------------------------------------------------------------------------------------------
 
 
@@ -387,7 +341,7 @@ def test_keeps_a_rejected_answer_once_and_counts_how_often_it_was_seen(database:
 
 
 def test_the_ledger_tells_how_many_years_of_a_model_were_rejected(database: connection) -> None:
-    message = any_price_message(rejected=(YearFuel(model_year=2001, fuel_code=1),))
+    message = any_price_message(rejected=(ModelYearFuel(model_year=2001, fuel_code=1),))
     write_messages(database, [message])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 1)]
     write_messages(database, [replace(message, rejected=())])

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.load import loader
+from fipe_api.source import factory
 from fipe_api.source.http_source import HttpSource, SourceDownError
 from fipe_api.source.pace import Unpaced
 
@@ -124,13 +124,13 @@ def _no_other_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    loader._session.cache_clear()
+    factory._session.cache_clear()
     yield
-    loader._session.cache_clear()
+    factory._session.cache_clear()
 
 
 def references(url: str) -> list[int]:
-    api = FipeApi(HttpSource("fipe", loader._session(url), Unpaced(), lambda: 300.0), url)
+    api = FipeApi(HttpSource("fipe", factory._session(url), Unpaced(), lambda: 300.0), url)
     return [reference.code for reference in api.references()]
 
 

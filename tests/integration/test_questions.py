@@ -11,8 +11,9 @@ from psycopg2.extensions import connection
 
 from fipe_api.database.writer import PriceRow, write_rows
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
-from tests.builders import ROOT_SQL
 from tests.databases import database_with_schema
+
+pytestmark = pytest.mark.both_postgres
 
 NOVEMBER, DECEMBER, JANUARY = date(2022, 11, 1), date(2022, 12, 1), date(2023, 1, 1)
 CODES = {NOVEMBER: 291, DECEMBER: 292, JANUARY: 293}
@@ -288,24 +289,3 @@ def test_questions_are_planned_for_a_disk_without_a_head_and_without_compiling(d
     """On Aurora, other than here, the planner would compile what it thinks dear."""
     settings = ask(database, "select current_setting('random_page_cost'), current_setting('jit')")
     assert settings == [("1.1", "off")]
-
-
-def test_an_older_database_gets_the_questions_without_losing_a_row(database: connection) -> None:
-    write_rows(database, [row(JANUARY, 90)])
-    with database, database.cursor() as cursor:
-        cursor.execute("drop function fipe.search_models; drop index fipe.price_model_year_id")
-        cursor.execute(
-            "alter table fipe.price add column reference_code integer references fipe.reference_month (code);"
-            "update fipe.price set reference_code = code from fipe.reference_month"
-            " where month = reference_month;"
-            "alter table fipe.price drop column reference_month cascade;"
-            "alter table fipe.price add primary key (model_year_id, reference_code)"
-        )
-        cursor.execute(
-            "alter table fipe.model drop column words; alter table fipe.manufacturer drop column words"
-        )
-        cursor.execute(ROOT_SQL.read_text())
-    assert ask(database, "select model from fipe.search_models('vw gol')") == [("Gol 1.0",)]
-    assert ask(
-        database, "select pg_get_constraintdef(oid) from pg_constraint where conname = 'price_pkey'"
-    ) == [("PRIMARY KEY (reference_month, model_year_id)",)]

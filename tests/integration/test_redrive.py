@@ -2,22 +2,22 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
+from typer.testing import CliRunner
 
-from fipe_cli.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, RedriveError, move_back, show
-from tests.conftest import ROOT
+from fipe_cli.__main__ import app
+from fipe_cli.cloud import Cloud as FipeCloud
+from fipe_cli.errors import CliError
+from fipe_cli.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, move_back, show
+from infrastructure.names import Queue
 from tests.local_cloud_support import CREDENTIALS, Cloud, eventually, running_cloud
 
 stages = (f"stage{number}" for number in count())
@@ -45,7 +45,7 @@ class Stage:
         redrive = {"deadLetterTargetArn": cloud.arn_of(self.dead), "maxReceiveCount": 1}
         self.queue = cloud.put_queue(f"fipe-price-queue-{self.name}", RedrivePolicy=json.dumps(redrive))
         self.dead_arn = cloud.arn_of(self.dead)
-        self.letters = DeadLetterQueue(session, self.name, "price")
+        self.letters = DeadLetterQueue(FipeCloud(self.name, session), Queue.PRICE)
         self.sqs = cloud.client("sqs")
 
     def fail(self, *bodies: str) -> list[str]:
@@ -190,7 +190,7 @@ def test_a_redrive_that_somebody_cancels_says_how_far_it_came(stage: Stage) -> N
     next(moves)
     (task,) = stage.sqs.list_message_move_tasks(SourceArn=stage.dead_arn)["Results"]
     stage.sqs.cancel_message_move_task(TaskHandle=task["TaskHandle"])
-    with pytest.raises(RedriveError, match=r"SQS stopped after \d+ messages: it was cancelled"):
+    with pytest.raises(CliError, match=r"SQS stopped after \d+ messages: it was cancelled"):
         list(moves)
 
 
@@ -240,28 +240,22 @@ def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--stage", "dev", "--queue", "prices"), "error: QUEUE=prices: give manufacturer, model, price or"),
-        (("--stage", "nowhere"), "error: there is no queue fipe-manufacturer-dlq-nowhere in us-east-1"),
+        (("redrive", "prices"), "error: unknown queue prices: use manufacturer, model, price or all"),
+        (
+            ("--stage", "prd", "redrive"),
+            "error: queue fipe-manufacturer-dlq-prd is missing: prd on {url} is not deployed; run"
+            " `make deploy-prd`",
+        ),
     ],
 )
 def test_the_command_refuses_in_one_line(
-    cloud: Cloud, arguments: tuple[str, ...], words: str, tmp_path: Path
+    cloud: Cloud, arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "fipe_cli.redrive_dlq", *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "AWS_ENDPOINT_URL": cloud.endpoint.url,
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 1
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith(words)
+    for name, value in (
+        ("AWS_ENDPOINT_URL", cloud.endpoint.url), ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    ended = CliRunner().invoke(app, list(arguments))
+    assert ended.exit_code != 0
+    assert ended.stderr == words.format(url=cloud.endpoint.url) + "\n"

@@ -1,4 +1,4 @@
-"""Parallelum as the second source: the same rows, only while FIPE blocks, within its daily limit."""
+"""The mirror: the same rows, asked only while FIPE blocks, within its limit of calls per day."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import requests
 from msgspec.structs import replace
 
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.messages import Named, YearFuel
+from fipe_api.messages import ModelYearFuel, Named
 from fipe_api.source import http_source
 from fipe_api.source.fallback import DAY_MS, DailyPace, WithFallback
 from fipe_api.source.http_source import (
@@ -80,7 +80,7 @@ PRICE = b"""{"vehicleType":1,"price":"R$ 125.318,00","brand":"VW - VolksWagen","
  "modelYear":2014,"fuel":"Diesel","codeFipe":"005340-6","referenceMonth":"junho de 2026","fuelAcronym":"D"}"""
 QUESTION: Any = (
     JUNE_2026, 1, Named(code=59, name="VW - VolksWagen"), Named(code=5586, name="AMAROK"),
-    YearFuel(model_year=2014, fuel_code=3),
+    ModelYearFuel(model_year=2014, fuel_code=3),
 )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_waits_for_the_first_source_when_the_second_one_cannot_help(
 ) -> None:
     simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
     with pytest.raises(BlockedError) as blocked:
-        both.models_of_year(JUNE_2026, 1, ACURA.code, YearFuel(model_year=1992, fuel_code=1))
+        both.models_of_year(JUNE_2026, 1, ACURA.code, ModelYearFuel(model_year=1992, fuel_code=1))
     assert blocked.value.retry_in == 120
     simulator.mirror_limit = DailyLimit(0)
     with pytest.raises(BlockedError):

@@ -60,8 +60,8 @@ class Client:
         assert response.status_code == 200
         return response.json()
 
-    def price(self, vehicle_type: int, brand: str, model: str, year_fuel: str, **changed: Any) -> Any:
-        year, fuel = year_fuel.split("-")
+    def price(self, vehicle_type: int, brand: str, model: str, model_year: str, **changed: Any) -> Any:
+        year, fuel = model_year.split("-")
         parameters = {
             "codigoMarca": brand,
             "codigoModelo": model,
@@ -106,13 +106,13 @@ class Client:
                     rows.add(parsed(brand, model, year, answer))
         return rows
 
-    def models_of_year(self, vehicle_type: int, brand: str, year_fuel: str) -> Any:
-        year, fuel = year_fuel.split("-")
+    def models_of_year(self, vehicle_type: int, brand: str, model_year: str) -> Any:
+        year, fuel = model_year.split("-")
         return self.ask(
             "ConsultarModelosAtravesDoAno",
             vehicle_type,
             codigoMarca=brand,
-            ano=year_fuel,
+            ano=model_year,
             anoModelo=year,
             codigoTipoCombustivel=fuel,
         )
@@ -147,13 +147,13 @@ def client(simulator: FipeSimulator) -> Client:
     return Client(simulator)
 
 
-def test_publishes_exactly_its_catalogue_by_either_road(client: Client) -> None:
+def test_publishes_exactly_its_catalogue_by_model_and_by_year(client: Client) -> None:
     assert client.month_by_models() == set(SAMPLE.rows)
     assert client.month_by_years() == set(SAMPLE.rows)
 
 
 @pytest.mark.parametrize(("reference", "month"), [(308, date(2024, 4, 1)), (248, date(2019, 11, 1))])
-def test_publishes_an_earlier_month_as_the_rule_makes_it(
+def test_publishes_an_earlier_month_by_the_rule(
     simulator: FipeSimulator, reference: int, month: date
 ) -> None:
     truth = catalogue_for_month(SAMPLE, month)
@@ -191,8 +191,8 @@ def test_answers_a_price_in_fipes_format() -> None:
 def test_gives_each_fuel_its_name_and_acronym(client: Client) -> None:
     seen = {}
     for row in {row.fuel_code: row for row in SAMPLE.rows}.values():
-        year_fuel = f"{row.model_year}-{row.fuel_code}"
-        answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), year_fuel)
+        model_year = f"{row.model_year}-{row.fuel_code}"
+        answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), model_year)
         seen[row.fuel_code] = (answer["Combustivel"], answer["SiglaCombustivel"])
     assert seen == {
         1: ("Gasolina", "G"),
@@ -212,7 +212,7 @@ def test_gives_model_codes_as_numbers_and_brand_codes_as_text(client: Client) ->
     assert answer["Anos"][0] == {"Label": "1998 Gasolina", "Value": "1998-1"}
 
 
-def test_labels_the_years_of_a_motorcycle_with_the_bare_year(client: Client) -> None:
+def test_labels_a_motorcycles_model_years_with_only_the_year(client: Client) -> None:
     years = {
         each["Value"]: each["Label"] for each in client.ask("ConsultarModelos", 2, codigoMarca=398)["Anos"]
     }
@@ -228,7 +228,7 @@ def test_may_give_model_codes_as_text_and_pad_fipe_codes() -> None:
         assert client.price(1, "1", "1", "1992-1")["CodigoFipe"] == " 038003-2 "
 
 
-def test_may_turn_away_what_does_not_look_like_a_browser() -> None:
+def test_may_refuse_a_client_that_does_not_look_like_a_browser() -> None:
     with FipeSimulator(SAMPLE, quirks=Quirks(browsers_only=True)) as simulator:
         client = Client(simulator)
         assert client.post(REFERENCES).status_code == 403
@@ -259,13 +259,13 @@ def test_takes_a_form_and_json_with_numbers_or_text(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vehicle_type", "brand", "model", "year_fuel"),
+    ("vehicle_type", "brand", "model", "model_year"),
     [(1, "99", "1", "1992-1"), (1, "1", "99", "1992-1"), (1, "1", "1", "1993-1"), (1, "1", "1", "1992-3")],
 )
-def test_finds_nothing_for_what_the_month_does_not_hold(
-    client: Client, vehicle_type: int, brand: str, model: str, year_fuel: str
+def test_finds_nothing_for_what_the_month_does_not_have(
+    client: Client, vehicle_type: int, brand: str, model: str, model_year: str
 ) -> None:
-    assert client.price(vehicle_type, brand, model, year_fuel) == NOTHING_FOUND
+    assert client.price(vehicle_type, brand, model, model_year) == NOTHING_FOUND
 
 
 def test_finds_nothing_for_unknown_brands_models_years_and_references(client: Client) -> None:
@@ -337,7 +337,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize(("fault", "status", "start"), [(fault, *FAULTY[fault]) for fault in FAULTY])
-def test_fails_in_each_of_the_ways_that_were_seen(fault: Fault, status: int, start: bytes) -> None:
+def test_fails_in_each_reported_way(fault: Fault, status: int, start: bytes) -> None:
     with FipeSimulator(SAMPLE, faults=Faults.of(fault, rate=1)) as simulator:
         response = Client(simulator).post(REFERENCES)
     assert response.status_code == status
@@ -367,7 +367,7 @@ def test_a_timeout_holds_the_connection_and_closes_it_without_an_answer() -> Non
         assert simulator.statistics().statuses[0] == 1
 
 
-def test_a_month_read_with_patience_through_faults_is_still_the_truth() -> None:
+def test_a_month_read_with_retries_through_faults_is_still_true() -> None:
     harmless = (Fault.STATUS_502, Fault.CLOUDFLARE_PAGE, Fault.TRUNCATED_JSON, Fault.TOO_MANY_REQUESTS)
     with FipeSimulator(SAMPLE, faults=Faults.of(*harmless, rate=0.1, seed=3)) as simulator:
         client = Client(simulator)
@@ -431,9 +431,7 @@ def test_shows_and_takes_its_settings_over_http() -> None:
         ("ceiling", '{"calls":0}'),
     ],
 )
-def test_refuses_a_setting_that_makes_no_sense_and_keeps_the_old(
-    client: Client, setting: str, body: str
-) -> None:
+def test_refuses_an_invalid_setting_and_keeps_the_old_one(client: Client, setting: str, body: str) -> None:
     url = f"{client.simulator.origin}/_simulator/{setting}"
     before = client.session.get(url, timeout=30).json()
     refused = client.session.put(url, data=body, timeout=30)
@@ -477,7 +475,7 @@ def test_closes_the_connection_of_a_request_it_cannot_read(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
-def test_no_bytes_kill_it(simulator: FipeSimulator, noise: bytes) -> None:
+def test_survives_any_bytes(simulator: FipeSimulator, noise: bytes) -> None:
     raw(simulator, noise)
     head = b"POST /api/veiculos/ConsultarMarcas HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     answer = raw(simulator, head + b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
@@ -517,7 +515,7 @@ def test_many_clients_at_once_get_their_own_answers(simulator: FipeSimulator) ->
     assert simulator.statistics().total - before == len(rows)
 
 
-def test_when_it_stops_nothing_answers_any_more_not_even_on_kept_connections() -> None:
+def test_answers_nothing_after_its_stop_even_on_open_connections() -> None:
     with FipeSimulator(SAMPLE) as simulator:
         client = Client(simulator)
         assert client.post(REFERENCES).ok
@@ -563,13 +561,16 @@ def test_the_command_prints_its_url_serves_and_ends_on_a_signal() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--month", "2026-13"], "'2026-13' is no month like 2026-06"),
-        (["--month", "1999-01"], "FIPE's first table is of January 2001; 1999-01 is before it"),
+        (["--month", "2026-13"], "invalid month '2026-13': use a month like 2026-06"),
+        (["--month", "1999-01"], "invalid month 1999-01: FIPE's first month is 2001-01"),
         (["--catalogue", "/nowhere.tsv"], "/nowhere.tsv: cannot be read: No such file or directory"),
-        (["--fault", "rain=1"], "'rain=1' is not NAME=RATE with a NAME of: all, nothing_found,"),
-        (["--fault", "all=0.5"], "the rates of the faults add up to 8, which is more than 1"),
+        (
+            ["--fault", "rain=1"],
+            "invalid fault 'rain=1': use NAME=RATE, where NAME is one of all, nothing_found,",
+        ),
+        (["--fault", "all=0.5"], "the rates of the faults add up to 8: lower them to 1 or less in total"),
         (["--hold-seconds", "0"], "hold_seconds: Input should be greater than 0"),
-        (["--quirk", "rain"], "'rain' is none of the quirks text_model_codes,"),
+        (["--quirk", "rain"], "invalid quirk 'rain': use one of text_model_codes,"),
     ],
 )
 def test_the_command_says_in_one_line_what_is_wrong(arguments: list[str], reason: str) -> None:
@@ -587,7 +588,10 @@ def test_the_command_says_that_its_port_is_taken(simulator: FipeSimulator) -> No
     done = subprocess.run(
         command("--port", port), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr) == (2, f"error: port {port} is taken\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: port {port} is taken: choose another one, or 0 for any free one\n",
+    )
 
 
 @pytest.mark.real_month
@@ -604,8 +608,8 @@ def test_publishes_the_real_month() -> None:
             models += len(answer["Modelos"])
         assert models == 11_238
         for row in catalogue.rows[:: len(catalogue.rows) // 500]:
-            year_fuel = f"{row.model_year}-{row.fuel_code}"
-            answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), year_fuel)
+            model_year = f"{row.model_year}-{row.fuel_code}"
+            answer = client.price(row.vehicle_type, str(row.brand_code), str(row.model_code), model_year)
             labels = {"Value": str(row.brand_code), "Label": row.brand}
             model = {"Value": str(row.model_code), "Label": row.model}
-            assert parsed(labels, model, {"Value": year_fuel}, answer) == row
+            assert parsed(labels, model, {"Value": model_year}, answer) == row

@@ -88,10 +88,10 @@ def install(module):
         writer.write_ledger = _killing("before_commit", writer.write_ledger, True)
         fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
     else:
-        from fipe_api.load import loader
+        from fipe_api.load import outbox
 
-        send = _killing("before_send", loader.send_all, False)
-        loader.send_all = _killing("after_send", send, True)
+        send = _killing("before_send", outbox.send_all, False)
+        outbox.send_all = _killing("after_send", send, True)
 """
 """Kills the worker, as often as the environment says, at the point of its work that it names."""
 SKEWED_CLOCK = """

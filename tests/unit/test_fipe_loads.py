@@ -17,15 +17,25 @@ def message(vehicle_type: int, name: str, **given: Any) -> BrandMessage:
 
 def test_the_payload_holds_what_was_given_and_nothing_else() -> None:
     assert payload_of("", "", "", "") == {}
-    assert payload_of("336", "car,truck", "Fiat, 21", "Uno") == {
-        "reference": 336, "vehicle_types": ["car", "truck"], "brands": ["Fiat", 21], "models": ["Uno"],
+    assert payload_of("336", "car,2", "Fiat, 21", "Uno") == {
+        "reference": 336, "vehicle_types": ["car", 2], "brands": ["Fiat", 21], "models": ["Uno"],
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("given", [("June", "", "", ""), ("", "boat", "", ""), ("", "", ",", "")])
-def test_a_payload_that_makes_no_sense_is_refused(given: tuple[str, str, str, str]) -> None:
-    with pytest.raises(LoadRequestError):
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (("June", "", "", ""), "invalid reference 'June': use"),
+        (("2026-13", "", "", ""), "invalid reference '2026-13': use"),
+        (("2024-12..2024-01", "", "", ""), "invalid reference '2024-12..2024-01': use"),
+        (("", "boat", "", ""), "invalid vehicle_types .'boat'"),
+        (("", "", ",", ""), "invalid brands "),
+    ],
+)
+def test_an_invalid_payload_is_refused_in_one_line(given: tuple[str, str, str, str], complaint: str) -> None:
+    with pytest.raises(LoadRequestError, match=complaint) as error:
         payload_of(*given)
+    assert "\n" not in str(error.value)
 
 
 def test_a_whole_month_takes_the_calls_that_were_counted() -> None:

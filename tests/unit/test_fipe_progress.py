@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fipe_cli.progress import Rest, Snapshot, View, duration, line, stages
+from fipe_cli.progress import Refusal, Snapshot, View, duration, line, stages
 from fipe_cli.watch import watch
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_load_has_ended_when_nothing_waits_unless_functions_are_at_work() -> N
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
 def test_the_view_fits_terminals_of_any_width(width: int) -> None:
-    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, rest=Rest("blocked", 42))
+    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, refusal=Refusal("blocked", 42))
     lines = shown(seen, width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())

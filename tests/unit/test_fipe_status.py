@@ -44,7 +44,7 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
     def run(
         *arguments: str, known: list[Load], waiting: dict[str, int] = NOTHING, dead: dict[str, int] = NOTHING
     ) -> Result:
-        def look(*_: Any) -> Any:
+        def look(*_: Any, **__: Any) -> Any:
             return known, snapshot(known, waiting=waiting, dead=dead, calls_per_minute=40)
 
         monkeypatch.setattr(ledger, "look", look)
@@ -57,14 +57,14 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
 def test_before_any_load_status_says_how_to_start_one(fipe: Fipe, follow: str) -> None:
     ended = fipe("status", follow, known=[])
     assert (ended.exit_code, ended.stdout) == (1, "")
-    assert ended.stderr == "error: no load yet: `fipe load` starts one\n"
+    assert ended.stderr == "error: no load yet: run `fipe load`\n"
 
 
 @pytest.mark.parametrize("follow", ["--follow", "--once"])
 def test_a_run_that_nobody_started_is_refused(fipe: Fipe, follow: str) -> None:
     ended = fipe("status", str(RUN), follow, known=[])
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert ended.stderr == f"error: run {RUN}: the ledger knows no such run\n"
+    assert ended.stderr == f"error: unknown run {RUN}: `fipe status` shows the newest one\n"
 
 
 @pytest.mark.parametrize("run_id", [[], [str(RUN)]])
@@ -84,7 +84,7 @@ def test_dead_letters_are_shown_though_no_load_is_known(fipe: Fipe) -> None:
 def test_a_load_of_models_that_do_not_exist_is_not_done(fipe: Fipe, command: list[str]) -> None:
     ended = fipe(*command, known=[any_load(models_expected=0, models_received=0, prices=0)])
     assert ended.exit_code == 1
-    assert ended.stderr == "error: nothing was loaded: none of the models asked for exists\n"
+    assert ended.stderr == "error: nothing was loaded: none of these models exists\n"
 
 
 def test_a_followed_load_ends_with_one_json_document(fipe: Fipe) -> None:

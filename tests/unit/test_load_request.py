@@ -56,11 +56,11 @@ def test_chooses_references_by_month_whatever_their_codes(reference: Any, months
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("2006-02", "2006-02: not published; FIPE has 2005-09 to 2006-01"),
-        ("2005-12..2006-02", "not published; FIPE has"),
-        ("1999-01", "not published; FIPE has"),
-        ("2005-10", "2005-10: not published"),
-        (999, "no published table has this code"),
+        ("2006-02", "2006-02 is not published: use months from 2005-09 to 2006-01"),
+        ("2005-12..2006-02", "is not published: use months from"),
+        ("1999-01", "is not published: use months from"),
+        ("2005-10", "2005-10 is not published"),
+        (999, "no reference has the code 999: use a month"),
     ],
 )
 def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -> None:
@@ -71,29 +71,29 @@ def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ({"reference": "last"}, "reference: 'last' makes no sense; give \"latest\", a month like"),
-        ({"reference": "2026-13"}, "reference: '2026-13' makes no sense"),
-        ({"reference": "2024-12..2024-01"}, "makes no sense"),
-        ({"reference": -1}, "reference: -1 makes no sense"),
-        ({"vehicle_types": ["boat"]}, "vehicle_types: .* makes no sense; give a list of"),
-        ({"vehicle_types": []}, "vehicle_types: .* makes no sense"),
-        ({"brands": []}, "brands: .* makes no sense; give a list of names or codes"),
-        ({"brands": "Fiat"}, "brands: 'Fiat' makes no sense"),
-        ({"brands": [""]}, "brands: "),
-        ({"models": []}, "models: "),
-        ({"models": [2**31]}, "models: .* makes no sense"),
-        ({"models": ["Gol\x00"]}, "models: .* makes no sense"),
-        ({"models": ["G" * 251]}, "models: .* makes no sense"),
-        ({"models": [" "]}, "models: .* makes no sense"),
-        ({"brands": [0]}, "brands: .* makes no sense"),
-        ({"brnads": ["Fiat"]}, "unknown key 'brnads'; known are reference, vehicle_types, brands, models"),
+        ({"reference": "last"}, "invalid reference 'last': use \"latest\", a month like 2026-06, or a range"),
+        ({"reference": "2026-13"}, "invalid reference '2026-13': use"),
+        ({"reference": "2024-12..2024-01"}, "invalid reference"),
+        ({"reference": -1}, "invalid reference -1: use"),
+        ({"vehicle_types": ["boat"]}, "invalid vehicle_types .*: use a list of"),
+        ({"vehicle_types": []}, "invalid vehicle_types .*: use"),
+        ({"brands": []}, "invalid brands .*: use a list of names or codes"),
+        ({"brands": "Fiat"}, "invalid brands 'Fiat': use"),
+        ({"brands": [""]}, "invalid brands "),
+        ({"models": []}, "invalid models "),
+        ({"models": [2**31]}, "invalid models .*: use"),
+        ({"models": ["Gol\x00"]}, "invalid models .*: use"),
+        ({"models": ["G" * 251]}, "invalid models .*: use"),
+        ({"models": [" "]}, "invalid models .*: use"),
+        ({"brands": [0]}, "invalid brands .*: use"),
+        ({"brnads": ["Fiat"]}, "unknown key 'brnads': use reference, vehicle_types, brands, models"),
         ("latest", "the payload is not a JSON object"),
         ([], "the payload is not a JSON object"),
         (0, "the payload is not a JSON object"),
         ([1], "the payload is not a JSON object"),
     ],
 )
-def test_refuses_a_payload_that_makes_no_sense_in_one_line(payload: Any, words: str) -> None:
+def test_refuses_an_invalid_payload_in_one_line(payload: Any, words: str) -> None:
     with pytest.raises(LoadRequestError, match=words) as refused:
         parse_request(payload)
     assert "\n" not in str(refused.value)

@@ -2,12 +2,12 @@
 
 import heapq
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from fipe_api.source import rate_control
-from fipe_api.source.rate_control import Grant, RateState
+from fipe_api.source.rate_control import Cycle, Grant, RateState, Rest
 from fipe_simulator import Ceiling
 from fipe_simulator.faults import Gate
 
@@ -29,10 +29,16 @@ class SimulatedPace:
         else:
             moment, grown, idle = state.next_call, int(rate_control.grows(state, self.cap)), 0
         self.state = state = replace(
-            state, next_call=moment + interval, served=state.served + 1, calls=state.calls + grown,
-            idle=state.idle + idle,
-        )  # fmt: skip
-        return moment, Grant(state.epoch, state.served, state.calls)
+            state,
+            next_call=moment + interval,
+            cycle=replace(
+                state.cycle,
+                served=state.cycle.served + 1,
+                calls=state.cycle.calls + grown,
+                idle=state.cycle.idle + idle,
+            ),
+        )
+        return moment, Grant(state.epoch, state.cycle.served, state.cycle.calls)
 
     def refused(self, grant: Grant, now: int, retry_after: float | None) -> None:
         if grant.epoch == self.state.epoch:
@@ -171,3 +177,47 @@ def _serve_all(pace: SimulatedPace, start: float, end: float) -> int:
         now = max(now, moment / 1000)
         served += 1
     return served
+
+
+# What docs/source.md derives --------------------------------------------------------------------------------
+
+
+def test_the_rate_follows_the_curve_of_rfc_9438() -> None:
+    ceiling, span = 0.8, 1000
+    c = rate_control.START_BELOW * ceiling / span**3
+    k = ((ceiling - 0.96 * ceiling) / c) ** (1 / 3)
+    assert k == pytest.approx(span)
+    for calls in range(0, 3000, 100):
+        state = RateState(ceiling=ceiling, cycle=Cycle(span=span, calls=calls))
+        assert rate_control.rate(state, None) == pytest.approx(c * (calls - k) ** 3 + ceiling)
+
+
+@pytest.mark.parametrize("rest", [60.0, 0.2])
+@pytest.mark.parametrize("ceiling", [0.9, 0.96, 1.0, 1.03], ids="{} of the limit".format)
+def test_a_refusal_above_the_ceiling_tells_the_limit_within_three_hundredths(
+    ceiling: float, rest: float
+) -> None:
+    limit = 50 / rest if rest > 1 else 5.0
+    state = RateState(
+        ceiling=ceiling * limit,
+        cycle=Cycle(span=max(1000, round(rate_control.FOUND_RESTS * rest * ceiling * limit))),
+        rest=Rest(lasted=round(1000 * rest)),
+    )
+    refused, moment = _call_until_the_bucket_is_empty(state, limit, bucket=50)
+    grant = Grant(0, refused.cycle.served, refused.cycle.calls)
+    learned = rate_control.after_refusal(refused, grant, round(1000 * moment), None, rest)
+    assert learned.ceiling is not None
+    assert 0.97 * limit <= learned.ceiling <= 1.005 * limit
+
+
+def _call_until_the_bucket_is_empty(state: RateState, limit: float, bucket: float) -> tuple[RateState, float]:
+    """The state when a call finds the bucket empty, and the moment. The cycle's rest has begun at 0."""
+    moment = state.rest.lasted / 1000
+    tokens = min(bucket, limit * moment)
+    while tokens >= 0:
+        interval = 1 / rate_control.rate(state, None)
+        moment += interval
+        tokens = min(bucket, tokens + limit * interval) - 1
+        calls = state.cycle.calls + 1
+        state = replace(state, cycle=replace(state.cycle, calls=calls, served=calls))
+    return state, moment

@@ -13,7 +13,7 @@ from fipe_simulator import (
     read_catalogue,
     write_catalogue,
 )
-from fipe_simulator.catalogue import ZERO_KM, YearFuel
+from fipe_simulator.catalogue import ZERO_KM, ModelYear
 
 JUNE = date(2026, 6, 1)
 HEADER = "\t".join(CatalogueRow._fields)
@@ -77,11 +77,11 @@ def test_keeps_every_character_of_a_name(tmp_path: Path) -> None:
         (changed("price_brl", "-1.00"), "price_brl must be an amount"),
         (changed("price_brl", "10816.00\r"), "price_brl must be an amount"),
         (changed("model", ""), "must not be empty"),
-        (LINE + "\t", "11 fields instead of 10"),
-        ("", "1 fields instead of 10"),
-        (changed("brand", "Honda"), "brand 1 is named 'Honda' here and 'Acura' before"),
-        (changed("model", "Legend"), "model 1 is named 'Legend' here and 'Integra GS 1.8' before"),
-        (changed("price_brl", "1.00"), "the same vehicle, year and fuel as in line 2"),
+        (LINE + "\t", "expected 10 fields separated by tabs, found 11"),
+        ("", "expected 10 fields separated by tabs, found 1"),
+        (changed("brand", "Honda"), "brand 1 is 'Honda' here but 'Acura' before"),
+        (changed("model", "Legend"), "model 1 is 'Legend' here but 'Integra GS 1.8' before"),
+        (changed("price_brl", "1.00"), "the same vehicle as in line 2"),
     ],
 )
 def test_names_the_line_that_is_wrong(tmp_path: Path, line: str, problem: str) -> None:
@@ -97,20 +97,22 @@ def test_names_the_line_that_is_wrong(tmp_path: Path, line: str, problem: str) -
     [
         ("c.tsv", b"", "line 1: the header must be"),
         ("c.tsv", HEADER.replace("\t", ",").encode(), "line 1: the header must be"),
-        ("c.tsv", HEADER.encode(), "holds no prices"),
+        ("c.tsv", HEADER.encode(), "has no prices"),
         ("c.tsv", HEADER.encode() + b"\n\xff", "not UTF-8"),
         ("c.tsv.gz", LINE.encode(), "cannot be read"),
         ("c.tsv.gz", PACKED[:-9], "cannot be read"),
         ("c.tsv.gz", PACKED[:10] + b"\xff" * 20, "cannot be read"),
     ],
 )
-def test_refuses_a_file_that_is_no_catalogue(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+def test_refuses_a_file_that_is_not_a_catalogue(
+    tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CatalogueError, match=problem):
         read_catalogue(tmp_path / name)
 
 
-def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="cannot be read: No such file or directory"):
         read_catalogue(tmp_path / "none.tsv")
 
@@ -126,43 +128,43 @@ def test_lists_brands_by_name_without_regard_to_case(sample: Catalogue) -> None:
     ]
 
 
-def test_one_name_has_a_code_of_its_own_in_each_type(sample: Catalogue) -> None:
+def test_a_brand_has_its_own_code_in_each_vehicle_type(sample: Catalogue) -> None:
     assert (391, "Suzuki") in sample.brands(1)
     assert (387, "SUZUKI") in sample.brands(2)
     assert 391 not in dict(sample.brands(2))
 
 
-def test_the_year_fuels_of_a_brand_are_the_union_over_its_models_newest_first(sample: Catalogue) -> None:
-    of_brand = sample.year_fuels_of_brand(1, 329)
+def test_the_model_years_of_a_brand_are_the_union_over_its_models_newest_first(sample: Catalogue) -> None:
+    of_brand = sample.model_years_of_brand(1, 329)
     models = [code for code, _ in sample.models(1, 329)]
-    of_models = {each for code in models for each in sample.year_fuels_of_model(1, 329, code)}
+    of_models = {each for code in models for each in sample.model_years_of_model(1, 329, code)}
     assert len(of_brand) == len(of_models) == len(set(of_brand))
     assert set(of_brand) == of_models
-    assert of_brand[:2] == [YearFuel(ZERO_KM, 3, "Diesel"), YearFuel(ZERO_KM, 4, "Elétrico")]
+    assert of_brand[:2] == [ModelYear(ZERO_KM, 3, "Diesel"), ModelYear(ZERO_KM, 4, "Elétrico")]
     assert of_brand == sorted(of_brand, key=lambda each: (-each.model_year, each.fuel_code))
 
 
-def test_every_row_is_found_by_every_road(sample: Catalogue) -> None:
+def test_finds_every_row_by_every_call(sample: Catalogue) -> None:
     for row in sample.rows:
         brand = row.vehicle_type, row.brand_code
         assert (row.brand_code, row.brand) in sample.brands(row.vehicle_type)
         assert (row.model_code, row.model) in sample.models(*brand)
-        assert row.year_fuel in sample.year_fuels_of_model(*brand, row.model_code)
-        assert (row.model_code, row.model) in sample.models_of_year_fuel(
+        assert row.model_year_with_fuel in sample.model_years_of_model(*brand, row.model_code)
+        assert (row.model_code, row.model) in sample.models_of_model_year(
             *brand, row.model_year, row.fuel_code
         )
         assert sample.price(*brand, row.model_code, row.model_year, row.fuel_code) is row
 
 
-def test_what_is_not_there_is_empty(sample: Catalogue) -> None:
+def test_answers_with_nothing_for_unknown_codes(sample: Catalogue) -> None:
     assert sample.models(1, 99) == []
-    assert sample.year_fuels_of_brand(1, 99) == []
-    assert sample.year_fuels_of_model(1, 1, 99) == []
-    assert sample.models_of_year_fuel(1, 1, 1992, 3) == []
+    assert sample.model_years_of_brand(1, 99) == []
+    assert sample.model_years_of_model(1, 1, 99) == []
+    assert sample.models_of_model_year(1, 1, 1992, 3) == []
     assert sample.price(1, 1, 1, 1993, 1) is None
 
 
-def test_the_sample_shows_what_is_odd_about_the_real_table(sample: Catalogue) -> None:
+def test_the_sample_has_the_oddities_of_the_real_prices(sample: Catalogue) -> None:
     rows = sample.rows
     assert 400 <= len(rows) <= 700
     assert {row.vehicle_type for row in rows} == {1, 2, 3}
@@ -176,7 +178,7 @@ def test_the_sample_shows_what_is_odd_about_the_real_table(sample: Catalogue) ->
     assert any(name.endswith(" ") for name in names)
     brands = {(row.vehicle_type, row.brand_code) for row in rows}
     by_year_is_cheaper = {
-        len(sample.year_fuels_of_brand(*brand)) < len(sample.models(*brand)) for brand in brands
+        len(sample.model_years_of_brand(*brand)) < len(sample.models(*brand)) for brand in brands
     }
     assert by_year_is_cheaper == {True, False}
 

@@ -269,7 +269,10 @@ def test_a_secret_that_is_not_as_it_should_be_fails_without_its_contents(
     index.on_event(stack.event("Create"), Context())
     answer = stack.only_answer()
     assert answer["Status"] == "FAILED"
-    assert "the database's secret is not as it should be" in answer["Reason"]
+    assert (
+        "the database's secret must be JSON with host, port, dbname, username and password"
+        in answer["Reason"]
+    )
     assert "hush-hush" not in answer["Reason"]
 
 
@@ -295,6 +298,19 @@ def test_a_runner_that_does_not_answer_fails_before_this_functions_own_time_is_u
     index.on_event(stack.event("Create"), Context(seconds=index.TIME_TO_ANSWER_SECONDS + 1))
     assert stack.only_answer()["Status"] == "FAILED"
     assert "Read timeout" in stack.only_answer()["Reason"]
+
+
+def test_a_deploy_can_be_undone_after_it_has_upgraded_the_schema(
+    deploy: Deploy, stack: Stack, empty_dsn: str, caplog: pytest.LogCaptureFixture
+):
+    deploy()
+    index.on_event(stack.event("Create"), Context())
+    with closing(psycopg2.connect(empty_dsn)) as database, database:
+        database.cursor().execute("update fipe.schema_version set version = 999")
+    index.on_event(stack.event("Update"), Context())
+    assert [answer["Status"] for answer in stack.answers] == ["SUCCESS", "SUCCESS"]
+    assert query(empty_dsn, "select version from fipe.schema_version") == [(999,)]
+    assert "did nothing: this database has version 999" in caplog.text
 
 
 def test_an_exception_before_anything_else_is_answered(

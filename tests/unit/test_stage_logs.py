@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from fipe_cli.aws_session import AwsError
-from fipe_cli.stage_logs import _duration, _line
+from fipe_cli.errors import CliError
+from fipe_cli.stage_logs import _line, read_duration
 
 GROUP = "/aws/lambda/FipePriceLoader-dev"
 
@@ -41,7 +41,7 @@ def test_an_entry_of_the_logger_shows_its_message_and_what_is_its_own():
         ("[1, 2]", "DEBUG"),
     ],
 )
-def test_a_line_is_as_grave_as_it_says(message: str, level: str):
+def test_a_line_is_as_serious_as_it_says(message: str, level: str):
     assert shown(message)[1] == level
 
 
@@ -50,10 +50,10 @@ def test_a_line_is_as_grave_as_it_says(message: str, level: str):
     [("30m", timedelta(minutes=30)), ("2h", timedelta(hours=2)), ("3d", timedelta(days=3))],
 )
 def test_takes_minutes_hours_and_days(text: str, duration: timedelta):
-    assert _duration(text) == duration
+    assert read_duration(text) == duration
 
 
 @pytest.mark.parametrize("text", ["", "h", "1w", "-1h", "1.5h"])
 def test_refuses_another_duration(text: str):
-    with pytest.raises(AwsError, match="give minutes, hours or days"):
-        _duration(text)
+    with pytest.raises(CliError, match="use minutes, hours or days"):
+        read_duration(text)

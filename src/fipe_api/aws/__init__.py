@@ -1,1 +1,1 @@
-"""AWS as the functions use it."""
+"""What the functions use of AWS."""

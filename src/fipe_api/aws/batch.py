@@ -1,4 +1,4 @@
-"""A batch of SQS messages: each is worked on alone, then all results are handed on together."""
+"""A batch of SQS messages: each is worked on alone, then all results are sent together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,14 +18,14 @@ def process_batch(
     hand_on: Callable[[Sequence[Result]], Mapping[int, Exception]],
     retry: Callable[[SQSRecord], None] | None = None,
 ) -> PartialItemFailureResponse:
-    """Answers an event of an SQS event source that asks for partial batch failures: which messages failed.
+    """Works on a batch, and answers which messages failed.
 
     Args:
-        event: the event.
-        work: takes a message's body; raises when that message failed.
-        hand_on: takes the results of all messages that did not fail; answers the errors of those results
-            that could not be handed on, by position.
-        retry: arranges when a failed message is tried again; without it, the queue's visibility timeout does.
+        event: an event of an SQS event source that reports partial batch failures.
+        work: takes a message's body; raises if the message failed.
+        hand_on: takes the results of all messages that did not fail; returns the error of each result that
+            could not be handed on, by position.
+        retry: decides when a failed message is tried again; without it, the visibility timeout does.
     """
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(records=event["Records"], handler=lambda record: work(record.body)):

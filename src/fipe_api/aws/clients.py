@@ -1,4 +1,4 @@
-"""Clients of AWS, by botocore alone: importing boto3 brings its S3 transfers, which nothing here uses."""
+"""AWS clients, made with botocore: boto3 would load its S3 transfers too, which no function uses."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from botocore.session import Session
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
     from types_boto3_lambda.type_defs import InvocationResponseTypeDef
+    from types_boto3_sqs import SQSClient
 
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
-"""What Lambda answers for a function that is inactive, or pending because somebody has just woken it."""
+"""What Lambda answers for a function that is inactive, or pending because it was just woken."""
 WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
 
 
@@ -24,8 +25,14 @@ def session() -> Session:
 
 
 def client(service: str) -> Any:
-    """A client, as boto3.client makes it."""
+    """A client of an AWS service, as boto3.client makes it."""
     return session().create_client(service)
+
+
+@cache
+def sqs_client() -> "SQSClient":
+    """The SQS client of this execution environment."""
+    return client("sqs")  # type: ignore[no-any-return]
 
 
 def invoke(
@@ -33,8 +40,8 @@ def invoke(
 ) -> "InvocationResponseTypeDef":
     """Invokes a function and waits for its answer, which may say that it failed.
 
-    A function in a VPC that nobody has invoked for weeks is inactive. The invocation that finds it so fails
-    before anything is started, and wakes it (Lambda developer guide, "Lambda function states").
+    Lambda makes a function in a VPC inactive when it is not invoked for weeks. The next invocation fails and
+    wakes it (Lambda developer guide, "Lambda function states"), so it is invoked again when it is awake.
 
     Raises:
         ClientError, BotoCoreError: it could not be invoked.

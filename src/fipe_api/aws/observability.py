@@ -1,4 +1,4 @@
-"""The logger and the metrics of all functions; POWERTOOLS_ variables set the service and the log level."""
+"""The logger and the metrics of all functions. POWERTOOLS_ variables set the service and the log level."""
 
 import json
 
@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 
 def _one_line(record: dict[str, object]) -> str:
-    """A log record as JSON in ASCII: no name that a source publishes can end the line or steer a terminal."""
+    """A log record as JSON in ASCII, so that no published name can end the line or control a terminal."""
     return json.dumps(record, default=str, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Sending to SQS in batches, within its limits, until every entry is in the queue."""
+"""Sends messages to SQS in batches, within its limits, and sends failed entries again."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 10
 MAX_BATCH_BYTES = 262_144
-"""SQS took 256 KiB a call for years; a batch within that is taken everywhere."""
+"""256 KiB per call, the limit that SQS had for years; every region and emulator accepts it."""
 MAX_DELAY_SECONDS = 900
 ATTEMPTS = 5
 FIRST_BACKOFF_SECONDS = 0.1
 
 
 class Outgoing(NamedTuple):
-    """A message for a queue, to become visible after a delay in seconds (SQS allows 900)."""
+    """A message for a queue; it becomes visible after a delay in seconds (SQS allows 900)."""
 
     queue_url: str
     body: str
@@ -25,14 +25,14 @@ class Outgoing(NamedTuple):
 
 
 class SendError(Exception):
-    """SQS refused an entry, or kept failing on it."""
+    """SQS refused a message, or failed on it several times."""
 
 
 def send_all(client: "SQSClient", messages: Sequence[Outgoing]) -> dict[int, SendError]:
-    """Sends messages, in as few calls as the limits allow; failed entries of a batch are sent again.
+    """Sends messages, in as few calls as the limits allow. Failed entries of a batch are sent again.
 
     Returns:
-        The error of each message that could not be sent, by its position; empty when all are in their queues.
+        The error of each message that could not be sent, by its position; empty if all were sent.
     """
     failed: dict[int, SendError] = {}
     for queue_url in {message.queue_url: None for message in messages}:
@@ -68,7 +68,7 @@ def _send_batch(
             QueueUrl=queue_url, Entries=[_entry(position, messages[position]) for position in pending]
         )
         failed = answer.get("Failed", [])
-        # What is the sender's fault stays one, however often it is sent.
+        # SenderFault means that the entry itself is wrong, so sending it again would not help.
         rejected |= {int(entry["Id"]): _error(entry) for entry in failed if entry["SenderFault"]}
         pending = {int(entry["Id"]): _error(entry) for entry in failed if not entry["SenderFault"]}
         if not pending:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 CONNECT_TIMEOUT_SECONDS = 40
-"""An Aurora that has paused takes 15 to 30 s to wake."""
+"""A paused Aurora takes 15 to 30 s to wake."""
 
 
 def connect(application_name: str) -> "connection":
-    """A new connection, as the function's environment says; TLS as libpq's own variables say.
+    """A new connection to the database in the function's environment; libpq's own variables configure TLS.
 
     Raises:
-        psycopg2.OperationalError: the database cannot be reached, or lets nobody in.
+        psycopg2.OperationalError: the database cannot be reached, or refuses the sign-in.
     """
     environment = read_environment(DatabaseEnvironment)
     return psycopg2.connect(

@@ -1,7 +1,7 @@
-"""The ledger of loads in PostgreSQL: what a run expects, what came, and when it is complete.
+"""The ledger of loads in PostgreSQL: what a load expects, what has arrived, and when it is complete.
 
-The ledger is written in the transaction of the prices it tells of, after them, by one writer at a time: so
-exactly one marks a load complete. A plan, a result and their repetitions may come in any order.
+The ledger is written after the prices, in their transaction, by one writer at a time. So exactly one writer
+marks a load complete. Plans, results and repetitions of them may arrive in any order.
 """
 
 import json
@@ -24,7 +24,7 @@ Run = tuple[UUID, int]
 
 
 class LedgerEntry(NamedTuple):
-    """What one message says of a brand in its run, and of a model when it names one."""
+    """What one message says about a brand of its load, and about a model if it names one."""
 
     load_run_id: int
     vehicle_type: int
@@ -36,12 +36,12 @@ class LedgerEntry(NamedTuple):
     rejected: int = 0
 
     def key(self) -> tuple[int | None, ...]:
-        """What only one entry of a batch may have."""
+        """What identifies an entry: a batch has one of each."""
         return (self.load_run_id, self.vehicle_type, self.brand_code, self.model_code)
 
 
 class CompletedLoad(NamedTuple):
-    """A load that a transaction has made complete; `changed` counts the prices it found new or changed."""
+    """A load that became complete; `changed` counts the prices it found new or changed."""
 
     run_id: str
     reference_code: int
@@ -50,7 +50,7 @@ class CompletedLoad(NamedTuple):
 
 
 class ShrunkMonth(NamedTuple):
-    """A month that lost more than a month does: how many brands did, and prices before and now."""
+    """A month that lost more than a finished month does: in how many brands, and prices before and now."""
 
     reference_code: int
     reference_month: date
@@ -60,7 +60,7 @@ class ShrunkMonth(NamedTuple):
 
 
 class LedgerNews(NamedTuple):
-    """What became known for the first time by a transaction, to be said once it is committed."""
+    """What happened for the first time in a transaction: to be announced once that is committed."""
 
     completed: tuple[CompletedLoad, ...] = ()
     shrunk: tuple[ShrunkMonth, ...] = ()
@@ -73,7 +73,7 @@ create temporary table if not exists staged_load (
 ) on commit delete rows
 """
 
-# A repeated start may have found more brands than the first: the largest number is believed.
+# A repeated start may find more brands than the first one: the largest number counts.
 MERGE_LOAD_RUNS = """
 merge into fipe.load_run as kept
 using (values %s) as given (run_id, reference_code, brands_expected)
@@ -150,7 +150,7 @@ from (values %s) as counted (id, changed)
 where run.id = counted.id and counted.changed > 0
 """
 
-# A brand is complete when as many models came as any message expects, and none that its plan names is out.
+# A brand is complete when as many models have arrived as any message expects, with all that its plan names.
 COMPLETE_BRANDS = """
 update fipe.load_brand as brand set completed_at = clock_timestamp()
 from (select distinct load_run_id, vehicle_type, brand_code from staged_load) as staged
@@ -183,7 +183,7 @@ where run.id = any(%s) and run.completed_at is null and reference.code = run.ref
 returning run.run_id::text, run.reference_code, reference.month, run.changed
 """
 
-# Once a load, as soon as it is complete and known to be of the whole table.
+# Once per load, as soon as it is complete and known to be of the whole month.
 COMPARE_MONTHS = """
 update fipe.load_run as run set shrunk = exists (
     select from fipe.month_comparison as compared
@@ -206,11 +206,11 @@ group by reference_code, reference_month
 def write_ledger(
     cursor: "cursor", messages: Sequence[LedgerMessage], changed: Mapping[int, int]
 ) -> LedgerNews:
-    """Enters what the messages say of their runs, in the transaction at hand, as its last part.
+    """Writes what the messages say about their loads, as the last part of the current transaction.
 
     Args:
-        cursor: of the transaction that has written the messages' prices.
-        messages: at least one; repetitions do no harm.
+        cursor: of the transaction that has written the prices of the messages.
+        messages: at least one; repetitions change nothing.
         changed: how many prices this transaction found new or changed, by reference code.
     """
     runs = _write_runs(cursor, messages)
@@ -223,7 +223,7 @@ def write_ledger(
         )
     }
     cursor.execute(BEGIN_STAGING)
-    copy_rows(cursor, "staged_load", entries.values())
+    copy_rows(cursor, "staged_load", LedgerEntry._fields, entries.values())
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_BRANDS)
     _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
@@ -234,7 +234,7 @@ def write_ledger(
 
 
 def _write_runs(cursor: "cursor", messages: Sequence[LedgerMessage]) -> dict[Run, int]:
-    """Enters the messages' runs; answers the ids of their rows."""
+    """Writes the loads that the messages belong to; returns the ids of their rows."""
     brands_expected: dict[Run, int] = {}
     for message in messages:
         run = message.run_id, message.reference.code

@@ -1,8 +1,8 @@
-"""Writing prices to PostgreSQL: all SQL of the ingestion, set-based, one transaction a call.
+"""Writes prices to PostgreSQL with set-based SQL, in one transaction per call.
 
-Rows are copied into a temporary table and merged from there. Each statement touches only what is new or
-changed, so that a repetition changes nothing. Writers take turns: they never deadlock, each sees all that the
-ones before it wrote, and one alone finds a load complete.
+Rows are copied into temporary tables and merged from there. Each statement changes only rows that are new or
+different, so writing the same again changes nothing. Writers take turns: they cannot deadlock, each sees
+what the others wrote before it, and exactly one of them finds a load complete.
 """
 
 import hashlib
@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec.structs import astuple
 from psycopg2.extras import execute_values
 
 from fipe_api.database.ledger import LedgerNews, write_ledger
 from fipe_api.database.staging import copy_rows
-from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, Source
+from fipe_api.messages import PricedVehicle, PriceMessage, PriceQueueMessage, RejectedAnswerMessage, Source
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class PriceRow(NamedTuple):
     """One price with all that names it, as fipe.vehicle_price shows it (zero_km follows from model_year).
 
-    Its source is the one that gave it, None if that is not known.
+    `source` is who gave the price; None when that is not known.
     """
 
     reference_month: date
@@ -45,7 +45,7 @@ class PriceRow(NamedTuple):
 
 
 class Written(NamedTuple):
-    """How many price rows a call was given, how many of them were new or changed, and news of the loads."""
+    """How many prices a call was given, how many of them were new or changed, and the news of its loads."""
 
     given: int
     changed: int
@@ -63,23 +63,26 @@ class PublishedModel(NamedTuple):
     model: str
 
     def key(self) -> "ModelKey":
-        """What only one model of a month may have."""
+        """What identifies a model of a month."""
         return (self.reference_month, self.vehicle_type, self.brand_code, self.model_code)
 
 
 ModelKey = tuple[date, int, int, int]
 
-Vehicle = tuple[int, int, str, str, Decimal, str | None]
-"""What is published of one model year: year, fuel code, fuel, FIPE code, price in reais, source."""
+VEHICLE_COLUMNS = ("model_year", "fuel_code", "fuel", "fipe_code", "price_brl", "source")
+"""A price and who gave it: fields of PricedVehicle and of PriceRow, and columns of staged_price."""
 
-ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], Vehicle]]
-"""A model with what is published of it, by model year and fuel code."""
+ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], PricedVehicle | PriceRow]]
+"""A model with its prices, by model year and fuel code."""
+
+_vehicle = attrgetter(*VEHICLE_COLUMNS)
+_published_model = attrgetter(*PublishedModel._fields)
 
 
-# A batch's keys are looked up in indexes. Without statistics of the staged rows, which are too short-lived
-# to have any, the planner would hash whole tables instead: that doubles the time of small batches.
+# The staged rows exist too briefly to have statistics. Without them the planner reads and hashes whole tables
+# instead of looking up the few keys in indexes, which doubles the time of small batches.
 BEGIN_WRITING = """
-select pg_advisory_xact_lock(x'46495045'::integer); -- the turn of one writer: "FIPE" in ASCII
+select pg_advisory_xact_lock(x'46495045'::integer); -- writers take turns; the number is "FIPE" in ASCII
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
 create temporary table if not exists staged_model (
@@ -114,8 +117,8 @@ when not matched then
     values (staged.vehicle_type, staged.brand_code, staged.brand, staged.reference_month)
 """
 
-# By itself: an update that does not set the name leaves all indexes alone and does not make the words again.
-# All but some hundred of a month's 11,238 models are like that.
+# A statement of its own for models that keep their name, which all but some hundred of a month's 11,238 do:
+# an update that leaves the name alone touches no index and does not compute the words again.
 RENEW_MODELS = """
 update fipe.model as kept set named_in = staged.reference_month
 from (
@@ -153,8 +156,9 @@ join fipe.model on (model.vehicle_type, model.brand_code, model.code)
 order by staged.position
 """
 
-# What is unchanged is left alone in a newer month, too: raising named_in, as for brands and models, would
-# rewrite the 50,000 rows of a month. What differs counts only if no newer month has a price of the vehicle.
+# A vehicle that a newer month describes alike keeps its row as it is: raising named_in, as for brands and
+# models, would rewrite 50,000 rows per month. A description that differs counts only when no newer month has
+# a price of the vehicle.
 MERGE_MODEL_YEARS = """
 merge into fipe.model_year as kept
 using (
@@ -177,7 +181,7 @@ when not matched then
             staged.reference_month)
 """
 
-# What a mirror gave is the official API's once that says the same.
+# A price from a mirror becomes the official API's as soon as that gives the same price.
 MERGE_PRICES = """
 with merged as (
     merge into fipe.price as kept
@@ -204,8 +208,8 @@ join fipe.reference_month as reference on reference.month = counted.reference_mo
 """
 
 
-# The key is made of what was asked and answered. A message delivered twice is not counted twice: it was seen
-# at a moment that is known already.
+# The key is a hash of what was asked and answered. A message that is delivered twice counts once: its seen_at
+# is known already.
 MERGE_REJECTED_ANSWERS = """
 insert into fipe.rejected_answer as kept
     (fingerprint, run_id, reference_code, source, call, parameters, answer, reason,
@@ -226,13 +230,17 @@ REJECTED_ANSWER_TEMPLATE = "(%s::uuid, %s::uuid, %s::integer, %s, %s, %s::jsonb,
 
 
 class ReferenceMismatchError(ValueError):
-    """A reference code is known for another month already, or the month under another code."""
+    """The database knows this reference code for another month, or this month under another code."""
 
 
 def write_messages(connection: "connection", messages: Sequence[PriceQueueMessage]) -> Written:
-    """Writes the prices of messages and what they say of their runs, in one transaction; at least one.
+    """Writes the prices of messages, and what they say about their loads, in one transaction.
 
-    Of two messages on the same model and month the later one wins.
+    Of two messages about one model and month, the later one in the sequence counts.
+
+    Args:
+        connection: in no transaction.
+        messages: at least one.
 
     Raises:
         ReferenceMismatchError: nothing was written.
@@ -253,17 +261,17 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
 
 
 def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
-    """Writes prices that belong to no run, in one transaction; of two rows with the same key the later wins.
+    """Writes prices that belong to no load, in one transaction; of two for one vehicle, the later counts.
 
     Raises:
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    models: dict[ModelKey, tuple[PublishedModel, dict[tuple[int, int], Vehicle]]] = {}
+    models: dict[ModelKey, tuple[PublishedModel, dict[tuple[int, int], PriceRow]]] = {}
     for row in rows:
-        model = PublishedModel(row.reference_month, *row[2:7])
+        model = PublishedModel._make(_published_model(row))
         _, vehicles = models.setdefault(model.key(), (model, {}))
-        vehicles[row.model_year, row.fuel_code] = row[7:]
+        vehicles[row.model_year, row.fuel_code] = row
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
@@ -277,14 +285,14 @@ def _count(models: Iterable[ModelPrices]) -> int:
 
 def _model_prices(message: PriceMessage) -> ModelPrices:
     model = PublishedModel(
-        message.reference.month,
-        message.vehicle_type,
-        message.brand.code,
-        message.brand.name,
-        message.model.code,
-        message.model.name,
+        reference_month=message.reference.month,
+        vehicle_type=message.vehicle_type,
+        brand_code=message.brand.code,
+        brand=message.brand.name,
+        model_code=message.model.code,
+        model=message.model.name,
     )
-    return model, {(price.model_year, price.fuel_code): astuple(price) for price in message.prices}
+    return model, {(price.model_year, price.fuel_code): price for price in message.prices}
 
 
 def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
@@ -296,30 +304,31 @@ def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
     for code, month in months.items():
         if known.get(code) != month:
             raise ReferenceMismatchError(
-                f"reference {code} of {month:%Y-%m} contradicts a reference known already"
+                f"reference code {code} for {month:%Y-%m} contradicts fipe.reference_month: correct one"
             )
 
 
 def _write_models(cursor: "cursor", models: Sequence[ModelPrices]) -> dict[int, int]:
-    """Answers how many prices were new or changed, by reference code."""
-    copy_rows(cursor, "staged_model", ((position, *model) for position, (model, _) in enumerate(models)))
+    """Returns how many prices were new or changed, by reference code."""
+    published = ((position, *model) for position, (model, _) in enumerate(models))
+    copy_rows(cursor, "staged_model", ("position", *PublishedModel._fields), published)
     cursor.execute(MERGE_MANUFACTURERS)
     cursor.execute(RENEW_MODELS)
     cursor.execute(MERGE_MODELS)
     cursor.execute(SELECT_MODEL_IDS)
-    rows = (
-        (model.reference_month, model_id, *vehicle)
+    prices = (
+        (model.reference_month, model_id, *_vehicle(price))
         for (model, vehicles), (model_id,) in zip(models, cursor.fetchall(), strict=True)
-        for vehicle in vehicles.values()
+        for price in vehicles.values()
     )
-    copy_rows(cursor, "staged_price", rows)
+    copy_rows(cursor, "staged_price", ("reference_month", "model_id", *VEHICLE_COLUMNS), prices)
     cursor.execute(MERGE_MODEL_YEARS)
     cursor.execute(MERGE_PRICES)
     return dict(cursor.fetchall())
 
 
 def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:
-    """Keeps each rejected answer once, and how often it was seen."""
+    """Keeps each rejected answer once, with how often it was seen."""
     rows = [_rejected_row(message) for message in messages]
     if rows:
         execute_values(cursor, MERGE_REJECTED_ANSWERS, rows, REJECTED_ANSWER_TEMPLATE)

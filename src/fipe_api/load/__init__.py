@@ -1,1 +1,1 @@
-"""What a load does, from its request to its prices."""
+"""What a load does, from the request to the prices."""

@@ -1,7 +1,8 @@
-"""Which year-fuel pairs each model of a brand has, found by the cheaper of two roads.
+"""Finds the model years and fuels of a brand's models, in the cheaper of two ways.
 
-One call answers either the pairs of one model or the models of one pair, so a brand with fewer pairs than
-models is asked pair by pair. For a full month this takes 1.088 calls a price instead of 1.228.
+One call gives either the model years and fuels of one model, or the models of one model year and fuel. A
+brand with fewer model years and fuels than models is asked in the second way. For a whole month, prices
+included, this takes 1.088 calls per price instead of 1.228.
 """
 
 from collections.abc import Callable
@@ -16,24 +17,24 @@ from fipe_api.messages import (
     EmptyBrandMessage,
     ModelMessage,
     ModelQueueMessage,
+    ModelYearFuel,
     Unfinished,
-    YearFuel,
 )
 from fipe_api.source.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.source.price_source import PriceSource
 
-Question = TypeVar("Question", YearFuel, int)
+Question = TypeVar("Question", ModelYearFuel, int)
 
 
 def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQueueMessage] | Unfinished:
-    """The messages that name each model's year-fuel pairs, or the brand with its progress when time ran out.
+    """One message per model with its model years and fuels; or the unfinished brand when it has to wait.
 
-    A brand's messages go out together, since each tells how many there are. A brand without models gives one
-    message that says so; a model without years is passed on, so that the ledger can close it. What the source
-    lists and then denies is asked again some rounds later.
+    All messages of a brand are sent together, because each says how many there are. A brand without models
+    gives one message that says so. A model without model years gets a message too, which lets the ledger
+    complete it. When the source denies what it listed, it is asked again in later rounds.
 
     Raises:
-        UnusableAnswerError: the source gives no usable answer to what the brand cannot do without.
+        UnusableAnswerError: the source gives no usable answer to a question that the brand cannot do without.
     """
     search: _Search | None = None
 
@@ -51,7 +52,7 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
             if search.doubts_a_year:
                 search.ask_each_model_instead()
                 return unfinished(0, 0)
-            search.believe()
+            search.accept()
     except NotNowError as not_now:
         return unfinished(message.rounds, not_now.retry_in)
     except NoDataError:
@@ -67,7 +68,7 @@ class _Search:
         self._years_to_ask = list(discovery.years_to_ask)
         self._models_to_ask = list(discovery.models_to_ask)
         self._found = {code: list(years) for code, years in discovery.found.items()}
-        self._doubts: dict[YearFuel | int, FipeError] = {}
+        self._doubts: dict[ModelYearFuel | int, FipeError] = {}
         self.made_progress = False
 
     @classmethod
@@ -86,31 +87,35 @@ class _Search:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether questions are left to which there was no usable answer."""
+        """Whether some questions had no usable answer."""
         return bool(self._years_to_ask or self._models_to_ask)
 
     def ask_what_is_left(self, source: PriceSource) -> None:
-        """Asks each question once; those without a usable answer stay."""
+        """Asks each question once. Those without a usable answer stay."""
         if self._years_to_ask:
             self._ask_each(self._years_to_ask, lambda year: self._ask_models_of(year, source))
             if not self._years_to_ask:
-                # A model that no year has named contradicts the brand's list: it is asked by itself.
+                # The brand lists models that no model year gave: ask for each of these alone.
                 self._models_to_ask = [model.code for model in self._models if model.code not in self._found]
         if not self._years_to_ask:
             self._ask_each(self._models_to_ask, lambda code: self._ask_years_of(code, source))
 
     @property
     def doubts_a_year(self) -> bool:
-        """Whether the source names no models of a pair, though the brand's list says that there is one."""
+        """Whether the source gives no models for a model year and fuel that the brand lists."""
         return bool(self._years_to_ask)
 
     def ask_each_model_instead(self) -> None:
-        """Begins anew by the other road: where one pair cannot be trusted, none can."""
+        """Starts again in the other way, because the answers by model year are not reliable."""
         self._years_to_ask, self._found = [], {}
         self._models_to_ask = [model.code for model in self._models]
 
-    def believe(self) -> None:
-        """Takes the answers to what is left for what they are."""
+    def accept(self) -> None:
+        """Accepts that the models that are left have no model years.
+
+        Raises:
+            UnusableAnswerError: the last answer for one of them was not "nothing found".
+        """
         for code in self._models_to_ask:
             if not isinstance(self._doubts[code], NoDataError):
                 raise self._doubts[code]
@@ -141,7 +146,7 @@ class _Search:
 
     def _ask_each(self, questions: list[Question], ask: Callable[[Question], None]) -> None:
         for question in tuple(questions):
-            # At the end of the list it does not keep the others waiting when time runs out.
+            # Move it to the end: if time runs out, the next invocation starts with the others.
             questions.remove(question)
             questions.append(question)
             try:
@@ -152,7 +157,7 @@ class _Search:
                 questions.remove(question)
                 self.made_progress = True
 
-    def _ask_models_of(self, year: YearFuel, source: PriceSource) -> None:
+    def _ask_models_of(self, year: ModelYearFuel, source: PriceSource) -> None:
         message = self._message
         for code in source.models_of_year(message.reference, message.vehicle_type, message.brand.code, year):
             self._found.setdefault(code, []).append(year)

@@ -1,4 +1,4 @@
-"""What the ledger is told before results come, so that it can name what is missing; bounded in size."""
+"""The plans that the ledger gets before any results, so that it can name what is missing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -17,16 +17,16 @@ from fipe_api.messages import (
 if TYPE_CHECKING:
     from fipe_api.load.request import LoadRequest
 
-BRANDS_A_PLAN = 500
-"""Some 40 KB; a month has 236 brands."""
-MODELS_A_PLAN = 5_000
-"""Some 60 KB; the largest brand has about 800 models."""
+BRANDS_PER_PLAN = 500
+"""About 40 KB, well within what SQS takes; a month has 236 brands."""
+MODELS_PER_PLAN = 5_000
+"""About 60 KB; the largest brand has about 800 models."""
 
 Item = TypeVar("Item")
 
 
 def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
-    """The brands that a run is going to load of each reference."""
+    """The brands that a run will load, per reference and in parts."""
     by_reference: dict[Reference, list[BrandMessage]] = {}
     for message in messages:
         by_reference.setdefault(message.reference, []).append(message)
@@ -40,12 +40,16 @@ def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[
             whole_table=request.whole_table,
         )
         for reference, brands in by_reference.items()
-        for part in _parts(brands, BRANDS_A_PLAN)
+        for part in _parts(brands, BRANDS_PER_PLAN)
     ]
 
 
 def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]:
-    """The models that a run is going to load of a brand, from the messages of all of them."""
+    """The models that a run will load of a brand, in parts.
+
+    Args:
+        messages: those of all the brand's models.
+    """
     models = [message for message in messages if isinstance(message, ModelMessage)]
     return [
         BrandPlanMessage(
@@ -58,7 +62,7 @@ def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]
             part=number,
             models=tuple(PlannedModel(each.model.code, len(each.years_to_ask)) for each in part),
         )
-        for number, part in enumerate(_parts(models, MODELS_A_PLAN))
+        for number, part in enumerate(_parts(models, MODELS_PER_PLAN))
     ]
 
 

@@ -1,4 +1,4 @@
-"""The prices of one model: a call for each of its year-fuel pairs."""
+"""The prices of one model: one call per vehicle."""
 
 from msgspec.structs import replace
 
@@ -6,28 +6,28 @@ from fipe_api.load.rounds import next_round
 from fipe_api.messages import (
     EmptyBrandMessage,
     ModelQueueMessage,
+    ModelYearFuel,
     PriceMessage,
     PriceQueueMessage,
     Unfinished,
-    YearFuel,
 )
 from fipe_api.source.http_source import NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.source.price_source import PriceSource
 
 
 def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
-    """The message with all prices of the model, or the model with those found so far when time ran out.
+    """The message with all prices of the model; or the unfinished model when it has to wait.
 
-    A pair that the source lists but has no price for, or no usable answer, is asked again some rounds later;
-    if that does not change, it is reported as unpriced or as rejected. An empty brand is passed on.
+    A vehicle without a price, or without a usable answer, is asked again in later rounds. If that does not
+    help, it is reported as unpriced or rejected. An empty brand is passed on.
     """
     if isinstance(message, EmptyBrandMessage):
         return [message]
     prices = list(message.prices)
-    unpriced: list[YearFuel] = []
-    rejected: list[YearFuel] = []
+    unpriced: list[ModelYearFuel] = []
+    rejected: list[ModelYearFuel] = []
 
-    def unfinished(left: tuple[YearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
+    def unfinished(left: tuple[ModelYearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
         rest = replace(message, years_to_ask=left, prices=tuple(prices), rounds=rounds)
         return Unfinished(rest, retry_in)
 

@@ -1,4 +1,4 @@
-"""How a load starts: what was asked for, checked against what the source has, as one message a brand."""
+"""What a load is asked to load: the payload, checked, and one message per brand of what the source has."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +22,8 @@ from fipe_api.messages import (
 from fipe_api.source.http_source import NoDataError
 from fipe_api.source.price_source import PriceSource
 
-ROUNDS_BEFORE_BELIEVED = 3
-"""The source was seen to deny brands, models and prices that it has: so often it has to say so."""
+ANSWERS_BEFORE_ACCEPTED = 3
+"""Accept "nothing found" only after this many answers; the source sometimes denies data it has."""
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
 
@@ -31,22 +31,23 @@ _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 
 
 class LoadRequestError(ValueError):
-    """The load that was asked for makes no sense; nothing was started."""
+    """The load that was asked for is not possible; nothing was started."""
 
 
 Wanted = Annotated[tuple[Code | Text, ...], Meta(min_length=1)]
 
 
 class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload that starts a load; everything is optional, and what is left out means all.
+    """The payload that starts a load. Every part is optional; a part that is left out means all.
 
     Attributes:
-        reference: "latest", a month ("2026-06"), a range with both ends ("2024-01..2024-12"), or FIPE's code.
-        vehicle_types: FIPE's codes; a payload may name them instead: "car", "motorcycle", "truck".
-        brands: names (in any case) or codes.
-        models: names (in any case) or codes.
-        until_stable: nothing is started for a reference whose last complete load has changed nothing.
-        run_id: what is loaded belongs to this run, which the ledger knows (see fipe.resume_payloads).
+        reference: "latest", a month ("2026-06"), a range that includes both ends ("2024-01..2024-12"), or a
+            reference code.
+        vehicle_types: FIPE's codes; a payload may also use the names "car", "motorcycle" and "truck".
+        brands: names (in capital or small letters) or codes.
+        models: names (in capital or small letters) or codes.
+        until_stable: skip each reference whose last complete load changed nothing.
+        run_id: continue this run, which the ledger knows already (see fipe.resume_payloads).
     """
 
     reference: (
@@ -61,24 +62,24 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
         if last and last < first:
-            raise ValueError("the range ends before it begins")
+            raise ValueError("the range ends before it starts")
         for want in (*(self.brands or ()), *(self.models or ())):
             if not (want.strip() if isinstance(want, str) else want):
-                raise ValueError("neither a name nor a code")
+                raise ValueError("not a name or a code")
 
     @property
     def whole_table(self) -> bool:
-        """Whether everything is wanted that a reference has."""
+        """Whether all vehicles of a reference are wanted."""
         return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
 
 
 _HINTS = {
-    "reference": 'give "latest", a month like "2026-06", a range like "2024-01..2024-12", or FIPE\'s code',
-    "vehicle_types": 'give a list of "car", "motorcycle", "truck" or 1, 2, 3, or leave it out for all',
-    "brands": "give a list of names or codes, or leave it out for all",
-    "models": "give a list of names or codes, or leave it out for all",
-    "until_stable": "give true or false",
-    "run_id": "give the id of a run in the ledger, or leave it out for a new run",
+    "reference": 'use "latest", a month like 2026-06, or a range like 2024-01..2024-12 (or a reference code)',
+    "vehicle_types": 'use a list of "car", "motorcycle", "truck" or 1, 2, 3; leave it out for all',
+    "brands": "use a list of names or codes; leave it out for all",
+    "models": "use a list of names or codes; leave it out for all",
+    "until_stable": "use true or false",
+    "run_id": "use the id of a run in the ledger; leave it out for a new run",
 }
 
 
@@ -86,34 +87,34 @@ def parse_request(payload: Any) -> LoadRequest:
     """Checks the payload of an invocation.
 
     Raises:
-        LoadRequestError: one line that names the wrong part and what it may be.
+        LoadRequestError: says in one line what is wrong and what to use instead.
     """
     payload = {} if payload is None else payload
     if not isinstance(payload, Mapping):
-        raise LoadRequestError("the payload is not a JSON object")
+        raise LoadRequestError('the payload is not a JSON object: use one like {"reference": "latest"}')
     return convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)
 
 
 def _checked(field: str, value: Any) -> Any:
-    """One part of a payload, vehicle types as their codes."""
+    """One part of a payload, with vehicle types as codes."""
     if field not in _HINTS:
-        raise LoadRequestError(f"unknown key {field!r}; known are {', '.join(_HINTS)}")
+        raise LoadRequestError(f"unknown key {field!r}: use {', '.join(_HINTS)}")
     plain = value
     if field == "vehicle_types" and isinstance(value, list):
         plain = [VEHICLE_TYPES.get(each.lower(), each) if isinstance(each, str) else each for each in value]
     try:
         convert({field: plain}, LoadRequest)
     except ValidationError as error:
-        raise LoadRequestError(f"{field}: {value!r} makes no sense; {_HINTS[field]}") from error
+        raise LoadRequestError(f"invalid {field} {value!r}: {_HINTS[field]}") from error
     return plain
 
 
 def choose_references(request: LoadRequest, published: Sequence[Reference]) -> list[Reference]:
-    """The references that were asked for, the oldest first.
+    """The references that were asked for, the oldest month first.
 
     Args:
         request: what was asked for.
-        published: all published references, at least one.
+        published: all published references; at least one.
 
     Raises:
         LoadRequestError: a month or code that is not published.
@@ -124,14 +125,14 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
     if asked.isdecimal():
         chosen = [reference for reference in published if reference.code == int(asked)]
         if not chosen:
-            raise LoadRequestError(f"reference {asked}: no published table has this code")
+            raise LoadRequestError(f"no reference has the code {asked}: use a month like 2026-06")
         return chosen
     first, _, last = asked.partition("..")
     begin, end = _month(first), _month(last or first)
     months = {reference.month for reference in published}
     if begin not in months or end not in months:
         raise LoadRequestError(
-            f"reference {asked}: not published; FIPE has {min(months):%Y-%m} to {max(months):%Y-%m}"
+            f"reference {asked} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
         )
     return sorted(
         (reference for reference in published if begin <= reference.month <= end),
@@ -142,10 +143,10 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
 def brand_messages(
     run_id: UUID, request: LoadRequest, references: Iterable[Reference], api: PriceSource
 ) -> list[BrandMessage]:
-    """One message a brand of each reference and vehicle type, after one call for each of those.
+    """One message per brand, after one call per reference and vehicle type.
 
     Raises:
-        LoadRequestError: a wanted brand that no reference has, or nothing to load at all.
+        LoadRequestError: no reference has a brand that is wanted, or there is nothing to load.
     """
     seen: list[Named] = []
     messages: list[BrandMessage] = []
@@ -156,7 +157,11 @@ def brand_messages(
             for brand in _brands(api, reference, vehicle_type)
         ]
         seen += [brand for _, brand in found]
-        kept = [pair for pair in found if request.brands is None or pair[1].is_among(request.brands)]
+        kept = [
+            (vehicle_type, brand)
+            for vehicle_type, brand in found
+            if request.brands is None or brand.is_among(request.brands)
+        ]
         messages += [
             BrandMessage(
                 run_id=run_id,
@@ -170,12 +175,12 @@ def brand_messages(
         ]
     _refuse_unknown_brands(request.brands or (), seen)
     if not messages:
-        raise LoadRequestError("the source lists no brand for what was asked")
+        raise LoadRequestError("the source lists no brands: try another month or other vehicle types")
     return messages
 
 
 def _brands(api: PriceSource, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-    for _ in range(ROUNDS_BEFORE_BELIEVED):
+    for _ in range(ANSWERS_BEFORE_ACCEPTED):
         with suppress(NoDataError):
             return api.brands(reference, vehicle_type)
     return []
@@ -186,8 +191,8 @@ def _refuse_unknown_brands(wanted: Iterable[int | str], seen: Sequence[Named]) -
         if not any(brand.is_among([want]) for brand in seen):
             names = {folded(brand.name): brand.name for brand in seen}
             close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
-            hint = f"; did you mean {', '.join(close)}?" if close else ""
-            raise LoadRequestError(f"brands: the source has no brand {want!r} in what was asked{hint}")
+            hint = f"did you mean {', '.join(close)}?" if close else "use a name or code that FIPE lists"
+            raise LoadRequestError(f"the source lists no brand {want!r}: {hint}")
 
 
 def _month(text: str) -> date:

@@ -1,7 +1,7 @@
-"""When to believe a source that denies what it listed: not before it has done so for some minutes.
+"""When to accept that the source has nothing: after several rounds of calls, minutes apart.
 
-Sources were seen to answer "nothing found" for what they have, one call in ten at times. What had no usable
-answer is asked again in a later round, from the queue, where waiting costs nothing.
+Sources sometimes answer "nothing found" for data they have, at times to one call in ten. A question without
+a usable answer is asked again in a later round. The message waits for it in the queue, which costs nothing.
 """
 
 ROUNDS = 3
@@ -10,11 +10,11 @@ DELAY_FACTOR = 3
 
 
 def next_round(rounds: int, *, made_progress: bool) -> tuple[int, float] | None:
-    """The number of the next round and the seconds until it, or None when what is left has to be believed.
+    """The number of the next round and the seconds until it; None when the answers have to be accepted.
 
     Args:
-        rounds: how many rounds in a row before this one brought nothing.
-        made_progress: whether this one did.
+        rounds: how many rounds in a row, before this one, brought no answer.
+        made_progress: whether this round brought one.
     """
     fruitless = 1 if made_progress else rounds + 1
     if fruitless >= ROUNDS:

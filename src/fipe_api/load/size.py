@@ -1,4 +1,4 @@
-"""How large a load is: its calls, the time they take at the current rate, and what the queues cannot keep."""
+"""How large a load is: how many calls it needs, how long they take, and whether the queues can keep it."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,9 @@ from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import BrandMessage, folded
 
 BRAND_SIZES = Path(__file__).with_name("brand_sizes.tsv")
-"""How large each brand was in June 2026: a whole month of 50,332 prices, counted."""
+"""How large each brand was in June 2026, counted from that month's 50,332 prices."""
 
-MINUTES_A_DAY = 24 * 60
+MINUTES_PER_DAY = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Size:
 
     Attributes:
         models: models that have a price.
-        discovery_calls: calls to the source that find the models and their years.
-        prices: prices, each of which is a call.
+        discovery_calls: calls that find the models and their model years.
+        prices: prices; each takes one call.
     """
 
     models: float
@@ -35,7 +35,7 @@ class Size:
         return self.discovery_calls + self.prices
 
     def times(self, count: int) -> "Size":
-        """The size of so many alike."""
+        """The size of this many loads of this size."""
         return Size(self.models * count, self.discovery_calls * count, self.prices * count)
 
     def minutes(self, calls_per_minute: float | None) -> float | None:
@@ -44,7 +44,7 @@ class Size:
 
 
 Sizes = Mapping[tuple[int, str], Size]
-"""By vehicle type and name in small letters."""
+"""Sizes of brands, by brand_key."""
 
 
 @cache
@@ -70,8 +70,8 @@ def typical_size(vehicle_type: int | None = None) -> Size:
 def size_of(messages: Iterable[BrandMessage], known: Sizes | None = None) -> Size:
     """The size of a load of these brands.
 
-    Each brand counts as large as in `known`; if it is not there, as in June 2026; if it was not there either,
-    as a typical one of its type. A brand of which only some models are wanted counts as those models.
+    A brand counts with its size in `known`, otherwise with its size in June 2026, otherwise as a typical
+    brand of its vehicle type. If only some of its models are wanted, only those count.
     """
     return _sum([_size(message, known or {}) for message in messages])
 
@@ -79,22 +79,22 @@ def size_of(messages: Iterable[BrandMessage], known: Sizes | None = None) -> Siz
 def refuse_what_expires(size: Size, calls_per_minute: float | None, retention_days: int) -> None:
     """Refuses a load whose last messages would wait longer than their queue keeps them.
 
-    SQS deletes such a message without a word: it does not reach the DLQ.
+    SQS deletes such messages silently; they do not reach the dead letter queue.
 
     Raises:
-        LoadRequestError: with what to do instead.
+        LoadRequestError: the load takes too long.
     """
-    days = (size.minutes(calls_per_minute) or 0) / MINUTES_A_DAY
+    days = (size.minutes(calls_per_minute) or 0) / MINUTES_PER_DAY
     if days > retention_days:
         raise LoadRequestError(
-            f"about {round(size.calls):,} calls take {days:.1f} days at {calls_per_minute:g} a minute, and"
-            f" the queues keep a message {retention_days} days: load fewer months at a time, or deploy with a"
-            " larger retention_days"
+            f"about {round(size.calls):,} calls take {days:.1f} days at {calls_per_minute:g} per minute, but"
+            f" the queues keep a message for {retention_days} days: load fewer months at a time, or deploy"
+            " with a larger retention_days"
         )
 
 
 def brand_key(vehicle_type: int, brand: str) -> tuple[int, str]:
-    """What Sizes knows a brand by."""
+    """The key of a brand in Sizes: the vehicle type, and the name as names are compared."""
     return vehicle_type, folded(brand)
 
 

@@ -1,4 +1,4 @@
-"""Whether a month needs another load: it fills up over days, so it is loaded until that brings nothing."""
+"""Whether a month needs another load. A month fills up over days, so it is loaded until nothing changes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
 
 STALLED_AFTER = timedelta(hours=2)
-"""A load that has written nothing for so long does not hold back the next one."""
+"""A load that has written nothing for this long does not stop the next one from starting."""
 
 
 class LoadStatusError(RuntimeError):
-    """FipeLoadStatus could not tell how the month stands."""
+    """FipeLoadStatus failed, so it is unknown whether the month needs another load."""
 
 
 class _Load(Struct):
@@ -37,7 +37,7 @@ _ANSWER = Decoder(_Answer)
 
 
 def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) -> str | None:
-    """Why a reference is not to be loaded now, or None: it is stable, or a load of it is still at work.
+    """Why not to load a reference now: it is stable, or a load of it is at work. None when it needs a load.
 
     Args:
         client: a Lambda client.

@@ -1,4 +1,4 @@
-"""FipeLoadStatus: what the ledger says of loads, for those who have no way into the VPC."""
+"""FipeLoadStatus: what the ledger knows about loads, for those who cannot reach the database."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ LOADS_SHOWN = 20
 MISSING_SHOWN = 50
 MODELS_NAMED = 5
 
-# One load after another: joined, the planner would count the whole ledger for a single one.
+# One load at a time: with a plain join, the planner would count the whole ledger to show one load.
 SELECT_LOADS = """
 select load.*
 from (
@@ -55,7 +55,7 @@ VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
 
 class StatusRequest(Struct, forbid_unknown_fields=True):
-    """The payload: one run's loads, one reference's, or the newest; and how to load what a run lacks."""
+    """The payload: loads of this run, of this reference code, or the newest; and whether with `resume`."""
 
     run_id: UUID | None = None
     reference_code: Annotated[int, Meta(ge=1)] | None = None
@@ -64,16 +64,16 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """Answers the rows of fipe.load_status that are asked for, the newest first: of a run all, otherwise 20.
+    """Returns rows of fipe.load_status, the newest first: all of a run, otherwise at most 20.
 
     Returns:
-        `loads`, each with `missing`: a line for each brand that lacks something, 50 at most and one that says
-        how to see the rest; and, when resume is asked for a run, `resume`: payloads for
-        FipeManufacturerLoader.
+        `loads`, each with `missing`: one line per brand that lacks something, at most 50, then a line that
+        says how to see the others. With a run and `resume`, also `resume`: payloads for
+        FipeManufacturerLoader that load what is missing.
 
     Raises:
-        msgspec.ValidationError: the payload makes no sense.
-        psycopg2.Error: the database cannot be asked.
+        msgspec.ValidationError: the payload is invalid.
+        psycopg2.Error: the database cannot be reached, or refuses.
     """
     request = convert(event or {}, StatusRequest)
     with closing(connect("FipeLoadStatus")) as connection:
@@ -87,7 +87,7 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
 
 def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:
     run_id = str(request.run_id) if request.run_id else None
-    # A run is shown whole: it may be of hundreds of months.
+    # A run is shown with all its months, which may be hundreds.
     limit = None if run_id else LOADS_SHOWN
     asked = {"run_id": run_id, "reference_code": request.reference_code, "limit": limit}
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
@@ -103,7 +103,7 @@ def _missing(cursor: RealDictCursor, load: dict[str, Any]) -> list[str]:
     cursor.execute(SELECT_MISSING, {**load, **bounds})
     lines = [_line(dict(row)) for row in cursor.fetchall()]
     if len(lines) > MISSING_SHOWN:
-        lines[MISSING_SHOWN:] = ["and more: select * from fipe.load_missing"]
+        lines[MISSING_SHOWN:] = ["and others: `fipe query 'select * from fipe.load_missing'` shows all"]
     return lines
 
 

@@ -1,1 +1,1 @@
-"""The source of prices: its calls, their pace, and the mirror that stands in for it."""
+"""The source of prices: its calls, their pace, and the mirror that replaces it while it blocks."""

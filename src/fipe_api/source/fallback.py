@@ -1,10 +1,12 @@
-"""A second source for as long as the first one blocks this address, within what the second allows a day."""
+"""The mirror in place of a source that blocks this address, within the mirror's limit of calls per day."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from fipe_api.messages import Named, PricedVehicle, Reference, VehicleType, YearFuel
+from typing_extensions import override
+
+from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, VehicleType
 from fipe_api.source.http_source import BlockedError, FipeError
 from fipe_api.source.pace import Pace
 from fipe_api.source.price_source import BrandModels, PriceSource
@@ -18,69 +20,69 @@ DAY_MS = 86_400_000
 Answer = TypeVar("Answer")
 
 
-class WithFallback:
-    """A PriceSource that asks the second source for what the first one, while it blocks, does not answer.
+class WithFallback(PriceSource):
+    """A PriceSource that asks the mirror whenever the official API blocks this address.
 
-    What the second one cannot answer either waits for the first.
+    If the mirror cannot answer either, the error is the official API's, so that the call waits for it.
     """
 
-    def __init__(self, first: PriceSource, second: PriceSource) -> None:
-        self._first = first
-        self._second = second
+    def __init__(self, official: PriceSource, mirror: PriceSource) -> None:
+        self._official = official
+        self._mirror = mirror
 
+    @override
     def references(self) -> list[Reference]:
-        """See PriceSource."""
         return self._ask(lambda source: source.references())
 
+    @override
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-        """See PriceSource."""
         return self._ask(lambda source: source.brands(reference, vehicle_type))
 
+    @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
-        """See PriceSource."""
         return self._ask(lambda source: source.models(reference, vehicle_type, brand_code))
 
+    @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
-        """See PriceSource."""
+    ) -> tuple[ModelYearFuel, ...]:
         return self._ask(
             lambda source: source.years_of_model(reference, vehicle_type, brand_code, model_code)
         )
 
+    @override
     def models_of_year(
-        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
-        """See PriceSource."""
         return self._ask(lambda source: source.models_of_year(reference, vehicle_type, brand_code, year))
 
+    @override
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
-        """See PriceSource."""
         return self._ask(lambda source: source.price(reference, vehicle_type, brand, model, year))
 
     def _ask(self, ask: Callable[[PriceSource], Answer]) -> Answer:
         try:
-            return ask(self._first)
+            return ask(self._official)
         except BlockedError as blocked:
             try:
-                return ask(self._second)
+                return ask(self._mirror)
             except FipeError as error:
-                blocked.add_note(f"nor does the second source answer: {error}")
+                blocked.add_note(f"the mirror does not answer either: {error}")
                 raise blocked from None
 
 
-class DailyPace:
-    """A pace within a budget of calls a day (UTC), counted by all functions together in one DynamoDB item.
+class DailyPace(Pace):
+    """A pace with a limit of calls per day (UTC), counted for all functions together in one DynamoDB item.
 
     Args:
-        pace: the pace below it.
+        pace: the pace within the day.
         client: a DynamoDB client.
         table: the table's name; its partition key is the string `source`.
         source: the key of the item.
-        calls_per_day: the budget.
-        clock: milliseconds since 1970.
+        calls_per_day: the limit.
+        clock: gives milliseconds since 1970.
     """
 
     def __init__(
@@ -101,12 +103,12 @@ class DailyPace:
         self._spent_until = 0
 
     @property
+    @override
     def stopped(self) -> Stop:
-        """See Pace."""
         return self._pace.stopped
 
+    @override
     def reserve(self, patience: float) -> float:
-        """See Pace."""
         now = self._clock()
         tomorrow = (now // DAY_MS + 1) * DAY_MS
         if now < self._spent_until:
@@ -114,25 +116,26 @@ class DailyPace:
         wait = self._pace.reserve(patience)
         if wait <= patience and not self._count(now // DAY_MS):
             self._spent_until = tomorrow
-            # Not even the most patient caller gets a call today.
+            # Longer than the caller's patience, however long that is: no call is left today.
             return max(patience + 1, (tomorrow - now) / 1000)
         return wait
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         self._pace.succeeded()
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._pace.refused(retry_after)
 
+    @override
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """See Pace."""
         return self._pace.pause(reason, first, longest)
 
     def _count(self, day: int) -> bool:
-        """Counts a call of the day; tells whether the budget had room for it."""
-        # The second expression begins a new day; the third goes on when another function was faster.
+        """Counts a call of the day; False if the day's calls are used up."""
+        # The first continues a day, the second starts one. The last is for when another function has started
+        # the day in between.
         go_on = "ADD calls :one", "#day = :day AND calls < :budget"
         begin = "SET #day = :day, calls = :one", "attribute_not_exists(#day) OR #day < :day"
         return any(

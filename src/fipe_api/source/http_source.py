@@ -1,44 +1,56 @@
-"""Calls to a source over HTTP: paced, tried again where that helps, each with one of a few typed outcomes.
+"""Calls to a source over HTTP, paced, and tried again where that helps. Each gives an answer or a FipeError.
 
-An answer counts only once it has been parsed: sources answer errors with HTTP 200 as often as not.
+    FipeError
+    ├── NoDataError                 the source says that it has nothing
+    ├── UnusableAnswerError         it answered, but not what was asked
+    │   ├── InvalidParametersError
+    │   └── MalformedAnswerError
+    ├── NotOfferedError             it does not offer this call or this reference
+    └── NotNowError                 try again later
+        ├── ThrottledError          429
+        ├── BlockedError            403 or a challenge page
+        └── SourceDownError         5xx, lost connections, timeouts
+
+An answer counts only after it has been parsed, because many errors come with HTTP 200.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple, TypeVar
 
 import requests
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from fipe_api.messages import Source
 from fipe_api.source.pace import Pace
 
 HEADERS = {
-    # A client that does not look like a browser is answered 403.
+    # FIPE answers 403 to clients that do not look like a browser.
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/138.0 Safari/537.36",
     "Referer": "https://veiculos.fipe.org.br/",
     "X-Requested-With": "XMLHttpRequest",
     "Accept": "application/json",
-    # requests would offer brotli where the package is there; the source's brotli answers have been broken.
+    # requests would also offer brotli where that package is installed, but FIPE's brotli answers were broken.
     "Accept-Encoding": "gzip, deflate",
 }
 CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS = 4.0, 20.0
-"""For each address of the source, and for each part of its answer. A name may have two addresses, and both
-have to fit, with the answer, into what the caller keeps of its time."""
+"""For each address of the source, and for each part of its answer. A host may have two addresses; trying both
+and the answer have to fit into the time that is left."""
 ATTEMPTS = 3
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 15.0
-"""A longer wait for the pace is spent in the queue, where it costs nothing."""
+"""A longer wait is spent in the queue, where it costs nothing: the function ends."""
 BLOCKED_SECONDS, LONGEST_BLOCKED_SECONDS = 120.0, 1800.0
-"""The pause after a block, and the longest that it doubles to."""
+"""The first pause after a block, and the longest; each block that follows doubles it."""
 DOWN_SECONDS = (5.0, 600.0)
-"""The same after server errors, lost connections and timeouts."""
+"""The same when the source is down."""
 SOURCE_DOWN_STATUS = frozenset({500, 502, 503, 504, *range(520, 528)})
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A source that names a later time is asked then all the same: it may have named a day of the year 9999."""
+"""The longest Retry-After that is kept. Sources have named days of the year 9999."""
 MAX_ANSWER_TEXT = 4_000
+"""How much of a rejected answer is kept."""
 
 Answer = TypeVar("Answer")
 
@@ -52,7 +64,7 @@ class NoDataError(FipeError):
 
 
 class UnusableAnswerError(FipeError):
-    """The source answered, but not what was asked: the answer is kept apart and never taken for right."""
+    """The source answered, but not what was asked. The answer goes to the quarantine and is never used."""
 
 
 class InvalidParametersError(UnusableAnswerError):
@@ -60,39 +72,39 @@ class InvalidParametersError(UnusableAnswerError):
 
 
 class MalformedAnswerError(UnusableAnswerError):
-    """The answer is not what the API documents: a wrong shape, a wrong month, another vehicle."""
+    """The answer is not what the API documents, or it is for another month or vehicle."""
 
 
 class NotOfferedError(FipeError):
-    """The source does not offer this here: a call it has not, or a table it wants to be paid for."""
+    """The source does not have this call, or wants to be paid for this reference."""
 
 
 class NotNowError(FipeError):
-    """The call was not made, or not served, and it is not its fault: to be done later.
+    """The source did not serve the call, or there was no time to make it. It has to be made later.
 
     Attributes:
-        retry_in: seconds until it makes sense to try again.
+        retry_in: seconds to wait before that.
     """
 
     def __init__(self, reason: str, retry_in: float) -> None:
-        super().__init__(f"{reason}; to be tried again in {retry_in:.0f} s")
+        super().__init__(f"{reason}; try again in {retry_in:.0f} s")
         self.retry_in = retry_in
 
 
 class ThrottledError(NotNowError):
-    """Too many calls for now."""
+    """The source answered 429: too many calls."""
 
 
 class BlockedError(NotNowError):
-    """The source serves nobody at this address for now."""
+    """The source serves nobody at this IP address for now: 403, or a challenge page."""
 
 
 class SourceDownError(NotNowError):
-    """A server error, a lost connection or a timeout, several times in a row."""
+    """Server errors, lost connections or timeouts, several in a row."""
 
 
 class RejectedAnswer(NamedTuple):
-    """An answer that was not what was asked, with the call that gave it; the text is bounded."""
+    """An answer that was not what was asked, cut to MAX_ANSWER_TEXT, with its call."""
 
     source: Source
     call: str
@@ -102,7 +114,7 @@ class RejectedAnswer(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call: its name, where it goes, and what it asks."""
+    """One call: its name, its address and its parameters."""
 
     name: str
     method: Literal["GET", "POST"]
@@ -112,25 +124,25 @@ class Call(NamedTuple):
 
 
 class Observer:
-    """Is told what becomes visible outside: does nothing by itself."""
+    """Told of events that people want to see. This one ignores them."""
 
     def count(self, metric: str) -> None:
-        """An event for a metric: CallsThrottled, CallsBlocked, SourceDown or AnswersRejected."""
+        """Counts an event: CallsThrottled, CallsBlocked, SourceDown or AnswersRejected."""
 
     def rejected(self, answer: RejectedAnswer) -> None:
-        """An answer to be kept apart."""
+        """Keeps an answer for the quarantine."""
 
 
 class HttpSource:
-    """Calls to one source, within the time that is left for them.
+    """Calls to one source, within the time that is left.
 
     Args:
         name: the source, as prices record it.
-        session: an HTTP session, reused between invocations for its connections.
+        session: an HTTP session; reused between invocations, because its connections are.
         pace: decides when each call may be made.
-        seconds_left: how long the caller may still work; no attempt starts that would outlast it, unless the
-            source sends its answer in pieces with long pauses between.
-        observer: is told of throttling, blocks, outages and answers that were rejected.
+        seconds_left: how much time the caller has. No attempt starts that could take longer, except that a
+            source may send its answer in pieces with long pauses between them.
+        observer: told of throttling, blocks, outages and rejected answers.
         blocked_rest: seconds of the first pause after a block.
     """
 
@@ -151,11 +163,12 @@ class HttpSource:
         self._blocked_rest = blocked_rest
 
     def ask(self, call: Call, parse: Callable[[bytes], Answer]) -> Answer:
-        """What `parse` makes of the answer; it raises NoDataError or UnusableAnswerError when it is none.
+        """What `parse` makes of the answer. It raises NoDataError or UnusableAnswerError if it cannot.
 
         Raises:
-            NotNowError: throttled, blocked, down, or out of time.
-            NoDataError, UnusableAnswerError: the answer stayed so in a few attempts.
+            NotNowError: the source throttles, blocks or is down, or the time is over.
+            NotOfferedError: the source answered 401 or 402.
+            NoDataError, UnusableAnswerError: every attempt ended so.
         """
         answered: FipeError | None = None
         for attempt in range(1, ATTEMPTS + 1):
@@ -168,18 +181,19 @@ class HttpSource:
                 except (NoDataError, UnusableAnswerError) as error:
                     answered = error
             if attempt < ATTEMPTS:
-                # Each of these has been seen to pass.
+                # All of these have been seen to work at the next attempt.
                 time.sleep(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))
         assert answered is not None
         answered.add_note(f"call: {call.name} {dict(call.parameters)}")
         raise answered
 
     def _wait_for_turn(self, *, is_answered: bool) -> None:
-        # A round of denials counts when it is whole: a longer wait for the next is worth it, but not a pause.
+        # Once the source has said no, the other attempts have to follow in this invocation, or the round does
+        # not count. So a long wait is worth it, but not a pause.
         longest = math.inf if is_answered and not self._pace.stopped else LONGEST_WAIT_SECONDS
         patience = min(longest, self._seconds_left() - TIMEOUT_SECONDS)
         if patience < 0:
-            raise NotNowError("the time of this invocation is used up", retry_in=0)
+            raise NotNowError("no time left in this invocation", retry_in=0)
         wait = self._pace.reserve(patience)
         if wait > patience:
             if self._pace.stopped == "blocked":
@@ -189,7 +203,7 @@ class HttpSource:
             time.sleep(wait)
 
     def _send(self, call: Call, *, is_last: bool) -> requests.Response | None:
-        """The response, unless the source is down; None when it is worth another attempt at once."""
+        """The response; None when the call failed and another attempt is worth it."""
         try:
             response = self._session.request(
                 call.method,
@@ -220,7 +234,7 @@ class HttpSource:
 
     def _down(self, reason: str, is_last: bool) -> None:
         self._observer.count("SourceDown")
-        # A probe that fails shows at once that nothing has changed.
+        # While stopped, one failed call proves that the outage continues: don't retry.
         if is_last or self._pace.stopped:
             raise SourceDownError(f"the source is down ({reason})", self._pace.pause("down", *DOWN_SECONDS))
 
@@ -239,21 +253,15 @@ class HttpSource:
 
 
 def _bounded(text: str) -> str:
-    """The beginning of a text, without what PostgreSQL cannot store."""
+    """The beginning of a text, without NUL, which PostgreSQL cannot store."""
     return text[:MAX_ANSWER_TEXT].replace("\x00", "�")
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None without a usable one."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdecimal() and len(value) < 7:
-        return _bounded_wait(float(value))
+    """Seconds from a Retry-After header, at least 1 and at most an hour; None without a usable one."""
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        # Only parses: requests makes the call, and the pace decides about the next.
+        seconds = Retry().parse_retry_after(response.headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError, OverflowError):  # the last two: numbers too large for a date
         return None
-    return _bounded_wait((moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _bounded_wait(seconds: float) -> float:
     return min(max(1.0, seconds), LONGEST_RETRY_AFTER_SECONDS)

@@ -1,9 +1,12 @@
-"""One pace for all: how often a source may be called, shared by every function that works on a load."""
+"""How often a source may be called: one pace, shared by all functions."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, convert
+from msgspec.structs import asdict, fields
+from typing_extensions import override
 
 from fipe_api.source import rate_control
 from fipe_api.source.rate_control import Grant, RateState, Stop
@@ -14,65 +17,73 @@ if TYPE_CHECKING:
 
 SOURCE = "fipe"
 FRESH_MS = 2_000
-"""While nothing limits the calls, the shared state is read so often."""
+"""While nothing limits the calls, the shared state is read this often."""
 
 
 class Pace(Protocol):
-    """Gives out the moments at which calls may be made, and learns from how they ended."""
+    """Decides when each call may be made, and learns from how the calls end."""
 
     @property
     def stopped(self) -> Stop:
-        """Why nobody is served, as far as this function knows; then a call is a probe."""
+        """Why the source serves nobody, as far as this function knows; empty while it serves."""
 
     def reserve(self, patience: float) -> float:
         """Reserves the next call if it may be made within `patience` seconds.
 
         Returns:
-            Seconds until the call may be made; when that is more than `patience`, nothing was reserved.
+            Seconds until the call may be made. If that is more than `patience`, nothing was reserved.
         """
 
     def succeeded(self) -> None:
-        """The reserved call was served."""
+        """Notes that the reserved call was served."""
 
     def refused(self, retry_after: float | None) -> float:
-        """The reserved call was one too many (429); the source may have named a time in seconds.
+        """Notes that the reserved call was throttled (429).
+
+        Args:
+            retry_after: seconds, if the source named a time.
 
         Returns:
-            Seconds until it makes sense to go on.
+            Seconds to wait before the next call.
         """
 
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """The source serves nobody: nobody calls for `first` seconds, doubled each time up to `longest`.
+        """Notes that the source serves nobody, and stops all calls for a while.
 
-        Then one call at a time tries whether that is over.
+        After that, one call at a time tries whether the source serves again.
+
+        Args:
+            reason: "blocked" or "down".
+            first: seconds of the first pause; each one that follows is twice as long.
+            longest: seconds of the longest pause.
 
         Returns:
-            Seconds until it makes sense to go on.
+            Seconds to wait before the next call.
         """
 
 
-class Unpaced:
-    """No rate of its own; only a pause that the source asked for is kept, by this execution environment."""
+class Unpaced(Pace):
+    """No rate: only waits when the source has refused a call, and only within this process."""
 
     stopped: Stop = ""
 
     def __init__(self) -> None:
         self._resume_at = 0.0
 
-    def reserve(self, patience: float) -> float:  # noqa: ARG002 - the protocol's
-        """See Pace."""
+    @override
+    def reserve(self, patience: float) -> float:
         return max(0.0, self._resume_at - time.monotonic())
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         self.stopped = ""
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._rest(retry_after or rate_control.USUAL_REST_SECONDS)
 
-    def pause(self, reason: Stop, first: float, longest: float) -> float:  # noqa: ARG002 - the protocol's
-        """See Pace."""
+    @override
+    def pause(self, reason: Stop, first: float, longest: float) -> float:
         self.stopped = reason
         return self._rest(first)
 
@@ -81,17 +92,17 @@ class Unpaced:
         return seconds
 
 
-class SharedPace:
-    """An adaptive rate for all concurrent functions together, kept in one DynamoDB item.
+class SharedPace(Pace):
+    """A rate for all functions together, kept in one DynamoDB item; it adapts to the source's limit.
 
-    A call costs one UpdateItem, which takes its turn atomically; none while nothing limits the calls.
+    A call takes its turn with one UpdateItem. While nothing limits the calls, there are no updates.
 
     Args:
         client: a DynamoDB client.
         table: the table's name; its partition key is the string `source`.
-        calls_per_minute: the budget of the whole load; None for none but the source's own limit.
+        calls_per_minute: the limit for all functions together; None leaves only the source's own limit.
         source: the key of the item.
-        clock: milliseconds since 1970.
+        clock: gives milliseconds since 1970.
     """
 
     def __init__(
@@ -111,12 +122,12 @@ class SharedPace:
         self._grant = Grant(0, 0, 0)
 
     @property
+    @override
     def stopped(self) -> Stop:
-        """See Pace."""
         return self._state.stopped
 
+    @override
     def reserve(self, patience: float) -> float:
-        """See Pace."""
         now = self._clock()
         latest = now + int(patience * 1000)
         if self._read_at is None or (self._is_free() and now - self._read_at >= FRESH_MS):
@@ -125,69 +136,83 @@ class SharedPace:
             moment = self._take(now, latest)
             if moment is not None:
                 return (moment - now) / 1000
-        self._grant = Grant(self._state.epoch, self._state.served, self._state.calls)
+            if self._state.next_call > latest:
+                return (self._state.next_call - now) / 1000
+        self._grant = self._granted()
         return 0.0
 
+    @override
     def succeeded(self) -> None:
-        """See Pace."""
         if self._state.stopped:
             self._change(lambda state, now: rate_control.after_resumption(state, now))
 
+    @override
     def refused(self, retry_after: float | None) -> float:
-        """See Pace."""
         return self._change(
             lambda state, now: rate_control.after_refusal(state, self._grant, now, self._cap, retry_after)
         )
 
+    @override
     def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """See Pace."""
         return self._change(lambda state, now: rate_control.after_stop(state, reason, now, first, longest))
 
     def _is_free(self) -> bool:
         return rate_control.is_free(self._state, self._cap)
 
+    def _granted(self) -> Grant:
+        return Grant(self._state.epoch, self._state.cycle.served, self._state.cycle.calls)
+
     def _take(self, now: int, latest: int) -> int | None:
-        """The moment of the next call, taken if it is not later than the latest; None: ask again."""
+        """The moment of the call that was taken.
+
+        None if no call was taken: another function was faster, or the next call is later than `latest`. The
+        newest state is known then.
+        """
+        is_late = self._state.next_call < now
+        moment = self._take_now(now) if is_late else self._take_next(now, latest)
+        if moment is not None:
+            self._grant = self._granted()
+        return moment
+
+    def _take_now(self, now: int) -> int | None:
+        """Takes a call at once, because the moment for it has passed. Unused moments are not saved up."""
+        seen = self._state
+        taken = self._update(
+            "SET next_call = :next, cycle_idle = if_not_exists(cycle_idle, :zero) + :gap"
+            " ADD cycle_served :one, epoch :zero",
+            "(attribute_not_exists(epoch) OR epoch = :epoch)"
+            " AND (attribute_not_exists(next_call) OR next_call = :seen)",
+            {
+                "next": now + rate_control.interval_ms(seen, self._cap),
+                "gap": now - seen.next_call if seen.next_call else 0,
+                "one": 1,
+                "zero": 0,
+                "epoch": seen.epoch,
+                "seen": seen.next_call,
+            },
+        )
+        return now if taken else None
+
+    def _take_next(self, now: int, latest: int) -> int | None:
+        """Takes the next call if it is not later than `latest`; others may have taken calls before it."""
         seen = self._state
         interval = rate_control.interval_ms(seen, self._cap)
-        if seen.next_call < now:
-            # Nobody asked in time. The turns that passed are not saved up.
-            taken = self._update(
-                "SET next_call = :next, idle = if_not_exists(idle, :zero) + :gap"
-                " ADD served :one, epoch :zero",
-                "(attribute_not_exists(epoch) OR epoch = :epoch)"
-                " AND (attribute_not_exists(next_call) OR next_call = :seen)",
-                {
-                    "next": now + interval,
-                    "gap": now - seen.next_call if seen.next_call else 0,
-                    "one": 1,
-                    "zero": 0,
-                    "epoch": seen.epoch,
-                    "seen": seen.next_call,
-                },
-            )
-            moment = now
-        else:
-            taken = self._update(
-                "SET next_call = next_call + :interval ADD served :one, calls :grown",
-                "epoch = :epoch AND next_call BETWEEN :earliest AND :latest",
-                {
-                    "interval": interval,
-                    "one": 1,
-                    "grown": int(rate_control.grows(seen, self._cap)),
-                    "epoch": seen.epoch,
-                    "earliest": now,
-                    "latest": latest,
-                },
-            )
-            moment = self._state.next_call - interval if taken else self._state.next_call
-        if taken:
-            self._grant = Grant(self._state.epoch, self._state.served, self._state.calls)
-            return moment
-        return self._state.next_call if self._state.next_call > latest else None
+        taken = self._update(
+            "SET next_call = next_call + :interval ADD cycle_served :one, cycle_calls :grown",
+            "epoch = :epoch AND next_call BETWEEN :earliest AND :latest",
+            {
+                "interval": interval,
+                "one": 1,
+                "grown": int(rate_control.grows(seen, self._cap)),
+                "epoch": seen.epoch,
+                "earliest": now,
+                "latest": latest,
+            },
+        )
+        return self._state.next_call - interval if taken else None
 
     def _update(self, expression: str, condition: str, values: Mapping[str, int]) -> bool:
-        """Updates the item if the condition holds; either way its state is known then."""
+        """Updates the item if the condition holds. Either way, the newest state is known afterwards."""
         try:
             answer = self._client.update_item(
                 **self._item,
@@ -204,7 +229,7 @@ class SharedPace:
         return True
 
     def _change(self, change: Callable[[RateState, int], RateState]) -> float:
-        """Changes the shared state, unless another function has done so since this one's call was granted.
+        """Changes the shared state, unless another function has changed it since this call was granted.
 
         Returns:
             Seconds until the next call may be made.
@@ -216,7 +241,7 @@ class SharedPace:
                 self._client.put_item(
                     TableName=self._item["TableName"],
                     Item={**self._item["Key"], **_attributes(changed)},
-                    # With next_call: a call that was granted meanwhile is known to the change, too.
+                    # next_call too: if another call was granted meanwhile, the change has to include it.
                     ConditionExpression="attribute_not_exists(epoch) OR epoch = :epoch AND next_call = :next",
                     ExpressionAttributeValues={
                         ":epoch": {"N": str(self._state.epoch)},
@@ -235,32 +260,43 @@ class SharedPace:
         self._read_at = now
 
     def _know(self, item: Mapping[str, Any]) -> None:
-        self._state = _state(item)
+        self._state = state_of(item)
 
 
 def _item(refused: "ClientError") -> Mapping[str, Any]:
-    """What a refused write found in place of what it expected."""
+    """The item that a failed conditional write found."""
     item: Mapping[str, Any] = refused.response.get("Item", {})  # type: ignore[assignment]
     return item
 
 
 def _attributes(state: RateState) -> dict[str, Any]:
+    """The state as attributes of an item, with groups written flat: cycle.served is cycle_served.
+
+    They are flat because DynamoDB refuses to update a nested attribute of an item that does not exist yet.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in asdict(state).items():
+        if isinstance(value, Struct):
+            flat |= {f"{name}_{inner}": each for inner, each in asdict(value).items()}
+        elif value is not None:
+            flat[name] = value
     return {
-        name: {"S": value} if isinstance(value, str) else {"N": repr(value)}
-        for name, value in asdict(state).items()
-        if value is not None
+        name: {"S": value} if isinstance(value, str) else {"N": repr(value)} for name, value in flat.items()
     }
 
 
-def _state(item: Mapping[str, Any]) -> RateState:
-    known: dict[str, Any] = {
-        field.name: _value(item[field.name]) for field in fields(RateState) if field.name in item
-    }
-    return RateState(**known)
+def state_of(item: Mapping[str, Any]) -> RateState:
+    """The state that an item holds; the initial state if the item is empty."""
+    values: dict[str, Any] = {name: {} for name in _GROUPS}
+    for name, attribute in item.items():
+        (value,) = attribute.values()
+        group, _, inner = name.partition("_")
+        if group in _GROUPS:
+            values[group][inner] = value
+        else:
+            values[name] = value
+    # Not strict: DynamoDB gives numbers as text.
+    return convert(values, RateState, strict=False)
 
 
-def _value(attribute: Mapping[str, str]) -> str | float:
-    if "S" in attribute:
-        return attribute["S"]
-    number = attribute["N"]
-    return int(number) if number.lstrip("-").isdigit() else float(number)
+_GROUPS = frozenset(field.name for field in fields(RateState) if isinstance(field.default, Struct))

@@ -1,42 +1,29 @@
-"""Parallelum v2, a mirror of FIPE with the same codes and rows: GET calls, a limit a day, a token or none.
+"""Parallelum v2, a mirror of FIPE with the same codes and prices: GET calls, with a limit of calls per day.
 
-Source of facts: the mirror's documentation and its clients. It has no call for the models of a year,
-and tells no union of a brand's years.
+The facts are from the mirror's documentation and its clients. Its list of a brand's models does not name
+their model years, as FIPE's does. Its calls by model year, which came in 2022, are not used here.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TypeVar
 
 from msgspec import Struct, field
 from msgspec.json import Decoder
+from typing_extensions import override
 
-from fipe_api.fipe_api_service import parse_month, parse_year_fuel, read_answer, read_price
 from fipe_api.messages import (
     Code,
     ModelYear,
+    ModelYearFuel,
     Named,
     PricedVehicle,
     Reference,
     Text,
     VehicleType,
-    YearFuel,
 )
-from fipe_api.source.http_source import (
-    HEADERS,
-    Call,
-    HttpSource,
-    MalformedAnswerError,
-    NoDataError,
-    NotOfferedError,
-)
-from fipe_api.source.price_source import (
-    BrandModels,
-    some,
-    unique_names,
-    unique_references,
-    unique_years,
-)
+from fipe_api.source import answers
+from fipe_api.source.http_source import HEADERS, Call, HttpSource, NoDataError, NotOfferedError
+from fipe_api.source.price_source import BrandModels, PriceSource
 
 TOKEN_HEADER = "X-Subscription-Token"
 VEHICLE_TYPE_NAMES: Mapping[VehicleType, str] = {1: "cars", 2: "motorcycles", 3: "trucks"}
@@ -45,12 +32,12 @@ Shape = TypeVar("Shape")
 Answer = TypeVar("Answer")
 
 
-class ParallelumApi:
+class ParallelumApi(PriceSource):
     """The mirror as a PriceSource.
 
     Args:
         http: makes the calls.
-        base_url: where the API is, with or without a slash at its end.
+        base_url: the API's address, with or without a slash at the end.
         token: gives the subscription's token; empty without one.
     """
 
@@ -59,59 +46,47 @@ class ParallelumApi:
         self._base_url = base_url.rstrip("/")
         self._token = token
 
+    @override
     def references(self) -> list[Reference]:
-        """See PriceSource."""
+        return self._call("references", {}, _REFERENCES, answers.read_references)
 
-        def read(answer: list[_Reference]) -> list[Reference]:
-            return unique_references(
-                Reference(code=item.code, month=parse_month(item.month)) for item in some(answer)
-            )
-
-        return self._call("references", {}, _REFERENCES, read)
-
+    @override
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
-        """See PriceSource."""
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands"
-        return list(self._call(path, _of(reference), _NAMED_LIST, _named))
+        return list(self._call(path, _of(reference), _NAMED_LIST, answers.read_named))
 
+    @override
     def models(self, reference: Reference, vehicle_type: VehicleType, brand_code: int) -> BrandModels:
-        """See PriceSource."""
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models"
-        return BrandModels(self._call(path, _of(reference), _NAMED_LIST, _named), None)
+        return BrandModels(self._call(path, _of(reference), _NAMED_LIST, answers.read_named), None)
 
+    @override
     def years_of_model(
         self, reference: Reference, vehicle_type: VehicleType, brand_code: int, model_code: int
-    ) -> tuple[YearFuel, ...]:
-        """See PriceSource."""
+    ) -> tuple[ModelYearFuel, ...]:
         path = f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand_code}/models/{model_code}/years"
+        return self._call(
+            path, _of(reference), _YEAR_LIST, lambda answer: answers.read_model_years(answers.some(answer))
+        )
 
-        def read(answer: list[_Year]) -> tuple[YearFuel, ...]:
-            return unique_years(parse_year_fuel(item.code) for item in some(answer))
-
-        return self._call(path, _of(reference), _YEAR_LIST, read)
-
+    @override
     def models_of_year(
-        self,
-        reference: Reference,  # noqa: ARG002 - the protocol's
-        vehicle_type: VehicleType,  # noqa: ARG002
-        brand_code: int,  # noqa: ARG002
-        year: YearFuel,  # noqa: ARG002
+        self, reference: Reference, vehicle_type: VehicleType, brand_code: int, year: ModelYearFuel
     ) -> frozenset[int]:
-        """Raises NotOfferedError."""
-        raise NotOfferedError("Parallelum does not tell the models of a year")
+        raise NotOfferedError("the mirror is not asked for the models of a model year")
 
+    @override
     def price(
-        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: YearFuel
+        self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
-        """See PriceSource."""
-        kind = VEHICLE_TYPE_NAMES[vehicle_type]
-        pair = f"{year.model_year}-{year.fuel_code}"
-        path = f"{kind}/brands/{brand.code}/models/{model.code}/years/{pair}"
-
-        def read(answer: _PriceAnswer) -> PricedVehicle:
-            return read_price(answer, reference, vehicle_type, brand, model, year, "parallelum")
-
-        return self._call(path, _of(reference), _PRICE, read)
+        asked = answers.AskedVehicle(reference, vehicle_type, brand, model, year)
+        path = (
+            f"{VEHICLE_TYPE_NAMES[vehicle_type]}/brands/{brand.code}/models/{model.code}"
+            f"/years/{year.model_year}-{year.fuel_code}"
+        )
+        return self._call(
+            path, _of(reference), _PRICE, lambda answer: answers.read_price(answer, asked, "parallelum")
+        )
 
     def _call(
         self,
@@ -124,7 +99,7 @@ class ParallelumApi:
         if token := self._token():
             headers[TOKEN_HEADER] = token
         call = Call(path, "GET", f"{self._base_url}/{path}", parameters, headers)
-        return self._http.ask(call, lambda body: _read_answer(body, shape, read))
+        return self._http.ask(call, lambda body: answers.read_answer(body, shape, read, _raise_refusal))
 
 
 class _Reference(Struct):
@@ -152,7 +127,7 @@ class _PriceAnswer(Struct):
     month: str = field(name="referenceMonth")
 
 
-class _Failure(Struct):
+class _Refusal(Struct):
     error: str
 
 
@@ -161,21 +136,16 @@ _REFERENCES = Decoder(list[_Reference], strict=False)
 _NAMED_LIST = Decoder(list[_Named], strict=False)
 _YEAR_LIST = Decoder(list[_Year], strict=False)
 _PRICE = Decoder(_PriceAnswer, strict=False)
-_FAILURE = Decoder(_Failure)
+_REFUSAL = Decoder(_Refusal)
 
 
-def _read_answer(body: bytes, shape: Decoder[Shape], read: Callable[[Shape], Answer]) -> Answer:
-    """See read_answer; what the mirror fails to locate is no data."""
+def _raise_refusal(body: bytes) -> None:
+    """Raises NoDataError for what the mirror fails to locate; returns when the body is not a refusal."""
     try:
-        return read_answer(body, shape, read)
-    except MalformedAnswerError:
-        with suppress(ValueError, RecursionError):
-            raise NoDataError(_FAILURE.decode(body).error) from None
-        raise
-
-
-def _named(answer: list[_Named]) -> tuple[Named, ...]:
-    return unique_names(Named(code=item.code, name=item.name) for item in some(answer))
+        refusal = _REFUSAL.decode(body)
+    except (ValueError, RecursionError):
+        return
+    raise NoDataError(refusal.error)
 
 
 def _of(reference: Reference) -> Mapping[str, int]:

@@ -1,1 +1,1 @@
-"""`fipe report`: a self-contained HTML page of a load, its month and a vehicle, in English and Portuguese."""
+"""`fipe report`: one self-contained HTML page about a month, a vehicle and the load that brought them."""

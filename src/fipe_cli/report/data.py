@@ -1,4 +1,4 @@
-"""What the report shows, read from the database: plain values, ready for JSON."""
+"""Reads what the report shows from the database, as plain values for JSON."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -9,6 +9,7 @@ from psycopg2.extras import RealDictCursor
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from infrastructure.names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -16,24 +17,24 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 POINTS = 120
-"""Of the chart that shows how the prices came in."""
+"""Points in the chart of prices over time."""
 MOVERS = 10
 INCOMPLETE_BRANDS = 50
 LARGEST_BRANDS = 15
 OLDEST = 25
-"""Years that a depreciation curve goes back."""
+"""The oldest age in years on the depreciation curve."""
 
 
 def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> dict[str, Any]:
-    """Everything on the page.
+    """Reads everything on the page.
 
     Args:
-        session: of the stage's database.
-        run_id: the load, by default the newest.
-        fipe_code: the vehicle; empty means one that has many model years.
+        session: a session of the stage's database.
+        run_id: the load to show; None for the newest.
+        fipe_code: the vehicle to show; empty for one that has many model years.
 
     Raises:
-        CliError: there are no prices, no such run, or no such vehicle.
+        CliError: the database has no prices, or does not know the run or the vehicle.
     """
     loads = _ask(
         session,
@@ -47,7 +48,7 @@ def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> d
         (str(run_id) if run_id else None,),
     )
     if run_id and not loads:
-        raise CliError(f"run {run_id}: the ledger does not know it", USAGE)
+        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest", USAGE)
     month = loads[-1]["reference_month"] if loads else _newest_month(session)
     return {
         "load": _load(session, loads) if loads else None,
@@ -57,13 +58,13 @@ def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> d
 
 
 def calls_throttled(cloud: Cloud, load: dict[str, Any]) -> int | None:
-    """Calls that the source throttled while the load ran, from CloudWatch; None when that knows nothing."""
+    """Asks CloudWatch how many calls were throttled during the load; None if it has no metrics."""
     if cloud.local and not cloud.endpoint:
         return None
     watch = cloud.client("cloudwatch")
     of_stage = [
         metric
-        for metric in watch.list_metrics(Namespace="Fipe")["Metrics"]
+        for metric in watch.list_metrics(Namespace=METRICS_NAMESPACE)["Metrics"]
         if any(dimension["Value"].endswith(f"-{cloud.stage}") for dimension in metric["Dimensions"])
     ]
     if not of_stage:
@@ -84,7 +85,7 @@ def _newest_month(session: "connection") -> date:
     (row,) = _ask(session, "select fipe.newest_month() as month")
     month: date | None = row["month"]
     if month is None:
-        raise CliError("the database holds no prices yet: `fipe load` brings them", USAGE)
+        raise CliError("the database has no prices yet: run `fipe load`", USAGE)
     return month
 
 
@@ -216,8 +217,7 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
         )
         if not found:
             raise CliError(
-                f"{month:%Y-%m} has no price yet: `fipe status` shows how far its load has come,"
-                " --run names another",
+                f"{month:%Y-%m} has no prices yet: `fipe status` shows how far its load is; or choose --run",
                 USAGE,
             )
         fipe_code = found[0]["fipe_code"]
@@ -231,7 +231,7 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
         (fipe_code,),
     )
     if not history:
-        raise CliError(f"--vehicle {fipe_code}: the database has no price of this FIPE code", USAGE)
+        raise CliError(f"unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name", USAGE)
     return {
         "fipe_code": fipe_code,
         "brand": history[-1]["brand"],

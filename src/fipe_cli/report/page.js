@@ -62,7 +62,7 @@ function chart(configuration, height) {
   const canvas = element("canvas");
   const holder = element("div", { className: "chart" }, canvas);
   if (height) holder.style.height = height;
-  // A chart measures its place, so that it is drawn once the page holds it.
+  // A chart measures its element, so the page must hold the element before the chart is drawn.
   queueMicrotask(() => charts.push(new Chart(canvas, configuration)));
   return holder;
 }
@@ -92,12 +92,14 @@ function lines(datasets, x, y, options = {}) {
   };
 }
 
+const isComplete = (load) => load.months.every((month) => month.complete);
+
 function loadSection(load) {
   const sum = (name) => load.months.reduce((total, month) => total + month[name], 0);
   const began = Math.min(...load.months.map((month) => Date.parse(month.started_at)));
   const ended = Math.max(...load.months.map((month) => Date.parse(month.last_write_at)));
   const seconds = (ended - began) / 1000;
-  const complete = load.months.every((month) => month.complete);
+  const complete = isComplete(load);
   const unit = seconds < 180 ? ["seconds", 1] : seconds < 10800 ? ["minutes", 60] : ["hours", 3600];
   const arrivals = load.arrivals.map((point) => ({ x: point.seconds / unit[1], y: point.prices }));
   return section(
@@ -307,12 +309,18 @@ function draw() {
   document.documentElement.lang = language === "pt" ? "pt-BR" : "en";
   document.title = `FIPE ${monthName(data.month.month)}`;
   document.getElementById("title-month").textContent = monthName(data.month.month);
+  if (data.load) {
+    const complete = isComplete(data.load);
+    const state = document.getElementById("load-state");
+    state.textContent = complete ? "✓ " + say("load_complete") : "✗ " + say("load_incomplete");
+    state.className = complete ? "good" : "bad";
+  }
   document.querySelectorAll("[data-language]").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.language === language));
   });
   document
     .getElementById("report")
-    .replaceChildren(...(data.load ? [loadSection(data.load)] : []), monthSection(data.month), vehicleSection(data.vehicle));
+    .replaceChildren(monthSection(data.month), vehicleSection(data.vehicle), ...(data.load ? [loadSection(data.load)] : []));
   document.getElementById("foot").textContent = say("foot")
     .replace("{place}", data.place)
     .replace("{made_at}", new Date(data.made_at).toLocaleString(locale()));

@@ -1,4 +1,4 @@
-"""The page: a template with style, script, words, data and Chart.js inside; nothing comes from elsewhere."""
+"""Renders the page: the template with style, script, words, data and Chart.js inside, so it loads nothing."""
 
 import json
 from datetime import UTC, datetime
@@ -17,11 +17,11 @@ CHART_JS = REPOSITORY / "node_modules/chart.js/dist/chart.umd.min.js"
 
 
 def render(report: dict[str, Any], place: str) -> str:
-    """The page as HTML.
+    """Renders the page as HTML.
 
     Args:
-        report: what read_report gives.
-        place: the stage and its cloud, for the page's foot.
+        report: what read_report returns.
+        place: the stage and its cloud, for the footer.
 
     Raises:
         CliError: Chart.js is not installed.
@@ -44,7 +44,7 @@ def _part(name: str) -> Markup:
 
 
 def _json(document: Any) -> Markup:
-    # In a script element only "<" could end it; a model's name can hold any character.
+    # A model's name can hold any character, and "</script>" would end the script element.
     return Markup(as_json(document).replace("<", "\\u003c"))
 
 
@@ -52,6 +52,6 @@ def _chart_js() -> Markup:
     try:
         text = CHART_JS.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise CliError("Chart.js is missing: `make setup` installs it") from error
-    # The map is for debuggers, who would ask for it by network.
+        raise CliError("Chart.js is missing: run `make setup` to install it") from error
+    # A debugger would fetch the source map over the network.
     return Markup("\n".join(line for line in text.splitlines() if "sourceMappingURL" not in line))

@@ -1,9 +1,9 @@
-"""Event source mappings from SQS: polls a queue, invokes a function with batches, deletes what it did.
+"""Event source mappings from SQS: poll a queue, invoke a function with batches, delete what succeeded.
 
-Semantics from the Lambda developer guide, "Using Lambda with Amazon SQS": batch size, batching window and the
-payload limit end a batch, whichever comes first; a function that fails leaves the whole batch to its
-visibility timeout; with ReportBatchItemFailures only the messages it names stay. Like the service's own
-pollers, these reach the queue directly, not over HTTP.
+Semantics from the Lambda developer guide, "Using Lambda with Amazon SQS": batch size, batching window or
+payload limit ends a batch, whichever comes first. When the function fails, the whole batch stays in the queue
+until its visibility timeout; with ReportBatchItemFailures only the messages stay that the function names.
+Like the service's own pollers, these reach the queue directly, not over HTTP.
 """
 
 import base64
@@ -15,19 +15,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from local_cloud.aws.function_runner import Outcome, RunnerStoppedError, ThrottledError
-from local_cloud.aws.message_queue import StandardQueue
+from local_cloud.aws.queues.message_queue import StandardQueue
+from local_cloud.aws.runner.environment import Outcome
+from local_cloud.aws.runner.function_runner import RunnerStoppedError, ThrottledError
+from local_cloud.aws.runner.limits import LARGEST_EVENT_BYTES
 
 logger = logging.getLogger(__name__)
 
-PAYLOAD_LIMIT_BYTES = 6 * 2**20
-"""Lambda's limit of an invocation's payload, which ends a batch."""
-
 DEFAULT_CONCURRENCY = 5
-"""Batches at a time without a MaximumConcurrency: the pollers that Lambda starts with; it would add more."""
+"""How many batches run at once without a MaximumConcurrency: as many as Lambda has pollers at first."""
 
 _RECEIVE_LIMIT = 10
-_LONGEST_WAIT_SECONDS = 1.0  # after which a poller looks whether its mapping changed
+_LONGEST_WAIT_SECONDS = 1.0  # then a poller checks whether its mapping has changed
 
 
 class QueuePoller:
@@ -40,7 +39,7 @@ class QueuePoller:
         invoke: Callable[[bytes], Outcome],
         is_deleted: Callable[[], bool],
     ) -> None:
-        """Poll for moto's `mapping`, its settings read anew for each batch, until it is deleted."""
+        """Poll for moto's `mapping` until it is deleted; each batch reads its settings anew."""
         self._mapping = mapping
         self._queue = queue
         self._invoke = invoke
@@ -55,7 +54,7 @@ class QueuePoller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Receive no more; what runs ends by itself."""
+        """Receive nothing more; running batches end by themselves."""
         self._stopping.set()
 
     def join(self, timeout: float) -> None:
@@ -69,12 +68,12 @@ class QueuePoller:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it polls, or could when it is enabled."""
+        """Whether it polls, or will once its mapping is enabled."""
         return self._thread.is_alive()
 
     @property
     def running_batches(self) -> int:
-        """Batches that are with the function now."""
+        """How many batches the function works on now."""
         return self._running
 
     def _poll(self) -> None:
@@ -115,7 +114,7 @@ class QueuePoller:
                 until = time.monotonic() + window
             for message in received:
                 size += _payload_bytes(message)
-                (batch if size <= PAYLOAD_LIMIT_BYTES or not batch else self._leftover).append(message)
+                (batch if size <= LARGEST_EVENT_BYTES or not batch else self._leftover).append(message)
             window_over = time.monotonic() >= until
             if self._leftover or (not received and (not batch or window_over)) or (window_over and window):
                 break
@@ -150,10 +149,10 @@ class QueuePoller:
 
 
 def failed_message_ids(response: bytes, ids: set[str]) -> set[str]:
-    """The message ids of a batch that a response with batchItemFailures leaves in the queue.
+    """The ids of the messages that a response with batchItemFailures leaves in the queue.
 
-    Nothing, null or an empty list means that all succeeded; a response that cannot be understood, or
-    names a message that was not in the batch, means that all failed.
+    An empty response, null or an empty list means that all succeeded. A malformed response, or one that names
+    a message from outside the batch, means that all failed.
     """
     try:
         document = json.loads(response or b"null")
@@ -175,7 +174,7 @@ def failed_message_ids(response: bytes, ids: set[str]) -> set[str]:
 
 
 class _Slots:
-    """Counts what runs at once, under a limit that may change."""
+    """Counts running batches, up to a limit that may change."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -195,7 +194,7 @@ class _Slots:
 
 
 def _payload_bytes(message: Any) -> int:
-    return len(message.body.encode()) + 1024  # the record around a body, generously
+    return len(message.body.encode()) + 1024  # a generous estimate of the record around the body
 
 
 def _record(message: Any, queue: StandardQueue) -> dict[str, Any]:

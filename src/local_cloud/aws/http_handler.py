@@ -1,4 +1,4 @@
-"""HTTP of the server: connections stay open, small answers leave at once, nothing is logged."""
+"""How the server speaks HTTP: it keeps connections open, sends small answers at once and logs nothing."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 
 
 class KeepAliveRequestHandler(MotoRequestHandler):
-    """moto's handler, which closes the connection after each answer, with HTTP/1.1."""
+    """moto's handler with HTTP/1.1; moto's own closes the connection after each answer."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def log_request(self, *_: Any) -> None:
-        """Thousands of requests a minute: their failures are in the clients' logs."""
+        """Log nothing: there are thousands of requests per minute, and clients log their failures."""

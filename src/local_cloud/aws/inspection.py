@@ -1,4 +1,4 @@
-"""A look into the running local cloud: its queues and databases."""
+"""What the running local cloud holds: its queues and databases."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from local_cloud.postgres import PostgresCluster, clusters
 
 @dataclass(frozen=True)
 class QueueCounts:
-    """The messages of a queue; a dead letter queue is one that another queue sends its failures to."""
+    """How many messages a queue holds. A dead letter queue takes what other queues give up on."""
 
     name: str
     is_dead_letter_queue: bool
@@ -53,7 +53,7 @@ def queues() -> list[QueueCounts]:
 
 
 def clusters_in_use() -> list[PostgresCluster]:
-    """The servers that run behind clusters of this cloud."""
+    """The PostgreSQL servers behind the clusters of this cloud."""
     ports = {
         cluster.port
         for backend in rds_backends[DEFAULT_ACCOUNT_ID].values()

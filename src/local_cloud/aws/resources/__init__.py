@@ -1,1 +1,1 @@
-"""CloudFormation resources that moto lacks, each a small class of its own kind."""
+"""CloudFormation resources that moto lacks, one small class each."""

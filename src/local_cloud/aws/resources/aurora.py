@@ -1,215 +1,177 @@
 """AWS::RDS::DBCluster and its instances on the embedded PostgreSQL, visible to the RDS API."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from moto.core.common_models import CloudFormationModel
 from moto.rds.models import rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from local_cloud.aws.resources.base import Resource, Wanted
 from local_cloud.aws.services import services
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import file_name
 
 
-class AuroraCluster(CloudFormationModel):
-    """A cluster. Its data stays under `.local/postgres/STACK-LOGICALID` when the stack is deleted."""
+class AuroraCluster(Resource):
+    """A cluster. Its data stays under `.local/postgres/STACK-LOGICALID` when the stack is deleted.
 
-    def __init__(self, cluster: Any, postgres: PostgresCluster) -> None:
-        """moto's record of the cluster, and the server behind it."""
+    Args:
+        wanted: what its template wants of it.
+        cluster: moto's record of it.
+        postgres: the server behind it.
+    """
+
+    type_name = "AWS::RDS::DBCluster"
+    name_property = "DBClusterIdentifier"
+    attributes: ClassVar = {
+        "DBClusterArn": lambda aurora: aurora.cluster.db_cluster_arn,
+        "DBClusterResourceId": lambda aurora: aurora.cluster.db_cluster_resource_id,
+        "Endpoint.Address": lambda aurora: aurora.cluster.endpoint,
+        "Endpoint.Port": lambda aurora: aurora.cluster.port,
+        "MasterUserSecret.SecretArn": lambda aurora: aurora.cluster.master_user_secret.secret_arn,
+        "ReadEndpoint.Address": lambda aurora: aurora.cluster.reader_endpoint,
+    }
+
+    def __init__(self, wanted: Wanted, cluster: Any, postgres: PostgresCluster) -> None:
+        super().__init__(wanted, cluster.db_cluster_identifier)
         self.cluster = cluster
         self._postgres = postgres
-        self.physical_resource_id = cluster.db_cluster_identifier
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """The property that names it."""
-        return "DBClusterIdentifier"
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type."""
-        return "AWS::RDS::DBCluster"
 
     @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        """Whether GetAtt knows it."""
-        return attr in {
-            "DBClusterArn",
-            "DBClusterResourceId",
-            "Endpoint.Address",
-            "Endpoint.Port",
-            "MasterUserSecret.SecretArn",
-            "ReadEndpoint.Address",
-        }
-
-    def get_cfn_attribute(self, attribute_name: str) -> str:
-        """A value for GetAtt. Raises KeyError for an unknown one."""
-        match attribute_name:
-            case "Endpoint.Address":
-                return str(self.cluster.endpoint)
-            case "ReadEndpoint.Address":
-                return str(self.cluster.reader_endpoint)
-            case "Endpoint.Port":
-                return str(self.cluster.port)
-            case "DBClusterResourceId":
-                return str(self.cluster.db_cluster_resource_id)
-            case "DBClusterArn":
-                return str(self.cluster.db_cluster_arn)
-            case "MasterUserSecret.SecretArn":
-                return str(self.cluster.master_user_secret.secret_arn)
-        raise KeyError(attribute_name)
-
-    @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> "AuroraCluster":
+    def create(cls, wanted: Wanted) -> Self:
         """Start PostgreSQL and record the cluster. Raises ValueError for another engine."""
-        properties = cloudformation_json["Properties"]
-        if properties["Engine"] != "aurora-postgresql":
-            raise ValueError(f"the local cloud has aurora-postgresql, not {properties['Engine']}")
-        stack_name = kwargs["StackId"].split("/")[1]
-        postgres = PostgresCluster(
-            services().state.postgres / file_name(f"{stack_name}-{kwargs['LogicalId']}")
-        )
+        engine = wanted.properties["Engine"]
+        if engine != "aurora-postgresql":
+            raise ValueError(f"the local cloud has the engine aurora-postgresql only, not {engine}")
+        stack_name = wanted.stack_id.split("/")[1]
+        postgres = PostgresCluster(services().state.postgres / file_name(f"{stack_name}-{wanted.logical_id}"))
         port = postgres.start()
-        cluster = rds_backends[account_id][region_name].create_db_cluster(
-            {"db_cluster_identifier": resource_name.lower(), **_settings(properties), "port": port}
+        services().guard.interrupt(postgres.processes()[0])
+        cluster = wanted.backend(rds_backends).create_db_cluster(
+            {"db_cluster_identifier": wanted.name.lower(), **_settings(wanted), "port": port}
         )
-        cls._set_up(postgres, cluster, properties, account_id, region_name)
-        return cls(cluster, postgres)
+        aurora = cls(wanted, cluster, postgres)
+        aurora._set_up()
+        return aurora
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "AuroraCluster",
-        new_resource_name: str,  # noqa: ARG003
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-    ) -> "AuroraCluster":
-        """Take over what can be changed in place: password, backups, protection."""
-        properties = cloudformation_json["Properties"]
-        cluster = original_resource.cluster
-        for name, value in _settings(properties).items():
+    def update(self, wanted: Wanted) -> Resource:
+        """Take over what can be changed in place: password, backups, version, protection, tags."""
+        for name, value in _settings(wanted).items():
             if name in {"backup_retention_period", "deletion_protection", "engine_version", "tags"}:
-                setattr(cluster, name, value)
-        cls._set_up(original_resource._postgres, cluster, properties, account_id, region_name)
-        return original_resource
+                setattr(self.cluster, name, value)
+        self.wanted = wanted
+        self._set_up()
+        return self
 
-    def delete(self, account_id: str, region_name: str) -> None:
+    def remove(self) -> None:
         """Forget the cluster and stop its server; the data stays."""
-        rds_backends[account_id][region_name].delete_db_cluster(self.physical_resource_id)
+        self.wanted.backend(rds_backends).delete_db_cluster(self.physical_resource_id)
         self._postgres.stop()
 
-    @staticmethod
-    def _set_up(
-        postgres: PostgresCluster, cluster: Any, properties: dict[str, Any], account_id: str, region_name: str
-    ) -> None:
-        password = properties.get("MasterUserPassword")
-        if cluster.manage_master_user_password:
-            secret = cluster.master_user_secret.secret
-            backend: Any = secretsmanager_backends[account_id][region_name]
-            value = json.loads(backend.get_secret_value(secret.arn, "", "")["SecretString"])
-            password = value["password"]
-            backend.put_secret_value(
-                secret.arn,
-                json.dumps({**value, "username": cluster.master_username}),
-                None,
-                None,
-                ["AWSCURRENT"],
-            )
-        postgres.set_up(user=cluster.master_username, password=str(password), database=cluster.database_name)
+    def _set_up(self) -> None:
+        """Give the master user its password, and the cluster its database."""
+        self._postgres.set_up(
+            user=self.cluster.master_username,
+            password=self._managed_password()
+            if self.cluster.manage_master_user_password
+            else str(self.wanted.properties.get("MasterUserPassword")),
+            database=self.cluster.database_name,
+        )
+
+    def _managed_password(self) -> str:
+        """The password in the secret that RDS manages, which gets the user's name, too."""
+        secret = self.cluster.master_user_secret.secret
+        backend = self.wanted.backend(secretsmanager_backends)
+        value = json.loads(backend.get_secret_value(secret.arn, "", "")["SecretString"])
+        with_user = json.dumps({**value, "username": self.cluster.master_username})
+        backend.put_secret_value(secret.arn, with_user, None, None, ["AWSCURRENT"])
+        return str(value["password"])
 
 
-class AuroraInstance(CloudFormationModel):
-    """An instance of a cluster; one server stands behind all instances."""
+class AuroraInstance(Resource):
+    """An instance of a cluster, in place of moto's, which has no cluster. One server is behind all instances.
 
-    def __init__(self, instance: Any) -> None:
-        """moto's record of the instance."""
-        self._instance = instance
-        self.physical_resource_id = instance.db_instance_identifier
+    Args:
+        wanted: what its template wants of it.
+        instance: moto's record of it.
+    """
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """The property that names it."""
-        return "DBInstanceIdentifier"
+    type_name = "AWS::RDS::DBInstance"
+    name_property = "DBInstanceIdentifier"
+    attributes: ClassVar = {
+        "DBInstanceArn": lambda aurora: aurora.instance.db_instance_arn,
+        "Endpoint.Address": lambda aurora: aurora.instance.address,
+        "Endpoint.Port": lambda aurora: aurora.instance.port,
+    }
 
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type, which replaces moto's: that one makes instances without a cluster."""
-        return "AWS::RDS::DBInstance"
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        """Whether GetAtt knows it."""
-        return attr in {"Endpoint.Address", "Endpoint.Port", "DBInstanceArn"}
-
-    def get_cfn_attribute(self, attribute_name: str) -> str:
-        """A value for GetAtt."""
-        values = {"Endpoint.Address": "address", "Endpoint.Port": "port", "DBInstanceArn": "db_instance_arn"}
-        return str(getattr(self._instance, values[attribute_name]))
+    def __init__(self, wanted: Wanted, instance: Any) -> None:
+        super().__init__(wanted, instance.db_instance_identifier)
+        self.instance = instance
 
     @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,  # noqa: ARG003
-    ) -> "AuroraInstance":
+    def create(cls, wanted: Wanted) -> Self:
         """Record an instance. Raises ValueError when it belongs to no cluster."""
-        properties = cloudformation_json["Properties"]
-        if "DBClusterIdentifier" not in properties:
+        if "DBClusterIdentifier" not in wanted.properties:
             raise ValueError(
-                "the local cloud has instances of a cluster only: DBClusterIdentifier is missing"
+                "the local cloud has instances of a cluster only: give the instance a DBClusterIdentifier"
             )
-        backend = rds_backends[account_id][region_name]
-        cluster = backend.clusters[properties["DBClusterIdentifier"]]
+        backend = wanted.backend(rds_backends)
+        cluster = backend.clusters[wanted.properties["DBClusterIdentifier"]]
         instance = backend.create_db_instance(
             {
-                "db_instance_identifier": resource_name.lower(),
+                "db_instance_identifier": wanted.name.lower(),
                 "db_cluster_identifier": cluster.db_cluster_identifier,
-                "db_instance_class": properties.get("DBInstanceClass"),
-                "engine": properties.get("Engine", cluster.engine),
+                "engine": wanted.properties.get("Engine", cluster.engine),
                 "port": cluster.port,
-                "publicly_accessible": _flag(properties, "PubliclyAccessible"),
-                "tags": properties.get("Tags"),
+                **_instance_settings(wanted),
             }
         )
-        return cls(instance)
+        return cls(wanted, instance)
 
-    def delete(self, account_id: str, region_name: str) -> None:
+    def update(self, wanted: Wanted) -> Resource:
+        """Take over what can be changed in place: class, public address, tags."""
+        for name, value in _instance_settings(wanted).items():
+            setattr(self.instance, name, value)
+        self.wanted = wanted
+        return self
+
+    def remove(self) -> None:
         """Forget the instance."""
-        rds_backends[account_id][region_name].delete_db_instance(self.physical_resource_id)
+        self.wanted.backend(rds_backends).delete_db_instance(self.physical_resource_id)
 
 
-def _settings(properties: dict[str, Any]) -> dict[str, Any]:
-    settings = {
-        "engine": properties["Engine"],
-        "engine_version": properties.get("EngineVersion"),
-        "master_username": properties.get("MasterUsername"),
-        "master_user_password": properties.get("MasterUserPassword"),
-        "manage_master_user_password": _flag(properties, "ManageMasterUserPassword"),
-        "database_name": properties.get("DatabaseName"),
-        "backup_retention_period": int(properties.get("BackupRetentionPeriod", 1)),
-        "db_subnet_group_name": properties.get("DBSubnetGroupName"),
-        "db_cluster_parameter_group_name": properties.get("DBClusterParameterGroupName"),
-        "vpc_security_group_ids": properties.get("VpcSecurityGroupIds"),
-        "storage_encrypted": _flag(properties, "StorageEncrypted"),
-        "deletion_protection": _flag(properties, "DeletionProtection"),
-        "copy_tags_to_snapshot": _flag(properties, "CopyTagsToSnapshot"),
-        "enable_iam_database_authentication": _flag(properties, "EnableIAMDatabaseAuthentication"),
-        "tags": properties.get("Tags"),
-    }
+def _settings(wanted: Wanted) -> dict[str, Any]:
+    given = wanted.properties
+    return _given(
+        {
+            "engine": given["Engine"],
+            "engine_version": given.get("EngineVersion"),
+            "master_username": given.get("MasterUsername"),
+            "master_user_password": given.get("MasterUserPassword"),
+            "manage_master_user_password": wanted.flag("ManageMasterUserPassword"),
+            "database_name": given.get("DatabaseName"),
+            "backup_retention_period": int(given.get("BackupRetentionPeriod", 1)),
+            "db_subnet_group_name": given.get("DBSubnetGroupName"),
+            "db_cluster_parameter_group_name": given.get("DBClusterParameterGroupName"),
+            "vpc_security_group_ids": given.get("VpcSecurityGroupIds"),
+            "storage_encrypted": wanted.flag("StorageEncrypted"),
+            "deletion_protection": wanted.flag("DeletionProtection"),
+            "copy_tags_to_snapshot": wanted.flag("CopyTagsToSnapshot"),
+            "enable_iam_database_authentication": wanted.flag("EnableIAMDatabaseAuthentication"),
+            "tags": given.get("Tags"),
+        }
+    )
+
+
+def _instance_settings(wanted: Wanted) -> dict[str, Any]:
+    return _given(
+        {
+            "db_instance_class": wanted.properties.get("DBInstanceClass"),
+            "publicly_accessible": wanted.flag("PubliclyAccessible"),
+            "tags": wanted.properties.get("Tags"),
+        }
+    )
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def _flag(properties: dict[str, Any], name: str) -> bool:
-    return str(properties.get(name, False)).lower() == "true"

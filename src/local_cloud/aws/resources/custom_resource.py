@@ -7,44 +7,39 @@ import json
 import threading
 import uuid
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from typing import Any, Self
 
 from moto.awslambda.utils import get_backend
-from moto.core.common_models import CloudFormationModel
 
-from local_cloud.aws.function_runner import Outcome
-from local_cloud.aws.functions import spec_of
+from local_cloud.aws.resources.base import Resource, Wanted
+from local_cloud.aws.runner.environment import Outcome
+from local_cloud.aws.runner.function_specs import spec_of
 from local_cloud.aws.services import services
 
 SERVICE_TIMEOUT_SECONDS = 3600
 
 
 class CustomResourceError(Exception):
-    """The function behind a custom resource reported a failure, or did not answer."""
+    """The function behind a custom resource reported a failure or did not answer."""
 
 
-class CustomResource(CloudFormationModel):
-    """One custom resource, as its function last described it."""
+class CustomResource(Resource):
+    """A custom resource, as its function last described it.
 
-    def __init__(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Keep what later requests repeat: the stack, the logical id and the type."""
-        self._request = request
-        self.physical_resource_id = str(answer["PhysicalResourceId"])
+    Args:
+        wanted: what its template wants of it.
+        answer: the function's answer.
+    """
+
+    type_name = "AWS::CloudFormation::CustomResource"
+
+    def __init__(self, wanted: Wanted, answer: dict[str, Any]) -> None:
+        super().__init__(wanted, str(answer["PhysicalResourceId"]))
         self._data: dict[str, Any] = answer.get("Data") or {}
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """Custom resources have no name property."""
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type without a name; Custom::Anything comes here, too."""
-        return "AWS::CloudFormation::CustomResource"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
-        """Any: the function decides."""
+        """Any attribute: the function decides."""
         return bool(attr)
 
     def get_cfn_attribute(self, attribute_name: str) -> Any:
@@ -52,69 +47,50 @@ class CustomResource(CloudFormationModel):
         return self._data.get(attribute_name)
 
     @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,  # noqa: ARG003
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> "CustomResource":
+    def create(cls, wanted: Wanted) -> Self:
         """Have the function create the resource. Raises CustomResourceError."""
-        identity = {
-            "StackId": kwargs["StackId"],
-            "LogicalResourceId": kwargs["LogicalId"],
-            "ResourceType": kwargs["ResourceType"],
-        }
-        properties = _as_strings(cloudformation_json["Properties"])
-        answer = _ask("Create", {**identity, "ResourceProperties": properties}, account_id, region_name)
-        return cls({**identity, "ResourceProperties": properties}, answer)
+        return cls(wanted, _ask("Create", wanted))
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "CustomResource",
-        new_resource_name: str,  # noqa: ARG003
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-    ) -> "CustomResource":
-        """Have the function update the resource; when it gives a new physical id, delete the old resource."""
-        old = original_resource._request
-        properties = _as_strings(cloudformation_json["Properties"])
-        request = {**old, "ResourceProperties": properties}
-        change = {
-            "PhysicalResourceId": original_resource.physical_resource_id,
-            "OldResourceProperties": old["ResourceProperties"],
-        }
-        updated = cls(request, _ask("Update", {**request, **change}, account_id, region_name))
-        if updated.physical_resource_id != original_resource.physical_resource_id:
-            original_resource.delete(account_id, region_name)
+    def update(self, wanted: Wanted) -> Resource:
+        """Have the function update the resource. When it gives a new physical id, delete the old resource.
+
+        Raises CustomResourceError.
+        """
+        updated = CustomResource(
+            wanted,
+            _ask(
+                "Update",
+                wanted,
+                PhysicalResourceId=self.physical_resource_id,
+                OldResourceProperties=_as_strings(self.wanted.properties),
+            ),
+        )
+        if updated.physical_resource_id != self.physical_resource_id:
+            self.remove()
         return updated
 
-    def delete(self, account_id: str, region_name: str) -> None:
+    def remove(self) -> None:
         """Have the function delete the resource. Raises CustomResourceError."""
-        _ask(
-            "Delete",
-            {**self._request, "PhysicalResourceId": self.physical_resource_id},
-            account_id,
-            region_name,
-        )
+        _ask("Delete", self.wanted, PhysicalResourceId=self.physical_resource_id)
 
 
-def _ask(kind: str, request: dict[str, Any], account_id: str, region_name: str) -> dict[str, Any]:
+def _ask(request_type: str, wanted: Wanted, **identity: Any) -> dict[str, Any]:
     """Send a request to the function and wait for its answer."""
-    properties = request["ResourceProperties"]
-    function = get_backend(account_id, region_name).get_function(properties["ServiceToken"])
+    properties = _as_strings(wanted.properties)
+    function = get_backend(wanted.account_id, wanted.region).get_function(properties["ServiceToken"])
     url, answer = services().answers.expect()
-    event = {
-        "RequestType": kind,
+    request = {
+        "RequestType": request_type,
         "ServiceToken": properties["ServiceToken"],
         "ResponseURL": url,
         "RequestId": str(uuid.uuid4()),
-        **request,
+        "StackId": wanted.stack_id,
+        "LogicalResourceId": wanted.logical_id,
+        "ResourceType": wanted.type_name,
+        "ResourceProperties": properties,
+        **identity,
     }
-    invocation = _invoke(function, json.dumps(event).encode())
+    invocation = _invoke(function, json.dumps(request).encode())
     limit = float(properties.get("ServiceTimeout", SERVICE_TIMEOUT_SECONDS))
     ends: tuple[Future[Any], ...] = (answer, _failure_of(invocation))
     wait(ends, limit, FIRST_COMPLETED)
@@ -145,7 +121,7 @@ def _invoke(function: Any, event: bytes) -> "Future[Outcome]":
 
 
 def _failure_of(invocation: "Future[Outcome]") -> "Future[None]":
-    """Done when the invocation failed: AWS waits for the service timeout, here it is told at once."""
+    """Done as soon as the invocation has failed. AWS would wait for the service timeout instead."""
     failure: Future[None] = Future()
 
     def look(ended: "Future[Outcome]") -> None:

@@ -1,31 +1,23 @@
-"""Alarms, subscriptions, topic policies, schedules: moto has their APIs, but makes none from a template.
+"""Alarms, subscriptions, topic policies, schedules: moto has their APIs, but creates none from a template.
 
-Each is made by a call of its API, whose parameters are the resource's properties, so that a property which
-AWS does not know fails the stack. moto keeps them to be listed; it evaluates no alarm, sends no mail and
-starts nothing by the calendar.
+Each is created by a call of its API, whose parameters are the resource's properties, so that a property which
+AWS does not know fails the stack. moto only keeps them: it evaluates no alarm, sends no mail and starts
+nothing on a schedule.
 """
 
 import functools
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from moto.core.common_models import CloudFormationModel
-
+from local_cloud.aws.resources.base import Resource, Wanted
 from local_cloud.aws.services import services
+from local_cloud.deployment import client
 
 
-class _MadeByItsApi:
-    """A resource that is made, replaced and deleted by calls of a service's API.
-
-    The resources are direct subclasses of CloudFormationModel as well: moto finds no others.
-    """
+class _CreatedByItsApi(Resource):
+    """A resource that is created, replaced and deleted by calls of a service's API."""
 
     service: ClassVar[str]
-
-    def __init__(self, physical_id: str, properties: dict[str, Any]) -> None:
-        """What it is referred to by, and what it was made with."""
-        self.physical_resource_id = physical_id
-        self.properties = properties
 
     @classmethod
     def client(cls) -> Any:
@@ -34,68 +26,31 @@ class _MadeByItsApi:
 
     @classmethod
     def put(cls, name: str, properties: dict[str, Any]) -> str:
-        """Make the resource with these properties; what it is referred to by."""
-        raise NotImplementedError
-
-    def remove(self) -> None:
-        """Delete the resource."""
+        """Create the resource with these properties; what Ref gives."""
         raise NotImplementedError
 
     @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,  # noqa: ARG003
-        region_name: str,  # noqa: ARG003
-        **kwargs: Any,  # noqa: ARG003
-    ) -> "_MadeByItsApi":
-        """Make it."""
-        properties = cloudformation_json["Properties"]
-        return cls(cls.put(resource_name, properties), properties)
+    def create(cls, wanted: Wanted) -> Self:
+        """Create it by its API."""
+        return cls(wanted, cls.put(wanted.name, wanted.properties))
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "_MadeByItsApi",
-        new_resource_name: str,
-        cloudformation_json: dict[str, Any],
-        account_id: str,
-        region_name: str,
-    ) -> "_MadeByItsApi":
+    def update(self, wanted: Wanted) -> Resource:
         """Put the new one in place of the old."""
-        original_resource.delete(account_id, region_name)
-        return cls.create_from_cloudformation_json(
-            new_resource_name, cloudformation_json, account_id, region_name
-        )
-
-    def delete(self, account_id: str, region_name: str) -> None:  # noqa: ARG002
-        """Delete it."""
         self.remove()
+        return self.create(wanted)
 
 
-class Alarm(_MadeByItsApi, CloudFormationModel):
+class Alarm(_CreatedByItsApi):
     """AWS::CloudWatch::Alarm."""
 
+    type_name = "AWS::CloudWatch::Alarm"
+    name_property = "AlarmName"
+    attributes: ClassVar = {"Arn": lambda alarm: alarm.arn}
     service = "cloudwatch"
 
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """The property that names it."""
-        return "AlarmName"
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type."""
-        return "AWS::CloudWatch::Alarm"
-
-    @classmethod
-    def has_cfn_attr(cls, attr: str) -> bool:
-        """Arn alone."""
-        return attr == "Arn"
-
-    def get_cfn_attribute(self, attribute_name: str) -> str:  # noqa: ARG002
-        """The ARN."""
+    @property
+    def arn(self) -> str:
+        """The ARN that CloudWatch gave it."""
         found = self.client().describe_alarms(AlarmNames=[self.physical_resource_id])["MetricAlarms"]
         return str(found[0]["AlarmArn"])
 
@@ -110,20 +65,12 @@ class Alarm(_MadeByItsApi, CloudFormationModel):
         self.client().delete_alarms(AlarmNames=[self.physical_resource_id])
 
 
-class Schedule(_MadeByItsApi, CloudFormationModel):
+class Schedule(_CreatedByItsApi):
     """AWS::Scheduler::Schedule."""
 
+    type_name = "AWS::Scheduler::Schedule"
+    name_property = "Name"
     service = "scheduler"
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """The property that names it."""
-        return "Name"
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type."""
-        return "AWS::Scheduler::Schedule"
 
     @classmethod
     def put(cls, name: str, properties: dict[str, Any]) -> str:
@@ -136,20 +83,11 @@ class Schedule(_MadeByItsApi, CloudFormationModel):
         self.client().delete_schedule(Name=self.physical_resource_id)
 
 
-class Subscription(_MadeByItsApi, CloudFormationModel):
+class Subscription(_CreatedByItsApi):
     """AWS::SNS::Subscription."""
 
+    type_name = "AWS::SNS::Subscription"
     service = "sns"
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """It has no name."""
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type."""
-        return "AWS::SNS::Subscription"
 
     @classmethod
     def put(cls, name: str, properties: dict[str, Any]) -> str:  # noqa: ARG003
@@ -161,20 +99,11 @@ class Subscription(_MadeByItsApi, CloudFormationModel):
         self.client().unsubscribe(SubscriptionArn=self.physical_resource_id)
 
 
-class TopicPolicy(_MadeByItsApi, CloudFormationModel):
+class TopicPolicy(_CreatedByItsApi):
     """AWS::SNS::TopicPolicy."""
 
+    type_name = "AWS::SNS::TopicPolicy"
     service = "sns"
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """It has no name."""
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """The type."""
-        return "AWS::SNS::TopicPolicy"
 
     @classmethod
     def put(cls, name: str, properties: dict[str, Any]) -> str:
@@ -185,11 +114,9 @@ class TopicPolicy(_MadeByItsApi, CloudFormationModel):
         return name
 
     def remove(self) -> None:
-        """Leave it: the topics go with it, or get another."""
+        """Leave it: it goes with the topics, or another one takes its place."""
 
 
 @functools.cache
 def _client(service: str) -> Any:
-    from local_cloud.deployment import client
-
     return client(services().endpoint, service)

@@ -1,32 +1,19 @@
-"""The stand-in for a resource type that nothing here can make: it has a name, and nothing behind it."""
+"""The stand-in for a resource type that nothing here can create: it has a name, and nothing behind it."""
 
-from typing import Any
+from typing import Self
 
-from moto.core.common_models import CloudFormationModel
-
+from local_cloud.aws.resources.base import Resource, Wanted
 from local_cloud.aws.services import services
 
 
-class UnsupportedResource(CloudFormationModel):
-    """Makes the rest of a template work, and is listed by `status`."""
+class UnsupportedResource(Resource):
+    """Lets the rest of a template work; `status` lists its type."""
 
-    def __init__(self, name: str) -> None:
-        """A name to refer to."""
-        self.physical_resource_id = name
-
-    @staticmethod
-    def cloudformation_name_type() -> str:
-        """Unknown."""
-        return ""
-
-    @staticmethod
-    def cloudformation_type() -> str:
-        """No type of its own."""
-        return "Local::Unsupported"
+    type_name = "Local::Unsupported"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
-        """Any."""
+        """Any attribute: nothing here knows the type's own."""
         return bool(attr)
 
     def get_cfn_attribute(self, attribute_name: str) -> str:
@@ -34,27 +21,15 @@ class UnsupportedResource(CloudFormationModel):
         return f"{self.physical_resource_id}.{attribute_name}"
 
     @classmethod
-    def create_from_cloudformation_json(
-        cls,
-        resource_name: str,
-        cloudformation_json: dict[str, Any],  # noqa: ARG003
-        account_id: str,  # noqa: ARG003
-        region_name: str,  # noqa: ARG003
-        **kwargs: Any,
-    ) -> "UnsupportedResource":
-        """Note the type and go on."""
-        if kwargs["ResourceType"] != "AWS::CDK::Metadata":
-            services().skipped_types.add(kwargs["ResourceType"])
-        return cls(resource_name)
+    def create(cls, wanted: Wanted) -> Self:
+        """Note the type."""
+        if wanted.type_name != "AWS::CDK::Metadata":
+            services().skipped_types.add(wanted.type_name)
+        return cls(wanted, wanted.name)
 
-    @classmethod
-    def update_from_cloudformation_json(
-        cls,
-        original_resource: "UnsupportedResource",
-        new_resource_name: str,  # noqa: ARG003
-        cloudformation_json: dict[str, Any],  # noqa: ARG003
-        account_id: str,  # noqa: ARG003
-        region_name: str,  # noqa: ARG003
-    ) -> "UnsupportedResource":
-        """Nothing to do."""
-        return original_resource
+    def update(self, wanted: Wanted) -> Resource:  # noqa: ARG002
+        """Leave it."""
+        return self
+
+    def remove(self) -> None:
+        """Leave it: there is nothing to delete."""

@@ -1,0 +1,87 @@
+"""Every physical name of the application, spelled once. All of them hold the stage.
+
+Pure Python without the CDK, so that the command line and the benchmarks find things by the same names.
+"""
+
+from enum import StrEnum
+
+METRICS_NAMESPACE = "Fipe"
+
+
+class Function(StrEnum):
+    """The Lambda functions."""
+
+    MANUFACTURER_LOADER = "FipeManufacturerLoader"
+    MODEL_LOADER = "FipeModelLoader"
+    PRICE_LOADER = "FipePriceLoader"
+    SOMA_INGESTOR = "FipeSomaIngestor"
+    LOAD_STATUS = "FipeLoadStatus"
+    SQL_RUNNER = "FipeSqlRunner"
+    SQL_INIT = "FipeSqlInit"
+
+    def of(self, stage: str) -> str:
+        """The function's name. It also logs and measures under it, so that stages do not mix."""
+        return f"{self}-{stage}"
+
+
+class Queue(StrEnum):
+    """The queues, in the order of the pipeline. Each has a dead letter queue beside it."""
+
+    MANUFACTURER = "manufacturer"
+    MODEL = "model"
+    PRICE = "price"
+
+    def of(self, stage: str) -> str:
+        """The queue's name."""
+        return f"fipe-{self}-queue-{stage}"
+
+    def dlq(self, stage: str) -> str:
+        """The name of its dead letter queue."""
+        return f"fipe-{self}-dlq-{stage}"
+
+    @property
+    def consumer(self) -> Function:
+        """The function that works on the queue's messages."""
+        return _CONSUMERS[self]
+
+
+_CONSUMERS = {
+    Queue.MANUFACTURER: Function.MODEL_LOADER,
+    Queue.MODEL: Function.PRICE_LOADER,
+    Queue.PRICE: Function.SOMA_INGESTOR,
+}
+
+
+def log_group(function_name: str) -> str:
+    """Where a function logs; its name holds the stage."""
+    return f"/aws/lambda/{function_name}"
+
+
+def stack(stage: str) -> str:
+    """The parent stack, the one to deploy and to delete."""
+    return f"FipeDataStack-{stage}"
+
+
+def pace_table(stage: str) -> str:
+    """The DynamoDB table that keeps the shared pace."""
+    return f"fipe-pace-{stage}"
+
+
+def schedule(stage: str) -> str:
+    """The schedule that starts a load."""
+    return f"fipe-load-{stage}"
+
+
+def alarm(subject: str, stage: str) -> str:
+    """The alarm on a subject such as `price-dlq-not-empty`; with `*` the pattern that fits every alarm."""
+    return f"fipe-{subject}-{stage}"
+
+
+def alarm_topic(stage: str) -> str:
+    """The SNS topic that alarms are sent to."""
+    return f"fipe-alarms-{stage}"
+
+
+def dashboard(stage: str) -> str:
+    """The CloudWatch dashboard."""
+    return f"fipe-{stage}"

@@ -1,0 +1,93 @@
+"""Makes the source that a loader asks: the official API, with the mirror behind it if that is configured."""
+
+import os
+from functools import cache
+from typing import Literal
+from uuid import UUID
+
+import requests
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from requests.utils import get_environ_proxies
+
+from fipe_api.aws.clients import client
+from fipe_api.aws.observability import logger
+from fipe_api.environment import loader_environment
+from fipe_api.fipe_api_service import FipeApi
+from fipe_api.messages import Reference
+from fipe_api.source.fallback import DailyPace, WithFallback
+from fipe_api.source.http_source import HttpSource
+from fipe_api.source.pace import Pace, SharedPace, Unpaced
+from fipe_api.source.parallelum import ParallelumApi
+from fipe_api.source.price_source import PriceSource
+from fipe_api.source.reporter import Reporter
+
+PARALLELUM: Literal["parallelum"] = "parallelum"
+TOKEN_SECONDS = 300
+"""How long the mirror's token is kept before it is read again, so that a new token is noticed."""
+RESERVED_SECONDS = 10.0
+"""Kept at the end of an invocation, for sending the results."""
+
+
+def price_source(context: LambdaContext, run_id: UUID, reference: Reference | None = None) -> PriceSource:
+    """The source for the work on one message.
+
+    Args:
+        context: tells how much time the invocation has left.
+        run_id: the run that the calls belong to.
+        reference: the reference that they are about, if there is one.
+    """
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
+
+    environment = loader_environment()
+    reporter = Reporter(run_id, reference, environment.rejected_answers_url)
+    rest = environment.blocked_rest_seconds
+    url = environment.fipe_api_url
+    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, rest), url)
+    if not environment.parallelum_calls_per_day:
+        return official
+    url = environment.parallelum_url
+    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, rest)
+    return WithFallback(official, ParallelumApi(mirror, url, _mirror_token))
+
+
+@cache
+def _session(url: str) -> requests.Session:
+    session = requests.Session()
+    # requests would read these variables again for each call, which is a tenth of a call's work.
+    session.proxies = get_environ_proxies(url)
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.trust_env = False
+    return session
+
+
+@cache
+def _pace() -> Pace:
+    table = loader_environment().pace_table
+    if not table:
+        return Unpaced()
+    return SharedPace(client("dynamodb"), table, loader_environment().calls_per_minute)
+
+
+@cache
+def _mirror_pace() -> Pace:
+    dynamodb, table = client("dynamodb"), loader_environment().pace_table
+    pace = SharedPace(dynamodb, table, None, PARALLELUM)
+    budget = loader_environment().parallelum_calls_per_day
+    return DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget)
+
+
+def _mirror_token() -> str:
+    """The mirror's token; empty when no secret is configured or the secret cannot be read."""
+    arn = loader_environment().parallelum_token_secret_arn
+    if not arn:
+        return ""
+    # Imported here because most loads never ask the mirror, and a cold start should not pay for it.
+    from aws_lambda_powertools.utilities.parameters import GetParameterError, get_secret
+
+    try:
+        return str(get_secret(arn, max_age=TOKEN_SECONDS)).strip()
+    except GetParameterError:
+        logger.exception("cannot read the mirror's token; asking the mirror without one")
+        return ""

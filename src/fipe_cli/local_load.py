@@ -1,0 +1,233 @@
+"""`fipe local`: start the local cloud, deploy, load, watch until the load ends, and say what came."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from fipe_cli.cloud import Cloud, local_cloud
+from fipe_cli.database_view import TypeTotals, totals
+from fipe_cli.ledger import Load, loads_in
+from fipe_cli.loads import StartedLoad, start
+from fipe_cli.progress import Snapshot
+from fipe_cli.watch import follow_load
+from local_cloud import lifecycle
+from local_cloud.deployment import deploy
+from local_cloud.lifecycle import LocalCloudError
+from local_cloud.memory import megabytes
+from local_cloud.postgres import Connection
+from local_cloud.source import Source
+from local_cloud.stage_database import find_database
+from local_cloud.state import Endpoint, LocalState
+
+STAGE = "dev"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A load that has ended.
+
+    Attributes:
+        started: what was started.
+        loads: its reference months, as the ledger has them.
+        seen: the last look.
+        stored: what the database holds of these months.
+        seconds: from its start to the last look.
+        calls: calls that the simulator answered; 0 for another source.
+        peak_memory_mb: the most memory that all processes of the local cloud took together, in MiB.
+    """
+
+    started: StartedLoad
+    loads: list[Load]
+    seen: Snapshot
+    stored: list[TypeTotals]
+    seconds: float
+    calls: int
+    peak_memory_mb: float
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing, a line each; none when everything is in the database."""
+        codes = {reference.code for reference in self.started.references}
+        return [
+            *(
+                f"everything of reference {code}"
+                for code in sorted(codes - {o.reference_code for o in self.loads})
+            ),
+            *(
+                f"{one.reference_month:%Y-%m}: {one.brands_complete} of {one.brands_expected} brands are"
+                f" complete, {one.models_received} of {one.models_expected} models came"
+                for one in self.loads
+                if not one.complete
+            ),
+            *(
+                f"{count} failed messages in the {kind} DLQ"
+                for kind, count in self.seen.dead.items()
+                if count
+            ),
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            **self.started.model_dump(mode="json"),
+            **self.seen.document(),
+            "complete": not self.problems,
+            "missing": self.problems,
+            "seconds": round(self.seconds, 3),
+            "calls": self.calls,
+            "peak_memory_mb": round(self.peak_memory_mb, 1),
+        }
+
+
+def run_load(state: LocalState, source: Source, payload: dict[str, Any], console: Console) -> Outcome:
+    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end.
+
+    Raises:
+        LocalCloudError: another job runs, or the cloud or the deploy fails.
+        CliError: the load cannot be started.
+    """
+    lock = state.run_lock()
+    if not lock.acquire(blocking=False):
+        raise LocalCloudError("another `make local` is running: wait until it ends")
+    try:
+        with _running_cloud(state, console) as endpoint:
+            context = source.context(endpoint)
+            _deploy(state, endpoint, context, console)
+            return _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it stops what it has started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+            signal.signal(number, _interrupt)
+    yield
+
+
+def _interrupt(*_: object) -> None:
+    # make passes on what its whole process group was sent: a second signal would end the cleaning up.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
+    """The cloud that runs already, or one for this job alone."""
+    running = state.endpoint()
+    if running is not None:
+        console.print(f"Using the local cloud at {running.url}")
+        yield running
+        return
+    endpoint = lifecycle.start(state)
+    try:
+        yield endpoint
+    finally:
+        lifecycle.stop(state)
+
+
+def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:
+    began = time.monotonic()
+    deploy(state, endpoint, context)
+    console.print(f"Deployed at {endpoint.url} in {time.monotonic() - began:.0f} s")
+
+
+def _load(
+    cloud: Cloud, endpoint: Endpoint, source: Source, payload: dict[str, Any], console: Console
+) -> Outcome:
+    calls_before = _simulator_calls(endpoint, source)
+    began = time.monotonic()
+    started = start(cloud, payload)
+    watched = _LocalLoad(endpoint, _connection(cloud))
+    loads, seen = follow_load(
+        console, cloud, started.run_id, started.brands_sent, read=watched.read, is_busy=watched.is_busy
+    )
+    return Outcome(
+        started,
+        loads,
+        seen,
+        totals(watched.connection, [reference.code for reference in started.references]),
+        seconds=time.monotonic() - began,
+        calls=_simulator_calls(endpoint, source) - calls_before,
+        peak_memory_mb=watched.peak_memory_mb,
+    )
+
+
+class _LocalLoad:
+    """What only the local cloud tells of a load, besides what AWS's APIs do.
+
+    Attributes:
+        peak_memory_mb: the most memory seen.
+    """
+
+    def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
+        self._endpoint = endpoint
+        self.connection = connection
+        self.peak_memory_mb = 0.0
+
+    def read(self, _: Cloud, run_id: UUID | None) -> list[Load]:
+        """The ledger by SQL: FipeLoadStatus would count among the functions that the load took."""
+        assert run_id is not None, "the job knows its run"
+        with closing(self.connection.open()) as session:
+            return loads_in(session, run_id)
+
+    def is_busy(self) -> bool:
+        """Whether functions are at work; also measures the memory."""
+        seen = lifecycle.status(self._endpoint)
+        self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
+        running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
+        return bool(running or sum(seen["event_sources"].values()))
+
+
+def _connection(cloud: Cloud) -> Connection:
+    assert cloud.local is not None, "this is the local cloud"
+    database = find_database(cloud.local, cloud.stage)
+    connection = database.connection() if database else None
+    assert connection is not None, "the deploy has made the database"
+    return connection
+
+
+def _simulator_calls(endpoint: Endpoint, source: Source) -> int:
+    """Calls that the simulator has answered."""
+    if not source.is_simulator:
+        return 0
+    origin = lifecycle.status(endpoint)["simulator"].removesuffix("/api/veiculos")
+    return int(requests.get(f"{origin}/_simulator/stats", timeout=10).json()["total"])
+
+
+def summarise(outcome: Outcome, console: Console) -> None:
+    """Prints what is in the database, what the load took, and what is missing."""
+    table = Table("month", "type", "brands", "models", "prices", title="In the database")
+    for line in outcome.stored:
+        table.add_row(
+            f"{line.reference_month:%Y-%m}",
+            line.vehicle_type,
+            f"{line.brands:,}",
+            f"{line.models:,}",
+            f"{line.prices:,}",
+        )
+    console.print(table)
+    console.print(
+        f"This load: {sum(one.prices for one in outcome.loads):,} prices"
+        f" of {sum(one.models_received for one in outcome.loads):,} models, "
+        f"{sum(one.unpriced for one in outcome.loads):,} listed without a price; {outcome.seconds:.1f} s"
+        + (f", {outcome.calls:,} calls" if outcome.calls else "")
+        + f", at most {outcome.peak_memory_mb:,.0f} MiB of memory."
+    )
+    for problem in outcome.problems:
+        console.print(f"Missing: {problem}", style="red", markup=False)
+    if not outcome.problems:
+        console.print(
+            "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
+        )

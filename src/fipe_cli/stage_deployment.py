@@ -1,0 +1,166 @@
+"""Deploying a stage with the CDK: settings that are checked before anything is created, then the CDK CLI."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from botocore.exceptions import ClientError
+
+from fipe_cli.cloud import Cloud
+from fipe_cli.errors import USAGE, CliError, InvalidInputsError
+from local_cloud.deployment import CDK, DEFAULTS, default_vpc
+from local_cloud.deployment import deploy as deploy_locally
+from local_cloud.lifecycle import start_simulator, status
+from local_cloud.source import NO_LIMIT
+from local_cloud.state import REPOSITORY, Endpoint
+from stage_settings import SettingsError, StageSettings
+
+ZONES_WITHOUT_LAMBDA = {"use1-az3"}
+"""Zones, by id, in whose subnets Lambda places no function; a default VPC in us-east-1 has one."""
+
+_ALSO_FROM_ENVIRONMENT = ("VPC_ID", "ALLOWED_IP")
+
+Settings = dict[str, str]
+"""Settings of stage_settings.py that were checked, by name."""
+
+
+def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
+    """The settings to deploy with.
+
+    On AWS, VPC_ID and ALLOWED_IP may also stand in the environment, and the zones that Lambda does not serve
+    are excluded. On the local cloud everything has a default: its VPC, this machine's address, its simulator.
+
+    Args:
+        cloud: where to deploy.
+        given: NAME=VALUE, the name in small letters or in capitals; an empty value counts as not given.
+
+    Raises:
+        InvalidInputsError: a line for each problem.
+        CliError: the cloud cannot be asked.
+    """
+    named = _names_and_values(given)
+    if cloud.local:
+        defaults = _local_defaults(cloud.local_endpoint(), named)
+    else:
+        defaults = {name.lower(): os.environ[name] for name in _ALSO_FROM_ENVIRONMENT if os.environ.get(name)}
+    settings = {**defaults, "stage": cloud.stage, **named}
+    try:
+        checked = StageSettings.from_context(settings)
+    except SettingsError as error:
+        raise InvalidInputsError(error.problems) from error
+    if not cloud.local:
+        zones = _zones_without_lambda(cloud, checked.vpc_id)
+        if zones and not checked.excluded_zones:
+            settings["excluded_zones"] = ",".join(zones)
+    return settings
+
+
+def deploy(cloud: Cloud, settings: Settings) -> dict[str, str]:
+    """Deploys a stage or brings it up to date.
+
+    Returns:
+        The stack's outputs, when the CDK did not print them itself.
+
+    Raises:
+        CliError, LocalCloudError: it failed.
+    """
+    if cloud.local:
+        if StageSettings.from_context(settings).keeps_data:
+            raise CliError(
+                f"{cloud.stage} runs only on AWS, where its stack can be protected: give AWS_PROFILE"
+                " (--profile), or use dev or stg here",
+                USAGE,
+            )
+        return deploy_locally(cloud.local, cloud.local_endpoint(), settings)
+    run_cdk(cloud, "deploy", "--require-approval", "never", *_context(settings))
+    return {}
+
+
+def diff(cloud: Cloud, settings: Settings) -> None:
+    """Prints what a deploy would change. Raises CliError when the CDK fails."""
+    run_cdk(cloud, "diff", *_context(settings))
+
+
+def synth(cloud: Cloud, settings: Settings) -> None:
+    """Writes the templates to cdk.out. Raises CliError when the CDK fails."""
+    run_cdk(cloud, "synth", "--quiet", *_context(settings))
+
+
+def bootstrap(cloud: Cloud) -> None:
+    """Prepares the account and region for the CDK. Raises CliError when the CDK fails."""
+    place = f"aws://{cloud.account()}/{cloud.session.region_name}"
+    # Without an application: the CDK would run it first, and it needs settings.
+    run_cdk(cloud, "bootstrap", "--app", "", place)
+
+
+def run_cdk(cloud: Cloud, command: str, *arguments: str) -> None:
+    """Runs the CDK CLI on the cloud, its output on this terminal.
+
+    Raises:
+        CliError: it is not installed, or it failed; its own output says why.
+    """
+    try:
+        ended = subprocess.run(
+            [CDK, "--no-notices", command, *arguments],
+            cwd=REPOSITORY,
+            env=cloud.environment(),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise CliError("the CDK CLI is missing: run `make setup`") from error
+    if ended.returncode:
+        raise CliError(f"cdk {command} failed: the lines above say why")
+
+
+def _names_and_values(given: Sequence[str]) -> Settings:
+    problems = [f"invalid setting {entry}: use NAME=VALUE" for entry in given if "=" not in entry]
+    problems += [
+        f"invalid setting {entry}: use --stage before the command"
+        for entry in given
+        if entry.lower().startswith("stage=")
+    ]
+    if problems:
+        raise InvalidInputsError(problems)
+    pairs = (entry.partition("=") for entry in given)
+    return {name.lower(): value for name, _, value in pairs if value}
+
+
+def _local_defaults(endpoint: Endpoint, given: Mapping[str, str]) -> Settings:
+    defaults = {**DEFAULTS, "vpc_id": default_vpc(endpoint)}
+    if "fipe_api_url" not in given:
+        simulator = status(endpoint)["simulator"] or start_simulator(endpoint, "")
+        defaults |= {"fipe_api_url": simulator, "calls_per_minute": NO_LIMIT}
+    return defaults
+
+
+def _context(settings: Settings) -> list[str]:
+    return [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
+
+
+def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
+    """The names of those zones of the VPC in which Lambda places no function.
+
+    Raises:
+        InvalidInputsError: there is no such VPC.
+    """
+    account = cloud.account()
+    ec2 = cloud.client("ec2")
+    try:
+        ec2.describe_vpcs(VpcIds=[vpc_id])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidVpcID.NotFound":
+            raise
+        raise InvalidInputsError(
+            [
+                f"vpc_id={vpc_id} does not exist in account {account}, {cloud.session.region_name};"
+                " `aws ec2 describe-vpcs` lists what does"
+            ]
+        ) from error
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["Subnets"]
+    return sorted(
+        {
+            subnet["AvailabilityZone"]
+            for subnet in subnets
+            if subnet["AvailabilityZoneId"] in ZONES_WITHOUT_LAMBDA
+        }
+    )

@@ -1,0 +1,146 @@
+"""Patches of moto's Lambda."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from moto.awslambda import models as awslambda
+from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
+from moto.sqs import models as sqs
+
+from local_cloud.aws.event_sources import QueuePoller
+from local_cloud.aws.moto_patches.members import replace
+from local_cloud.aws.runner.environment import Outcome
+from local_cloud.aws.runner.function_runner import ThrottledError
+from local_cloud.aws.runner.function_specs import spec_of
+from local_cloud.aws.runner.limits import check_event, check_function, check_mapping
+from local_cloud.aws.services import services
+
+StartPoller = Callable[[QueuePoller], None]
+
+
+def run_functions() -> None:
+    """moto runs functions in Docker, calls every error Handled, and cannot update a function with layers."""
+
+    def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
+        event = (body.encode() if isinstance(body, str) else body) or b"{}"
+        try:
+            json.loads(event)
+        except ValueError as error:
+            raise _client_error(
+                "InvalidRequestContentException", f"Could not parse request body: {error}"
+            ) from error
+        kind = request_headers.get("x-amz-invocation-type", "RequestResponse")
+        check_event(event, asynchronous=kind == "Event")
+        if kind == "DryRun":
+            return b""
+        if kind == "Event":
+            services().runner.invoke_later(spec_of(self), event, _reserved(self))
+            return b""
+        try:
+            outcome = _invoke(self, event)
+        except ThrottledError as error:
+            raise _client_error("TooManyRequestsException", "Rate Exceeded.", 429) from error
+        response_headers["x-amz-executed-version"] = "$LATEST"
+        response_headers["x-amz-log-result"] = base64.b64encode(outcome.log_tail).decode()
+        if outcome.is_error:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return outcome.payload
+
+    update = awslambda.LambdaFunction.update_from_cloudformation_json
+
+    def update_from_template(
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        # When a template changes, moto passes the layers that it refers to as objects of its own.
+        properties = dict(cloudformation_json["Properties"])
+        properties["Layers"] = [getattr(layer, "arn", layer) for layer in properties.get("Layers", [])]
+        changed = {**cloudformation_json, "Properties": properties}
+        return update(original_resource, new_resource_name, changed, account_id, region_name)
+
+    replace(
+        awslambda.LambdaFunction,
+        invoke=invoke,
+        update_from_cloudformation_json=staticmethod(update_from_template),
+    )
+
+
+def refuse_what_lambda_refuses() -> None:
+    """moto accepts any setting of a function or an event source mapping; see runner.limits."""
+    create, configure = awslambda.LambdaBackend.create_function, awslambda.LambdaFunction.update_configuration
+    update_mapping = awslambda.LambdaBackend.update_event_source_mapping
+
+    def create_function(self: Any, spec: dict[str, Any]) -> Any:
+        check_function(spec)
+        return create(self, spec)
+
+    def update_configuration(self: Any, config_updates: dict[str, Any]) -> Any:
+        check_function(config_updates)
+        return configure(self, config_updates)
+
+    def update_event_source_mapping(self: Any, uuid: str, spec: dict[str, Any]) -> Any:
+        mapping = self.get_event_source_mapping(uuid)
+        if mapping is not None:
+            present = {
+                "BatchSize": mapping.batch_size,
+                "MaximumBatchingWindowInSeconds": mapping.max_batch_window,
+                "ScalingConfig": mapping.scaling_config,
+            }
+            check_mapping({**present, **spec})
+        return update_mapping(self, uuid, spec)
+
+    replace(
+        awslambda.LambdaBackend,
+        create_function=create_function,
+        update_event_source_mapping=update_event_source_mapping,
+    )
+    replace(awslambda.LambdaFunction, update_configuration=update_configuration)
+
+
+def poll_queues(start_poller: StartPoller) -> None:
+    """moto invokes a function inside SendMessage, and has neither batching windows nor partial failures."""
+    create = awslambda.LambdaBackend.create_event_source_mapping
+
+    def create_event_source_mapping(self: Any, spec: dict[str, Any]) -> Any:
+        check_mapping(spec)
+        queues = sqs.sqs_backends[self.account_id][self.region_name].queues.values()
+        queue: Any = next((queue for queue in queues if queue.queue_arn == spec.get("EventSourceArn")), None)
+        timeout = int(self.get_function(spec.get("FunctionName", "")).timeout)
+        if queue is not None and queue.visibility_timeout < timeout:
+            raise InvalidParameterValueException(
+                f"Queue visibility timeout: {queue.visibility_timeout} seconds is less than "
+                f"Function timeout: {timeout} seconds"
+            )
+        mapping = create(self, spec)
+        if queue is not None:
+            start_poller(
+                QueuePoller(
+                    mapping,
+                    queue,
+                    invoke=lambda event: _invoke(self.get_function(mapping.function_arn), event),
+                    is_deleted=lambda: self.get_event_source_mapping(mapping.uuid) is not mapping,
+                )
+            )
+        return mapping
+
+    replace(awslambda.LambdaBackend, create_event_source_mapping=create_event_source_mapping)
+
+
+def _invoke(function: Any, event: bytes) -> Outcome:
+    return services().runner.invoke(spec_of(function), event, _reserved(function))
+
+
+def _reserved(function: Any) -> int | None:
+    reserved = function.reserved_concurrency
+    return None if reserved is None else int(reserved)
+
+
+def _client_error(code: str, message: str, status: int = 400) -> LambdaClientError:
+    error = LambdaClientError(code, message)
+    error.code = status
+    return error

@@ -1,0 +1,1 @@
+"""Functions: run as Lambda runs them, with their logs and metrics."""

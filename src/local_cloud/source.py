@@ -1,0 +1,81 @@
+"""Which source a deployment on this machine calls, and how fast; checked before anything is started."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fipe_simulator import CatalogueError, read_catalogue
+from local_cloud.lifecycle import LocalCloudError, start_simulator
+from local_cloud.state import Endpoint
+
+NO_LIMIT = "max"
+OFFICIAL_CALLS_PER_MINUTE = "40"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that can be used.
+
+    Attributes:
+        is_simulator: whether it is the simulator of this machine; otherwise FIPE, or FIPE_API_URL.
+        catalogue: the path of the file that the simulator serves; empty for its sample.
+        calls_per_minute: a number as text, or "max" for no limit.
+    """
+
+    is_simulator: bool
+    catalogue: str
+    calls_per_minute: str
+
+    def context(self, endpoint: Endpoint) -> dict[str, str]:
+        """The CDK context that makes the functions call this source; starts the simulator if it is the one.
+
+        Raises:
+            LocalCloudError: the simulator does not start.
+        """
+        if self.is_simulator:
+            url = start_simulator(endpoint, self.catalogue)
+        else:
+            url = os.environ.get("FIPE_API_URL", "")
+        return {"calls_per_minute": self.calls_per_minute, **({"fipe_api_url": url} if url else {})}
+
+
+def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") -> Source:
+    """The source from texts; an empty catalogue or rate means the default.
+
+    Raises:
+        LocalCloudError: one line that names the wrong option and what it may be.
+    """
+    if source not in ("simulator", "fipe"):
+        raise LocalCloudError(f"invalid SOURCE={source}: use simulator or fipe")
+    if catalogue and source == "fipe":
+        raise LocalCloudError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
+    return Source(
+        is_simulator=source == "simulator",
+        catalogue=_checked_catalogue(catalogue),
+        calls_per_minute=_checked_rate(rate, source),
+    )
+
+
+def _checked_catalogue(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        read_catalogue(Path(path))
+    except (CatalogueError, OSError) as error:
+        raise LocalCloudError(f"CATALOGUE={path}: {error}") from error
+    return str(Path(path).resolve())
+
+
+def _checked_rate(rate: str, source: str) -> str:
+    if not rate:
+        return NO_LIMIT if source == "simulator" else OFFICIAL_CALLS_PER_MINUTE
+    if rate != NO_LIMIT and not _is_positive(rate):
+        raise LocalCloudError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
+    return rate
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False

@@ -1,0 +1,104 @@
+"""The documents say what is true: commands, settings, links, tests that they name."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fipe_cli.__main__ import app
+from scripts.settings_table import PAGE, with_table
+from tests.documents import DEPLOYED, DEVELOPMENT, READMES, ROOT, WALKED, commands, documents, walked_commands
+
+
+def by_name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def headings(document: Path) -> list[str]:
+    return re.findall(r"^#+", without_code(document), re.MULTILINE)
+
+
+def without_code(document: Path) -> str:
+    return re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    english, portuguese = map(commands, READMES)
+    assert english == portuguese
+
+
+def test_both_readmes_have_the_same_sections() -> None:
+    english, portuguese = map(headings, READMES)
+    assert english == portuguese
+
+
+def test_each_readme_shows_a_picture_in_its_language_before_its_first_section() -> None:
+    pictures = [
+        re.findall(r"!\[.*?\]\((.*?)\)", readme.read_text(encoding="utf-8").partition("\n## ")[0])
+        for readme in READMES
+    ]
+    assert pictures == [["docs/report-2026-06.png"], ["docs/report-2026-06.pt-BR.png"]]
+
+
+def test_every_document_with_commands_is_one_whose_commands_are_run() -> None:
+    with_commands = {document for document in documents() if commands(document)}
+    assert with_commands == {*READMES, *WALKED, *DEPLOYED, *DEVELOPMENT}
+    assert len(walked_commands()) >= 25
+
+
+def test_every_command_of_fipe_is_shown() -> None:
+    shown = "\n".join(line for document in WALKED for line in commands(document)) + READMES[0].read_text()
+    offered = [command for command in app.registered_commands if not command.hidden]
+    names = {command.callback.__name__ for command in offered if command.callback}
+    assert {name for name in names if f"fipe {name}" not in shown} == set()
+
+
+def test_the_table_of_settings_is_that_of_the_settings() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == with_table(text), "docs/settings.md is out of date: run `make docs`"
+
+
+@pytest.mark.parametrize("document", documents(), ids=by_name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]+))?\)", without_code(document)):
+        if target.startswith("https://"):
+            continue
+        linked = document.parent / target if target else document
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a document."""
+    titles = re.findall(r"^#+ (.*)$", without_code(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", documents(), ids=by_name)
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for file, function in re.findall(r"\b(test_\w+\.py)(?:::(\w+))?", text):
+        (path,) = (ROOT / "tests").rglob(file)
+        if function:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert function in {one.name for one in tree.body if isinstance(one, ast.FunctionDef)}, function
+
+
+def test_make_help_has_a_line_for_every_target() -> None:
+    lines = [line for line in _make("help").splitlines() if line.startswith("  ")]
+    listed = {name for line in lines for name in _targets(line.split()[0])}
+    (phony,) = (line for line in _make("-pn", "help").splitlines() if line.startswith(".PHONY:"))
+    assert set(phony.split()[1:]) - listed == set()
+
+
+def _make(*arguments: str) -> str:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def _targets(shown: str) -> list[str]:
+    """`deploy-dev|stg|prd` is three."""
+    first, *others = shown.split("|")
+    return [first, *(f"{first.rpartition('-')[0]}-{other}" for other in others)]

@@ -1,0 +1,295 @@
+"""fipe_reader, which `fipe query`, `export` and `report` sign in as: it reads, and can do nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+from typer.testing import CliRunner
+
+from fipe_api.database.writer import write_messages
+from fipe_cli.__main__ import app
+from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.database import AwsDatabase, open_database
+from fipe_cli.errors import CliError
+from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.stage_database import stage_database
+from local_cloud.state import REPOSITORY, LocalState
+from tests.builders import ROOT_SQL, any_price, any_price_message
+
+PRICES = "select count(*) from fipe.price"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("local")
+
+
+@pytest.fixture(scope="module")
+def master(folder: Path) -> Iterator[Connection]:
+    """The master user of a stage on this machine, with two prices in its database."""
+    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
+    cluster.start()
+    try:
+        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+        with closing(known.open()) as database:
+            with database, database.cursor() as cursor:
+                cursor.execute(ROOT_SQL.read_text())
+            write_messages(database, [any_price_message(prices=(any_price(), any_price(model_year=2015)))])
+        with stage_database(LocalState(folder)):  # which the last command would stop otherwise
+            yield known
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(autouse=True)
+def _environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("AWS_", "FIPE_", "PG")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FIPE_LOCAL_DIR", str(folder))
+
+
+pytestmark = pytest.mark.usefixtures("master")
+
+
+def as_master(master: Connection, sql: str) -> list[tuple[Any, ...]]:
+    with closing(master.open()) as database, database, database.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def query(*arguments: str) -> tuple[int, str]:
+    ended = CliRunner().invoke(app, ["query", *arguments])
+    return ended.exit_code, ended.output
+
+
+ESCAPE = "commit; begin read write; delete from fipe.price; commit; select 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        (ESCAPE, "one statement"),
+        ("select 1; select 2", "one statement"),
+        ("select 1; commit; delete from fipe.price", "one statement"),
+        ("commit", "one statement"),
+        ("", "one statement"),
+        ("delete from fipe.price", "one statement"),
+        ("set role postgres", "one statement"),
+        ("delete from fipe.price returning *", "read-only"),
+        ("with gone as (delete from fipe.price returning 1) select * from gone", "read-only"),
+        ("select * from pg_authid", "permission denied"),
+        ("select pg_read_file('/etc/passwd')", "permission denied"),
+        ("select lo_from_bytea(0, 'x')", "read-only"),
+        ("select set_config('role', 'postgres', false)", "permission denied"),
+        ("select set_config('transaction_read_only', 'off', false), lo_creat(1)", "read-write"),
+    ],
+)
+def test_query_can_do_nothing_but_ask(master: Connection, sql: str, words: str) -> None:
+    exit_code, said = query(sql)
+    assert (exit_code, words in said) == (2, True), said
+    assert as_master(master, PRICES) == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["select 1;", "table fipe.price", "values (1)", "explain select 1", "show work_mem", "select '%s {}'"],
+)
+def test_query_takes_every_kind_of_question(sql: str) -> None:
+    assert query(sql)[0] == 0
+
+
+@pytest.mark.parametrize("stolen", ["fipe_reader", "a member of fipe_readers"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into fipe.reference_month values (1, '2001-01-01')",
+        "update fipe.price set price_brl = 0",
+        "delete from fipe.price",
+        "truncate fipe.price",
+        "drop table fipe.price",
+        "create table fipe.mine ()",
+        "create table public.mine ()",
+        "create temporary table mine ()",
+        "create schema mine",
+        "create role other",
+        "alter role fipe_reader superuser",
+        "set role fipe_ingestor",
+        "copy fipe.price to program 'true'",
+        "select * from pg_authid",
+        "select * from elsewhere.secret",
+    ],
+)
+def test_readers_can_do_nothing_else_even_without_the_command(
+    master: Connection, stolen: str, statement: str
+) -> None:
+    with closing(master.open()) as database, database.cursor() as cursor:
+        cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
+        if stolen != "fipe_reader":
+            cursor.execute('create role "a member of fipe_readers" in role fipe_readers')
+        cursor.execute(f'set session authorization "{stolen}"')
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute(statement)
+
+
+def test_readers_read_every_table_view_and_function_of_the_schema(master: Connection) -> None:
+    with closing(master.open()) as database, database.cursor() as cursor:
+        cursor.execute("select oid::regclass::text from pg_class where relnamespace = 'fipe'::regnamespace"
+                       " and relkind in ('r', 'v')")  # fmt: skip
+        relations = [name for (name,) in cursor.fetchall()]
+        assert len(relations) > 15
+        cursor.execute("set session authorization fipe_reader")
+        for name in relations:
+            cursor.execute(f"select * from {name} limit 1")
+        cursor.execute("select * from fipe.search_models('gol'), fipe.price_history('005340-6')")
+
+
+def test_a_readers_transaction_only_reads_unless_it_says_otherwise(master: Connection) -> None:
+    reader = Connection(master.host, master.port, "fipe_reader", "", master.database)
+    with closing(reader.open()) as database, database.cursor() as cursor:
+        cursor.execute("show transaction_read_only")
+        assert cursor.fetchone() == ("on",)
+
+
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_export_and_report_sign_in_as_the_reader(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = []
+    connect = psycopg2.connect
+
+    def noting(**keywords: Any) -> connection:
+        users.append(keywords["user"])
+        return connect(**keywords)
+
+    monkeypatch.setattr("fipe_cli.database.psycopg2.connect", noting)
+    file = tmp_path / ("prices.csv" if command == "export" else "report.html")
+    ended = CliRunner().invoke(app, [command, str(file)])
+    assert (ended.exit_code, users) == (0, ["fipe_reader"]), ended.output
+
+
+def test_a_query_that_takes_too_long_is_cancelled_and_the_error_says_what_to_do() -> None:
+    began = time.monotonic()
+    exit_code, said = query("select pg_sleep(60)", "--timeout", "1")
+    assert time.monotonic() - began < 10
+    assert exit_code == 2
+    assert "cancelled after 1 s" in said
+    assert "--timeout 10 (0: no limit)" in said
+
+
+def test_a_query_has_a_time_limit_unless_told_otherwise() -> None:
+    assert query("show statement_timeout") == (0, "statement_timeout\n1min\n")
+    assert query("show statement_timeout", "--timeout", "0") == (0, "statement_timeout\n0\n")
+
+
+RUNNING = "select count(*) from pg_stat_activity where usename = 'fipe_reader' and state = 'active'"
+
+
+def wait_until(master: Connection, queries: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while as_master(master, RUNNING) != [(queries,)]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(sql: str, master: Connection) -> Iterator["subprocess.Popen[str]"]:
+    """`fipe query` while the server works on the statement."""
+    # A process that was started in the background may ignore Ctrl-C, and would hand that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "fipe_cli", "query", sql],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        wait_until(master, queries=1, seconds=30)
+        yield command
+    finally:
+        command.kill()
+        command.communicate()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("select pg_sleep(50)", id="that sleeps"),
+        pytest.param("select count(*) from generate_series(1, 1e10)", id="that computes"),
+        pytest.param("select pg_sleep(0.01) from generate_series(1, 1e6)", id="among its rows"),
+    ],
+)
+def test_ctrl_c_cancels_a_query_on_the_server_within_a_second(master: Connection, sql: str) -> None:
+    with running(sql, master) as command:
+        command.send_signal(signal.SIGINT)
+        wait_until(master, queries=0, seconds=1)
+        _, said = command.communicate(timeout=10)
+    assert (command.returncode, said) == (130, "error: interrupted\n")
+
+
+def test_the_server_gives_up_a_query_whose_command_was_killed(master: Connection) -> None:
+    with running("select pg_sleep(50)", master) as command:
+        command.kill()
+        wait_until(master, queries=0, seconds=3)
+
+
+# On AWS -----------------------------------------------------------------------------------------------------
+
+
+class OnAws:
+    """A stage on AWS whose database is the one at `place`."""
+
+    def __init__(self, place: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_REGION", "sa-east-1")
+        monkeypatch.setenv("PGSSLMODE", "disable")
+        known = {"RDS_HOST": place.host, "RDS_PORT": str(place.port), "RDS_DATABASE": place.database}
+        monkeypatch.setattr(
+            Cloud, "environment_of", lambda _, function: {"FipeSomaIngestor": known}[function]
+        )
+        self.cloud = find_cloud("dev", None)
+
+
+def test_on_aws_the_reader_signs_in_with_a_token_signed_on_this_machine(
+    master: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = OnAws(master, monkeypatch)
+    variables = AwsDatabase(aws.cloud)._reader_variables()
+    assert variables["PGUSER"] == "fipe_reader"
+    assert variables["PGPASSWORD"].startswith(
+        f"{master.host}:{master.port}/?Action=connect&DBUser=fipe_reader"
+    )
+    with open_database(aws.cloud) as database, database.session() as session, session.cursor() as cursor:
+        cursor.execute("select current_user")
+        assert cursor.fetchone() == ("fipe_reader",)
+
+
+def test_without_the_permission_the_error_names_it_and_the_way_that_works(
+    master: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL refuses with the words that Aurora has, but for "PAM" in place of "password"."""
+    aws = OnAws(master, monkeypatch)
+    monkeypatch.setattr("fipe_cli.database.READER", "nobody")
+    with (
+        open_database(aws.cloud) as database,
+        pytest.raises(CliError, match="authentication failed") as refused,
+        database.session(),
+    ):
+        pass
+    said = str(refused.value)
+    assert "rds-db:connect on arn:aws:rds-db:sa-east-1:*:dbuser:*/nobody" in said
+    assert "`fipe psql` works without it" in said
