@@ -12,7 +12,6 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
-PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
 .PHONY: help setup
@@ -107,7 +106,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
-test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
+test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
@@ -158,11 +157,6 @@ $(DEV): FORCE
 
 $(VENV)/.audit-ready: | $(RUNTIME)
 	@uv pip install --quiet pip-audit
-	@touch $@
-
-# Aurora's default version beside the embedded one: for the tests alone.
-$(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
-	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@
 
 FORCE:
