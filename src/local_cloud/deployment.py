@@ -16,7 +16,6 @@ from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
 from local_cloud.steps import step
 
 ACCOUNT = "123456789012"
-STACK_PREFIX = "FipeDataStack"
 CDK = REPOSITORY / "node_modules/.bin/cdk"
 DEFAULTS = {
     "stage": "dev",
@@ -54,7 +53,6 @@ def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) ->
     Raises LocalCloudError with the reason.
     """
     settings = {**DEFAULTS, "vpc_id": default_vpc(endpoint), **context}
-    stack = f"{STACK_PREFIX}-{settings['stage']}"
     cloudformation, s3 = client(endpoint, "cloudformation"), client(endpoint, "s3")
     deployed = Deployed(state.root / "deployed")
     inputs = fingerprint(settings)
@@ -65,9 +63,18 @@ def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) ->
         deployed.forget()
         with step("Deploying with the CDK"):
             _deploy_with_cdk(state, endpoint, settings)
-        deployed.save(inputs, stack, cloudformation, s3)
-    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+        deployed.save(inputs, _stack(cloudformation, settings["stage"])["StackName"], cloudformation, s3)
+    outputs = _stack(cloudformation, settings["stage"])["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def _stack(cloudformation: Any, stage: str) -> dict[str, Any]:
+    """The stack of a stage: the one whose name ends in the stage, and which is part of no other."""
+    return next(
+        stack
+        for stack in cloudformation.describe_stacks()["Stacks"]
+        if stack["StackName"].endswith(f"-{stage}") and not stack.get("ParentId")
+    )
 
 
 def _restore(deployed: Deployed, cloudformation: Any, s3: Any) -> None:
