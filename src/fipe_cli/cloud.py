@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -70,8 +72,13 @@ class Cloud:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
         if self.local:
             self.local_endpoint()
+        return self._make_client(service, config)
+
+    @cached_property
+    def _make_client(self) -> Callable[[str, Config], Any]:
+        # Making a client takes longer than most of its calls, and a load is looked at every second.
         make: Any = self.session.client  # typed for names of services that are literals
-        return make(service, config=config)
+        return cache(lambda service, config: make(service, config=config))
 
     def local_endpoint(self) -> Endpoint:
         """Where the local cloud listens. Raises CliError when another cloud is meant, or it does not run."""
@@ -127,23 +134,24 @@ class Cloud:
 
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
-        sqs = self.client("sqs")
         return {
-            queue: QueueDepth(
-                self._messages(sqs, queue.of(self.stage)), self._messages(sqs, queue.dlq(self.stage))
-            )
+            queue: QueueDepth(self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage)))
             for queue in Queue
         }
 
-    def _messages(self, sqs: Any, queue: str) -> int:
+    def _messages(self, queue: str) -> int:
         states = ("", "NotVisible", "Delayed")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
-            url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
+            url = self._queue_url(queue)
+            found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        return sum(int(found[name]) for name in attributes)
+        return sum(int(found["Attributes"][name]) for name in attributes)
+
+    @cached_property
+    def _queue_url(self) -> Callable[[str], str]:
+        return cache(lambda queue: self.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"])
 
     def explained(self, error: ClientError, what: str) -> CliError:
         """An error of AWS's in words: usually something is missing because nothing was deployed."""
