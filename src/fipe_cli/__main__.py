@@ -31,6 +31,8 @@ message; 2 the command or the load asked for is invalid, and nothing was done; 3
 the source cannot be reached; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
+LONGEST_TIMEOUT_SECONDS = 2_147_483
+"""PostgreSQL counts milliseconds in 32 bits."""
 
 
 class FipeGroup(TyperGroup):
@@ -385,16 +387,25 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
     timeout: Annotated[
-        int, typer.Option(help="Seconds that the database may work on the query; 0 means no limit.", min=0)
+        int,
+        typer.Option(
+            help="Seconds that the database may work on the query; 0 means no limit.",
+            min=0,
+            max=LONGEST_TIMEOUT_SECONDS,
+        ),
     ] = 60,
 ) -> None:
     """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
-    from fipe_cli.query import Form, answer
+    from fipe_cli.query import Form, answer, read_statement
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session(timeout) as session:
-        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-        answer(session, sys.stdin.read() if sql == "-" else sql, form, console)
+    with _cloud(context) as cloud:
+        if as_json and as_csv:
+            raise CliError("invalid options: use --json or --csv, not both", USAGE)
+        statement = read_statement(sql)
+        with open_database(cloud) as database, database.session(timeout) as session:
+            form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
+            answer(session, statement, form, console)
 
 
 @app.command(

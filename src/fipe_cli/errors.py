@@ -96,7 +96,8 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(0) from None
     except OSError as error:
         sys.stdout = None  # it may be what cannot be written
-        _end(str(error), exit_code=UNREACHABLE)
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"{place}{error.strerror or error}", exit_code=UNREACHABLE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -147,6 +147,44 @@ def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
 
 
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("date '4713-01-01 BC'", "4713-01-01 BC"),
+        ("date 'infinity'", "infinity"),
+        ("timestamptz '99999-12-31'", "99999-12-31 00:00:00+00"),
+        ("interval '1 month 2 days'", "1 mon 2 days"),
+        ("'\\x00ff'::bytea", "\\x00ff"),
+    ],
+)
+def test_a_query_shows_values_that_python_cannot_hold(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, value: str, shown: str, form: str
+) -> None:
+    monkeypatch.setenv("PGTZ", "UTC")
+    printed = fipe.done("query", f"select {value} as one", form)
+    assert printed == (
+        f"one\n{shown}\n" if form == "--csv" else json.dumps({"one": shown}, separators=(",", ":")) + "\n"
+    )
+    listed = fipe.done("query", f"select array[{value}] as one", "--json")
+    assert json.loads(listed) == {"one": [shown]}
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [(b"select 1\0", "it holds a NUL character"), (b"select '\xff'", "it is not text in UTF-8")],
+)
+def test_a_query_that_is_not_text_is_refused(fipe: Fipe, sql: bytes, words: str) -> None:
+    ended = CliRunner().invoke(app, ["query", "-"], input=sql)
+    assert (ended.exit_code, ended.stderr) == (2, f"error: invalid query: {words}\n")
+    if b"\0" not in sql:
+        assert words in fipe.refused(2, "query", os.fsdecode(sql))
+
+
+def test_a_query_has_one_form(fipe: Fipe) -> None:
+    assert "use --json or --csv, not both" in fipe.refused(2, "query", "select 1", "--json", "--csv")
+
+
 def shown(database: connection, sql: str, width: int) -> str:
     """What `fipe query` shows on a terminal."""
     text = io.StringIO()
@@ -203,7 +241,7 @@ def test_a_full_disk_is_said_in_one_line(place: Path, arguments: tuple[str, ...]
             check=False,
         )
     (line,) = ended.stderr.splitlines()
-    assert (ended.returncode, "No space left on device" in line) == (3, True)
+    assert (ended.returncode, line) == (3, "error: No space left on device")
 
 
 def test_csv_holds_every_price_once(fipe: Fipe) -> None:
