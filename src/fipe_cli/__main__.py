@@ -368,6 +368,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
+    from fipe_cli.progress import counted
 
     with _cloud(context) as cloud:
         loads = read_loads(cloud, run_id)
@@ -376,7 +377,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
         run = loads[0].run_id
         started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
         brands = sum(one.brands_sent for one in started)
-        words = f"run {run}: {brands:,} brands sent again" if started else f"run {run} lacks nothing"
+        words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
         _answer({"run_id": str(run), "brands_sent": brands}, [words], as_json)
 
 

@@ -13,10 +13,12 @@ from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 from uuid import UUID
 
 import pytest
+import typer
 from playwright.sync_api import Browser, sync_playwright
 from psycopg2.extensions import connection
 from pyarrow import parquet
@@ -28,7 +30,8 @@ from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
-from fipe_cli.errors import CliError
+from fipe_cli.entry import main
+from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
 from fipe_cli.ledger import read_loads
 from fipe_cli.loads import start
@@ -363,11 +366,37 @@ def test_what_needs_a_database_says_how_to_make_it(
         (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
         (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
+        (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:
     assert words in fipe.refused(2, *arguments)
+
+
+def test_a_cloud_that_is_no_url_is_refused_in_one_line(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
+    assert "invalid AWS_ENDPOINT_URL=localhost:5000: use a URL" in fipe.refused(2, "status")
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "fipe_cli.__main__", Interrupted("fipe_cli.__main__"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_ctrl_c_at_a_question_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, one_line_errors():
+        raise typer.Abort
+    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
