@@ -450,7 +450,9 @@ def export(
 @app.command()
 def report(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The HTML file to write.")] = Path("fipe-report.html"),
+    file: Annotated[Path, typer.Argument(help="The HTML file to write; - for standard output.")] = Path(
+        "fipe-report.html"
+    ),
     run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
@@ -459,6 +461,7 @@ def report(
 ) -> None:
     """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
     from fipe_cli.database import open_database
+    from fipe_cli.export import opened
     from fipe_cli.report.data import calls_throttled, read_report
     from fipe_cli.report.page import render
 
@@ -466,13 +469,12 @@ def report(
         found = read_report(session, run_id, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
-        page = render(found, cloud.name)
-        try:
-            file.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise CliError(f"{file} cannot be written: {error.strerror}") from error
-        size = len(page.encode())
-        _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+        page = render(found, cloud.name).encode()
+        with opened(file) as target:
+            target.write(page)
+        if file != Path("-"):
+            size = len(page)
+            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
 
 
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -462,6 +463,29 @@ def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
     assert len(text.encode()) < 1_000_000
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)
     assert "sourceMappingURL" not in text
+
+
+def test_a_report_that_cannot_be_written_leaves_the_last_one(
+    fipe: Fipe, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = page.read_text()
+
+    def fill_the_disk(*_: object) -> str:  # only now: the database has started
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
+        return "x" * 10_000
+
+    monkeypatch.setattr("fipe_cli.report.page.render", fill_the_disk)
+    try:
+        refusal = fipe.refused(3, "report", str(page))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert refusal == f"error: {page} cannot be written: File too large"
+    assert page.read_text() == before
+    assert [file.name for file in page.parent.iterdir()] == [page.name]
+
+
+def test_the_report_goes_to_a_pipe_when_asked(fipe: Fipe) -> None:
+    assert fipe.done("report", "-").startswith("<!")
 
 
 def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
