@@ -394,6 +394,13 @@ def test_ctrl_c_while_the_command_is_imported_is_one_line(
     assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
+@pytest.mark.usefixtures("fipe")
+def test_a_closed_output_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from fipe_cli.entry import main; main()' query 'select 1' >&-"
+    ended = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_ctrl_c_at_a_question_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended, one_line_errors():
         raise typer.Abort
