@@ -166,8 +166,16 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
 
     AWS when `profile`, or AWS_PROFILE, keys or AWS_ENDPOINT_URL in the environment say so; otherwise the
     local cloud of this folder, running or not. A default profile alone never means AWS.
+
+    Raises:
+        CliError: AWS_ENDPOINT_URL is no URL.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise CliError(
+            f"invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000",
+            USAGE,
+        )
     if profile or endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
         return Cloud(stage, _session(profile), endpoint, profile=profile)
     return local_cloud(LocalState.from_environment(), stage)

@@ -32,6 +32,9 @@ CONNECT_TIMEOUT_SECONDS = "10"
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
 
+TIMED_OUT = "statement timeout"
+"""PostgreSQL's words for it; a query that another session cancels has the same error code."""
+
 READER_SETTINGS = {
     # The server gives up a query when nobody waits for it: the command was killed, or the network is gone.
     "client_connection_check_interval": "1s",
@@ -91,6 +94,8 @@ class Database(ABC):
             try:
                 yield opened
             except QueryCanceled as error:
+                if TIMED_OUT not in str(error):
+                    raise CliError("the query was cancelled by another session of the database") from error
                 raise CliError(
                     f"the query was cancelled after {timeout_seconds} s: ask for less, or give it more time"
                     f" with --timeout {timeout_seconds * 10} (0: no limit)",

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
+from fipe_cli.progress import counted
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -96,12 +97,8 @@ def _contents(cloud: Cloud) -> str:
             "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
         )
         months, prices = cursor.fetchone() or (0, 0)
-        return f"with {_counted(prices, 'price')} of {_counted(months, 'month')}"
+        return f"with {counted(prices, 'price')} of {counted(months, 'month')}"
     return "whose contents cannot be counted from here"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeDef]":

@@ -111,7 +111,7 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
             f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
         )
     parts = selection.parts(session)
-    with _opened(file) as target:
+    with opened(file) as target:
         if suffix == ".csv":
             return _write_csv(session, parts, target, excel_pt)
         if suffix == ".jsonl":
@@ -120,7 +120,12 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
+def opened(file: Path) -> Iterator[IO[bytes]]:
+    """Where to write a file's bytes; `-` is standard output. The file appears only when it is whole.
+
+    Raises:
+        CliError: the file cannot be written.
+    """
     if file == Path("-"):
         yield sys.stdout.buffer
         return

@@ -253,6 +253,11 @@ def _speed(seen: Snapshot) -> str:
     return f", {seen.rate:,.0f} calls per minute, {duration(seen.time_left.total_seconds())} left"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 brand`, `2 brands`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A length of time in its two largest units: `22 h 48 min`."""
     whole = max(0, round(seconds))

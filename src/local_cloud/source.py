@@ -12,6 +12,10 @@ NO_LIMIT = "max"
 OFFICIAL_CALLS_PER_MINUTE = "40"
 
 
+class SourceError(LocalCloudError):
+    """SOURCE, CATALOGUE or RATE is invalid; one line says what to use instead."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A source that can be used.
@@ -43,12 +47,12 @@ def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") 
     """The source from texts; an empty catalogue or rate means the default.
 
     Raises:
-        LocalCloudError: one line that names the wrong option and what it may be.
+        SourceError: one line that names the wrong option and what it may be.
     """
     if source not in ("simulator", "fipe"):
-        raise LocalCloudError(f"invalid SOURCE={source}: use simulator or fipe")
+        raise SourceError(f"invalid SOURCE={source}: use simulator or fipe")
     if catalogue and source == "fipe":
-        raise LocalCloudError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
+        raise SourceError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
     return Source(
         is_simulator=source == "simulator",
         catalogue=_checked_catalogue(catalogue),
@@ -62,7 +66,8 @@ def _checked_catalogue(path: str) -> str:
     try:
         read_catalogue(Path(path))
     except (CatalogueError, OSError) as error:
-        raise LocalCloudError(f"CATALOGUE={path}: {error}") from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise SourceError(f"invalid CATALOGUE={path}: {reason}") from error
     return str(Path(path).resolve())
 
 
@@ -70,7 +75,7 @@ def _checked_rate(rate: str, source: str) -> str:
     if not rate:
         return NO_LIMIT if source == "simulator" else OFFICIAL_CALLS_PER_MINUTE
     if rate != NO_LIMIT and not _is_positive(rate):
-        raise LocalCloudError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
+        raise SourceError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
     return rate
 
 
