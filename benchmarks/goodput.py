@@ -77,7 +77,7 @@ class Paced:
 
     def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None:  # noqa: ARG002
         if is_refused:
-            self._pace.refused(refused_for)
+            self._pace.throttled(refused_for)
         else:
             self._pace.succeeded()
 

@@ -149,7 +149,7 @@ def snapshot(
 
 
 def _refusal(cloud: Cloud) -> Refusal | None:
-    """Why and for how long the source is not called, from the loaders' shared pace; None when it is."""
+    """Why nothing calls the source now, and for how long; None while it is called. From the shared pace."""
     key = {"source": {"S": PACE_KEY}}
     table = names.pace_table(cloud.stage)
     try:
@@ -158,4 +158,6 @@ def _refusal(cloud: Cloud) -> Refusal | None:
         raise cloud.explained(error, f"table {table}") from error
     state = state_of(item)
     seconds = state.next_call / 1000 - time.time()
-    return Refusal(state.stopped or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    return (
+        Refusal(state.outage.kind or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    )

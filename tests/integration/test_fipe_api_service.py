@@ -266,7 +266,7 @@ def test_hands_work_back_when_the_source_is_down_and_then_probes_with_one_call(
         with pytest.raises(SourceDownError) as down:
             ask_amarok(client(source.url, pace=pace))
         assert (len(source.asked), down.value.retry_in) == (3, 5)
-        assert pace.stopped == "down"
+        assert pace.outage == "down"
         pace._resume_at = 0
         with pytest.raises(SourceDownError):
             ask_amarok(client(source.url, pace=pace))

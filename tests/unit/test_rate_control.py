@@ -42,7 +42,7 @@ class SimulatedPace:
 
     def refused(self, grant: Grant, now: int, retry_after: float | None) -> None:
         if grant.epoch == self.state.epoch:
-            self.state = rate_control.after_refusal(self.state, grant, now, self.cap, retry_after)
+            self.state = rate_control.after_throttling(self.state, grant, now, self.cap, retry_after)
 
 
 class Outcome:
@@ -205,7 +205,7 @@ def test_a_refusal_above_the_ceiling_tells_the_limit_within_three_hundredths(
     )
     refused, moment = _call_until_the_bucket_is_empty(state, limit, bucket=50)
     grant = Grant(0, refused.cycle.served, refused.cycle.calls)
-    learned = rate_control.after_refusal(refused, grant, round(1000 * moment), None, rest)
+    learned = rate_control.after_throttling(refused, grant, round(1000 * moment), None, rest)
     assert learned.ceiling is not None
     assert 0.97 * limit <= learned.ceiling <= 1.005 * limit
 
