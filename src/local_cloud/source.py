@@ -1,4 +1,4 @@
-"""Which source a deployment on this machine calls, and how fast; checked before anything is started."""
+"""Which source a local deployment calls, and how fast. Checked before anything starts."""
 
 import os
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Source:
     calls_per_minute: str
 
     def context(self, endpoint: Endpoint) -> dict[str, str]:
-        """The CDK context that makes the functions call this source; starts the simulator if it is the one.
+        """The CDK context that makes the functions call this source. Starts the simulator if that is the
+        source.
 
         Raises:
             LocalCloudError: the simulator does not start.
@@ -43,12 +44,14 @@ def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") 
     """The source from texts; an empty catalogue or rate means the default.
 
     Raises:
-        LocalCloudError: one line that names the wrong option and what it may be.
+        LocalCloudError: an option is invalid; one line says which, and what to use.
     """
     if source not in ("simulator", "fipe"):
         raise LocalCloudError(f"invalid SOURCE={source}: use simulator or fipe")
     if catalogue and source == "fipe":
-        raise LocalCloudError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
+        raise LocalCloudError(
+            "invalid CATALOGUE: only the simulator serves a file; leave it out, or use SOURCE=simulator"
+        )
     return Source(
         is_simulator=source == "simulator",
         catalogue=_checked_catalogue(catalogue),
