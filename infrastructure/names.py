@@ -23,7 +23,7 @@ class Function(StrEnum):
     SQL_INIT = "FipeSqlInit"
 
     def of(self, stage: str) -> str:
-        """The function's name. It also logs and measures under it, so that stages do not mix."""
+        """The function's name. Its logs and metrics have this name too, so that stages do not mix."""
         return f"{self}-{stage}"
 
 
