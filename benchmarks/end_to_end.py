@@ -1,6 +1,6 @@
 """End to end: a month through the local cloud, against a bare client that fetches it and stores nothing.
 
-The bare client has as many threads as the cloud has loaders at work. It keeps its connections open, parses
+The bare client has as many threads as the cloud runs loaders at a time. It keeps its connections open, parses
 each answer as JSON and drops it. Each of the two has its own simulator process, without a limit.
 """
 

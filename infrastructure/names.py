@@ -28,7 +28,7 @@ class Function(StrEnum):
 
 
 class Queue(StrEnum):
-    """The queues, in the order of the pipeline. Each has a dead letter queue beside it."""
+    """The queues, in the order of the pipeline. Each has a dead letter queue."""
 
     MANUFACTURER = "manufacturer"
     MODEL = "model"

@@ -33,7 +33,7 @@ REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
 
 READER_SETTINGS = {
-    # The server gives up a query when nobody waits for it: the command was killed, or the network is gone.
+    # The server cancels a query when the client is gone: the command was killed, or the network is down.
     "client_connection_check_interval": "1s",
     # Plan for all rows, not for the first ones: `fipe query` reads through a cursor, and reads it to the end.
     "cursor_tuple_fraction": "1",

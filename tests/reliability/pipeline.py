@@ -320,7 +320,7 @@ class Pipeline:
 
     @contextmanager
     def _port_kept(self) -> Iterator[None]:
-        """Keeps other processes off the port of the stopped server: the functions will connect there again."""
+        """Keeps other processes off the stopped server's port: the functions will connect there again."""
         with closing(socket.socket()) as keeper:
             keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             keeper.bind(("127.0.0.1", self._place.port))

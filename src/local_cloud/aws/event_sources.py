@@ -30,7 +30,7 @@ _LONGEST_WAIT_SECONDS = 1.0  # after that, a poller checks whether its mapping h
 
 
 class QueuePoller:
-    """One event source mapping at work, in a thread of its own."""
+    """Polls for one event source mapping, in a thread of its own."""
 
     def __init__(
         self,
