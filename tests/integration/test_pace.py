@@ -72,7 +72,7 @@ def test_reserves_nothing_beyond_the_callers_patience(
     assert pace.reserve(2) == 0
 
 
-def test_saves_up_no_calls_while_nobody_asks(function: Callable[..., SharedPace], clock: Clock) -> None:
+def test_saves_up_no_calls_while_no_function_asks(function: Callable[..., SharedPace], clock: Clock) -> None:
     pace = function()
     pace.reserve(2)
     clock.pass_seconds(3600)
@@ -211,7 +211,7 @@ def test_the_rate_that_was_found_outlives_an_outage(
     assert pace._state.ceiling == ceiling
 
 
-def test_others_can_read_from_the_item_why_and_how_long_nobody_calls(
+def test_others_can_read_from_the_item_why_and_how_long_calls_are_stopped(
     function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     pace = function(None)

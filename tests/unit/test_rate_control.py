@@ -131,7 +131,7 @@ def test_finds_a_limit_below_the_cap() -> None:
     assert outcome.share_refused <= 0.02
 
 
-def test_is_not_driven_to_a_standstill_by_refusals_that_come_at_random() -> None:
+def test_random_refusals_do_not_slow_it_to_a_standstill() -> None:
     clock = [0.0]
     pace = SimulatedPace(40 / 60)
     outcome = simulate(
