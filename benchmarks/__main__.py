@@ -39,7 +39,7 @@ def main(
     unknown = set(names or ()) - set(BENCHMARKS)
     if unknown:
         raise typer.BadParameter(
-            f"unknown benchmark {', '.join(sorted(unknown))}: use {', '.join(BENCHMARKS)}"
+            f"unknown benchmark {', '.join(sorted(unknown))}: use any of {', '.join(BENCHMARKS)}"
         )
     console.print(f"{machine()}; {month_description()}")
     missed = [name for name in names or BENCHMARKS if not _run(name)]

@@ -44,14 +44,12 @@ def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") 
     """The source from texts; an empty catalogue or rate means the default.
 
     Raises:
-        LocalCloudError: an option is invalid; one line says which, and what to use.
+        LocalCloudError: one line that names the wrong option and what it may be.
     """
     if source not in ("simulator", "fipe"):
         raise LocalCloudError(f"invalid SOURCE={source}: use simulator or fipe")
     if catalogue and source == "fipe":
-        raise LocalCloudError(
-            "invalid CATALOGUE: only the simulator serves a file; leave it out, or use SOURCE=simulator"
-        )
+        raise LocalCloudError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
     return Source(
         is_simulator=source == "simulator",
         catalogue=_checked_catalogue(catalogue),

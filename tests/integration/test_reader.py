@@ -186,7 +186,7 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_error_says_what_to_do(
     assert "--timeout 10 (0: no limit)" in said
 
 
-def test_a_query_has_a_time_limit_by_default() -> None:
+def test_a_query_has_a_time_limit_unless_told_otherwise() -> None:
     assert query("show statement_timeout") == (0, "statement_timeout\n1min\n")
     assert query("show statement_timeout", "--timeout", "0") == (0, "statement_timeout\n0\n")
 

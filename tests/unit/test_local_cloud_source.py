@@ -37,7 +37,7 @@ def test_points_the_functions_to_another_server_when_the_environment_says_so(
     [
         ({"source": "web"}, "invalid SOURCE=web: use simulator or fipe"),
         ({"catalogue": "/nowhere.tsv"}, "CATALOGUE=/nowhere.tsv"),
-        ({"source": "fipe", "catalogue": "x"}, "invalid CATALOGUE: only the simulator serves a file"),
+        ({"source": "fipe", "catalogue": "x"}, "CATALOGUE is what the simulator serves"),
         ({"rate": "fast"}, "invalid RATE=fast: use a number of calls per minute"),
         ({"rate": "0"}, "RATE=0"),
         ({"rate": "nan"}, "RATE=nan"),
