@@ -67,7 +67,7 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
 
 
 def _write_without_waiting_for_the_disk(admin: connection) -> None:
-    """A database then takes a quarter of the time to make and drop; nobody needs this data after a crash."""
+    """A database then takes a quarter of the time to make and drop; this data need not survive a crash."""
     cursor = admin.cursor()
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         cursor.execute(f"alter system set {setting} = off")

@@ -24,7 +24,7 @@ _CREDENTIALS_ARE_GIVEN = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-# A function may work for its whole timeout before it answers; a second invocation would be a second load.
+# A function may take its whole timeout to answer. No retry: a second invocation would start a second load.
 _ONCE = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
 _REPEATED = Config(read_timeout=920, connect_timeout=10, retries={"mode": "standard"})
 _BRISK = Config(read_timeout=30, connect_timeout=10)
@@ -101,7 +101,7 @@ class Cloud:
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def invoke(self, function: Function, payload: dict[str, Any], *, only_reads: bool = False) -> Any:
-        """What a function of the stage answers.
+        """Invokes a function of the stage and returns its answer.
 
         Args:
             function: which one.
@@ -109,7 +109,7 @@ class Cloud:
             only_reads: it changes nothing, so an invocation that fails may be repeated.
 
         Raises:
-            CliError: there is no such function, or it failed; with its own words.
+            CliError: there is no such function, or it failed; the text is the function's own.
         """
         name = function.of(self.stage)
         try:
@@ -154,7 +154,7 @@ class Cloud:
         return cache(lambda queue: self.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"])
 
     def explained(self, error: ClientError, what: str) -> CliError:
-        """An error of AWS's in words: usually something is missing because nothing was deployed."""
+        """Explains an error of AWS: usually something is missing because the stage is not deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
             return CliError(f"{what} is missing: {self.name} is not deployed; run `{self.deploy_command}`")
@@ -162,7 +162,7 @@ class Cloud:
 
 
 def find_cloud(stage: str, profile: str | None) -> Cloud:
-    """The cloud that is meant, by one rule for every command.
+    """Chooses the cloud, by one rule for every command.
 
     AWS when `profile`, or AWS_PROFILE, keys or AWS_ENDPOINT_URL in the environment say so; otherwise the
     local cloud of this folder, running or not. A default profile alone never means AWS.

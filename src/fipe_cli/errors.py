@@ -1,4 +1,4 @@
-"""What ends a command early: one line that says why, and an exit code for the kind of trouble."""
+"""Ends a command early with one line that says why, and an exit code for the kind of error."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -72,7 +72,7 @@ def aws_errors() -> Iterator[None]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns what may go wrong into one line on stderr and the exit code that fits."""
+    """Turns every expected error into one line on stderr and the right exit code."""
     try:
         with aws_errors():
             try:

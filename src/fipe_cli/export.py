@@ -1,7 +1,7 @@
 """Writes prices to files: CSV, JSON Lines or Parquet.
 
-Rows are written as they come from the database, one month after another, each found by its index. So memory
-stays flat, and nothing large is sorted.
+Rows are written as they arrive from the database, one month after another, each found through its index. So
+the memory in use stays small, and nothing large is sorted.
 """
 
 import re
@@ -146,7 +146,7 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
     )
     rows = 0
     if excel_pt:
-        target.write("\ufeff".encode())  # without this mark, spreadsheets read UTF-8 as an older encoding
+        target.write("\ufeff".encode())  # without this mark, spreadsheets take UTF-8 for an older encoding
     with session.cursor() as cursor:
         for position, part in enumerate(parts):
             copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
@@ -194,7 +194,7 @@ def _batches(
     session: "connection", parts: list[sql.Composed], columns: str
 ) -> Iterator[list[tuple[Any, ...]]]:
     for part in parts:
-        # A cursor with a name is the server's: it sends rows as they are asked for.
+        # A cursor with a name lives on the server, which sends rows as they are fetched.
         with session.cursor("export") as cursor:
             cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
             while batch := cursor.fetchmany(ROWS_PER_BATCH):

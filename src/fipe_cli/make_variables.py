@@ -1,7 +1,7 @@
 """make's command line as arguments of a command: `make load-dev BRANDS=Fiat DRY_RUN=1`.
 
-make passes its command line on in MAKEFLAGS, quoted in its own way. Values that are read from there never go
-through a shell: spaces, quotes and `$` stay as they are.
+make passes its command line on in MAKEFLAGS, with quoting of its own. Values that are read from there do not
+pass through a shell, so spaces, quotes and `$` stay as they are.
 """
 
 import re

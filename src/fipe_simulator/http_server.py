@@ -104,7 +104,7 @@ class HttpServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """End the open connections, which would be served on after the end otherwise."""
+        """End the open connections; otherwise they would still be served after the end."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:

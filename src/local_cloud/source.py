@@ -1,4 +1,4 @@
-"""Which source a deployment on this machine calls, and how fast; checked before anything is started."""
+"""Which source a local deployment calls, and how fast. Checked before anything starts."""
 
 import os
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Source:
     calls_per_minute: str
 
     def context(self, endpoint: Endpoint) -> dict[str, str]:
-        """The CDK context that makes the functions call this source; starts the simulator if it is the one.
+        """The CDK context that makes the functions call this source. Starts the simulator if that is the
+        source.
 
         Raises:
             LocalCloudError: the simulator does not start.

@@ -13,10 +13,12 @@ MAY_IMPORT = {
     "src/fipe_api": set(),
     "src/fipe_simulator": set(),
     "src/local_cloud": {"fipe_simulator"},
-    # The names and settings of a stage, which it shares with what deploys it.
-    "src/fipe_cli": {"fipe_api", "fipe_simulator", "local_cloud", "infrastructure", "stage_settings"},
+    # It shares the names and settings of a stage with the CDK application.
+    "src/fipe_cli": {"fipe_api", "local_cloud", "infrastructure", "stage_settings"},
     "infrastructure": CDK,
     "scripts": {"infrastructure", "stage_settings"},
+    "benchmarks": {*CDK, "fipe_api", "fipe_simulator", "local_cloud"},
+    "lambda": set(),
     "app.py": CDK,
     "fipe_api_stack.py": CDK,
     "fipe_data_stack.py": CDK,

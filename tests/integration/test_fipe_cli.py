@@ -342,7 +342,7 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
 def test_what_needs_a_running_cloud_says_so(
     fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
 ) -> None:
-    """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
+    """Whatever the default profile says, AWS is not meant unless the user says so."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
     words = "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
@@ -465,7 +465,7 @@ def page(fipe: Fipe) -> Path:
     return file
 
 
-def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
+def test_the_report_loads_nothing_from_the_network_and_is_small(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(text.encode()) < 1_000_000
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)

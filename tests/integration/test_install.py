@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(project: Path) -> None:
 
 @pytest.fixture
 def tls_index(tmp_path: Path) -> Iterator[str]:
-    """An index behind a certificate that nobody has signed but itself."""
+    """An index behind a self-signed certificate."""
     key, certificate = self_signed()
     pem = tmp_path / "index.pem"
     pem.write_bytes(
@@ -177,7 +177,7 @@ def tls_index(tmp_path: Path) -> Iterator[str]:
 
 
 def refuse_all(listening: socket.socket, context: ssl.SSLContext) -> None:
-    """Shakes hands with whoever comes, which ends when they see the certificate."""
+    """Answers each TLS handshake, which the client ends when it sees the certificate."""
     while True:
         try:
             connection, _ = listening.accept()

@@ -294,7 +294,7 @@ def test_without_the_permission_the_error_names_it_and_the_way_that_works(
 ) -> None:
     """PostgreSQL refuses with the words that Aurora has, but for "PAM" in place of "password"."""
     aws = OnAws(master, monkeypatch)
-    monkeypatch.setattr("fipe_cli.database.READER", "nobody")
+    monkeypatch.setattr("infrastructure.names.READER_ROLE", "nobody")
     with (
         open_database(aws.cloud) as database,
         pytest.raises(CliError, match="authentication failed") as refused,

@@ -1,4 +1,4 @@
-"""make's command line as options of a command, whatever characters it holds."""
+"""make's command line as options of a command, with any characters."""
 
 import subprocess
 import sys
