@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -396,7 +397,8 @@ def test_ctrl_c_while_the_command_is_imported_is_one_line(
 
 @pytest.mark.usefixtures("fipe")
 def test_a_closed_output_is_no_error() -> None:
-    command = f"{sys.executable} -c 'from fipe_cli.entry import main; main()' query 'select 1' >&-"
+    python = shlex.quote(sys.executable)
+    command = f"{python} -c 'from fipe_cli.entry import main; main()' query 'select 1' >&-"
     ended = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
 
