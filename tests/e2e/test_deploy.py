@@ -77,6 +77,8 @@ class Deployment:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "RDS_CERTIFICATES": "none",
+            # The copy shares the project's .venv, in which `fipe` is the project's own, not the copy's.
+            "PYTHONPATH": os.pathsep.join([str(self.project / "src"), str(self.project)]),
         }
 
     def run(self, command: str, **variables: str) -> subprocess.CompletedProcess[str]:

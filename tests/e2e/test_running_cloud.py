@@ -183,15 +183,22 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
     assert first.returncode == 0
 
 
+@pytest.fixture(scope="module")
+def loaded(cloud: Cloud) -> Cloud:
+    """The cloud with the sample in its database, as a reader of the documents has it."""
+    wait_until_complete(cloud, cloud.invoke()["run_id"])
+    return cloud
+
+
 @pytest.mark.walkthrough
 @pytest.mark.parametrize("command", walked_commands())
-def test_a_command_of_the_documents_does_its_work(cloud: Cloud, command: str) -> None:
+def test_a_command_of_the_documents_does_its_work(loaded: Cloud, command: str) -> None:
     # `fipe status` exits with 1 while the load of the command before is still running.
-    wait_until_nothing_is_under_way(cloud)
+    wait_until_nothing_is_under_way(loaded)
     ended = subprocess.run(
         ["bash", "-c", command],
-        cwd=ROOT if command.startswith("make") else cloud.here.folder,
-        env=cloud.here.environment(PATH=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", **cloud.variables),
+        cwd=ROOT if command.startswith("make") else loaded.here.folder,
+        env=loaded.here.environment(PATH=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", **loaded.variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
