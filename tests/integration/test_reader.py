@@ -237,7 +237,7 @@ def test_ctrl_c_cancels_a_query_on_the_server_within_a_second(master: Connection
         command.send_signal(signal.SIGINT)
         wait_until(master, queries=0, seconds=1)
         _, said = command.communicate(timeout=10)
-    assert (command.returncode, said) == (130, "error: interrupted\n")
+    assert (command.returncode, said) == (130, "interrupted\n")
 
 
 def test_the_server_gives_up_a_query_whose_command_was_killed(master: Connection) -> None:
