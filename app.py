@@ -14,7 +14,7 @@ from stage_settings import SettingsError, StageSettings
 
 
 def deployment_environment(variables: Mapping[str, str]) -> Environment:
-    """Reads the account and region, which the CDK CLI finds from the user's credentials.
+    """Reads the account and region that the CDK CLI has found with the user's credentials.
 
     Raises:
         SettingsError: it found none; without them the VPC cannot be looked up.

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds what a deployment packs: the Lambda layers, with pip and for the Lambda platform (no Docker), and the
-# copy of the SQL script that travels with the SQL-init functions. Does nothing that is up to date already.
+# Builds what a deployment needs: the Lambda layers, with pip for the Lambda platform (no Docker), and the copy of
+# the SQL script that is packed with the SQL-init functions. Builds only what is not up to date.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 PYTHON=${PYTHON:-.venv/bin/python}
 BUILD=lambda-layer/build
-# Who signs the certificates of RDS's databases: a URL, file:///... included, or none to leave things as they are.
+# Where to get the certificates of the authorities that sign RDS's certificates: a URL (also file:///...), or none.
 RDS_CERTIFICATES=${RDS_CERTIFICATES:-https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem}
 LIMIT_KIB=$((30 * 1024)) # a layer counts against the 250 MB of a function, and against its cold start
 
@@ -14,8 +14,8 @@ sha256() {
     "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(name, "rb").read() for name in sys.argv[1:])).hexdigest())' "$@"
 }
 
-# Wheels for the runtime python3.14 on arm64, which stands on Amazon Linux 2023 (glibc 2.34). Dependencies that the
-# runtime brings along (see lambda-layer/README.md) are left out of the requirements, hence --no-deps.
+# Wheels for the runtime python3.14 on arm64, which is based on Amazon Linux 2023 (glibc 2.34). --no-deps, because
+# the requirements leave out what the runtime already contains (see lambda-layer/README.md).
 install_wheels() { # requirements, target
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
         --implementation cp --python-version 3.14 --only-binary=:all: \
@@ -24,8 +24,8 @@ install_wheels() { # requirements, target
         --requirement "$1" --target "$2"
 }
 
-# Commands carry the path of this machine's Python, which would make another layer of it on each machine. The
-# *.dist-info stay: licences, and what Amazon Inspector finds vulnerable packages by.
+# Commands contain the path of this machine's Python, so the layer would differ from machine to machine. *.dist-info
+# stays: it holds the licences, and Amazon Inspector needs it to find vulnerable packages.
 strip_unused() { # target
     rm -rf "$1/bin"
     find "$1" -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
@@ -41,7 +41,7 @@ build_layer() { # name
     strip_unused "$DRAFTS/$1/python"
     size=$(du -sk "$DRAFTS/$1" | cut -f1)
     if [ "$size" -gt "$LIMIT_KIB" ]; then
-        echo "layer $1 is $((size / 1024)) MB unzipped, more than $((LIMIT_KIB / 1024)) MB" >&2
+        echo "layer $1 is $((size / 1024)) MB unzipped, more than the limit of $((LIMIT_KIB / 1024)) MB: pin fewer or smaller packages in $requirements" >&2
         exit 1
     fi
     rm -rf "$folder"
@@ -50,7 +50,7 @@ build_layer() { # name
     echo "layer $1: $(awk "BEGIN {printf \"%.1f\", $size / 1024}") MB unzipped"
 }
 
-# Without them the functions encrypt their connections, but cannot check whom they talk to.
+# Without them, the functions encrypt their connections but cannot check that they talk to the right server.
 fetch_rds_certificates() {
     local target=$BUILD/psycopg2/rds-certificates.pem
     if [ "$RDS_CERTIFICATES" = none ] || [ -s "$target" ]; then

@@ -1,1 +1,1 @@
-"""What the project promises to be fast at, measured: `make bench`, results in docs/benchmarks.md."""
+"""Measures what the project promises to do fast. `make bench` runs it; docs/benchmarks.md has the results."""

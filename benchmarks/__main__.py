@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: runs benchmarks, shows their figures and writes docs/benchmarks.md.
+"""`python -m benchmarks [NAME ...]`: runs benchmarks, prints their figures and writes docs/benchmarks.md.
 
 A benchmark is a module of this package with a function `run() -> Sequence[Row]`; the first line of its
 docstring is its title. Exit status 1: a target was missed.
@@ -16,7 +16,7 @@ from benchmarks.month import month_description
 from benchmarks.rows import COLUMNS, Row
 
 BENCHMARKS = (
-    "calls_a_price",
+    "calls_per_price",
     "goodput",
     "goodput_over_http",
     "ingestion",
@@ -31,13 +31,15 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {' '.join(BENCHMARKS)}")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Some of {', '.join(BENCHMARKS)}; all by default.")
+    ] = None,
 ) -> None:
     """Run the named benchmarks, or all of them."""
     unknown = set(names or ()) - set(BENCHMARKS)
     if unknown:
         raise typer.BadParameter(
-            f"no benchmark is named {', '.join(sorted(unknown))}; there are {BENCHMARKS}"
+            f"unknown benchmark {', '.join(sorted(unknown))}: use any of {', '.join(BENCHMARKS)}"
         )
     console.print(f"{machine()}; {month_description()}")
     missed = [name for name in names or BENCHMARKS if not _run(name)]
@@ -47,7 +49,7 @@ def main(
 
 
 def _run(name: str) -> bool:
-    """Runs one benchmark; answers whether all its targets are met."""
+    """Runs one benchmark; returns whether all its targets are met."""
     module = import_module(f"benchmarks.{name}")
     title = (module.__doc__ or "").splitlines()[0].rstrip(".")
     rows: list[Row] = list(module.run())

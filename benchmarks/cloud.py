@@ -1,4 +1,4 @@
-"""Loads through a local cloud of their own, as `make local` does them, and what the functions did."""
+"""Loads a catalogue through a new local cloud, as `make local` does, and measures what the functions did."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from local_cloud.state import LocalState
 
 STAGE = "dev"
 SCHEMA_FUNCTIONS = (Function.SQL_RUNNER, Function.SQL_INIT)
-"""They work during a deploy, not during a load."""
+"""Functions that run during a deploy, not during a load."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FunctionFigures:
 
 @dataclass(frozen=True)
 class LoadFigures:
-    """A load: from the start of FipeManufacturerLoader to the last message gone."""
+    """A load, from the start of FipeManufacturerLoader until all queues are empty."""
 
     seconds: float
     calls: int
@@ -48,10 +48,10 @@ def cloud_folder() -> Iterator[Path]:
 
 
 def load(catalogue: Path, rate: str = "max") -> LoadFigures:
-    """Loads a catalogue into a new local cloud and takes the cloud away again.
+    """Starts a new local cloud, loads a catalogue into it, and removes it.
 
     Raises:
-        subprocess.CalledProcessError: something was missing at the end.
+        subprocess.CalledProcessError: the load failed or was not complete.
     """
     with cloud_folder() as folder:
         state = LocalState(folder)

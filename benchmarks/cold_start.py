@@ -1,7 +1,7 @@
-"""Cold start: importing a handler, against boto3 and its one unavoidable library alone.
+"""Cold start: importing a handler, against importing boto3 and the one library that it cannot do without.
 
-Each import runs in a fresh interpreter, the two kinds in turn, so that both meet the same moments of the
-machine; the median counts. What Lambda does before, fetching code and starting Python, is the same for any.
+Each import runs in a fresh interpreter. The two kinds alternate, so that changes in the machine's load affect
+both alike; the median counts. What Lambda does before (fetch the code, start Python) is the same for both.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: one section a benchmark, replaced when that benchmark runs again."""
+"""Writes docs/benchmarks.md: one section per benchmark, replaced when that benchmark runs again."""
 
 import os
 import platform
@@ -15,15 +15,16 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs/benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`; `make bench BENCH="NAME NAME"` runs some of them and replaces their sections alone.
-Each section names the command, the day, the machine and the month it was measured with. A ratio is the figure
-divided by what stands beside it, both measured in the same run; a target bounds the ratio or, where there is
-none, the figure. What limits each figure, and what would be next: [performance.md](performance.md).
+`make bench` writes this page; `make bench BENCH="NAME NAME"` runs some benchmarks and replaces only their
+sections. Each section names its command, date, machine and reference month. A ratio is the figure divided by
+what it is compared with, both measured in the same run. A target is for the ratio or, without a ratio, for
+the figure itself. [performance.md](performance.md) says what limits each figure, and what could be improved
+next.
 """
 
 
 def write_section(name: str, title: str, rows: Sequence[Row], order: Sequence[str]) -> None:
-    """Puts a benchmark's rows into the document, in the place that the order of all benchmarks gives it."""
+    """Writes a benchmark's rows into the document; `order` lists all benchmarks, in the order of sections."""
     sections = {**_sections(), name: _section(name, title, rows)}
     known = [sections[each] for each in order if each in sections]
     DOCUMENT.parent.mkdir(exist_ok=True)
@@ -58,7 +59,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def machine() -> str:
-    """The machine in some words: processor, cores, memory, system, Python."""
+    """Describes the machine: processor, cores, memory, system, Python."""
     cpuinfo = Path("/proc/cpuinfo")
     model = (
         re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None

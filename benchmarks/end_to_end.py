@@ -1,7 +1,7 @@
 """End to end: a month through the local cloud, against a bare client that fetches it and stores nothing.
 
-The bare client has as many threads as the cloud has loaders at work, keeps its connections, reads each answer
-as JSON and drops it. Both have a simulator in a process of its own, without any limit.
+The bare client has as many threads as the cloud runs loaders at a time. It keeps its connections open, parses
+each answer as JSON and drops it. Each of the two has its own simulator process, without a limit.
 """
 
 import subprocess
@@ -86,7 +86,7 @@ def _bare_seconds(catalogue: Path) -> float:
 
 
 def _calls(catalogue: Catalogue) -> Iterator[Call]:
-    """The calls of a load: references, brands, models, the years by the cheaper road, prices."""
+    """The calls of a load: reference months, brands, models, model years in the cheaper way, prices."""
     yield "ConsultarTabelaDeReferencia", {}
     for kind in TYPE_NAMES:
         of_type = {"codigoTabelaReferencia": REFERENCE, "codigoTipoVeiculo": kind}

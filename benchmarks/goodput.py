@@ -1,13 +1,15 @@
-"""Goodput under an unknown limit: the share of it that is used, and of the calls that are refused.
+"""Goodput under an unknown limit: the share of the limit that is used, and the share of the calls that are
+refused.
 
-The source is the simulator's token bucket. Time is simulated, since a limit of 50 calls a minute with a block
-of 60 s takes hours to show a steady state; what paces the calls is the SharedPace that the functions use, on
-moto's DynamoDB, and it is given no cap (`RATE=max`) and no hint. Two thirds of each run are for finding the
-limit, and the new one where it halves midway; the last third counts. goodput_over_http is the same client in
-real time.
+The source is the simulator's token bucket. Time is simulated, because a limit of 50 calls per minute with a
+block of 60 s takes hours to reach a steady state. The calls are paced by the functions' own SharedPace on
+moto's DynamoDB, without a cap (`RATE=max`). The first two thirds of each run are for finding the limit (and
+the new limit, where it halves midway); only the last third counts. goodput_over_http measures the same client
+in real time.
 
-Compared with: a fixed sleep of 1 s after each call and a backoff of 5 s, doubled, after a refusal; and AIMD
-in one thread: 800 ms between calls, doubled after a refusal, a quarter faster after 10 successes.
+Two simple clients are measured for comparison. One sleeps for 1 s after each call, and for 5 s after a
+refusal, doubled with each further refusal. The other is AIMD in one thread: 800 ms between calls, doubled
+after a refusal, a quarter faster after 10 successes.
 """
 
 import heapq
@@ -34,27 +36,27 @@ class Limit(NamedTuple):
     afterwards: Ceiling | None = None
 
 
-def a_minute(calls: float, *, retry_after: bool = True) -> Ceiling:
+def per_minute(calls: float, *, retry_after: bool = True) -> Ceiling:
     return Ceiling(calls=calls, per_seconds=60, block_seconds=60, retry_after=retry_after)
 
 
-def a_second(calls: float, *, retry_after: bool = True) -> Ceiling:
+def per_second(calls: float, *, retry_after: bool = True) -> Ceiling:
     return Ceiling(calls=calls, per_seconds=1, block_seconds=0, retry_after=retry_after)
 
 
 LIMITS = (
-    Limit("50 a minute, block of 60 s", a_minute(50), 2 * 3600),
-    Limit("50 a minute, block of 60 s, no Retry-After", a_minute(50, retry_after=False), 2 * 3600),
-    Limit("5 a second", a_second(5), 1200),
-    Limit("5 a second, no Retry-After", a_second(5, retry_after=False), 1200),
-    Limit("50 a second", a_second(50), 120),
-    Limit("50 a second, no Retry-After", a_second(50, retry_after=False), 120),
-    Limit("50 a minute that becomes 25 midway", a_minute(50), 3 * 3600, a_minute(25)),
+    Limit("50 per minute, block of 60 s", per_minute(50), 2 * 3600),
+    Limit("50 per minute, block of 60 s, no Retry-After", per_minute(50, retry_after=False), 2 * 3600),
+    Limit("5 per second", per_second(5), 1200),
+    Limit("5 per second, no Retry-After", per_second(5, retry_after=False), 1200),
+    Limit("50 per second", per_second(50), 120),
+    Limit("50 per second, no Retry-After", per_second(50, retry_after=False), 120),
+    Limit("50 per minute that become 25 midway", per_minute(50), 3 * 3600, per_minute(25)),
 )
 
 
 class Client(Protocol):
-    """One function: when it may call next, if it waits for that, and how its call ended."""
+    """One function: when it may call next, whether it waits until then, and how its call ended."""
 
     def next_call(self, now: float) -> float: ...
 
@@ -64,7 +66,7 @@ class Client(Protocol):
 
 
 class Paced:
-    """What a loader does: waits some seconds for its turn, or hands back and comes again later."""
+    """Does what a loader does: waits some seconds for its turn, or sends its message back and tries later."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._pace = SharedPace(dynamodb_client(), TABLE, None, clock=clock)
@@ -77,7 +79,7 @@ class Paced:
 
     def ended(self, now: float, refused_for: float | None, *, is_refused: bool) -> None:  # noqa: ARG002
         if is_refused:
-            self._pace.refused(refused_for)
+            self._pace.throttled(refused_for)
         else:
             self._pace.succeeded()
 
@@ -116,7 +118,7 @@ class Aimd:
 
 
 class Outcome(NamedTuple):
-    """Shares of the limit and of the calls, in the last third of a run."""
+    """The share of the limit that was used and the share of refused calls, in the last third of a run."""
 
     used: float
     refused: float
@@ -145,7 +147,7 @@ def _paced(limit: Limit, functions: int) -> Outcome:
     clock = [0.0]
     with mock_aws():
         create_table(dynamodb_client())
-        # Not 0: that would be no moment at all.
+        # Not 0, which the pace would take for "not known".
         paces = [Paced(lambda: 1_000_000 + round(1000 * clock[0])) for _ in range(functions)]
         return _simulate(limit, paces, clock)
 

@@ -1,9 +1,10 @@
 """Goodput over HTTP: the same client in real time, with a DynamoDB server and the simulator behind HTTP.
 
 Each function is a process of its own, as in Lambda, and so is the DynamoDB server. That is moto, which takes
-12 ms for an update: at 50 calls a second it would be measured, and not the pace.
+12 ms per update. So the limit is low: at 50 calls per second the benchmark would measure moto instead of the
+pace.
 
-Two thirds of the run are for finding the limit; the last third counts.
+The first two thirds of the run are for finding the limit; only the last third counts.
 """
 
 import logging
@@ -17,7 +18,7 @@ from multiprocessing.connection import Connection
 import requests
 from moto.server import ThreadedMotoServer
 
-from benchmarks.goodput import TABLE, Outcome, a_second, create_table, dynamodb_client, outcome_rows
+from benchmarks.goodput import TABLE, Outcome, create_table, dynamodb_client, outcome_rows, per_second
 from benchmarks.rows import Row
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.source.http_source import FipeError, HttpSource, NotNowError
@@ -25,12 +26,12 @@ from fipe_api.source.pace import SharedPace
 from fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
 
 SPAWN = multiprocessing.get_context("spawn")
-CALLS_A_SECOND, FUNCTIONS, SECONDS = 20, 2, 180.0
+CALLS_PER_SECOND, FUNCTIONS, SECONDS = 20, 2, 180.0
 
 
 def run() -> Sequence[Row]:
     with _dynamodb() as endpoint, FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        simulator.ceiling = a_second(CALLS_A_SECOND)
+        simulator.ceiling = per_second(CALLS_PER_SECOND)
         end = time.monotonic() + SECONDS
         functions = [
             SPAWN.Process(target=_call_until, args=(end, simulator.url, endpoint)) for _ in range(FUNCTIONS)
@@ -43,8 +44,8 @@ def run() -> Sequence[Row]:
             function.join()
         after, took = simulator.statistics(), time.monotonic() - began
     calls, refused = after.total - before.total, after.refused - before.refused
-    outcome = Outcome((calls - refused) / took / CALLS_A_SECOND, refused / calls)
-    return outcome_rows(f"{CALLS_A_SECOND} a second; {FUNCTIONS} at once", outcome)
+    outcome = Outcome((calls - refused) / took / CALLS_PER_SECOND, refused / calls)
+    return outcome_rows(f"{CALLS_PER_SECOND} per second; {FUNCTIONS} at once", outcome)
 
 
 def _call_until(end: float, url: str, endpoint: str) -> None:

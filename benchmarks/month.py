@@ -1,4 +1,5 @@
-"""The month that the benchmarks load: the real June 2026 where it is there, else a generated one like it."""
+"""The month that the benchmarks load: the real June 2026 if its file is there, otherwise a generated one like
+it."""
 
 import os
 import random
@@ -22,7 +23,7 @@ FUELS = {1: "Gasolina", 3: "Diesel", 5: "Flex"}
 
 
 class Shape(NamedTuple):
-    """What June 2026 counts of one vehicle type, and which fuels it burns, by weight."""
+    """The size of June 2026 for one vehicle type, and its fuels with their weights."""
 
     vehicle_type: int
     first_digit: str
@@ -34,7 +35,7 @@ class Shape(NamedTuple):
     fuels: dict[int, int]
 
 
-# The steepness is fitted so that finding the years takes about as many calls as in June 2026 (54,752 in all).
+# The steepness is chosen so that a load takes about as many calls as June 2026 does (54,752).
 SHAPES = (
     Shape(1, "0", 107, 7_286, 30_117, 975, 0.18, {1: 86, 3: 10, 5: 4}),
     Shape(2, "8", 100, 1_979, 8_847, 517, 0.19, {1: 97, 5: 3}),
@@ -49,12 +50,12 @@ def month() -> Catalogue:
 
 
 def month_description() -> str:
-    """Which month it is, for the table."""
-    return "the real June 2026" if REAL_MONTH.is_file() else "a generated month of June 2026's shape"
+    """Names the month, for the document."""
+    return "the real June 2026" if REAL_MONTH.is_file() else "a generated month of the size of June 2026"
 
 
 def generated_month() -> Catalogue:
-    """A month with June 2026's numbers of brands, models and prices; the same at every call."""
+    """A month with as many brands, models and prices as June 2026; the same at every call."""
     return Catalogue(SAMPLE_MONTH, [row for shape in SHAPES for row in _rows(shape)])
 
 
@@ -90,7 +91,7 @@ def _rows(shape: Shape) -> Iterator[CatalogueRow]:
 
 
 def _split(total: int, weights: Sequence[float]) -> list[int]:
-    """Parts of a total in proportion to weights, each at least 1, that sum up to it."""
+    """Splits a total in proportion to weights; each part is at least 1."""
     spare = total - len(weights)
     bounds = [0]
     reached = 0.0

@@ -1,4 +1,4 @@
-"""What a benchmark reports: measured figures, each beside what it is compared with and what was promised."""
+"""What a benchmark reports: figures, each with what it is compared with and its target."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,23 +6,23 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Target:
-    """A bound that a figure, or its ratio to the baseline, has to keep: `at least` or `at most`."""
+    """A bound for a figure, or for its ratio to the baseline: at least or at most this value."""
 
     words: Literal["at least", "at most"]
     limit: float
 
     def is_met_by(self, value: float) -> bool:
-        """Whether a value keeps the bound."""
+        """Whether a value is within the bound."""
         return value >= self.limit if self.words == "at least" else value <= self.limit
 
 
 def at_least(limit: float) -> Target:
-    """The bound of what should be large."""
+    """A bound for what should be large."""
     return Target("at least", limit)
 
 
 def at_most(limit: float) -> Target:
-    """The bound of what should be small."""
+    """A bound for what should be small."""
     return Target("at most", limit)
 
 
@@ -42,8 +42,8 @@ class Row:
         what: what was measured.
         value: the figure, in `unit`.
         baseline: what it is compared with; the ratio is value / baseline.
-        target: what was promised of the ratio, or of the figure itself where there is no baseline. None: the
-            figure is shown for what it tells.
+        target: the target for the ratio or, without a baseline, for the figure itself; None for a figure that
+            is only informative.
     """
 
     what: str
@@ -54,7 +54,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The figure in terms of the baseline."""
+        """The figure divided by the baseline; None without one."""
         return self.value / self.baseline.value if self.baseline else None
 
     @property
@@ -80,5 +80,5 @@ COLUMNS = ("what", "figure", "compared with", "ratio", "target", "met")
 
 
 def number(value: float) -> str:
-    """A number for people: three significant digits below 100, thousands separated above."""
+    """Formats a number: three significant digits below 100, thousands separated by commas above."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -157,7 +157,7 @@ class Alarms(Construct):
             "load-completed",
             fipe_metric("LoadsCompleted", names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
-            what_to_do="Nothing to do: a load is complete. This alarm only brings the good news.",
+            what_to_do="A load is complete. This alarm is only for your information: there is nothing to do.",
         )
 
     def _watch_database(self, cluster: rds.IDatabaseCluster, settings: StageSettings) -> None:
@@ -211,7 +211,7 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             comparison_operator=comparison,
-            # Idle queues, idle functions and a paused database send no data; that is no problem.
+            # Idle queues, idle functions and a paused database send no data, which is fine.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))

@@ -30,7 +30,7 @@ class Database(Construct):
 
     Attributes:
         cluster: the cluster.
-        network: where functions run that need the database.
+        network: where the functions run that need the database.
         tls_variables: libpq's TLS variables for those functions.
     """
 
@@ -172,7 +172,7 @@ def tls_variables(settings: StageSettings) -> dict[str, str]:
 
 
 def _writer(settings: StageSettings, *, is_public: bool) -> rds.IClusterInstance:
-    # After an automatic upgrade the next deploy would ask for a downgrade, which AWS refuses.
+    # Otherwise the deploy after an automatic upgrade would ask for a downgrade, which AWS refuses.
     common: Any = {"publicly_accessible": is_public, "auto_minor_version_upgrade": False}
     if settings.is_serverless:
         return rds.ClusterInstance.serverless_v2("Writer", **common)

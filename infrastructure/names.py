@@ -1,4 +1,4 @@
-"""Every physical name of the application, spelled once. All of them hold the stage.
+"""Every physical name of the application, spelled once. All but those inside the database hold the stage.
 
 Pure Python without the CDK, so that the command line and the benchmarks find things by the same names.
 """
@@ -6,6 +6,9 @@ Pure Python without the CDK, so that the command line and the benchmarks find th
 from enum import StrEnum
 
 METRICS_NAMESPACE = "Fipe"
+
+INGESTOR_ROLE, STATUS_ROLE, READER_ROLE = "fipe_ingestor", "fipe_status", "fipe_reader"
+"""The database roles that sign in with IAM tokens: of the ingestor, of FipeLoadStatus, of `fipe query`."""
 
 
 class Function(StrEnum):
@@ -20,12 +23,12 @@ class Function(StrEnum):
     SQL_INIT = "FipeSqlInit"
 
     def of(self, stage: str) -> str:
-        """The function's name. It also logs and measures under it, so that stages do not mix."""
+        """The function's name. Its logs and metrics have this name too, so that stages do not mix."""
         return f"{self}-{stage}"
 
 
 class Queue(StrEnum):
-    """The queues, in the order of the pipeline. Each has a dead letter queue beside it."""
+    """The queues, in the order of the pipeline. Each has a dead letter queue."""
 
     MANUFACTURER = "manufacturer"
     MODEL = "model"
@@ -73,7 +76,7 @@ def schedule(stage: str) -> str:
 
 
 def alarm(subject: str, stage: str) -> str:
-    """The alarm on a subject such as `price-dlq-not-empty`; with `*` the pattern that fits every alarm."""
+    """The alarm on a subject such as `price-dlq-not-empty`; `*` gives the pattern of all alarms."""
     return f"fipe-{subject}-{stage}"
 
 

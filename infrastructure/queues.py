@@ -7,7 +7,7 @@ from constructs import Construct
 from infrastructure.names import Queue
 from stage_settings import StageSettings
 
-TIMEOUTS_OF_VISIBILITY = 6
+VISIBILITY_IN_FUNCTION_TIMEOUTS = 6
 """AWS recommends a visibility timeout of six function timeouts plus the batching window."""
 
 
@@ -51,7 +51,8 @@ class QueueWithDlq(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(settings.retention_days),
             visibility_timeout=Duration.seconds(
-                TIMEOUTS_OF_VISIBILITY * settings.function_timeout_seconds + settings.batching_window_seconds
+                VISIBILITY_IN_FUNCTION_TIMEOUTS * settings.function_timeout_seconds
+                + settings.batching_window_seconds
             ),
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=self.dlq, max_receive_count=settings.max_receive_count

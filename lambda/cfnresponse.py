@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 10
 def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -> None:
     """Answers a request to a custom resource.
 
-    Never log the event's ResponseURL: whoever knows it can answer in our place.
+    Never log the event's ResponseURL: anyone who knows it can send a false answer.
 
     Raises:
         OSError: the answer could not be sent in three attempts.
@@ -33,7 +33,7 @@ def send(event: dict[str, Any], status: Status, reason: str, physical_id: str) -
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],
     }
-    # The signature of the URL covers an empty content type.
+    # The URL is signed for an empty content type.
     request = Request(
         event["ResponseURL"],
         data=json.dumps(answer, ensure_ascii=False).encode(),

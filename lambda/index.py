@@ -28,15 +28,15 @@ CONNECT_PATIENCE_SECONDS = 90
 """How long to try to connect: a database that was created a moment ago may not answer yet."""
 CONNECT_TIMEOUT_SECONDS = 10
 SCHEMA_IS_NEWER = "FIPE1"
-"""The SQLSTATE with which the script refuses a database whose schema is of a newer release."""
+"""The SQLSTATE with which the script refuses a database that already has the schema of a newer release."""
 REFUSED = "authentication failed"
-"""PostgreSQL's words for a wrong password: trying again does not help. There is no SQLSTATE."""
+"""What PostgreSQL says about a wrong password, which has no SQLSTATE. Trying again does not help then."""
 CONNECT_PAUSE_SECONDS = 3
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
 """Lambda's answers for a function that is inactive, or that is still being woken."""
 WAKING = {"Delay": 5, "MaxAttempts": 24}
 TIME_TO_ANSWER_SECONDS = 15
-"""Time that a function keeps for itself, to say why it stops before Lambda stops it."""
+"""Time that a function keeps for reporting why it gives up, before Lambda ends it."""
 
 logger = logging.getLogger("fipe_sql_init")
 logger.setLevel(logging.INFO)
@@ -47,7 +47,7 @@ class InitError(Exception):
 
 
 def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
-    """Has the script run for Create and Update; Delete keeps the data. Always answers CloudFormation.
+    """Runs the script for Create and Update; Delete keeps the data. Always answers CloudFormation.
 
     Environment: DB_SECRET_ARN, the secret with host, port, dbname, username and password; SQL_RUNNER, the
     name of the function with `run_sql`.
@@ -67,12 +67,12 @@ def on_event(event: dict[str, Any], context: "LambdaContext") -> None:
 def run_sql(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Runs the script in one transaction.
 
-    A database that a newer release has upgraded is left as it is, and that is a success: otherwise
-    CloudFormation could not undo a deploy that fails after its upgrade.
+    If a newer release has already upgraded the database, it stays as it is, and that counts as success.
+    Otherwise CloudFormation could not roll back a deploy that fails after its upgrade.
 
     Args:
         event: host, port, dbname, user and password; libpq's variables give the rest, such as PGSSLMODE.
-        context: its remaining time limits each statement.
+        context: says how much time is left, which limits each statement.
 
     Returns:
         `{"ok": true}`, or `{"ok": false, "error": text}`.
@@ -112,13 +112,13 @@ def _have_script_run(context: "LambdaContext") -> None:
         answer = _invoke(runner, credentials, _seconds_left(context))
     outcome = json.load(answer["Payload"])
     if "FunctionError" in answer:
-        raise InitError(f"{runner}: {outcome.get('errorMessage', 'it ended without saying why')}")
+        raise InitError(f"{runner}: {outcome.get('errorMessage', 'it ended without an error message')}")
     if not outcome["ok"]:
         raise InitError(outcome["error"])
 
 
 def _invoke(function: str, payload: str, seconds: float) -> Any:
-    """The answer of a function, which may take this many seconds."""
+    """Invokes a function and returns its answer; it may take this many seconds."""
     configuration = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=seconds,

@@ -1,4 +1,4 @@
-"""Looks up every pinned package in the database of known vulnerabilities, by pip-audit."""
+"""Looks up every pinned package in the database of known vulnerabilities, with pip-audit."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ LOCKS = (
 
 
 def audit(lock: str) -> list[str]:
-    """Prints a line on one lock file; answers a line for each known vulnerability of what it pins."""
+    """Prints one line about a lock file; returns one line per known vulnerability of its packages."""
     options = ["--progress-spinner", "off", "--require-hashes", "--disable-pip", "--format", "json"]
     ended = subprocess.run(
         ["pip-audit", *options, "-r", str(ROOT / lock)], capture_output=True, text=True, check=False
@@ -37,7 +37,7 @@ def audit(lock: str) -> list[str]:
 
 
 def main() -> int:
-    """The command; exits with 1 when a pinned package is known to be vulnerable."""
+    """The command; exits with 1 if a pinned package has a known vulnerability."""
     found = [line for lock in LOCKS for line in audit(lock)]
     print(*dict.fromkeys(found), sep="\n", end="\n" if found else "")
     return 1 if found else 0

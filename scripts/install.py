@@ -2,9 +2,9 @@
 
     python3 scripts/install.py [dev] [layers]
 
-Does only what is not up to date, and side by side what can be. Runs before anything is installed, so it uses
-Python's standard library alone. Leaves nothing outside the project's folder, and nothing half made inside it.
-VERBOSE=1 shows what the tools print, and how long each step took.
+Installs only what is not up to date, and several things in parallel where it can. It runs before anything is
+installed, so it uses only Python's standard library. It writes only inside the project's folder, and removes
+what a failed step has left there. VERBOSE=1 shows what the tools print and how long each step takes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = (ROOT / ".venv").resolve()
-CACHE = VENV / ".cache"  # beside the packages, which are then links to what it holds, not copies
+CACHE = VENV / ".cache"
+"""On the same disk as the packages, so that uv can link their files instead of copying them."""
 
 UNFINISHED = VENV / ".unfinished"
-"""Is there while the first install runs: what it finds at its start was left by one that was killed."""
+"""Exists while the first install runs. If it exists at the start, an earlier install was killed."""
 
 TERMINAL = sys.stderr.isatty()
 VERBOSE = bool(os.environ.get("VERBOSE"))
@@ -37,25 +40,27 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NOD
 CAUSES = {
     r"No module named '?(venv|ensurepip)|ensurepip is not\s+available|No module named pip": (
         "this Python cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or"
-        " name another Python: make PYTHON=python3.12 ..."
+        " use another Python: make PYTHON=python3.12 ..."
     ),
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER"
     r"|UNABLE_TO_VERIFY|unable to get local issuer|self[- ]signed certificate": (
-        "the certificate of the package index is not trusted; behind a proxy that opens TLS, set"
+        "the certificate of the package index is not trusted; behind a proxy that decrypts TLS, set"
         " SSL_CERT_FILE to a PEM file with the proxy's certificate (PIP_CERT, REQUESTS_CA_BUNDLE and"
         " NODE_EXTRA_CA_CERTS are set to the same file unless you set them)"
     ),
     r"No space left on device|ENOSPC": "the disk is full: the project needs 1.3 GB",
-    r"Permission denied|EACCES|Read-only file system|EROFS": "the project's folder cannot be written to",
+    r"Permission denied|EACCES|Read-only file system|EROFS": (
+        "cannot write to the project's folder: use a folder that you may write to"
+    ),
     r"hash(es)? mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
-        "a package is not the one that the project pins: the index, or a proxy before it, changes packages"
+        "a package differs from the one that the project pins: ask who runs the package index or proxy why"
     ),
     r"name resolution|dns error|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|[Cc]onnection refused"
     r"|[Nn]etwork is unreachable|timed? ?out|ConnectionError|error sending request|[Ff]ailed to fetch": (
         "the package index cannot be reached: check the network; behind a proxy set HTTPS_PROXY"
     ),
 }
-"""What a tool prints, as a regular expression, and what that means to whom it happens."""
+"""What a tool may print, as a regular expression, and the cause with its remedy, for the user."""
 
 
 class InstallError(Exception):
@@ -93,17 +98,19 @@ CLEAR_LINE = "\r\033[K" if TERMINAL else ""
 
 def main(parts: list[str]) -> None:
     """Installs the runtime and `parts`, or ends with one line that says why not."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - no packager has checked it yet
-        sys.exit("error: Python 3.11 or newer is needed; name it: make PYTHON=python3.12 ...")
+    if sys.version_info < (3, 11):  # noqa: UP036 - nothing has checked it yet
+        sys.exit("error: this Python is too old: use 3.11 or newer, for example make PYTHON=python3.12 ...")
     try:
-        # One at a time: the second of two makes waits, and then finds everything done.
+        # One at a time: a second make waits for the first, and then finds everything done.
         with (ROOT / "Makefile").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _interrupt)
             _install(parts)
     except (InstallError, OSError) as error:
-        sys.exit(f"{CLEAR_LINE}error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(f"{CLEAR_LINE}interrupted")
+        sys.exit(CLEAR_LINE + ("interrupted" if _interrupted.is_set() else f"error: {error}"))
+    except KeyboardInterrupt:  # while it waits for another make
+        sys.exit("interrupted")
 
 
 def _install(parts: list[str]) -> None:
@@ -114,11 +121,18 @@ def _install(parts: list[str]) -> None:
     tasks = [partial(_install_node_packages, ROOT)]
     if "dev" in parts and not _is_current(VENV / ".dev", _digest("requirements-dev.txt")):
         tasks.append(partial(_install_dev))
+    if "dev" in parts:
+        # PostgreSQL 17, Aurora's default, which the tests use in addition to the embedded version.
+        tasks.append(partial(_install_node_packages, ROOT / "tests/postgres17"))
     if "layers" in parts:
         tasks.append(partial(_build_layers))
     with ThreadPoolExecutor(len(tasks)) as pool:
-        for ended in [pool.submit(task) for task in tasks]:
-            ended.result()
+        try:
+            for ended in as_completed([pool.submit(task) for task in tasks]):
+                ended.result()
+        except InstallError:
+            _end_all()
+            raise
 
 
 def _install_runtime() -> None:
@@ -131,7 +145,7 @@ def _install_runtime() -> None:
             UNFINISHED.touch()
         with Step("the virtual environment"):
             if not (VENV / "bin/pip").exists():
-                # Not a .venv's Python: it may be the one that was just removed.
+                # sys.executable may be the .venv that was just removed.
                 python = (
                     getattr(sys, "_base_executable", sys.executable) if is_first else str(VENV / "bin/python")
                 )
@@ -140,7 +154,7 @@ def _install_runtime() -> None:
         with Step("Python packages"):
             _uv("install", "--require-hashes", "-r", "requirements.txt")
             _uv("install", "--no-deps", "--no-build-isolation", "--editable", ".")
-    except BaseException:
+    except (InstallError, OSError):
         if is_first:
             shutil.rmtree(VENV, ignore_errors=True)
         raise
@@ -156,7 +170,7 @@ def _install_node_packages(folder: Path) -> None:
         with Step("Node.js packages"):
             npm = [str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"]
             _run([*npm, "--prefix", str(folder)])
-    except BaseException:
+    except (InstallError, OSError):
         shutil.rmtree(modules, ignore_errors=True)
         raise
     (modules / ".installed").write_text(digest)
@@ -175,8 +189,27 @@ def _build_layers() -> None:
         print(built, end="")
 
 
+_processes: list[subprocess.Popen[str]] = []
+_ending = threading.Event()
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> None:
+    # Raises nothing, because an exception could hit any line. The steps fail when their commands end.
+    _interrupted.set()
+    _end_all()
+
+
+def _end_all() -> None:
+    """Ends all commands, also those that start from now on, after a failed step or Ctrl-C."""
+    _ending.set()
+    for process in list(_processes):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def _uv(*arguments: str) -> None:
-    # Of several indexes take the best match, as pip does: the pinned hashes make that safe.
+    # With several indexes take the best match, as pip does. The pinned hashes make that safe.
     options = ["--index-strategy", "unsafe-best-match"]
     _run([str(VENV / "bin/uv"), "pip", arguments[0], *options, *arguments[1:]], _settings_of_pip())
 
@@ -186,11 +219,16 @@ def _venv_python(module: str) -> list[str]:
 
 
 def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
-    """What the command prints; `defaults` are variables that the user's own go before.
+    """Runs a command and returns what it prints.
 
-    Raises InstallError with the reason when it fails.
+    Args:
+        command: the command.
+        defaults: environment variables for it; the user's own take precedence.
+
+    Raises:
+        InstallError: it failed; the text gives the reason.
     """
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=_environment(defaults or {}),
@@ -199,8 +237,13 @@ def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    ) as process:
-        output = process.communicate()[0]
+        start_new_session=True,  # so that its whole process group can be ended
+    )
+    _processes.append(process)
+    if _ending.is_set():
+        _end_all()
+    output = process.communicate()[0]
+    _processes.remove(process)
     if VERBOSE:
         print(output, end="", file=sys.stderr)
     if process.returncode:
@@ -209,14 +252,14 @@ def _run(command: list[str], defaults: dict[str, str] | None = None) -> str:
 
 
 def _environment(defaults: dict[str, str]) -> dict[str, str]:
-    """The user's environment; all tools trust the same certificates, and write in this folder alone."""
+    """The user's environment, changed so that all tools trust the same certificates and write only here."""
     variables = {**defaults, **os.environ}
     given = next((variables[name] for name in CERTIFICATE_VARIABLES if variables.get(name)), None)
     if given:
         variables |= {name: variables.get(name) or given for name in CERTIFICATE_VARIABLES}
     binaries = [str(VENV / "bin"), variables.get("PATH", os.defpath)]
     return {
-        # As pip does: trust what the system trusts.
+        # Trust what the system trusts, as pip does.
         "UV_SYSTEM_CERTS": "true",
         "NODE_USE_SYSTEM_CA": "1",
         **variables,
@@ -231,7 +274,7 @@ def _environment(defaults: dict[str, str]) -> dict[str, str]:
 
 
 def _settings_of_pip() -> dict[str, str]:
-    """pip's index and certificate by uv's names: uv reads none of pip's settings."""
+    """pip's index and certificate as variables of uv, which does not read pip's settings."""
     names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
     command = [*_venv_python("pip"), "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -245,11 +288,13 @@ def _reason(command: list[str], output: str) -> str:
         if re.search(pattern, output):
             return f"`{words}` failed: {cause}"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return f"`{words}` failed: {lines[-1] if lines else 'it said nothing'} (VERBOSE=1 shows all it says)"
+    return (
+        f"`{words}` failed: {lines[-1] if lines else 'it printed nothing'} (VERBOSE=1 shows all its output)"
+    )
 
 
 def _works() -> bool:
-    """Whether the Python behind .venv is still there, and the folder is where it was."""
+    """Whether the Python behind .venv still exists, and the folder has not moved."""
     with contextlib.suppress(OSError):
         return (VENV / "bin/python").exists() and str(VENV) in (VENV / "bin/activate").read_text()
     return False

@@ -1,8 +1,8 @@
-"""Says that make has no such variable, and which one may be meant.
+"""Says that a make target has no such variable, and suggests the one that may be meant.
 
     python3 scripts/unknown_variable.py BRAND local SOURCE BRANDS
 
-Runs before anything is installed, so it uses Python's standard library alone.
+Runs before anything is installed, so it uses only Python's standard library.
 """
 
 import sys
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 
 def message(given: str, target: str, known: list[str]) -> str:
-    """One line on the variable `given` of `make target`, which takes those that are `known`."""
+    """One line about the variable `given`, which `make target` does not have; it takes those in `known`."""
     close = get_close_matches(given.upper(), known, n=1)
     if close:
         return f"{given}: `make {target}` has no such variable; did you mean {close[0]}?"

@@ -137,7 +137,7 @@ def _common() -> dict[str, Any]:
 
 
 class AnyContext:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda passes to a handler with the event."""
 
     function_name = "any-function"
     memory_limit_in_mb = 256

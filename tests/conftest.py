@@ -20,6 +20,14 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_configure() -> None:
+    """Refuses an invalid POSTGRES before any test starts."""
+    try:
+        postgres_versions()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests marked `both_postgres` on each version that POSTGRES names."""
     if "postgres_version" in metafunc.fixturenames and metafunc.definition.get_closest_marker(

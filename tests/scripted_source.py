@@ -1,4 +1,4 @@
-"""A source that gives the answers it was told to, one after the other, over real HTTP."""
+"""A source that gives scripted answers, one after the other, over real HTTP."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class ScriptedSource:
 
 @contextmanager
 def scripted_source(*answers: Answer | bytes) -> Iterator[ScriptedSource]:
-    """Serves the answers in order; the last one again and again."""
+    """Serve the answers in order, and repeat the last one."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

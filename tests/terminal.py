@@ -1,4 +1,4 @@
-"""A command on a terminal, with somebody who types."""
+"""A command on a terminal, with typed input."""
 
 import os
 import pty

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 OFFICIAL_URL = "https://veiculos.fipe.org.br/api/veiculos"
 RETENTION_DAYS = 4
-"""How long the queues keep a message, unless the stage sets another time."""
+"""For how many days the queues keep a message, by default."""
 
 Environment = TypeVar("Environment", bound=Struct)
 
@@ -31,7 +31,7 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
 
     @property
     def calls_per_minute(self) -> float | None:
-        """The limit of the whole load; None without one."""
+        """The limit for all functions together; None without one."""
         return None if self.fipe_calls_per_minute == "max" else self.fipe_calls_per_minute
 
 

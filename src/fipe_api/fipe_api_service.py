@@ -1,7 +1,7 @@
 """The official FIPE API: its calls, and its answers in the project's own words.
 
 The API is a set of POST calls under one base URL. Each call repeats the parameters of the level above it:
-reference, vehicle type, brand, model, model year and fuel. Many of its errors come with HTTP 200. FIPE's
+reference code, vehicle type, brand, model, model year and fuel. Many of its errors come with HTTP 200. FIPE's
 Portuguese names are used in this module only.
 """
 
@@ -172,7 +172,7 @@ _REFUSAL = Decoder(_Refusal)
 
 
 def _raise_refusal(body: bytes) -> None:
-    """Raises what a refusal with HTTP 200 means; returns when the body is not a refusal."""
+    """Raises the error that a refusal with HTTP 200 stands for; returns if the body is not a refusal."""
     try:
         refusal = _REFUSAL.decode(body)
     except (ValueError, RecursionError):

@@ -17,6 +17,6 @@ from fipe_api.source.factory import price_source
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Starts a load. The payload is described at LoadRequest, the answer at start_load."""
     request = parse_request(event)
-    # When Lambda retries an asynchronous invocation, it keeps the request id: the retry is the same run.
+    # Lambda retries an asynchronous invocation with the same request id, so the retry continues the same run.
     run_id = request.run_id or UUID(context.aws_request_id)
     return start_load(request, run_id, price_source(context, run_id), loader_environment())

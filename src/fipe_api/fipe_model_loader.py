@@ -18,7 +18,7 @@ from fipe_api.source.factory import price_source
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the manufacturer queue, and answers which messages failed."""
+    """Works on a batch of the manufacturer queue; returns which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)

@@ -17,7 +17,7 @@ from fipe_api.source.factory import price_source
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Works on a batch of the model queue, and answers which messages failed."""
+    """Works on a batch of the model queue; returns which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MODEL_QUEUE.decode(body)

@@ -72,7 +72,7 @@ def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
     try:
         return write_messages(_connection(), messages)
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        # The connection of a warm function may be gone, after a restart, a failover or an idle timeout.
+        # The connection of a warm function may be closed by now: a restart, a failover or the idle timeout.
         _connection().close()
         _connection.cache_clear()
         return write_messages(_connection(), messages)

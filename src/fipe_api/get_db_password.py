@@ -7,11 +7,11 @@ from fipe_api.environment import DatabaseEnvironment
 
 
 def get_db_password(environment: DatabaseEnvironment) -> str:
-    """The password for one new connection; it may expire after some minutes.
+    """Returns the password for one new connection; it may expire after some minutes.
 
-    Without DB_SECRET_ARN it is an IAM database token. That is signed locally, so it also works in a VPC that
-    reaches no AWS API. With DB_SECRET_ARN it is the secret's password, read each time, so that a rotated
-    password is used from the next connection on.
+    Without DB_SECRET_ARN it is an IAM database token. It is signed locally, so no AWS API is needed. With
+    DB_SECRET_ARN it is the password in that secret, read each time, so that the next connection uses a
+    rotated password.
     """
     if environment.db_secret_arn:
         secret = client("secretsmanager").get_secret_value(SecretId=environment.db_secret_arn)

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 EXIT_CODES = """
 Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
 message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
-the source cannot be reached; 130 interrupted.
+the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
+LONGEST_TIMEOUT_SECONDS = 2_147_483
+"""PostgreSQL counts milliseconds in 32 bits."""
 
 
 class FipeGroup(TyperGroup):
@@ -366,6 +368,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
+    from fipe_cli.progress import counted
 
     with _cloud(context) as cloud:
         loads = read_loads(cloud, run_id)
@@ -374,7 +377,7 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
         run = loads[0].run_id
         started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
         brands = sum(one.brands_sent for one in started)
-        words = f"run {run}: {brands:,} brands sent again" if started else f"run {run} lacks nothing"
+        words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
         _answer({"run_id": str(run), "brands_sent": brands}, [words], as_json)
 
 
@@ -385,16 +388,25 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
     timeout: Annotated[
-        int, typer.Option(help="Seconds that the database may work on the query; 0 means no limit.", min=0)
+        int,
+        typer.Option(
+            help="Seconds that the database may work on the query; 0 means no limit.",
+            min=0,
+            max=LONGEST_TIMEOUT_SECONDS,
+        ),
     ] = 60,
 ) -> None:
     """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
-    from fipe_cli.query import Form, answer
+    from fipe_cli.query import Form, answer, read_statement
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session(timeout) as session:
-        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-        answer(session, sys.stdin.read() if sql == "-" else sql, form, console)
+    with _cloud(context) as cloud:
+        if as_json and as_csv:
+            raise CliError("invalid options: use --json or --csv, not both", USAGE)
+        statement = read_statement(sql)
+        with open_database(cloud) as database, database.session(timeout) as session:
+            form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
+            answer(session, statement, form, console)
 
 
 @app.command(
@@ -438,7 +450,9 @@ def export(
 @app.command()
 def report(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The HTML file to write.")] = Path("fipe-report.html"),
+    file: Annotated[Path, typer.Argument(help="The HTML file to write; - for standard output.")] = Path(
+        "fipe-report.html"
+    ),
     run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
@@ -447,6 +461,7 @@ def report(
 ) -> None:
     """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
     from fipe_cli.database import open_database
+    from fipe_cli.export import opened
     from fipe_cli.report.data import calls_throttled, read_report
     from fipe_cli.report.page import render
 
@@ -454,13 +469,12 @@ def report(
         found = read_report(session, run_id, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
-        page = render(found, cloud.name)
-        try:
-            file.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise CliError(f"{file} cannot be written: {error.strerror}") from error
-        size = len(page.encode())
-        _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+        page = render(found, cloud.name).encode()
+        with opened(file) as target:
+            target.write(page)
+        if file != Path("-"):
+            size = len(page)
+            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
 
 
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:

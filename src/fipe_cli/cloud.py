@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -22,7 +24,7 @@ _CREDENTIALS_ARE_GIVEN = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-# A function may work for its whole timeout before it answers; a second invocation would be a second load.
+# A function may take its whole timeout to answer. No retry: a second invocation would start a second load.
 _ONCE = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
 _REPEATED = Config(read_timeout=920, connect_timeout=10, retries={"mode": "standard"})
 _BRISK = Config(read_timeout=30, connect_timeout=10)
@@ -70,8 +72,13 @@ class Cloud:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
         if self.local:
             self.local_endpoint()
+        return self._make_client(service, config)
+
+    @cached_property
+    def _make_client(self) -> Callable[[str, Config], Any]:
+        # Making a client takes longer than most of its calls, and a load is looked at every second.
         make: Any = self.session.client  # typed for names of services that are literals
-        return make(service, config=config)
+        return cache(lambda service, config: make(service, config=config))
 
     def local_endpoint(self) -> Endpoint:
         """Where the local cloud listens. Raises CliError when another cloud is meant, or it does not run."""
@@ -94,7 +101,7 @@ class Cloud:
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def invoke(self, function: Function, payload: dict[str, Any], *, only_reads: bool = False) -> Any:
-        """What a function of the stage answers.
+        """Invokes a function of the stage and returns its answer.
 
         Args:
             function: which one.
@@ -102,7 +109,7 @@ class Cloud:
             only_reads: it changes nothing, so an invocation that fails may be repeated.
 
         Raises:
-            CliError: there is no such function, or it failed; with its own words.
+            CliError: there is no such function, or it failed; the text is the function's own.
         """
         name = function.of(self.stage)
         try:
@@ -127,26 +134,27 @@ class Cloud:
 
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
-        sqs = self.client("sqs")
         return {
-            queue: QueueDepth(
-                self._messages(sqs, queue.of(self.stage)), self._messages(sqs, queue.dlq(self.stage))
-            )
+            queue: QueueDepth(self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage)))
             for queue in Queue
         }
 
-    def _messages(self, sqs: Any, queue: str) -> int:
+    def _messages(self, queue: str) -> int:
         states = ("", "NotVisible", "Delayed")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
-            url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)["Attributes"]
+            url = self._queue_url(queue)
+            found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        return sum(int(found[name]) for name in attributes)
+        return sum(int(found["Attributes"][name]) for name in attributes)
+
+    @cached_property
+    def _queue_url(self) -> Callable[[str], str]:
+        return cache(lambda queue: self.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"])
 
     def explained(self, error: ClientError, what: str) -> CliError:
-        """An error of AWS's in words: usually something is missing because nothing was deployed."""
+        """Explains an error of AWS: usually something is missing because the stage is not deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
             return CliError(f"{what} is missing: {self.name} is not deployed; run `{self.deploy_command}`")
@@ -154,12 +162,20 @@ class Cloud:
 
 
 def find_cloud(stage: str, profile: str | None) -> Cloud:
-    """The cloud that is meant, by one rule for every command.
+    """Chooses the cloud, by one rule for every command.
 
     AWS when `profile`, or AWS_PROFILE, keys or AWS_ENDPOINT_URL in the environment say so; otherwise the
     local cloud of this folder, running or not. A default profile alone never means AWS.
+
+    Raises:
+        CliError: AWS_ENDPOINT_URL is no URL.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise CliError(
+            f"invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000",
+            USAGE,
+        )
     if profile or endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):
         return Cloud(stage, _session(profile), endpoint, profile=profile)
     return local_cloud(LocalState.from_environment(), stage)

@@ -21,7 +21,7 @@ from psycopg2.extensions import POLL_OK, POLL_WRITE, get_wait_callback, set_wait
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from infrastructure import names
-from local_cloud.postgres import READER, Connection, PostgresCluster
+from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
@@ -32,8 +32,11 @@ CONNECT_TIMEOUT_SECONDS = "10"
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
 
+TIMED_OUT = "statement timeout"
+"""PostgreSQL's words for it; a query that another session cancels has the same error code."""
+
 READER_SETTINGS = {
-    # The server gives up a query when nobody waits for it: the command was killed, or the network is gone.
+    # The server cancels a query when the client is gone: the command was killed, or the network is down.
     "client_connection_check_interval": "1s",
     # Plan for all rows, not for the first ones: `fipe query` reads through a cursor, and reads it to the end.
     "cursor_tuple_fraction": "1",
@@ -91,6 +94,8 @@ class Database(ABC):
             try:
                 yield opened
             except QueryCanceled as error:
+                if TIMED_OUT not in str(error):
+                    raise CliError("the query was cancelled by another session of the database") from error
                 raise CliError(
                     f"the query was cancelled after {timeout_seconds} s: ask for less, or give it more time"
                     f" with --timeout {timeout_seconds * 10} (0: no limit)",
@@ -110,10 +115,10 @@ class LocalDatabase(Database):
         return self._master.environment()
 
     def _reader_variables(self) -> dict[str, str]:
-        return {**self._master.environment(), "PGUSER": READER, "PGPASSWORD": ""}
+        return {**self._master.environment(), "PGUSER": names.READER_ROLE, "PGPASSWORD": ""}
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        return CliError(f"this machine's database does not let {READER} in: {error}")
+        return CliError(f"this machine's database does not let {names.READER_ROLE} in: {error}")
 
 
 class AwsDatabase(Database):
@@ -148,9 +153,9 @@ class AwsDatabase(Database):
         place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
         token = self._cloud.client("rds").generate_db_auth_token(
-            DBHostname=host, Port=int(port), DBUsername=READER
+            DBHostname=host, Port=int(port), DBUsername=names.READER_ROLE
         )
-        return self._variables(host, port, place["RDS_DATABASE"], READER, token)
+        return self._variables(host, port, place["RDS_DATABASE"], names.READER_ROLE, token)
 
     def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
         return {
@@ -165,10 +170,10 @@ class AwsDatabase(Database):
         }
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{READER}"
+        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{names.READER_ROLE}"
         return CliError(
-            f"the database refused your AWS identity as {READER}: it needs the permission rds-db:connect on"
-            f" {resource}; `fipe psql` works without it. The database said: {error}"
+            f"the database refused your AWS identity as {names.READER_ROLE}: it needs the permission"
+            f" rds-db:connect on {resource}; `fipe psql` works without it. The database said: {error}"
         )
 
 

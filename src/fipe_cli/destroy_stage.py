@@ -1,7 +1,7 @@
-"""Deletes the stack of a stage: says first what will be lost, then what happens to each resource.
+"""Deletes the stack of a stage: first says what will be lost, then reports each resource as it is deleted.
 
-It needs no settings, as `cdk destroy` would: which VPC the stack stands in no longer matters. A stage that
-keeps its data is protected; the command refuses it until somebody takes the protection off.
+Unlike `cdk destroy` it needs no settings, such as the VPC. A stage that keeps its data is protected: the
+command refuses to delete it until the protection is removed.
 """
 
 import time
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
+from fipe_cli.progress import counted
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0
 COUNT_SECONDS = 5
-"""How long the database may count its prices; the question should not wait for it."""
+"""How long the database may count its prices: the user should not have to wait long for the question."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class DoomedStage:
     Attributes:
         stack_id: the stack's ARN.
         place: stack, account and region, for people.
-        losses: what will be lost, a line each.
+        losses: what will be lost, one line each.
     """
 
     stack_id: str
@@ -80,11 +81,11 @@ def _databases(cloud: Cloud, stack: str) -> Iterator[str]:
         else:
             yield database
             days = found["BackupRetentionPeriod"]
-            yield f"its automatic backups of {days} days (snapshots that somebody made stay)"
+            yield f"its automatic backups of {days} days (snapshots that you made stay)"
 
 
 def _contents(cloud: Cloud) -> str:
-    """How much the database holds, as far as it can be reached from here and counts in time."""
+    """How much the database holds, if it can be reached from here and counts in time."""
     with (
         suppress(CliError, psycopg2.Error),
         open_database(cloud) as database,
@@ -96,16 +97,12 @@ def _contents(cloud: Cloud) -> str:
             "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
         )
         months, prices = cursor.fetchone() or (0, 0)
-        return f"with {_counted(prices, 'price')} of {_counted(months, 'month')}"
+        return f"with {counted(prices, 'price')} of {counted(months, 'month')}"
     return "whose contents cannot be counted from here"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeDef]":
-    """Deletes a stack; gives its events as they come, until it is gone.
+    """Deletes a stack; yields its events as they come, until it is gone.
 
     Raises:
         CliError: CloudFormation could not delete it.

@@ -1,4 +1,4 @@
-"""What ends a command early: one line that says why, and an exit code for the kind of trouble."""
+"""Ends a command early with one line that says why, and an exit code for the kind of error."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from botocore.exceptions import (
 from fipe_api.load.request import LoadRequestError
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.postgres import PostgresError
+from local_cloud.source import SourceError
 
 INCOMPLETE = 1
 """There is no load, or it is not complete: something is missing, or in a dead letter queue."""
@@ -71,7 +72,7 @@ def aws_errors() -> Iterator[None]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns what may go wrong into one line on stderr and the exit code that fits."""
+    """Turns every expected error into one line on stderr and the right exit code."""
     try:
         with aws_errors():
             try:
@@ -82,7 +83,7 @@ def one_line_errors() -> Iterator[None]:
         _end(*error.problems, exit_code=error.exit_code)
     except CliError as error:
         _end(str(error), exit_code=error.exit_code)
-    except LoadRequestError as error:
+    except (LoadRequestError, SourceError) as error:
         _end(str(error), exit_code=USAGE)
     except (LocalCloudError, PostgresError) as error:
         _end(str(error), exit_code=UNREACHABLE)
@@ -96,8 +97,9 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(0) from None
     except OSError as error:
         sys.stdout = None  # it may be what cannot be written
-        _end(str(error), exit_code=UNREACHABLE)
-    except KeyboardInterrupt:
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"{place}{error.strerror or error}", exit_code=UNREACHABLE)
+    except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or Ctrl-D at a question
         print("interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 

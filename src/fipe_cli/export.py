@@ -1,7 +1,7 @@
 """Writes prices to files: CSV, JSON Lines or Parquet.
 
-Rows are written as they come from the database, one month after another, each found by its index. So memory
-stays flat, and nothing large is sorted.
+Rows are written as they arrive from the database, one month after another, each found through its index. So
+the memory in use stays small, and nothing large is sorted.
 """
 
 import re
@@ -115,7 +115,7 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
             f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
         )
     parts = selection.parts(session)
-    with _opened(file) as target:
+    with opened(file) as target:
         if suffix == ".csv":
             return _write_csv(session, parts, target, excel_pt)
         if suffix == ".jsonl":
@@ -124,7 +124,12 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
+def opened(file: Path) -> Iterator[IO[bytes]]:
+    """Where to write a file's bytes; `-` is standard output. The file appears only when it is whole.
+
+    Raises:
+        CliError: the file cannot be written.
+    """
     if file == Path("-"):
         yield sys.stdout.buffer
         return
@@ -145,7 +150,7 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
     )
     rows = 0
     if excel_pt:
-        target.write("\ufeff".encode())  # without this mark, spreadsheets read UTF-8 as an older encoding
+        target.write("\ufeff".encode())  # without this mark, spreadsheets take UTF-8 for an older encoding
     with session.cursor() as cursor:
         for position, part in enumerate(parts):
             copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
@@ -193,7 +198,7 @@ def _batches(
     session: "connection", parts: list[sql.Composed], columns: str
 ) -> Iterator[list[tuple[Any, ...]]]:
     for part in parts:
-        # A cursor with a name is the server's: it sends rows as they are asked for.
+        # A cursor with a name lives on the server, which sends rows as they are fetched.
         with session.cursor("export") as cursor:
             cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
             while batch := cursor.fetchmany(ROWS_PER_BATCH):

@@ -1,4 +1,4 @@
-"""How far a load is, from the ledger, the queues and the shared pace: one snapshot at a time."""
+"""Reads the progress of a load from the ledger, the queues and the shared pace."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -49,7 +49,8 @@ class Load(BaseModel):
 def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
     """The reference months of a run, the oldest first; without a run id, those of the newest run.
 
-    Empty when the ledger does not know the run: none was started, or its plan has not arrived yet.
+    The list is empty if the ledger does not know the run: it was not started, or its plan has not arrived
+    yet.
     """
     if run_id is None:
         newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
@@ -59,7 +60,7 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
 
 
 def loads_in(session: "connection", run_id: UUID) -> list[Load]:
-    """The same from the database itself, without what is missing."""
+    """Reads the same from the database itself, but without `missing`."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
             "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
@@ -86,7 +87,7 @@ def look(
     read: ReadLoads = read_loads,
     is_busy: bool = False,
 ) -> tuple[list[Load], Snapshot]:
-    """The loads of a run, and how far they are together; `brands` and `is_busy` as in snapshot."""
+    """Reads the loads of a run and makes their snapshot, which says what `brands` and `is_busy` are."""
     loads = read(cloud, run_id)
     depths = cloud.queue_depths()
     limit = calls_per_minute(cloud.environment_of(STARTER))
@@ -122,7 +123,7 @@ def snapshot(
         calls_per_minute: the limit that the loaders keep to.
         refusal: why and for how long the source is not called.
         brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
-        busy: whether functions are at work.
+        busy: whether functions are running.
     """
     counted = sum(load.brands_expected for load in loads)
     return Snapshot(
@@ -149,7 +150,7 @@ def snapshot(
 
 
 def _refusal(cloud: Cloud) -> Refusal | None:
-    """Why and for how long the source is not called, from the loaders' shared pace; None when it is."""
+    """Why nothing calls the source now, and for how long; None while it is called. From the shared pace."""
     key = {"source": {"S": PACE_KEY}}
     table = names.pace_table(cloud.stage)
     try:
@@ -158,4 +159,6 @@ def _refusal(cloud: Cloud) -> Refusal | None:
         raise cloud.explained(error, f"table {table}") from error
     state = state_of(item)
     seconds = state.next_call / 1000 - time.time()
-    return Refusal(state.stopped or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    return (
+        Refusal(state.outage.kind or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    )

@@ -19,7 +19,7 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
-from fipe_cli.progress import duration
+from fipe_cli.progress import counted, duration
 from infrastructure.names import Function
 
 STARTER = Function.MANUFACTURER_LOADER
@@ -45,7 +45,7 @@ class StartedLoad(BaseModel):
     def words(self) -> str:
         """What was started, in a line."""
         months = [reference.month for reference in self.references]
-        return f"run {self.run_id} started: {_span(months)}, {self.brands_sent:,} brands"
+        return f"run {self.run_id} started: {_span(months)}, {counted(self.brands_sent, 'brand')}"
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Plan:
         """For people."""
         limit, minutes = self.calls_per_minute, self.minutes
         return [
-            f"{_span(self.months)}: {self.brands:,} brands, about {round(self.size.models):,} models and"
-            f" {round(self.size.prices):,} prices",
+            f"{_span(self.months)}: {counted(self.brands, 'brand')}, about"
+            f" {round(self.size.models):,} models and {round(self.size.prices):,} prices",
             f"about {round(self.size.calls):,} calls"
             + (
                 f", {duration(minutes * 60)} at {limit:g} calls per minute"

@@ -183,7 +183,7 @@ class _LocalLoad:
             return loads_in(session, run_id)
 
     def is_busy(self) -> bool:
-        """Whether functions are at work; also measures the memory."""
+        """Whether functions are running; also measures the memory."""
         seen = lifecycle.status(self._endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())

@@ -1,7 +1,7 @@
 """make's command line as arguments of a command: `make load-dev BRANDS=Fiat DRY_RUN=1`.
 
-make passes its command line on in MAKEFLAGS, quoted in its own way. Values that are read from there never go
-through a shell: spaces, quotes and `$` stay as they are.
+make passes its command line on in MAKEFLAGS, with quoting of its own. Values that are read from there do not
+pass through a shell, so spaces, quotes and `$` stay as they are.
 """
 
 import re
@@ -13,10 +13,11 @@ from typer.core import TyperOption
 
 from fipe_cli.errors import USAGE, CliError
 
-_READ_ELSEWHERE = frozenset(
-    ("PYTHON", "VENV", "STAGE", "VERBOSE", "RDS_CERTIFICATES", "FIPE_LOCAL_DIR", "FIPE_STAGE", "FIPE_API_URL")
+_READ_ELSEWHERE = re.compile(
+    r"(AWS|NODE|PIP|REQUESTS|SSL|UV)_\w+|\w+_(PROXY|proxy)|HOME|PYTHON|VENV|STAGE|VERBOSE|RDS_CERTIFICATES"
+    r"|FIPE_LOCAL_DIR|FIPE_STAGE|FIPE_API_URL"
 )
-"""Variables that the Makefile or the environment is read for, besides those of AWS."""
+"""Variables of the Makefile, and of the environment of what it calls."""
 
 _QUOTED_WORD = re.compile(r"(?:\\.|[^\\ ])+", re.DOTALL)
 _ASSIGNMENT = re.compile(r"(\w+)\s*[:?+!]*=(.*)", re.DOTALL)
@@ -55,10 +56,10 @@ def as_arguments(parameters: list[Any], given: Mapping[str, str]) -> list[str]:
     if "SETTINGS" in takes:
         return [f"{name}={value}" for name, value in given.items() if _may_be_setting(name)]
     for name in sorted(given.keys() - takes.keys()):
-        if not _is_read_elsewhere(name):
+        if not _READ_ELSEWHERE.fullmatch(name):
             close = get_close_matches(name, takes, n=1)
-            known = f"use {close[0]}" if close else f"known are {', '.join(sorted(takes)) or 'none'}"
-            raise CliError(f"unknown variable {name}: {known}", USAGE)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(takes)) or 'none'}"
+            raise CliError(f"unknown variable {name}: {hint}", USAGE)
     options, arguments = [], []
     for name, value in given.items():
         if name in takes and value:
@@ -84,8 +85,4 @@ def _option(name: str) -> str:
 
 
 def _may_be_setting(name: str) -> bool:
-    return name == "FIPE_API_URL" or not _is_read_elsewhere(name)
-
-
-def _is_read_elsewhere(name: str) -> bool:
-    return name in _READ_ELSEWHERE or name.startswith("AWS_")
+    return name == "FIPE_API_URL" or not _READ_ELSEWHERE.fullmatch(name)

@@ -1,4 +1,4 @@
-"""How far a load is: what was counted, what follows from it, and how it is shown."""
+"""The progress of a load: the counts, what follows from them, and how they are shown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,12 +13,12 @@ from rich.text import Text
 from fipe_api.load.size import typical_size
 
 _NARROW = 60
-"""Columns below which a bar has no room beside its words."""
+"""In a terminal with fewer columns there is no room for bars next to the words."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The source refuses, so nothing calls it for a while.
+    """The source refuses calls, so nothing calls it for a while.
 
     Attributes:
         reason: throttled, blocked or down.
@@ -49,10 +49,11 @@ class Snapshot:
         prices: prices in the database.
         dead: dead letters, per queue.
         complete: whether the ledger says that everything has arrived.
-        missing: what has not, in words.
+        missing: what is still missing, in words.
         calls_per_minute: the limit that the loaders keep to, or None without one.
         refusal: why and for how long the source is not called, or None while it is.
-        busy: whether functions are known to be at work; then an empty queue says nothing.
+        busy: whether functions are known to be running; then empty queues do not mean that the load has
+            ended.
     """
 
     at: datetime
@@ -82,7 +83,7 @@ class Snapshot:
 
     @property
     def models_expected(self) -> float:
-        """Models of the whole run: those found, and a typical number per brand that was not searched yet."""
+        """Models of the whole run: those found, plus a typical number per brand that was not searched yet."""
         return self.models_found + self.brands_waiting * typical_size().models
 
     @property
@@ -93,7 +94,7 @@ class Snapshot:
 
     @property
     def calls_made(self) -> float:
-        """Calls to the source so far. Nothing counts those of the search: they are estimated."""
+        """Calls to the source so far. Those that find models are not counted, so they are estimated."""
         typical = typical_size()
         return self.calls_done + self.models_found * typical.discovery_calls / typical.models
 
@@ -109,7 +110,8 @@ class Snapshot:
             return None
         minutes = (self.at - self.started_at).total_seconds() / 60
         measured = self.calls_made / minutes if minutes > 0 else None
-        # Calls before the first result count as well: the first figures are too high without the limit.
+        # calls_made includes calls before the first result, so without the limit the first figures are too
+        # high.
         return min(filter(None, (measured, self.calls_per_minute)), default=None)
 
     @property
@@ -121,7 +123,7 @@ class Snapshot:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is left to do, be the load complete or not."""
+        """Whether nothing is left to do, even if the load is not complete."""
         return not self.busy and (self.complete or self.waiting == 0)
 
     @property
@@ -220,7 +222,7 @@ def _bars(shown: Sequence[Stage]) -> Table:
 
 
 def lines(seen: Snapshot) -> Iterator[Text]:
-    """What the bars do not say."""
+    """What the bars do not show."""
     yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
     if seen.refusal:
         yield Text(f"{seen.refusal.reason}: no call for {duration(seen.refusal.seconds)}", style="yellow")
@@ -251,6 +253,11 @@ def _speed(seen: Snapshot) -> str:
     if seen.complete or not seen.rate or seen.time_left is None:
         return ""
     return f", {seen.rate:,.0f} calls per minute, {duration(seen.time_left.total_seconds())} left"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 brand`, `2 brands`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

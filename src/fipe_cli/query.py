@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.json import Encoder
 from psycopg2 import sql
 from psycopg2.errors import InvalidCursorDefinition
+from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type, new_type, register_type
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,9 @@ Form = Literal["table", "csv", "json"]
 
 Row = tuple[Any, ...]
 
+Cast = Callable[[str | None, Any], Any]
+"""Makes a Python value of the text that PostgreSQL sent; its second argument is psycopg2's cursor."""
+
 ROWS_OF_A_TABLE = 1_000
 """A table's widths depend on all its rows, so it shows no more than this; CSV and JSON give all rows."""
 ROWS_AT_A_TIME = 10_000
@@ -30,7 +34,31 @@ ROWS_AT_A_TIME = 10_000
 CURSOR = "fipe_query"
 OPEN_CURSOR = sql.SQL("declare answer refcursor := {}; begin open answer for execute {}; end")
 
+TEXT = {"bytea": (17, 1001), "interval": (1186, 1187)}
+"""Types that are printed as PostgreSQL writes them, with its numbers of each type and of its arrays."""
+TIMES = {
+    "date": (1082, 1182, PYDATE),
+    "timestamp": (1114, 1115, PYDATETIME),
+    "timestamptz": (1184, 1185, PYDATETIMETZ),
+}
+
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
+
+
+def read_statement(sql: str) -> str:
+    """The statement; `-` stands for standard input.
+
+    Raises:
+        CliError: it holds what PostgreSQL does not take as text.
+    """
+    try:
+        statement = sys.stdin.read() if sql == "-" else sql
+        statement.encode()
+    except UnicodeError as error:
+        raise CliError("invalid query: it is not text in UTF-8", USAGE) from error
+    if "\0" in statement:
+        raise CliError("invalid query: it holds a NUL character", USAGE)
+    return statement
 
 
 def answer(session: "connection", statement: str, form: Form, console: Console) -> None:
@@ -48,6 +76,7 @@ def answer(session: "connection", statement: str, form: Form, console: Console) 
         CliError: this is not one statement that returns rows, or JSON cannot hold two columns of one name.
         psycopg2.Error: the database refuses it.
     """
+    _read_every_value(session)
     _open_cursor(session, statement)
     with session.cursor(CURSOR) as cursor:
         rows = cursor.fetchmany(ROWS_AT_A_TIME)
@@ -60,6 +89,30 @@ def answer(session: "connection", statement: str, form: Form, console: Console) 
             for row in rows:
                 write(row)
             rows = cursor.fetchmany(ROWS_AT_A_TIME)
+
+
+def _read_every_value(session: "connection") -> None:
+    """Have psycopg2 also read what Python cannot hold, such as '4713-01-01 BC', 'infinity' or '1 month'."""
+    casts = [(name, *numbers, lambda value, _: value) for name, numbers in TEXT.items()]
+    casts += [(name, number, of_array, _or_text(cast)) for name, (number, of_array, cast) in TIMES.items()]
+    for name, number, number_of_array, cast in casts:
+        one = new_type((number,), name, cast)
+        register_type(one, session)
+        register_type(new_array_type((number_of_array,), f"{name}[]", one), session)
+
+
+def _or_text(cast: Cast) -> Cast:
+    """The value, or PostgreSQL's text when Python has no such time."""
+
+    def read(value: str | None, cursor: Any) -> Any:
+        if value in (None, "infinity", "-infinity"):
+            return value
+        try:
+            return cast(value, cursor)
+        except ValueError:
+            return value
+
+    return read
 
 
 def _open_cursor(session: "connection", statement: str) -> None:

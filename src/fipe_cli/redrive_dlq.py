@@ -1,7 +1,7 @@
 """Shows the dead letters with their reasons, and moves them back to be worked on again.
 
-SQS itself moves them (StartMessageMoveTask). A move goes on when the command is interrupted; the same command
-called again follows it.
+SQS itself moves them (StartMessageMoveTask). A move continues if the command is interrupted; run the same
+command again to follow it.
 """
 
 import json
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 RECEIVE_LIMIT = 10
 PEEK_SECONDS = 30
-"""How long a message stays hidden from others if this command ends while it looks at it."""
+"""How long a message stays hidden if this command dies while it looks at the message."""
 FOLLOW_SECONDS = 1.0
-UNKNOWN_REASON = "nothing in the log: a timeout, a crash, or the log is gone"
+UNKNOWN_REASON = "no error in the log: the function timed out or crashed, or the log was deleted"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class DeadLetterQueue:
             raise cloud.explained(error, f"queue {self.name}") from error
 
     def depth(self) -> int:
-        """The messages that can be moved now, as SQS counts them: up to a minute late."""
+        """The messages that can be moved now; SQS counts them up to a minute late."""
         return int(self._attribute(self._url, "ApproximateNumberOfMessages"))
 
     def peek(self, limit: int = RECEIVE_LIMIT) -> list[DeadLetter]:
@@ -108,8 +108,8 @@ class DeadLetterQueue:
         """
         running = self._newest_task()
         if running is None or running["Status"] != "RUNNING":
-            # Name the target, though messages go there anyway: without it SQS refuses a message that somebody
-            # sent to the DLQ by hand.
+            # Messages go to this target anyway. But without it, SQS refuses messages that were sent directly
+            # to the DLQ.
             self._sqs.start_message_move_task(
                 SourceArn=self._arn,
                 DestinationArn=self._attribute(self._source_url, "QueueArn"),
@@ -152,7 +152,7 @@ class DeadLetterQueue:
     def _put_back(self, messages: "Sequence[MessageTypeDef]") -> None:
         """Makes messages visible at once: SQS does not move what is in flight."""
         for message in messages:
-            with suppress(ClientError):  # it became visible by itself
+            with suppress(ClientError):  # it is visible again already
                 self._sqs.change_message_visibility(
                     QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                 )

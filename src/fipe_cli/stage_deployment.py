@@ -16,7 +16,7 @@ from local_cloud.state import REPOSITORY, Endpoint
 from stage_settings import SettingsError, StageSettings
 
 ZONES_WITHOUT_LAMBDA = {"use1-az3"}
-"""Zones, by id, in whose subnets Lambda places no function; a default VPC in us-east-1 has one."""
+"""Ids of the zones in whose subnets Lambda cannot run functions; a default VPC in us-east-1 includes one."""
 
 _ALSO_FROM_ENVIRONMENT = ("VPC_ID", "ALLOWED_IP")
 
@@ -27,8 +27,8 @@ Settings = dict[str, str]
 def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
     """The settings to deploy with.
 
-    On AWS, VPC_ID and ALLOWED_IP may also stand in the environment, and the zones that Lambda does not serve
-    are excluded. On the local cloud everything has a default: its VPC, this machine's address, its simulator.
+    On AWS, VPC_ID and ALLOWED_IP may also stand in the environment, and zones without Lambda are
+    excluded. On the local cloud everything has a default: its VPC, this machine's address, its simulator.
 
     Args:
         cloud: where to deploy.
@@ -138,7 +138,7 @@ def _context(settings: Settings) -> list[str]:
 
 
 def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
-    """The names of those zones of the VPC in which Lambda places no function.
+    """The names of those zones of the VPC in which Lambda cannot run functions.
 
     Raises:
         InvalidInputsError: there is no such VPC.

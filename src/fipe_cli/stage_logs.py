@@ -28,6 +28,8 @@ class Level(StrEnum):
 
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+MOST_DIGITS = 5
+"""Of a length of time: 99,999 days lead to the 18th century, and more might lead to before the year 1."""
 FOLLOW_SECONDS = 2.0
 LATE_SECONDS = 60
 """A line may arrive this much later than a newer one."""
@@ -52,8 +54,10 @@ def read_lines(cloud: Cloud, since: datetime, *, function: str = "", follow: boo
     """The lines of a stage's functions since a time, in order; with `follow` also those to come, endlessly.
 
     Raises:
-        CliError: the stage has no logs, or the cloud does not run.
+        CliError: there is no such function, the stage has no logs, or the cloud does not run.
     """
+    if not any(known.startswith(function) for known in names.Function):
+        raise CliError(f"unknown function {function}: use one of {', '.join(names.Function)}", USAGE)
     logs = cloud.client("logs")
     groups = _log_groups(logs, cloud.stage, function)
     if not groups:
@@ -100,7 +104,8 @@ def _events(logs: Any, groups: list[str], since: datetime) -> list[tuple[dict[st
 def _line(event: dict[str, Any], group: str) -> Line:
     at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
     function = group.rsplit("/", 1)[-1].rpartition("-")[0]
-    message = event["message"].rstrip()
+    # The runtime writes the lines of one message with carriage returns, which would overprint on a terminal.
+    message = event["message"].rstrip().replace("\r", "\n")
     entry: Any = None
     with suppress(ValueError):
         entry = json.loads(message)
@@ -126,6 +131,6 @@ def _level_of_plain(message: str) -> Level:
 def read_duration(text: str) -> timedelta:
     """`30m`, `2h` or `3d` as a length of time. Raises CliError for another text."""
     number, unit = text[:-1], text[-1:]
-    if unit not in UNITS or not number.isdecimal():
+    if unit not in UNITS or not number.isdecimal() or len(number) > MOST_DIGITS:
         raise CliError(f"invalid time {text!r}: use minutes, hours or days, like 30m, 2h or 3d", USAGE)
     return timedelta(**{UNITS[unit]: int(number)})

@@ -35,7 +35,7 @@ def follow_load(
         run_id: the run, or None for the newest one.
         brands: how many brands it has, as far as the caller knows; the ledger may know fewer.
         read: reads the ledger.
-        is_busy: tells whether functions are at work, where something can tell.
+        is_busy: tells whether functions are running; always False where nothing can tell.
 
     Returns:
         The run's reference months and the last snapshot.

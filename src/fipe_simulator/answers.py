@@ -47,7 +47,7 @@ _MONTHS_KEPT = 12
 
 
 class Quirks(BaseModel):
-    """Oddities that FIPE has shown at times, and that a client must cope with."""
+    """Oddities that FIPE has shown at times and that a client must handle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

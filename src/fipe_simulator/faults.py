@@ -53,8 +53,8 @@ class _Setting(BaseModel):
 class Faults(_Setting):
     """Which faults occur how often.
 
-    The seed, the call with its parameters, and the number of tries decide whether a fault occurs: the n-th
-    try of a question ends the same way in every run, in whatever order the calls come.
+    Whether a fault occurs depends on the seed, the call with its parameters, and how often it was tried. So
+    the n-th try of a call ends the same way in every run, in any order of calls.
     """
 
     rates: dict[Fault, Annotated[float, Field(gt=0, le=1)]] = Field(
@@ -128,7 +128,7 @@ def with_retry_after(reply: Reply, seconds: float) -> Reply:
 
 
 def spoil(fault: Fault, faults: Faults, answer: Callable[[], Reply]) -> Reply | None:
-    """What the source sends in place of the true answer when a fault occurs; None for a timeout."""
+    """What the source sends instead of the true answer; None for a timeout."""
     match fault:
         case Fault.TIMEOUT:
             return None

@@ -1,12 +1,9 @@
-"""The HTTP server: the official API at /api/veiculos, the mirror at /api/v2, the control at /_simulator."""
+"""The simulator: the official API at /api/veiculos, the mirror at /api/v2, the control at /_simulator."""
 
 import json
-import socket
-import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
@@ -16,13 +13,13 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from fipe_simulator.answers import INVALID_PARAMETERS, OfficialApi, Quirks
 from fipe_simulator.catalogue import Catalogue
 from fipe_simulator.faults import FORBIDDEN, Ceiling, Faults, Gate, Reply, describe, spoil
+from fipe_simulator.http_server import HttpServer, json_reply
 from fipe_simulator.parallelum import DailyLimit, Parallelum
 
 API_PATH = ("api", "veiculos")
 MIRROR_PATH = ("api", "v2")
 CONTROL_PATH = "_simulator"
 Share = Annotated[float, Field(ge=0, le=1)]
-_MAX_BODY_BYTES = 64 * 1024
 
 
 class Statistics(BaseModel):
@@ -37,14 +34,6 @@ class Statistics(BaseModel):
     """By name of the injected fault."""
     refused: int
     """Calls above the ceiling, answered 429."""
-
-
-class _BadRequestError(Exception):
-    """A malformed request; the connection cannot be used any more."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class FipeSimulator:
@@ -85,7 +74,7 @@ class FipeSimulator:
         self._attempts: Counter[bytes] = Counter()
         self._counts: Counter[tuple[str, str | int]] = Counter()
         self._stopping = Event()
-        self._server = _Server(("127.0.0.1", port), self)
+        self._server = HttpServer(("127.0.0.1", port), self.respond)
         self._thread = Thread(
             target=self._server.serve_forever, args=(0.05,), name="fipe-simulator", daemon=True
         )
@@ -187,12 +176,12 @@ class FipeSimulator:
 
     def _ask_mirror(self, method: str, path: str, query: str) -> Reply:
         if method != "GET":
-            reply = _json_reply({"error": "only GET"}, status=405, headers=(("Allow", "GET"),))
+            reply = json_reply({"error": "only GET"}, status=405, headers=(("Allow", "GET"),))
         elif not self._mirror_takes_one_more():
-            reply = _json_reply({"error": "rate limit exceeded, subscribe for more"}, status=429)
+            reply = json_reply({"error": "rate limit exceeded, subscribe for more"}, status=429)
         else:
             answer = self._mirror.answer(path, dict(parse_qsl(query)))
-            reply = _json_reply(answer.value, status=answer.status)
+            reply = json_reply(answer.value, status=answer.status)
         self._count(("call", "Parallelum"), ("status", reply.status))
         return reply
 
@@ -202,7 +191,7 @@ class FipeSimulator:
 
     def _official(self, method: str, call: str | None, body: bytes, user_agent: str) -> Reply | None:
         if call is None:
-            return _json_reply({"erro": "no such call"}, status=404)
+            return json_reply({"erro": "no such call"}, status=404)
         refusal = self._gate.refuse()
         if refusal:
             self._count(("refused", call))
@@ -210,7 +199,7 @@ class FipeSimulator:
         if self._quirks.browsers_only and not user_agent.startswith("Mozilla/"):
             return FORBIDDEN
         if method != "POST":
-            return _json_reply({"erro": "only POST"}, status=405, headers=(("Allow", "POST"),))
+            return json_reply({"erro": "only POST"}, status=405, headers=(("Allow", "POST"),))
         answer = partial(self._answer, call, body)
         fault = self._draw(call, body)
         if fault is None:
@@ -225,8 +214,8 @@ class FipeSimulator:
         try:
             parameters = _parameters(body)
         except ValueError:
-            return _json_reply(INVALID_PARAMETERS)
-        return _json_reply(self._api.answer(call, parameters))
+            return json_reply(INVALID_PARAMETERS)
+        return json_reply(self._api.answer(call, parameters))
 
     def _draw(self, call: str, body: bytes) -> Any:
         faults = self._faults
@@ -246,13 +235,13 @@ class FipeSimulator:
     def _control(self, method: str, path: tuple[str, ...], body: bytes) -> Reply:
         match method, path:
             case "GET", ("stats",):
-                return _json_reply(self.statistics().model_dump(mode="json"))
+                return json_reply(self.statistics().model_dump(mode="json"))
             case "GET", ("faults",):
-                return _json_reply(describe(self.faults))
+                return json_reply(describe(self.faults))
             case "GET", ("ceiling",):
-                return _json_reply(describe(self.ceiling))
+                return json_reply(describe(self.ceiling))
             case "GET", ("published",):
-                return _json_reply(self.published)
+                return json_reply(self.published)
             case "PUT", ("published",):
                 return self._put(body, TypeAdapter(Share), partial(setattr, self, "published"))
             case "PUT", ("faults",):
@@ -260,21 +249,16 @@ class FipeSimulator:
             case "PUT", ("ceiling",):
                 return self._put(body, TypeAdapter(Ceiling | None), partial(setattr, self, "ceiling"))
             case _:
-                return _json_reply({"error": "GET stats, GET or PUT faults, ceiling, published"}, status=404)
+                return json_reply({"error": "GET stats, GET or PUT faults, ceiling, published"}, status=404)
 
     @staticmethod
     def _put(body: bytes, setting: TypeAdapter[Any], put: Callable[[Any], None]) -> Reply:
         try:
             value = setting.validate_json(body)
         except ValidationError as error:
-            return _json_reply({"error": str(error)}, status=400)
+            return json_reply({"error": str(error)}, status=400)
         put(value)
-        return _json_reply(describe(value) if isinstance(value, BaseModel) else value)
-
-
-def _json_reply(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return Reply(status, body, headers=headers)
+        return json_reply(describe(value) if isinstance(value, BaseModel) else value)
 
 
 def _parameters(body: bytes) -> dict[str, Any]:
@@ -291,90 +275,3 @@ def _parameters(body: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return parameters
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 with connections that stay open: reads a request, asks the simulator, writes the reply."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # sends the status line, headers and body together
-    server: "_Server"
-
-    def _respond(self) -> None:
-        try:
-            body = self._body()
-        except _BadRequestError as error:
-            self.close_connection = True
-            self._send(_json_reply({"erro": str(error)}, error.status))
-            return
-        reply = self.server.simulator.respond(
-            self.command, self.path, body, self.headers.get("User-Agent", "")
-        )
-        if reply is None:
-            self.close_connection = True
-        else:
-            self._send(reply)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = _respond  # noqa: N815
-
-    def _body(self) -> bytes:
-        if "Transfer-Encoding" in self.headers:
-            raise _BadRequestError(411, "Content-Length is missing: send it with the body")
-        length = self.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdigit()):
-            raise _BadRequestError(400, "Content-Length is not a number: send the size of the body in bytes")
-        if len(length) > 9 or int(length) > _MAX_BODY_BYTES:
-            raise _BadRequestError(413, f"the body is too long: send at most {_MAX_BODY_BYTES} bytes")
-        return self.rfile.read(int(length))
-
-    def _send(self, reply: Reply) -> None:
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in reply.headers:
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: the statistics count the calls, and one line per call would hide everything else."""
-
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], simulator: FipeSimulator) -> None:
-        self.simulator = simulator
-        self._connections: set[socket.socket] = set()
-        self._lock = Lock()
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """End the open connections, which would be served on after the end otherwise."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # the client has closed it already
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that disconnects early; report anything else, which is a defect."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)

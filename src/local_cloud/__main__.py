@@ -165,7 +165,8 @@ def _functions(functions: dict[str, dict[str, int]]) -> Table:
         "billed_ms": "billed ms",
         "max_memory_mb": "MiB",
     }
-    table = Table(Column("function", no_wrap=True), *columns.values(), box=SIMPLE)
+    # Without padding it fits into 80 columns, the width of a pipe and of many terminals.
+    table = Table(Column("function", no_wrap=True), *columns.values(), box=SIMPLE, padding=0)
     for name, figures in functions.items():
         table.add_row(name, *(str(figures[column]) for column in columns))
     return table

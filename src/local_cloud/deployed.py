@@ -1,7 +1,7 @@
-"""What CloudFormation was given at the last deploy, kept so that the next cloud can be given the same.
+"""Keeps what CloudFormation got at the last deploy, so that the next cloud can get the same.
 
-A local cloud forgets its stacks when it stops. While nothing that a deploy depends on has changed, the stacks
-are made again from here, without the CDK, which takes most of a deploy's time.
+A local cloud forgets its stacks when it stops. As long as nothing that a deploy depends on has changed, the
+stacks are made again from this record, without the CDK, which takes most of a deploy's time.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ INPUTS = (
     "package-lock.json",
     "requirements.txt",
 )
-"""All that decides what the CDK makes, beside the settings: the templates' code, what goes into functions and
-layers, and the versions of the CDK."""
+"""The files that a deploy depends on, besides its settings: the code of the stacks, what goes into functions
+and layers, and the versions of the CDK."""
 
 BOOTSTRAP_PARAMETERS = [{"ParameterKey": "FileAssetsBucketKmsKeyId", "ParameterValue": "AWS_MANAGED_KEY"}]
-"""What `cdk bootstrap` gives by itself where the template's default is something else."""
+"""Parameters that `cdk bootstrap` sets itself, unlike the defaults of its template."""
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 
 def fingerprint(settings: Mapping[str, str], repository: Path = REPOSITORY) -> str:
-    """Changes when a deploy with these settings would not make the same."""
+    """A text that changes whenever a deploy with these settings would make something else."""
     digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode())
     for path in _files(repository):
         digest.update(f"\0{path.relative_to(repository)}\0".encode())
@@ -70,12 +70,12 @@ class Deployed:
         return self._read().get("inputs") == inputs
 
     def is_in(self, cloudformation: Any) -> bool:
-        """Whether the cloud has exactly this stack: nobody has deployed something else, or deleted it."""
+        """Whether the cloud still has exactly this stack: it was not deployed anew or deleted since."""
         stack = self._read()["stack"]
         return bool(_read_stack(cloudformation, stack["name"]) == stack)
 
     def save(self, inputs: str, name: str, cloudformation: Any, s3: Any) -> None:
-        """Keep the templates and assets that the cloud was given for the stack `name` and these inputs."""
+        """Keep the templates and assets that the cloud got for the stack `name` and these inputs."""
         self.forget()
         self._assets.mkdir(parents=True)
         bucket = _asset_bucket(cloudformation)
@@ -85,7 +85,7 @@ class Deployed:
             "bootstrap": _read_stack(cloudformation, BOOTSTRAP_STACK),
             "stack": _read_stack(cloudformation, name),
         }
-        # Last, so that a record is whole.
+        # Written last: it marks the record as complete.
         self._record.write_text(json.dumps({"inputs": inputs, **stacks}))
 
     def restore(self, cloudformation: Any, s3: Any) -> None:
@@ -117,7 +117,7 @@ def _asset_bucket(cloudformation: Any) -> str:
 
 
 def _read_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
-    """What the stack was made from; None unless it is there and whole."""
+    """What the stack was made from; None if it does not exist or is not complete."""
     try:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError:

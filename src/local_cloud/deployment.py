@@ -16,12 +16,11 @@ from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
 from local_cloud.steps import step
 
 ACCOUNT = "123456789012"
-STACK_PREFIX = "FipeDataStack"
 CDK = REPOSITORY / "node_modules/.bin/cdk"
 DEFAULTS = {
     "stage": "dev",
     "allowed_ip": "127.0.0.1",
-    # In AWS a window saves invocations, which cost money; here it would only make people wait.
+    # On AWS a batching window saves invocations, which cost money. Here it would only make people wait.
     "batching_window_seconds": "1",
 }
 CREDENTIALS = {
@@ -33,7 +32,7 @@ CREDENTIALS = {
 
 
 def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
-    """A boto3 client of the local cloud, whatever AWS credentials the user has."""
+    """A boto3 client of the local cloud; it ignores the user's AWS credentials."""
     make: Any = boto3.client  # typed for names of services that are literals
     return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
 
@@ -45,16 +44,16 @@ def default_vpc(endpoint: Endpoint) -> str:
 
 
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
-    """Bring the cloud to what the application is now, deployed with `context`; the outputs of its stack.
+    """Deploy the application as it is now, with `context`; returns the outputs of its stack.
 
-    What `context` leaves out has defaults that fit this place; see DEFAULTS. The CDK deploys when something
-    has changed since the last deploy. Otherwise a new cloud gets the stacks of the last one, and a cloud that
-    has them stays as it is.
+    Settings that `context` leaves out get the DEFAULTS of the local cloud. If something has changed since the
+    last deploy, the CDK deploys. Otherwise a new cloud gets the stacks of the last deploy, and a cloud that
+    has them already stays as it is.
 
-    Raises LocalCloudError with the reason.
+    Raises:
+        LocalCloudError: it failed; the text gives the reason.
     """
     settings = {**DEFAULTS, "vpc_id": default_vpc(endpoint), **context}
-    stack = f"{STACK_PREFIX}-{settings['stage']}"
     cloudformation, s3 = client(endpoint, "cloudformation"), client(endpoint, "s3")
     deployed = Deployed(state.root / "deployed")
     inputs = fingerprint(settings)
@@ -65,9 +64,18 @@ def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) ->
         deployed.forget()
         with step("Deploying with the CDK"):
             _deploy_with_cdk(state, endpoint, settings)
-        deployed.save(inputs, stack, cloudformation, s3)
-    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+        deployed.save(inputs, _stack(cloudformation, settings["stage"])["StackName"], cloudformation, s3)
+    outputs = _stack(cloudformation, settings["stage"])["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def _stack(cloudformation: Any, stage: str) -> dict[str, Any]:
+    """The stack of a stage: the one whose name ends in the stage, and which is part of no other."""
+    return next(
+        stack
+        for stack in cloudformation.describe_stacks()["Stacks"]
+        if stack["StackName"].endswith(f"-{stage}") and not stack.get("ParentId")
+    )
 
 
 def _restore(deployed: Deployed, cloudformation: Any, s3: Any) -> None:
@@ -76,7 +84,8 @@ def _restore(deployed: Deployed, cloudformation: Any, s3: Any) -> None:
     except (BotoCoreError, ClientError, OSError) as error:
         deployed.forget()
         raise LocalCloudError(
-            f"the stacks of the last deploy cannot be made again: {error}; `make local-down`, then try again"
+            f"the stacks of the last deploy cannot be made again: {error};"
+            " run `make local-down`, then try again"
         ) from error
 
 
@@ -84,7 +93,7 @@ def _deploy_with_cdk(state: LocalState, endpoint: Endpoint, settings: Mapping[st
     log = state.logs / "deploy.log"
     log.unlink(missing_ok=True)
     if not _is_bootstrapped(endpoint):
-        # Not from the repository: with a cdk.json around, the CDK would run the application first.
+        # Not in the repository: where there is a cdk.json, the CDK would run the application first.
         _cdk(endpoint, log, state.root, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
     options = [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
     places = ["--output", str(state.root / "cdk.out")]
@@ -145,7 +154,7 @@ def cdk_environment(endpoint: Endpoint) -> dict[str, str]:
 
 
 def _reason(output: str) -> str:
-    """The one line of the CDK's output that says most."""
+    """The most helpful line of the CDK's output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if lines and "Subprocess exited with error" in lines[-1]:
         return lines[-2] if len(lines) > 1 else lines[-1]
@@ -153,4 +162,4 @@ def _reason(output: str) -> str:
         telling = [line for line in lines if mark in line]
         if telling:
             return telling[0]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"

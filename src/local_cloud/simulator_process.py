@@ -1,4 +1,4 @@
-"""The FIPE simulator as a process of the local cloud: an interpreter of its own, ended with the server."""
+"""Runs the FIPE simulator in a process of its own, which ends with the server."""
 
 import socket
 import subprocess
@@ -19,7 +19,7 @@ class SimulatorProcess:
     """At most one simulator."""
 
     def __init__(self, log: Path, guard: ProcessGuard) -> None:
-        """Nothing runs yet; what the simulator says goes to `log`, and `guard` learns of its process."""
+        """Starts nothing yet. The simulator's output goes to `log`; `guard` ends it if this process dies."""
         self._log = log
         self._guard = guard
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class SimulatorProcess:
             if not self.url:
                 self._process.wait()
                 lines = self._log.read_text().strip().splitlines()
-                raise SimulatorError(lines[-1] if lines else "the simulator ended without a word")
+                raise SimulatorError(lines[-1] if lines else "the simulator ended without an error message")
             self._last_port.write_text(str(urlsplit(self.url).port))
             return self.url
 
@@ -70,7 +70,7 @@ class SimulatorProcess:
         return self._log.with_suffix(".port")
 
     def _free_port(self) -> int:
-        """The port of last time when it is free, so that what was deployed with its URL stays right; or 0."""
+        """The last port if it is free, so that functions with its URL still reach it; otherwise 0."""
         try:
             port = int(self._last_port.read_text())
             with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:

@@ -1,4 +1,4 @@
-"""Which source a deployment on this machine calls, and how fast; checked before anything is started."""
+"""Which source a local deployment calls, and how fast. Checked before anything starts."""
 
 import os
 from dataclasses import dataclass
@@ -10,6 +10,10 @@ from local_cloud.state import Endpoint
 
 NO_LIMIT = "max"
 OFFICIAL_CALLS_PER_MINUTE = "40"
+
+
+class SourceError(LocalCloudError):
+    """SOURCE, CATALOGUE or RATE is invalid; one line says what to use instead."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Source:
     calls_per_minute: str
 
     def context(self, endpoint: Endpoint) -> dict[str, str]:
-        """The CDK context that makes the functions call this source; starts the simulator if it is the one.
+        """The CDK context that makes the functions call this source. Starts the simulator if that is the
+        source.
 
         Raises:
             LocalCloudError: the simulator does not start.
@@ -43,12 +48,12 @@ def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") 
     """The source from texts; an empty catalogue or rate means the default.
 
     Raises:
-        LocalCloudError: one line that names the wrong option and what it may be.
+        SourceError: one line that names the wrong option and what it may be.
     """
     if source not in ("simulator", "fipe"):
-        raise LocalCloudError(f"invalid SOURCE={source}: use simulator or fipe")
+        raise SourceError(f"invalid SOURCE={source}: use simulator or fipe")
     if catalogue and source == "fipe":
-        raise LocalCloudError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
+        raise SourceError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
     return Source(
         is_simulator=source == "simulator",
         catalogue=_checked_catalogue(catalogue),
@@ -62,7 +67,8 @@ def _checked_catalogue(path: str) -> str:
     try:
         read_catalogue(Path(path))
     except (CatalogueError, OSError) as error:
-        raise LocalCloudError(f"CATALOGUE={path}: {error}") from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise SourceError(f"invalid CATALOGUE={path}: {reason}") from error
     return str(Path(path).resolve())
 
 
@@ -70,7 +76,7 @@ def _checked_rate(rate: str, source: str) -> str:
     if not rate:
         return NO_LIMIT if source == "simulator" else OFFICIAL_CALLS_PER_MINUTE
     if rate != NO_LIMIT and not _is_positive(rate):
-        raise LocalCloudError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
+        raise SourceError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
     return rate
 
 

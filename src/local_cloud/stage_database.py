@@ -23,7 +23,7 @@ def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[Post
     cluster = find_database(state, stage)
     if cluster is None:
         raise LocalCloudError("there is no database yet: create it with `make local`")
-    # Not fasteners: its locks belong to the process, so a block inside another would look like the last one.
+    # Not fasteners: its locks belong to the process, so an inner block would look like the last one.
     with (cluster.folder / "users.lock").open("w") as users:
         flock(users, LOCK_SH)
         try:
@@ -32,7 +32,7 @@ def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[Post
             assert connection is not None, "what find_database finds was set up"
             yield cluster, connection
         finally:
-            # A process that enters now waits until the database has stopped, and starts it again.
+            # A process that comes now waits until the database has stopped, then starts it again.
             if _is_the_last(users) and not state.is_running():
                 cluster.stop()
 

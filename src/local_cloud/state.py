@@ -16,7 +16,7 @@ STATUS_PATH = "/local-cloud/status"
 """GET: what runs and waits."""
 
 FAULTS_PATH = "/local-cloud/faults"
-"""PUT: what goes wrong with queues; see queue_faults."""
+"""PUT: the faults of the queues; see aws/queues/faults.py."""
 
 SIMULATOR_PATH = "/local-cloud/simulator"
 """POST a catalogue's path: the base URL of a simulator that serves it."""
@@ -33,7 +33,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """It says localhost, not 127.0.0.1: moto finds CloudFormation templates by that name."""
+        """The URL. With localhost, not 127.0.0.1: moto finds CloudFormation templates by that name."""
         return f"http://localhost:{self.port}"
 
 
@@ -52,7 +52,7 @@ class LocalState:
 
     @property
     def logs(self) -> Path:
-        """Folder of the logs: one file a function, and the server's own."""
+        """Folder of the logs: one file per function, and the server's own."""
         return self._folder("logs")
 
     @property
@@ -82,7 +82,7 @@ class LocalState:
                 log.unlink()
 
     def server_lock(self) -> InterProcessLock:
-        """The lock that a server process holds while it lives; the system frees it however it ends."""
+        """The lock that a server process holds while it lives; the system releases it in any case."""
         return InterProcessLock(self.root / "server.lock")
 
     def run_lock(self) -> InterProcessLock:
@@ -102,7 +102,7 @@ class LocalState:
         try:
             published = Endpoint(**json.loads(self._endpoint_file.read_text()))
         except FileNotFoundError:
-            # Without a look at the lock, which would be in the way of a server that takes it just now.
+            # Does not try the lock: that could get in the way of a server that is just taking it.
             return None
         return published if self.is_running() else None
 

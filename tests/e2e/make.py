@@ -1,4 +1,4 @@
-"""The project's commands as a user runs them, in a place of the test's own."""
+"""Runs the project's commands as a user does, with a .local/ folder of its own."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ TABLES = ("reference_month", "manufacturer", "model", "model_year", "price")
 
 
 class Place:
-    """A folder that stands for .local/, so that a test meets no other cloud or database."""
+    """A folder in place of .local/, so that a test never meets another cloud or database."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,12 +58,12 @@ class Place:
         return ended.stdout.removesuffix("\n").split("\n")
 
     def prices(self, month: str) -> set[str]:
-        """The month's prices, in the columns and the form of a catalogue file."""
+        """The prices of a month, with the columns and the format of a catalogue file."""
         where = f"where reference_month = '{month}-01'"
         return set(self.query(f"select {CATALOGUE_COLUMNS} from fipe.vehicle_price {where}"))
 
     def row_versions(self) -> list[str]:
-        """Changes when any row of what FIPE published is written again: its place, and who wrote it."""
+        """A text that changes if a published row is written again: each row's place and transaction."""
         version = "md5(string_agg(concat(ctid, xmin), ' ' order by ctid))"
         return self.query(
             " union all ".join(f"select '{table}', count(*), {version} from fipe.{table}" for table in TABLES)
@@ -77,7 +77,7 @@ def lines(catalogue: Catalogue) -> set[str]:
 
 @contextmanager
 def place(folder: Path) -> Iterator[Place]:
-    """A place; what still runs there at the end is stopped."""
+    """A place. At the end, stops what still runs there."""
     one = Place(folder)
     try:
         yield one

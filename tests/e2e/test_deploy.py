@@ -1,6 +1,6 @@
-"""A deployment on AWS from its first command to its last, tried on the local cloud exactly as documented.
+"""A deployment from the first command to the last, exactly as documented for AWS, but on the local cloud.
 
-It runs in a copy of the project, so that it can edit the SQL script, and with a profile `me`, as documented.
+It uses a copy of the project, because it edits the SQL script, and the profile `me`, as documented.
 """
 
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.walkthrough
 PATIENCE_SECONDS = 90
 BRANDS = "select distinct brand from fipe.vehicle_price order by 1"
 AWS_V1 = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
-"""As documented for version 1 of the AWS command line, which otherwise asks AWS itself for SQS."""
+"""Documented for version 1 of the AWS command line, which without it would call AWS itself for SQS."""
 OUTPUTS = {
     "AlarmTopicArn",
     "DBEndpoint",
@@ -38,7 +38,7 @@ OUTPUTS = {
 
 
 def documented(beginning: str) -> str:
-    """The shortest command of the README or docs/deploy.md that begins so, with the lines it goes on in."""
+    """The shortest command in the README or docs/deploy.md with this beginning, with all its lines."""
     blocks = [
         block
         for document in DEPLOYED
@@ -55,7 +55,7 @@ def documented(beginning: str) -> str:
 
 
 class Deployment:
-    """A copy of the project with a local cloud of its own; what all commands printed is kept."""
+    """A copy of the project with a local cloud of its own; it keeps the output of all commands."""
 
     def __init__(self, folder: Path) -> None:
         self.project = _copy_of_project(folder / "project")
@@ -99,20 +99,20 @@ class Deployment:
         return ended
 
     def succeed(self, command: str) -> str:
-        """Runs a command that has to succeed; what it printed."""
+        """Runs a command that must succeed; returns what it printed."""
         ended = self.run(command, AWS_PROFILE="me")
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
     def make(self, beginning: str, *settings: str) -> str:
-        """Runs a documented make command, with a VPC and an address that exist, and settings behind it."""
+        """Runs a documented make command with an existing VPC, an address and further settings."""
         command = (
             documented(beginning).replace("vpc-0a1b2c3d", self.vpc_id).replace("203.0.113.7", "127.0.0.1")
         )
         return self.succeed(" ".join([command, *settings]))
 
     def deploy(self, stage: str = "dev") -> str:
-        """Deploys as documented, with settings that save time, from the simulator."""
+        """Deploys as documented, with the simulator and settings that save time."""
         command = documented("make deploy-dev").replace("make deploy-dev", f"make deploy-{stage}")
         command = command.replace("vpc-0a1b2c3d", self.vpc_id).replace("203.0.113.7", "127.0.0.1")
         quick = (
@@ -133,14 +133,14 @@ class Deployment:
         eventually(lambda: self.query(complete, stage) == "t", PATIENCE_SECONDS)
 
     def query(self, sql: str, stage: str = "dev") -> str:
-        """What psql says, called as documented, about the database of a stage."""
+        """Runs psql as documented on the database of a stage; returns its output."""
         functions = [documented("output()"), documented("secret()")]
         command = documented("PGPASSWORD=").replace("select count(*) from fipe.vehicle_price", sql)
         script = "\n".join([*functions, command]).replace("-dev", f"-{stage}")
         return self.succeed(script.replace("psql ", "psql -XAt ", 1)).strip()
 
     def output(self, name: str, stage: str = "dev") -> str:
-        """An output of a stage's stack, asked for as documented."""
+        """Reads an output of a stage's stack as documented."""
         return self.succeed(f"{documented('output()')}\noutput {name}".replace("-dev", f"-{stage}")).strip()
 
     def waiting(self, queue: str) -> int:
@@ -226,12 +226,12 @@ def deployed(here: Deployment) -> Deployment:
     return here
 
 
-def test_a_load_is_invoked_and_read_with_psql_by_the_secret(deployed: Deployment) -> None:
+def test_a_load_is_started_and_read_with_psql_and_the_secret(deployed: Deployment) -> None:
     deployed.load("Acura")
     assert deployed.query(BRANDS) == "Acura\nFiat"
 
 
-def test_what_nobody_could_work_on_is_shown_with_its_reason_and_moved_back(deployed: Deployment) -> None:
+def test_a_message_that_cannot_be_read_is_shown_with_its_reason_and_moved_back(deployed: Deployment) -> None:
     poison = '{"kind": "poison"}'
     deployed.succeed(
         f"aws sqs send-message --queue-url {deployed.output('ModelQueueUrl')} --message-body '{poison}'"
@@ -242,7 +242,7 @@ def test_what_nobody_could_work_on_is_shown_with_its_reason_and_moved_back(deplo
     assert "ValidationError" in shown
     assert deployed.waiting("ModelDLQUrl") == 1
     assert "1 moved back" in deployed.make("make redrive-dev QUEUE=model")
-    # It is still nothing to work on.
+    # The message still cannot be read.
     eventually(lambda: deployed.waiting("ModelDLQUrl") == 1, PATIENCE_SECONDS)
 
 
@@ -362,7 +362,7 @@ def test_stages_are_removed_without_a_trace_each_alone(deployed: Deployment) -> 
     assert left == {name: [] for name in left}
 
 
-def test_a_stage_that_is_not_there_is_told_in_one_line(deployed: Deployment) -> None:
+def test_a_stage_that_does_not_exist_is_reported_in_one_line(deployed: Deployment) -> None:
     ended = deployed.run("make --no-print-directory destroy-prd", AWS_PROFILE="me")
     (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("make: ***")]
     assert line == "error: there is no stack FipeDataStack-prd in us-east-1"

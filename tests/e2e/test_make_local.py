@@ -110,7 +110,6 @@ def test_loads_from_another_server_that_speaks_the_api(tmp_path: Path) -> None:
         (["BRANDS=,"], "invalid brands"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),
         (["SOURCE=elsewhere"], "use simulator or fipe"),
-        (["BRAND=Fiat"], "unknown variable BRAND: use BRANDS"),
         (["RATE=fast"], "invalid RATE=fast"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -1,4 +1,4 @@
-"""The real June 2026, where it is there."""
+"""Loads the real June 2026 if its file is there."""
 
 from pathlib import Path
 

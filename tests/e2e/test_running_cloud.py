@@ -1,4 +1,4 @@
-"""A running local cloud, used by AWS's own tools as the documents say."""
+"""A running local cloud, used with AWS's own tools as documented."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Cloud:
         )
 
     def fipe(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `fipe` as a user does who has no AWS settings at all."""
+        """Runs `fipe` for a user without any AWS settings."""
         return subprocess.run(
             [ROOT / ".venv/bin/fipe", *arguments],
             env=self.here.environment(),
@@ -57,7 +57,7 @@ class Cloud:
         )
 
     def invoke(self, **payload: Any) -> dict[str, Any]:
-        """Starts a load; gives what the function answered."""
+        """Starts a load; returns the function's answer."""
         text = ["--payload", json.dumps(payload)] if payload else []
         ended = self.aws(
             "lambda", "invoke", "--function-name", "FipeManufacturerLoader-dev", *text, "out.json"
@@ -88,7 +88,7 @@ def wait_until_complete(cloud: Cloud, run_id: str) -> None:
 
 
 def wait_until_nothing_is_under_way(cloud: Cloud) -> None:
-    """Until no queue holds a message; read in the messages' direction, so that none slips by."""
+    """Waits until all queues are empty; reads them in the pipeline's order, so that it misses no message."""
     queues = [f"{kind}QueueUrl" for kind in ("Manufacturer", "Model", "Price")]
     eventually(lambda: not any(map(cloud.messages, queues)), PATIENCE_SECONDS)
 
@@ -127,12 +127,12 @@ def test_a_payload_chooses_what_is_loaded(cloud: Cloud) -> None:
     ("payload", "words"),
     [
         ({"reference": "2031-01"}, "2031-01 is not published: use months from 2001-01 to 2026-06"),
-        ({"reference": 99999}, "no reference has the code 99999"),
+        ({"reference": 99999}, "no reference month has the code 99999"),
         ({"brands": []}, "invalid brands []: use a list of names or codes"),
         ({"brnads": ["Fiat"]}, "unknown key 'brnads'"),
     ],
 )
-def test_a_payload_that_makes_no_sense_gets_a_clear_error_and_starts_nothing(
+def test_an_invalid_payload_gets_a_clear_error_and_starts_nothing(
     cloud: Cloud, payload: dict[str, Any], words: str
 ) -> None:
     answer = cloud.invoke(**payload)
@@ -186,7 +186,7 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
 @pytest.mark.walkthrough
 @pytest.mark.parametrize("command", walked_commands())
 def test_a_command_of_the_documents_does_its_work(cloud: Cloud, command: str) -> None:
-    # `fipe status` ends with 1 while the load that the command before has started is on its way.
+    # `fipe status` exits with 1 while the load of the command before is still running.
     wait_until_nothing_is_under_way(cloud)
     ended = subprocess.run(
         ["bash", "-c", command],
@@ -202,8 +202,8 @@ def test_a_command_of_the_documents_does_its_work(cloud: Cloud, command: str) ->
     assert ended.stdout.strip()
 
 
-def test_fipe_finds_the_running_cloud_by_itself(cloud: Cloud) -> None:
-    """Without any of AWS's variables."""
+def test_fipe_finds_the_running_cloud_without_settings(cloud: Cloud) -> None:
+    """Without any AWS variables."""
     ended = cloud.fipe("load", "--brands", "Acura", "--follow")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     started, _, *lines = ended.stdout.splitlines()

@@ -82,7 +82,7 @@ def test_functions_check_its_certificate_when_the_layer_has_those_of_rds(certifi
 
 
 @pytest.mark.usefixtures("certificates")
-def test_functions_only_encrypt_when_the_layer_has_no_certificates_and_production_is_told_so():
+def test_functions_only_encrypt_when_the_layer_has_no_certificates_and_says_so():
     encrypted = {"PGSSLMODE": "require"}
     assert tls_of_functions(synthesize()) == [encrypted] * 3
     (warning,) = synthesize(stage="prd").warnings()
@@ -158,7 +158,7 @@ def test_production_is_protected_and_leaves_a_snapshot():
 
 
 def subnets(stacks: Stacks) -> set[str]:
-    """The kind of subnets that the database and the functions beside it stand in."""
+    """The kind of subnets that the database and its functions run in."""
     places = [stacks.only("AWS::RDS::DBSubnetGroup")["SubnetIds"]]
     for function in stacks.by_name("AWS::Lambda::Function", "FunctionName").values():
         if "VpcConfig" in function:
@@ -179,13 +179,13 @@ def subnets(stacks: Stacks) -> set[str]:
     ],
     ids=["public only", "private with NAT", "all kinds", "isolated only", "isolated in one zone only"],
 )
-def test_stands_in_the_most_closed_subnets_of_two_zones(found, kind: str, is_public: bool):
+def test_uses_the_most_closed_subnets_of_two_zones(found, kind: str, is_public: bool):
     stacks = synthesize(found)
     assert subnets(stacks) == {kind}
     assert stacks.only("AWS::RDS::DBInstance")["PubliclyAccessible"] is is_public
 
 
-def test_stands_in_public_subnets_when_asked_to():
+def test_uses_public_subnets_when_asked_to():
     stacks = synthesize(ALL_KINDS, database_subnets="public")
     assert subnets(stacks) == {"public"}
     assert stacks.only("AWS::RDS::DBInstance")["PubliclyAccessible"] is True

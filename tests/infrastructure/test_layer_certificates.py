@@ -76,7 +76,7 @@ def test_takes_nothing_that_holds_no_certificate(project: Path, tmp_path: Path):
     assert not (project / CERTIFICATE).exists()
 
 
-def test_asks_nobody_when_told_not_to(project: Path):
+def test_does_not_ask_when_confirmed(project: Path):
     built = build(project, "none")
     assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
     assert not (project / CERTIFICATE).exists()

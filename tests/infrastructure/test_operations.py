@@ -31,7 +31,7 @@ def alarms(stacks: Stacks, name: str) -> dict[str, Any]:
     }
 
 
-def test_there_is_an_alarm_for_all_that_somebody_should_hear_of(alarms: dict[str, Any]):
+def test_there_is_an_alarm_for_everything_that_needs_attention(alarms: dict[str, Any]):
     assert set(alarms) == {
         *(f"{kind}-dlq-not-empty" for kind in KINDS),
         *(f"{kind}-message-old" for kind in KINDS),
@@ -98,7 +98,7 @@ def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alar
     assert alarm["EvaluationPeriods"] == 3
 
 
-def test_a_complete_load_is_told_of_by_its_own_stage(alarms: dict[str, Any], name: str):
+def test_a_complete_load_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str):
     alarm = alarms["load-completed"]
     assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", "LoadsCompleted", "Sum")
     assert alarm["Dimensions"] == [{"Name": "service", "Value": f"FipeSomaIngestor-{name}"}]

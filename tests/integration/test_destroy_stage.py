@@ -1,4 +1,4 @@
-"""`fipe destroy`: nothing is deleted before somebody has read what will be lost, and agreed."""
+"""`fipe destroy`: it deletes nothing before it has said what will be lost and the user has agreed."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_on_a_terminal_it_asks_after_it_has_said_what_is_lost(
     assert stage.is_there() == stays
 
 
-def test_a_protected_stage_is_refused_whatever_is_confirmed(stage: Stage) -> None:
+def test_a_protected_stage_is_refused_even_when_confirmed(stage: Stage) -> None:
     stage.cloudformation.delete_stack(StackName=STACK)
     stage.cloudformation.create_stack(
         StackName=STACK, TemplateBody=TEMPLATE, EnableTerminationProtection=True

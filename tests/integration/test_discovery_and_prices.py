@@ -1,4 +1,4 @@
-"""From a brand to its prices, against the simulator: every road gives what was published."""
+"""From a brand to its prices, against the simulator: every way gives what was published."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -204,7 +204,8 @@ def test_asks_every_model_when_a_year_of_the_brands_list_stays_without_models(
 ) -> None:
     year = b'[{"Label":"2000 Gasolina","Value":"2000-1"}]'
     year_2001 = b'[{"Label":"A","Value":"1"},{"Label":"B","Value":"2"}]'
-    # 2000 is denied by three calls, 2001 answered; then 2000 is denied in two more rounds of three calls.
+    # 2000: three calls find nothing; 2001 is answered; then 2000: two more rounds of three calls find
+    # nothing.
     answers = [TWO_YEARS_THREE_MODELS, year_2001, *[denied] * 9, year]
     with scripted_source(*answers) as source:
         waits, messages = all_rounds(find_model_years, any_brand_message(), api(source.url))
@@ -264,7 +265,7 @@ def test_reports_a_listed_year_without_a_usable_price_after_three_rounds(
 
 
 @pytest.mark.parametrize("fault", [Fault.NOTHING_FOUND, Fault.TRUNCATED_JSON, Fault.INVALID_PARAMETERS])
-def test_ends_with_what_was_published_when_answers_are_denied_or_spoilt(
+def test_ends_with_what_was_published_among_missing_and_damaged_answers(
     api: Callable[..., FipeApi], fault: Fault
 ) -> None:
     catalogue = read_catalogue(SAMPLE_CATALOGUE)

@@ -117,7 +117,9 @@ def test_takes_values_as_numbers_and_as_strings(client: Callable[..., FipeApi]) 
     )
 
 
-def test_asks_for_the_models_of_a_year_with_the_pair_and_its_parts(client: Callable[..., FipeApi]) -> None:
+def test_asks_for_the_models_of_a_model_year_and_fuel_together_and_separately(
+    client: Callable[..., FipeApi],
+) -> None:
     with scripted_source(b'[{"Label":"Integra GS 1.8","Value":"1"}]') as source:
         codes = client(source.url).models_of_year(MAY_2026, 1, 1, ModelYearFuel(model_year=1992, fuel_code=1))
     assert codes == {1}
@@ -223,9 +225,7 @@ def test_understands_a_retry_after_that_is_a_date(client: Callable[..., FipeApi]
 
 
 @pytest.mark.parametrize("value", ["999999", "99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_asks_again_after_an_hour_whatever_later_time_is_named(
-    client: Callable[..., FipeApi], value: str
-) -> None:
+def test_asks_again_after_an_hour_at_the_latest(client: Callable[..., FipeApi], value: str) -> None:
     answer = Answer(b"", 429, (("Retry-After", value),))
     with scripted_source(answer) as source, pytest.raises(NotNowError) as refused:
         ask_amarok(client(source.url))
@@ -266,7 +266,7 @@ def test_hands_work_back_when_the_source_is_down_and_then_probes_with_one_call(
         with pytest.raises(SourceDownError) as down:
             ask_amarok(client(source.url, pace=pace))
         assert (len(source.asked), down.value.retry_in) == (3, 5)
-        assert pace.stopped == "down"
+        assert pace.outage == "down"
         pace._resume_at = 0
         with pytest.raises(SourceDownError):
             ask_amarok(client(source.url, pace=pace))

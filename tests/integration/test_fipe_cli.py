@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 from uuid import UUID
 
 import pytest
+import typer
 from playwright.sync_api import Browser, sync_playwright
 from psycopg2.extensions import connection
 from pyarrow import parquet
@@ -28,7 +31,8 @@ from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
-from fipe_cli.errors import CliError
+from fipe_cli.entry import main
+from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
 from fipe_cli.ledger import read_loads
 from fipe_cli.loads import start
@@ -148,6 +152,44 @@ def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
 
 
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("date '4713-01-01 BC'", "4713-01-01 BC"),
+        ("date 'infinity'", "infinity"),
+        ("timestamptz '99999-12-31'", "99999-12-31 00:00:00+00"),
+        ("interval '1 month 2 days'", "1 mon 2 days"),
+        ("'\\x00ff'::bytea", "\\x00ff"),
+    ],
+)
+def test_a_query_shows_values_that_python_cannot_hold(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, value: str, shown: str, form: str
+) -> None:
+    monkeypatch.setenv("PGTZ", "UTC")
+    printed = fipe.done("query", f"select {value} as one", form)
+    assert printed == (
+        f"one\n{shown}\n" if form == "--csv" else json.dumps({"one": shown}, separators=(",", ":")) + "\n"
+    )
+    listed = fipe.done("query", f"select array[{value}] as one", "--json")
+    assert json.loads(listed) == {"one": [shown]}
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [(b"select 1\0", "it holds a NUL character"), (b"select '\xff'", "it is not text in UTF-8")],
+)
+def test_a_query_that_is_not_text_is_refused(fipe: Fipe, sql: bytes, words: str) -> None:
+    ended = CliRunner().invoke(app, ["query", "-"], input=sql)
+    assert (ended.exit_code, ended.stderr) == (2, f"error: invalid query: {words}\n")
+    if b"\0" not in sql:
+        assert words in fipe.refused(2, "query", os.fsdecode(sql))
+
+
+def test_a_query_has_one_form(fipe: Fipe) -> None:
+    assert "use --json or --csv, not both" in fipe.refused(2, "query", "select 1", "--json", "--csv")
+
+
 def shown(database: connection, sql: str, width: int) -> str:
     """What `fipe query` shows on a terminal."""
     text = io.StringIO()
@@ -204,7 +246,7 @@ def test_a_full_disk_is_said_in_one_line(place: Path, arguments: tuple[str, ...]
             check=False,
         )
     (line,) = ended.stderr.splitlines()
-    assert (ended.returncode, "No space left on device" in line) == (3, True)
+    assert (ended.returncode, line) == (3, "error: No space left on device")
 
 
 def test_csv_holds_every_price_once(fipe: Fipe) -> None:
@@ -301,7 +343,7 @@ def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
 def test_what_needs_a_running_cloud_says_so(
     fipe: Fipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, stage: str
 ) -> None:
-    """Whatever the user's default profile is: AWS is not meant unless somebody says so."""
+    """Whatever the default profile says, AWS is not meant unless the user says so."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     (tmp_path / "config").write_text("[default]\nregion = us-east-1\naws_access_key_id = a\n")
     words = "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
@@ -326,11 +368,44 @@ def test_what_needs_a_database_says_how_to_make_it(
         (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
         (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
+        (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:
     assert words in fipe.refused(2, *arguments)
+
+
+def test_a_cloud_that_is_no_url_is_refused_in_one_line(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
+    assert "invalid AWS_ENDPOINT_URL=localhost:5000: use a URL" in fipe.refused(2, "status")
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "fipe_cli.__main__", Interrupted("fipe_cli.__main__"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+@pytest.mark.usefixtures("fipe")
+def test_a_closed_output_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from fipe_cli.entry import main; main()' query 'select 1' >&-"
+    ended = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_ctrl_c_at_a_question_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, one_line_errors():
+        raise typer.Abort
+    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
@@ -391,11 +466,34 @@ def page(fipe: Fipe) -> Path:
     return file
 
 
-def test_the_report_asks_nobody_for_anything_and_is_small(page: Path) -> None:
+def test_the_report_loads_nothing_from_the_network_and_is_small(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(text.encode()) < 1_000_000
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)
     assert "sourceMappingURL" not in text
+
+
+def test_a_report_that_cannot_be_written_leaves_the_last_one(
+    fipe: Fipe, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = page.read_text()
+
+    def fill_the_disk(*_: object) -> str:  # only now: the database has started
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
+        return "x" * 10_000
+
+    monkeypatch.setattr("fipe_cli.report.page.render", fill_the_disk)
+    try:
+        refusal = fipe.refused(3, "report", str(page))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert refusal == f"error: {page} cannot be written: File too large"
+    assert page.read_text() == before
+    assert [file.name for file in page.parent.iterdir()] == [page.name]
+
+
+def test_the_report_goes_to_a_pipe_when_asked(fipe: Fipe) -> None:
+    assert fipe.done("report", "-").startswith("<!")
 
 
 def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:

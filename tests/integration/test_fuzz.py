@@ -1,4 +1,5 @@
-"""Fuzzed answers and messages: only the declared errors, and whatever is accepted can be stored.
+"""Fuzzed answers and messages: only the declared errors come out, and everything that is accepted can be
+stored.
 
 A short form runs with the other tests; FUZZ_EXAMPLES=100000 (`make fuzz`) is the long one.
 """
@@ -183,7 +184,7 @@ CALLS: list[Callable[[PriceSource], Any]] = [
 
 
 class Answering(HTTPAdapter):
-    """Answers every request of a real session with what it was told to, without a network."""
+    """Answers every request of a real session with a given answer, without a network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -303,7 +304,7 @@ def test_a_body_is_a_message_that_stays_what_it_is_or_fails_alone(texts: list[st
 
 
 def test_what_was_accepted_can_be_written(database: Any) -> None:
-    """Runs after the fuzzing above, on what it accepted, whatever that was; and on two of its own."""
+    """Runs after the fuzzing above, on everything that it accepted, and on two messages of its own."""
     for message in [*ACCEPTED.values(), any_price_message(), any_rejected_answer_message()]:
         # Declared: a code with another month than one written before.
         with suppress(ReferenceMismatchError):

@@ -397,7 +397,7 @@ def test_a_name_can_neither_end_a_log_line_nor_steer_a_terminal(
     assert all(line.isascii() and line.isprintable() for line in (handed_back, failed))
 
 
-def test_what_is_handed_back_is_told_and_counted(
+def test_what_is_sent_back_is_logged_and_counted(
     queues: Queues, simulator: FipeSimulator, capsys: pytest.CaptureFixture[str], log: io.StringIO
 ) -> None:
     simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.terminal import CTRL_C, terminal
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
 """Not the one of a .venv: what a user has before anything is installed."""
@@ -73,6 +75,24 @@ def test_a_failed_npm_is_one_line_and_leaves_no_half_of_node_modules(installed: 
     assert install(installed).returncode == 0
     fake(installed / ".venv/bin/npm", "exit 1")
     assert install(installed).returncode == 0, "what is up to date is not installed again"
+
+
+def test_a_terminal_shows_what_is_being_installed(installed: Path) -> None:
+    fake(installed / ".venv/bin/npm", "sleep 0.2; mkdir -p node_modules")
+    with terminal(str(installed / "scripts/install.py"), environment=os.environ | {"VERBOSE": "1"}) as shown:
+        shown.shows("Installing Node.js packages ...")
+        shown.shows(" s  Node.js packages")
+        assert shown.ends() == 0
+
+
+def test_ctrl_c_ends_it_in_one_line_and_leaves_no_half_of_node_modules(installed: Path) -> None:
+    fake(installed / ".venv/bin/npm", "mkdir -p node_modules/aws-cdk; sleep 60")
+    with terminal(str(installed / "scripts/install.py"), environment=os.environ) as shown:
+        shown.shows("Installing Node.js packages ...")
+        shown.type(CTRL_C)
+        shown.shows("interrupted", 8)
+        assert shown.ends() == 1
+    assert not (installed / "node_modules").exists()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +158,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(project: Path) -> None:
 
 @pytest.fixture
 def tls_index(tmp_path: Path) -> Iterator[str]:
-    """An index behind a certificate that nobody has signed but itself."""
+    """An index behind a self-signed certificate."""
     key, certificate = self_signed()
     pem = tmp_path / "index.pem"
     pem.write_bytes(
@@ -157,7 +177,7 @@ def tls_index(tmp_path: Path) -> Iterator[str]:
 
 
 def refuse_all(listening: socket.socket, context: ssl.SSLContext) -> None:
-    """Shakes hands with whoever comes, which ends when they see the certificate."""
+    """Answers each TLS handshake, which the client ends when it sees the certificate."""
     while True:
         try:
             connection, _ = listening.accept()

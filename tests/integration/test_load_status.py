@@ -136,11 +136,11 @@ def test_a_month_is_loaded_until_a_load_of_all_changes_nothing(database: connect
     assert why_wait() == "2026-06 is stable: nothing to load"
 
 
-def test_no_load_is_started_beside_one_at_work_but_one_that_has_stalled_holds_nothing_back(
+def test_no_load_starts_while_another_runs_unless_that_has_stalled(
     database: connection,
 ) -> None:
     write_messages(database, [any_run_plan(brands_in_run=3)])
-    assert why_wait() == "2026-06: a load is at work"
+    assert why_wait() == "2026-06: a load is running"
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.load_run set started_at = now() - interval '3 hours'")
     assert why_wait() is None

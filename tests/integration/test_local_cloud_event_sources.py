@@ -1,6 +1,6 @@
 """Event sources from SQS: batches, windows, partial failures, redrive and concurrency as in Lambda.
 
-The functions write down what they were given, a file an invocation, in the folder named by NOTES.
+Each invocation writes down what it was given, in a file of the folder that NOTES names.
 """
 
 import hashlib
@@ -198,7 +198,7 @@ def test_runs_at_most_as_many_batches_at_once_as_the_maximum_concurrency(
     assert max(at_once) == 2
 
 
-def test_rests_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
+def test_receives_nothing_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
     source = Source(cloud, tmp_path, Enabled=False)
     source.send("waiting")
     assert cloud.counts(source.queue)["visible"] == 1
@@ -207,7 +207,7 @@ def test_rests_while_it_is_disabled(cloud: Cloud, tmp_path: Path) -> None:
     assert source.received() == ["waiting"]
 
 
-def test_is_refused_when_the_queue_shows_messages_again_before_the_function_has_ended(cloud: Cloud) -> None:
+def test_is_refused_when_the_visibility_timeout_is_shorter_than_the_functions_timeout(cloud: Cloud) -> None:
     cloud.put_function("slow", FUNCTION, timeout=60)
     queue = cloud.put_queue("hasty", VisibilityTimeout=30)
     with pytest.raises(ClientError, match="less than Function timeout"):

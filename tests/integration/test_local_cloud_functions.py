@@ -78,14 +78,14 @@ def test_lets_the_function_reach_the_aws_apis_here(cloud: Cloud) -> None:
     assert answer(cloud.invoke("echo", {"variable": "AWS_ENDPOINT_URL"})) == cloud.endpoint.url
 
 
-def test_tells_an_exception_as_an_unhandled_function_error(cloud: Cloud) -> None:
+def test_reports_an_exception_as_an_unhandled_function_error(cloud: Cloud) -> None:
     response = cloud.invoke("echo", {"error": "no such brand"})
     assert response["FunctionError"] == "Unhandled"
     document = answer(response)
     assert (document["errorType"], document["errorMessage"]) == ("ValueError", "no such brand")
 
 
-def test_ends_a_function_at_its_timeout_and_starts_afresh(cloud: Cloud) -> None:
+def test_ends_a_function_at_its_timeout_and_starts_a_new_process(cloud: Cloud) -> None:
     before = answer(cloud.invoke("echo", {}))["process"]
     response = cloud.invoke("echo", {"sleep": 30})
     assert response["FunctionError"] == "Unhandled"
@@ -94,14 +94,14 @@ def test_ends_a_function_at_its_timeout_and_starts_afresh(cloud: Cloud) -> None:
     assert answer(cloud.invoke("echo", {}))["process"] != before
 
 
-def test_tells_a_crash_and_starts_afresh(cloud: Cloud) -> None:
+def test_reports_a_crash_and_starts_a_new_process(cloud: Cloud) -> None:
     response = cloud.invoke("echo", {"exit": 3})
     assert answer(response)["errorType"] == "Runtime.ExitError"
     assert "exit status 3" in cloud.log("echo")
     assert "FunctionError" not in cloud.invoke("echo", {})
 
 
-def test_tells_code_that_cannot_be_loaded(cloud: Cloud) -> None:
+def test_reports_code_that_cannot_be_loaded(cloud: Cloud) -> None:
     cloud.put_function("broken", "import nowhere")
     assert answer(cloud.invoke("broken", {}))["errorType"] == "Runtime.ImportModuleError"
 
@@ -121,7 +121,7 @@ def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
     assert events["events"]
 
 
-def test_a_line_that_is_no_metric_but_looks_like_one_is_a_line_of_the_log(cloud: Cloud) -> None:
+def test_logs_a_line_that_only_looks_like_a_metric(cloud: Cloud) -> None:
     line = '"CloudWatchMetrics": {"_aws": {}}'
     cloud.invoke("echo", {line: 1})
     assert line in cloud.log("echo")

@@ -146,7 +146,7 @@ def connect(secret: dict[str, Any], **instead: Any) -> Any:
     return closing(psycopg2.connect(**{**place, **instead}))
 
 
-def test_makes_a_cluster_that_its_secret_opens(cloud: Cloud) -> None:
+def test_creates_a_cluster_that_its_secret_opens(cloud: Cloud) -> None:
     stack = cloud.deploy("database", DATABASE_STACK)
     assert stack["StackStatus"] == "CREATE_COMPLETE", cloud.reasons("database")
     shown = outputs(stack)
@@ -185,7 +185,7 @@ def test_takes_over_what_changes_in_a_cluster_and_its_instance(cloud: Cloud) -> 
     assert (cluster["BackupRetentionPeriod"], writer["DBInstanceClass"]) == (14, "db.t4g.large")
 
 
-def test_keeps_the_data_of_a_database_when_its_stack_is_deleted_and_made_again(cloud: Cloud) -> None:
+def test_keeps_the_data_of_a_database_when_its_stack_is_deleted_and_created_again(cloud: Cloud) -> None:
     def secret_of(stack: Any) -> dict[str, Any]:
         client = cloud.client("secretsmanager")
         value: dict[str, Any] = json.loads(
@@ -207,7 +207,7 @@ def test_keeps_the_data_of_a_database_when_its_stack_is_deleted_and_made_again(c
         assert cursor.fetchone() == (1,)
 
 
-def test_makes_a_custom_resource_and_hands_on_its_data(cloud: Cloud) -> None:
+def test_creates_a_custom_resource_and_passes_on_its_data(cloud: Cloud) -> None:
     stack = cloud.deploy("custom", custom_resource_stack("custom", Version="7", Number=3, Flag=False))
     assert stack["StackStatus"] == "CREATE_COMPLETE", cloud.reasons("custom")
     assert outputs(stack) == {"Version": "7"}
@@ -248,7 +248,7 @@ def test_fails_and_rolls_back_with_the_reason_in_the_events(
         cloud.invoke(f"{name}-function", {})
 
 
-def test_goes_back_to_the_last_template_when_an_update_fails(cloud: Cloud) -> None:
+def test_rolls_back_to_the_last_template_when_an_update_fails(cloud: Cloud) -> None:
     template = custom_resource_stack("back", Version="1")
     cloud.deploy("back", template)
     worse = custom_resource_stack("back", Version="2", Fail="true")
@@ -298,7 +298,7 @@ def test_updates_a_nested_stack_in_place_and_shows_its_outputs(cloud: Cloud) -> 
     assert (attributes["VisibilityTimeout"], attributes["ApproximateNumberOfMessages"]) == ("60", "1")
 
 
-def test_makes_resources_after_those_they_depend_on(cloud: Cloud) -> None:
+def test_creates_resources_after_those_they_depend_on(cloud: Cloud) -> None:
     queue = {"Type": "AWS::SQS::Queue"}
     template = {
         "Resources": {
@@ -422,7 +422,7 @@ OPERATIONS_STACK = {
 }
 
 
-def test_makes_changes_and_deletes_what_tells_people_of_trouble(cloud: Cloud) -> None:
+def test_creates_changes_and_deletes_alarms_topics_and_schedules(cloud: Cloud) -> None:
     def alarm() -> Any:
         return cloud.client("cloudwatch").describe_alarms(AlarmNames=["too-much"])["MetricAlarms"]
 
@@ -462,7 +462,7 @@ def test_a_property_that_the_api_does_not_know_fails_the_stack(cloud: Cloud) -> 
     assert 'Unknown parameter in input: "Treshold"' in cloud.reasons("misspelt")
 
 
-def test_a_change_set_that_is_gone_is_told_of_as_in_aws(cloud: Cloud) -> None:
+def test_reports_a_deleted_change_set_as_aws_does(cloud: Cloud) -> None:
     client = cloud.client("cloudformation")
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
     _deploy_by_change_set(cloud, "changed", template, "CREATE")

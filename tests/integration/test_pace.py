@@ -72,7 +72,7 @@ def test_reserves_nothing_beyond_the_callers_patience(
     assert pace.reserve(2) == 0
 
 
-def test_saves_up_no_calls_while_nobody_asks(function: Callable[..., SharedPace], clock: Clock) -> None:
+def test_saves_up_no_calls_while_no_function_asks(function: Callable[..., SharedPace], clock: Clock) -> None:
     pace = function()
     pace.reserve(2)
     clock.pass_seconds(3600)
@@ -104,7 +104,7 @@ def test_a_refusal_makes_everybody_rest_for_as_long_as_the_source_says(
 ) -> None:
     one, other = function(), function()
     one.reserve(2)
-    assert one.refused(retry_after=17) == 17
+    assert one.throttled(retry_after=17) == 17
     assert other.reserve(10) == 17
     clock.pass_seconds(17)
     assert other.reserve(10) == 0
@@ -117,7 +117,7 @@ def test_a_rest_that_the_source_does_not_name_doubles_until_it_is_long_enough(
     rests = []
     for _ in range(8):
         clock.pass_seconds(pace.reserve(2000) + 0.001)
-        rests.append(pace.refused(None))
+        rests.append(pace.throttled(None))
     # The 60 s of the real source are not overshot by much, but other sources may need longer.
     assert [round(sum(rests[: count + 1])) for count in range(8)] == [1, 2, 4, 8, 16, 32, 61, 122]
 
@@ -129,7 +129,7 @@ def test_calls_that_were_granted_before_a_refusal_teach_nothing(
     for pace in paces:
         pace.reserve(60)
     clock.pass_seconds(6)
-    assert [round(pace.refused(10)) for pace in paces] == [10] * 5
+    assert [round(pace.throttled(10)) for pace in paces] == [10] * 5
     assert paces[0].reserve(0) == 10
 
 
@@ -139,13 +139,13 @@ def test_a_rest_begins_behind_the_calls_that_others_were_granted(
     one, *others = (function() for _ in range(4))
     one.reserve(60)
     assert [other.reserve(60) for other in others] == [1.5, 3, 4.5]
-    assert one.refused(10) == 14.5
+    assert one.throttled(10) == 14.5
 
 
 def test_is_slower_after_a_refusal(function: Callable[..., SharedPace], clock: Clock) -> None:
     pace = function(calls_per_minute=60)
     clock.pass_seconds(pace.reserve(60))
-    clock.pass_seconds(pace.refused(5))
+    clock.pass_seconds(pace.throttled(5))
     assert pace.reserve(60) == 0
     assert pace.reserve(60) == pytest.approx(2.08, abs=0.01)
 
@@ -157,9 +157,9 @@ def test_without_a_cap_nothing_is_asked_of_dynamodb_until_the_source_refuses(
     one, other = function(None, requests), function(None, requests)
     assert [pace.reserve(0) for pace in (one, other) for _ in range(100)] == [0] * 200
     assert requests == ["GetItem"] * 2
-    assert one.refused(None) == 1
+    assert one.throttled(None) == 1
     assert other.reserve(0) == 0, "another function hears of it within two seconds, or by its own refusal"
-    assert other.refused(None) == 1
+    assert other.throttled(None) == 1
     clock.pass_seconds(1)
     assert [one.reserve(60), other.reserve(60)] == [0, pytest.approx(0.02, abs=0.002)]
 
@@ -167,79 +167,81 @@ def test_without_a_cap_nothing_is_asked_of_dynamodb_until_the_source_refuses(
 # Blocks and outages -----------------------------------------------------------------------------------------
 
 
-def test_a_pause_holds_for_every_function_and_one_call_tries_whether_it_is_over(
+def test_an_outage_holds_for_every_function_and_one_call_probes_whether_it_is_over(
     function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     one, other = function(), function()
     one.reserve(2)
-    assert one.pause("blocked", 120, 1800) == 120
-    assert (other.reserve(10), other.stopped) == (120, "blocked")
+    assert one.unavailable("blocked", 120, 1800) == 120
+    assert (other.reserve(10), other.outage) == (120, "blocked")
     clock.pass_seconds(120)
     assert one.reserve(10) == 0
     assert other.reserve(10) == 25, "the probing call gets the time it may take"
     one.succeeded()
-    assert [one.stopped, other.reserve(10), other.stopped] == ["", 0, ""]
+    assert [one.outage, other.reserve(10), other.outage] == ["", 0, ""]
 
 
-def test_a_pause_doubles_with_each_probe_that_fails_and_starts_anew_after_one_that_does_not(
+def test_the_wait_doubles_with_each_failed_probe_and_starts_anew_after_one_that_succeeds(
     function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     pace = function(None)
-    pauses = []
+    waits = []
     for _ in range(7):
         clock.pass_seconds(pace.reserve(2000))
-        pauses.append(pace.pause("blocked", 120, 1800))
-    assert pauses == [120, 240, 480, 960, 1800, 1800, 1800]
+        waits.append(pace.unavailable("blocked", 120, 1800))
+    assert waits == [120, 240, 480, 960, 1800, 1800, 1800]
     clock.pass_seconds(pace.reserve(2000))
     pace.succeeded()
     pace.reserve(0)
-    assert pace.pause("down", 5, 600) == 5
+    assert pace.unavailable("down", 5, 600) == 5
 
 
-def test_a_rate_that_was_found_outlives_a_pause(function: Callable[..., SharedPace], clock: Clock) -> None:
+def test_the_rate_that_was_found_outlives_an_outage(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
     pace = function(None)
     for _ in range(2):
         clock.pass_seconds(pace.reserve(2000))
-        pace.refused(1)
+        pace.throttled(1)
     ceiling = pace._state.ceiling
     clock.pass_seconds(pace.reserve(2000))
-    pace.pause("down", 5, 600)
+    pace.unavailable("down", 5, 600)
     clock.pass_seconds(pace.reserve(2000))
     pace.succeeded()
     assert pace._state.ceiling == ceiling
 
 
-def test_others_can_read_from_the_item_why_and_how_long_nobody_calls(
+def test_others_can_read_from_the_item_why_and_how_long_calls_are_stopped(
     function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     pace = function(None)
     for _ in range(2):
         clock.pass_seconds(pace.reserve(2000))
-        pace.refused(None)
+        pace.throttled(None)
     clock.pass_seconds(pace.reserve(2000))
-    pace.pause("blocked", 120, 1800)
+    pace.unavailable("blocked", 120, 1800)
     item = pace._client.get_item(**pace._item)["Item"]
     state = state_of(item)
-    assert (state.stopped, state.next_call) == ("blocked", START_MS + 122_000)
+    assert (state.outage.kind, state.next_call) == ("blocked", START_MS + 122_000)
     assert state == pace._state, "each number is read as it was written"
     assert state_of({}).next_call == 0
 
 
-def test_two_functions_that_notice_one_outage_make_one_pause(
+def test_two_functions_that_notice_one_outage_count_it_once(
     function: Callable[..., SharedPace], clock: Clock
 ) -> None:
     one, other = function(), function()
     one.reserve(10)
     clock.pass_seconds(other.reserve(10))
-    assert [one.pause("down", 5, 600), other.pause("down", 5, 600)] == [5, 5]
+    assert [one.unavailable("down", 5, 600), other.unavailable("down", 5, 600)] == [5, 5]
 
 
 # Without a table --------------------------------------------------------------------------------------------
 
 
-def test_without_a_table_only_a_pause_makes_calls_wait() -> None:
+def test_without_a_table_only_refusals_and_outages_make_calls_wait() -> None:
     pace: Any = Unpaced()
     assert [pace.reserve(0) for _ in range(3)] == [0, 0, 0]
-    assert pace.pause("blocked", 60, 1800) == 60
-    assert pace.stopped == "blocked"
+    assert pace.unavailable("blocked", 60, 1800) == 60
+    assert pace.outage == "blocked"
     assert 59 < pace.reserve(1) <= 60

@@ -79,7 +79,7 @@ def _package(clone: Path, name: str) -> Path:
 
 
 def _install(clone: Path) -> None:
-    """Installs the project as make does, beside the packages that this test's Python has."""
+    """Installs the project as make does, in addition to the packages of this test's Python."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv, "`make setup` installs uv"
     environment = {**os.environ, "VIRTUAL_ENV": str(clone / ".venv")}

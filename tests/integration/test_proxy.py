@@ -153,9 +153,7 @@ def test_goes_past_the_proxy_where_no_proxy_says_so(
     assert proxy.connected == []
 
 
-def test_trusts_no_certificate_that_nobody_vouches_for(
-    https_source: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trusts_no_unknown_certificate(https_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fipe_api.source.http_source.FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with pytest.raises(SourceDownError, match="SSLError"):

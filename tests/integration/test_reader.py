@@ -186,6 +186,17 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_error_says_what_to_do(
     assert "--timeout 10 (0: no limit)" in said
 
 
+def test_a_query_that_another_session_cancels_is_not_called_too_slow() -> None:
+    cancel = "select pg_cancel_backend(pg_backend_pid())"
+    assert query(cancel) == (3, "error: the query was cancelled by another session of the database\n")
+
+
+def test_a_time_limit_that_postgresql_cannot_keep_is_refused() -> None:
+    assert query("show statement_timeout", "--timeout", "2147483")[0] == 0
+    exit_code, said = query("show statement_timeout", "--timeout", "2147484")
+    assert (exit_code, "--timeout" in said) == (2, True)
+
+
 def test_a_query_has_a_time_limit_unless_told_otherwise() -> None:
     assert query("show statement_timeout") == (0, "statement_timeout\n1min\n")
     assert query("show statement_timeout", "--timeout", "0") == (0, "statement_timeout\n0\n")
@@ -283,7 +294,7 @@ def test_without_the_permission_the_error_names_it_and_the_way_that_works(
 ) -> None:
     """PostgreSQL refuses with the words that Aurora has, but for "PAM" in place of "password"."""
     aws = OnAws(master, monkeypatch)
-    monkeypatch.setattr("fipe_cli.database.READER", "nobody")
+    monkeypatch.setattr("infrastructure.names.READER_ROLE", "nobody")
     with (
         open_database(aws.cloud) as database,
         pytest.raises(CliError, match="authentication failed") as refused,

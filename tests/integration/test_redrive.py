@@ -184,7 +184,7 @@ def test_a_redrive_follows_one_that_runs_already(stage: Stage) -> None:
     assert len(tasks) == 1
 
 
-def test_a_redrive_that_somebody_cancels_says_how_far_it_came(stage: Stage) -> None:
+def test_a_redrive_that_is_cancelled_says_how_far_it_came(stage: Stage) -> None:
     stage.fail(*(str(number) for number in range(20)))
     moves = stage.letters.redrive(rate=1)
     next(moves)

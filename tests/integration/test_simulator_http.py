@@ -147,13 +147,13 @@ def client(simulator: FipeSimulator) -> Client:
     return Client(simulator)
 
 
-def test_publishes_exactly_its_catalogue_by_either_road(client: Client) -> None:
+def test_publishes_exactly_its_catalogue_by_model_and_by_year(client: Client) -> None:
     assert client.month_by_models() == set(SAMPLE.rows)
     assert client.month_by_years() == set(SAMPLE.rows)
 
 
 @pytest.mark.parametrize(("reference", "month"), [(308, date(2024, 4, 1)), (248, date(2019, 11, 1))])
-def test_publishes_an_earlier_month_as_the_rule_makes_it(
+def test_publishes_an_earlier_month_by_the_rule(
     simulator: FipeSimulator, reference: int, month: date
 ) -> None:
     truth = catalogue_for_month(SAMPLE, month)
@@ -212,7 +212,7 @@ def test_gives_model_codes_as_numbers_and_brand_codes_as_text(client: Client) ->
     assert answer["Anos"][0] == {"Label": "1998 Gasolina", "Value": "1998-1"}
 
 
-def test_labels_the_years_of_a_motorcycle_with_the_bare_year(client: Client) -> None:
+def test_labels_a_motorcycles_model_years_with_only_the_year(client: Client) -> None:
     years = {
         each["Value"]: each["Label"] for each in client.ask("ConsultarModelos", 2, codigoMarca=398)["Anos"]
     }
@@ -228,7 +228,7 @@ def test_may_give_model_codes_as_text_and_pad_fipe_codes() -> None:
         assert client.price(1, "1", "1", "1992-1")["CodigoFipe"] == " 038003-2 "
 
 
-def test_may_turn_away_what_does_not_look_like_a_browser() -> None:
+def test_may_refuse_a_client_that_does_not_look_like_a_browser() -> None:
     with FipeSimulator(SAMPLE, quirks=Quirks(browsers_only=True)) as simulator:
         client = Client(simulator)
         assert client.post(REFERENCES).status_code == 403
@@ -262,7 +262,7 @@ def test_takes_a_form_and_json_with_numbers_or_text(client: Client) -> None:
     ("vehicle_type", "brand", "model", "model_year"),
     [(1, "99", "1", "1992-1"), (1, "1", "99", "1992-1"), (1, "1", "1", "1993-1"), (1, "1", "1", "1992-3")],
 )
-def test_finds_nothing_for_what_the_month_does_not_hold(
+def test_finds_nothing_for_what_the_month_does_not_have(
     client: Client, vehicle_type: int, brand: str, model: str, model_year: str
 ) -> None:
     assert client.price(vehicle_type, brand, model, model_year) == NOTHING_FOUND
@@ -337,7 +337,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize(("fault", "status", "start"), [(fault, *FAULTY[fault]) for fault in FAULTY])
-def test_fails_in_each_of_the_ways_that_were_seen(fault: Fault, status: int, start: bytes) -> None:
+def test_fails_in_each_reported_way(fault: Fault, status: int, start: bytes) -> None:
     with FipeSimulator(SAMPLE, faults=Faults.of(fault, rate=1)) as simulator:
         response = Client(simulator).post(REFERENCES)
     assert response.status_code == status
@@ -367,7 +367,7 @@ def test_a_timeout_holds_the_connection_and_closes_it_without_an_answer() -> Non
         assert simulator.statistics().statuses[0] == 1
 
 
-def test_a_month_read_with_patience_through_faults_is_still_the_truth() -> None:
+def test_a_month_read_with_retries_through_faults_is_still_true() -> None:
     harmless = (Fault.STATUS_502, Fault.CLOUDFLARE_PAGE, Fault.TRUNCATED_JSON, Fault.TOO_MANY_REQUESTS)
     with FipeSimulator(SAMPLE, faults=Faults.of(*harmless, rate=0.1, seed=3)) as simulator:
         client = Client(simulator)
@@ -431,9 +431,7 @@ def test_shows_and_takes_its_settings_over_http() -> None:
         ("ceiling", '{"calls":0}'),
     ],
 )
-def test_refuses_a_setting_that_makes_no_sense_and_keeps_the_old(
-    client: Client, setting: str, body: str
-) -> None:
+def test_refuses_an_invalid_setting_and_keeps_the_old_one(client: Client, setting: str, body: str) -> None:
     url = f"{client.simulator.origin}/_simulator/{setting}"
     before = client.session.get(url, timeout=30).json()
     refused = client.session.put(url, data=body, timeout=30)
@@ -477,7 +475,7 @@ def test_closes_the_connection_of_a_request_it_cannot_read(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
-def test_no_bytes_kill_it(simulator: FipeSimulator, noise: bytes) -> None:
+def test_survives_any_bytes(simulator: FipeSimulator, noise: bytes) -> None:
     raw(simulator, noise)
     head = b"POST /api/veiculos/ConsultarMarcas HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     answer = raw(simulator, head + b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
@@ -517,7 +515,7 @@ def test_many_clients_at_once_get_their_own_answers(simulator: FipeSimulator) ->
     assert simulator.statistics().total - before == len(rows)
 
 
-def test_when_it_stops_nothing_answers_any_more_not_even_on_kept_connections() -> None:
+def test_answers_nothing_after_its_stop_even_on_open_connections() -> None:
     with FipeSimulator(SAMPLE) as simulator:
         client = Client(simulator)
         assert client.post(REFERENCES).ok

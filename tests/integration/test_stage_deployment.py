@@ -166,10 +166,10 @@ def test_ends_with_one_line_for_a_problem(
 
 def test_has_a_line_for_each_problem(cdk: Cdk) -> None:
     ended = CliRunner().invoke(app, ["deploy", "vpc_id=default", "batchsize=5"])
-    assert [line.split()[1] for line in ended.stderr.splitlines()] == [
-        "vpc_id=default",
-        "allowed_ip",
-        "batchsize",
+    assert [line.removeprefix("error: ").partition(": ")[0] for line in ended.stderr.splitlines()] == [
+        "invalid vpc_id=default",
+        "allowed_ip is missing",
+        "unknown setting batchsize",
     ]
     assert cdk.command == []
 
@@ -209,5 +209,5 @@ def test_a_protected_stage_is_refused_on_the_local_cloud(here: LocalState) -> No
 
 
 def test_a_wrong_setting_is_refused_on_the_local_cloud_too(here: LocalState) -> None:
-    with pytest.raises(InvalidInputsError, match="batchsize is not a setting; batch_size is"):
+    with pytest.raises(InvalidInputsError, match="unknown setting batchsize: did you mean batch_size"):
         read_settings(local_cloud(here, "dev"), ["BATCHSIZE=5"])

@@ -127,7 +127,7 @@ def run(folder: Path, target: str, situation: Situation) -> Run:
             "AWS_EC2_METADATA_DISABLED": "true",
             "RDS_CERTIFICATES": "none",
             "FIPE_LOCAL_DIR": str(folder / "local"),
-            # Whoever means AWS reaches the server that stands in for it, and never the network.
+            # A command that means AWS reaches the server in its place, and never the network.
             **{f"AWS_ENDPOINT_URL_{service}": aws_url for service in SERVICES},
             **{name: value.format(aws=aws_url) for name, value in situation.variables.items()},
         }

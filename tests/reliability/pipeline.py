@@ -1,7 +1,8 @@
-"""The real pipeline in a local cloud of its own, without the CDK: seconds to start, and then used again.
+"""The real pipeline in a local cloud of its own, without the CDK: it starts in seconds, and all tests share
+it.
 
-The deployed package is src/fipe_api with one module more, which shortens the waits of minutes (rests, rounds)
-to parts of a second; visibility timeouts are shortened by the queues' settings. Nothing else differs.
+The deployed package is src/fipe_api plus a module that shortens waits of minutes (rests, rounds) to parts of
+a second. The queues' settings shorten the visibility timeouts. Nothing else differs.
 """
 
 import io
@@ -93,7 +94,7 @@ def install(module):
         send = _killing("before_send", outbox.send_all, False)
         outbox.send_all = _killing("after_send", send, True)
 """
-"""Kills the worker, as often as the environment says, at the point of its work that it names."""
+"""Kills the worker at a point of its work; environment variables say at which, and how often."""
 SKEWED_CLOCK = """
 import datetime
 import os
@@ -106,7 +107,7 @@ import fipe_api.messages  # knows moments by their real type
 SKEW = float(os.environ.get("CLOCK_SKEW_SECONDS", "0"))
 if SKEW:
     now, now_ns = time.time, time.time_ns
-    # The deadline is told by the same machine's clock, however wrong that is.
+    # The deadline of an invocation is given in the real time, so the runtime keeps the real clock.
     awslambdaric.lambda_context.time = types.SimpleNamespace(time=now)
     time.time = lambda: now() + SKEW
     time.time_ns = lambda: now_ns() + int(SKEW * 1e9)
@@ -142,7 +143,7 @@ def small_catalogue(seed: int = 0) -> Catalogue:
 
 
 class Pipeline:
-    """Queues, functions, database and source, with what can go wrong with each."""
+    """Queues, functions, database and source, and the faults of each."""
 
     def __init__(
         self, cloud: Cloud, simulator: FipeSimulator, postgres: PostgresCluster, place: Connection
@@ -158,12 +159,12 @@ class Pipeline:
     # What people do
 
     def start(self, **payload: Any) -> str:
-        """Start a load; the run's id."""
+        """Starts a load; returns the run's id."""
         run_id: str = self.ask_to_start(**payload)["run_id"]
         return run_id
 
     def ask_to_start(self, **payload: Any) -> dict[str, Any]:
-        """What FipeManufacturerLoader answers, asked again when it fails."""
+        """Invokes FipeManufacturerLoader, again if it fails; returns its answer."""
 
         def invoke() -> Any:
             answer = self.cloud.invoke("FipeManufacturerLoader", payload)
@@ -174,7 +175,7 @@ class Pipeline:
         return answer
 
     def redrive(self) -> int:
-        """Move every dead message back; how many there were."""
+        """Moves all dead letters back; returns how many there were."""
         moved = 0
         client = self.cloud.client("sqs")
         for kind, dead in self.dead.items():
@@ -185,10 +186,10 @@ class Pipeline:
                     moved += 1
         return moved
 
-    # What one looks at
+    # What people look at
 
     def waiting(self) -> int:
-        """Messages in the queues, those at work among them."""
+        """Messages in the queues, including those in flight."""
         status = {queue["name"]: queue for queue in self.cloud.status()["queues"]}
         return sum(
             status[url.rsplit("/", 1)[-1]][state]
@@ -197,30 +198,30 @@ class Pipeline:
         )
 
     def invocations(self, function: str) -> int:
-        """How often a function has run, to the end or not."""
+        """How often a function was invoked, whether it ended or was killed."""
         count: int = self.cloud.status()["functions"].get(function, {"invocations": 0})["invocations"]
         return count
 
     def dead_messages(self) -> int:
-        """Messages in the dead letter queues."""
+        """Dead letters in all queues."""
         return sum(self.cloud.counts(url)["visible"] for url in self.dead.values())
 
     def until_idle(self, seconds: float = 90) -> None:
-        """Wait until the queues are empty. Raises AssertionError when they do not become so."""
+        """Waits until the queues are empty. Raises AssertionError if they stay filled."""
         eventually(lambda: not self.waiting(), seconds)
 
     def until_only_waiting_in(self, kind: str, seconds: float = 60) -> None:
-        """Wait until all messages stand in one queue, and some do."""
+        """Waits until one queue has messages, and no other has any."""
         eventually(lambda: 0 < self.waiting() == self.cloud.counts(self.queues[kind])["visible"], seconds)
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows, asked as the master user."""
+        """Runs a query as the master user; returns its rows."""
         with closing(self._connect()) as session, session, session.cursor() as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def assert_equal_to_the_source(self, run_id: str) -> None:
-        """The database holds the catalogue, the ledger says so, and nothing lies in a DLQ."""
+        """Asserts that the database equals the catalogue, the load is complete and no DLQ has a message."""
         columns = ", ".join(CatalogueRow._fields)
         assert set(self.query(f"select {columns} from fipe.vehicle_price")) == {
             tuple(row) for row in self.simulator.catalogue.rows
@@ -234,13 +235,13 @@ class Pipeline:
     # What goes wrong
 
     def queue_faults(self, **faults: object) -> None:
-        """Put queue faults in force; none end them."""
+        """Sets the faults of the queues; without any, it ends them."""
         requests.put(
             f"{self.cloud.endpoint.url}/local-cloud/faults", json=faults, timeout=5
         ).raise_for_status()
 
     def kill_a_worker(self, chance: random.Random, module: str = "") -> bool:
-        """Kill -9 a function's process, of one handler module if named; whether one ran."""
+        """Kills a function's process with kill -9, of one handler module if named; says whether one ran."""
         workers = []
         for pid in self.cloud.status()["processes"]:
             try:
@@ -259,13 +260,13 @@ class Pipeline:
 
     @contextmanager
     def killed_at(self, function: str, point: str, marks: Path, times: int) -> Iterator[None]:
-        """So many workers of a function die by kill -9 at a point; each leaves a line in `marks`."""
+        """Kills some workers of a function with kill -9 at a point; each writes a line to `marks` first."""
         with self.variables(function, KILL_POINT=point, KILL_MARKS=str(marks), KILL_TIMES=str(times)):
             yield
 
     @contextmanager
     def variables(self, function: str, **more: str) -> Iterator[None]:
-        """A function has these environment variables, too, while the block runs."""
+        """Adds environment variables to a function while the block runs."""
         client = self.cloud.client("lambda")
         variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
         client.update_function_configuration(
@@ -278,25 +279,26 @@ class Pipeline:
 
     @contextmanager
     def paused(self, kind: str) -> Iterator[None]:
-        """Nothing is taken from a queue while the block runs."""
+        """Keeps functions from receiving messages of a queue while the block runs."""
         client = self.cloud.client("lambda")
         (source,) = client.list_event_source_mappings(FunctionName=FUNCTIONS[kind][0])["EventSourceMappings"]
         client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
-        time.sleep(1.5)  # a poller looks once a second
+        time.sleep(1.5)  # a poller checks this once per second
         try:
             yield
         finally:
             client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
     def end_sessions(self, user: str = "fipe_ingestor") -> None:
-        """What a restart does to those connected."""
+        """Ends the ingestor's sessions, as a restart does."""
         self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", user)
 
     @contextmanager
     def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:
-        """The server dies without a farewell on a half-written batch of the block's load, and recovers."""
+        """Kills the server while a batch is half written, then lets it recover."""
         with closing(self._connect()) as session, session.cursor() as cursor:
-            # The ledger is the last that a batch writes: with it locked, prices are written, not committed.
+            # A batch writes the ledger last. While the ledger is locked, prices are written but not
+            # committed.
             cursor.execute("lock table fipe.load_run in exclusive mode")
             yield
             waiting = "usename = 'fipe_ingestor' and wait_event_type = 'Lock'"
@@ -308,7 +310,7 @@ class Pipeline:
 
     @contextmanager
     def stopped_database(self) -> Iterator[None]:
-        """No PostgreSQL while the block runs."""
+        """Stops PostgreSQL while the block runs."""
         self.postgres.stop()
         with self._port_kept():
             try:
@@ -318,7 +320,7 @@ class Pipeline:
 
     @contextmanager
     def _port_kept(self) -> Iterator[None]:
-        """No other process gets the port of the stopped server, at which the functions look for it."""
+        """Keeps other processes off the stopped server's port: the functions will connect there again."""
         with closing(socket.socket()) as keeper:
             keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             keeper.bind(("127.0.0.1", self._place.port))
@@ -326,7 +328,7 @@ class Pipeline:
 
     @contextmanager
     def no_connection_left(self) -> Iterator[None]:
-        """The ingestor's role gets no connection while the block runs, and loses those it has."""
+        """Refuses connections to the ingestor's role while the block runs, and ends those that it has."""
         self.query("alter role fipe_ingestor connection limit 0")
         self.end_sessions()
         try:
@@ -336,7 +338,7 @@ class Pipeline:
 
     @contextmanager
     def disk_full(self) -> Iterator[None]:
-        """Each write of a price fails as it does without space (SQLSTATE 53100) while the block runs."""
+        """Makes each write of a price fail as if the disk were full (SQLSTATE 53100) while the block runs."""
         self.query(
             "create or replace function fipe.no_space() returns trigger language plpgsql as"
             " $$ begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$;"
@@ -349,25 +351,26 @@ class Pipeline:
             self.query("drop trigger no_space on fipe.price; drop function fipe.no_space")
 
     def calm(self) -> None:
-        """End all faults of queues and source."""
+        """Ends all faults of the queues and the source."""
         self.queue_faults()
         self.simulator.faults = Faults()
         self.simulator.published = 1
 
     def hold_messages(self, seconds: int) -> None:
-        """What is taken from a queue comes back after so long."""
+        """Sets the visibility timeout: a received message comes back after this time."""
         for url in self.queues.values():
             attributes = {"VisibilityTimeout": str(seconds)}
             self.cloud.client("sqs").set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
     def clear(self) -> None:
-        """Empty queues and tables, for the next schedule."""
+        """Empties queues and tables, for the next test."""
         self.calm()
-        # Shorter than AWS allows beside the timeout, so that what a killed worker held comes back soon.
+        # Shorter than AWS allows with this function timeout, so that the messages of a killed worker return
+        # soon.
         self.hold_messages(VISIBILITY_SECONDS)
         for url in (*self.queues.values(), *self.dead.values()):
             self.cloud.client("sqs").purge_queue(QueueUrl=url)
-        # A worker whose message was delivered a second time may still write.
+        # A worker whose message was delivered twice may still be writing.
         eventually(lambda: not any(each["running"] for each in self.cloud.status()["functions"].values()))
         self.query(f"truncate {', '.join('fipe.' + table.strip() for table in TABLES.split(','))} cascade")
 

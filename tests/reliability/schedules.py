@@ -13,10 +13,10 @@ ROUNDS_OF_REDRIVE = 5
 
 
 def run_schedule(pipeline: Pipeline, seed: int) -> list[str]:
-    """A load among faults, then calm and redrive: it has to end equal to the source.
+    """Runs a load among faults, then without faults, then a redrive: it must end equal to the source.
 
     Returns:
-        What was done, in order; it is in the error's notes when the load did not end so.
+        What was done, in order. If the load does not end equal, it is in the notes of the error.
     """
     chance = random.Random(seed)
     done: list[str] = []

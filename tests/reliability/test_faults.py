@@ -1,7 +1,7 @@
-"""The fault matrix: what can go wrong, each on the real pipeline, and what the load ends with.
+"""The fault matrix: each fault on the real pipeline, and how the load ends.
 
-Those marked `faults` run by `make test-faults` alone, the others by `make test` as well. FIPE_FAULT_SECONDS
-says how long a fault lasts, 2 by default.
+Tests marked `faults` run only in `make test-faults`, the others also in `make test`. FIPE_FAULT_SECONDS says
+how long a fault lasts (2 by default).
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.reliability.pipeline import FUNCTIONS, Pipeline
 FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
 FUNCTION_OF = {handler: name for name, handler in FUNCTIONS.values()}
 LONGER_THAN_TIMEOUTS = 60
-"""Seconds that a batch may take in which calls of 2 s go unanswered."""
+"""Seconds that a batch may take if calls get no answer and time out after 2 s."""
 LONG = pytest.mark.faults
 POINTS = [
     pytest.param("model_loader", "before_send", marks=LONG),
@@ -48,26 +48,26 @@ def end_equal(pipeline: Pipeline, run_id: str) -> None:
 
 
 @pytest.mark.parametrize(("handler", "point"), POINTS)
-def test_a_worker_killed_at_a_point_of_its_work_loses_and_doubles_nothing(
+def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(
     pipeline: Pipeline, tmp_path: Path, handler: str, point: str
 ) -> None:
     with pipeline.killed_at(FUNCTION_OF[handler], point, tmp_path / "killed", times=2):
         run_id = pipeline.start()
         pipeline.until_idle()
     assert (tmp_path / "killed").read_text() == "killed\n" * 2
-    # Two kills of five receives: nothing has failed by itself.
+    # Two kills, and five receives are allowed: no dead letters.
     assert pipeline.dead_messages() == 0
     pipeline.assert_equal_to_the_source(run_id)
 
 
 @LONG
 @pytest.mark.parametrize("point", ["before_send", "after_send"])
-def test_a_start_killed_at_a_point_of_its_work_is_the_same_run_when_lambda_repeats_it(
+def test_a_start_killed_at_any_point_continues_as_the_same_run_when_lambda_repeats_it(
     pipeline: Pipeline, tmp_path: Path, point: str
 ) -> None:
     started = pipeline.invocations("FipeManufacturerLoader")
     with pipeline.killed_at("FipeManufacturerLoader", point, tmp_path / "killed", times=1):
-        # As the schedule starts a load; Lambda repeats it after a minute.
+        # Asynchronously, as the schedule starts a load: Lambda repeats a failed invocation after a minute.
         pipeline.cloud.invoke("FipeManufacturerLoader", {}, InvocationType="Event")
         eventually(lambda: pipeline.invocations("FipeManufacturerLoader") == started + 2, 90)
         pipeline.until_idle()
@@ -94,14 +94,14 @@ def test_half_of_the_entries_of_each_batch_fail_at_first(pipeline: Pipeline) -> 
         pytest.param("disk_full", marks=LONG),
     ],
 )
-def test_a_database_that_takes_nothing_for_a_while(pipeline: Pipeline, fault: str) -> None:
+def test_a_database_that_is_unavailable_for_a_while(pipeline: Pipeline, fault: str) -> None:
     run_id = pipeline.start()
     with getattr(pipeline, fault)():
         time.sleep(FAULT_SECONDS)
     end_equal(pipeline, run_id)
 
 
-def test_sessions_that_end_again_and_again(pipeline: Pipeline) -> None:
+def test_sessions_that_are_ended_again_and_again(pipeline: Pipeline) -> None:
     run_id = pipeline.start()
     for _ in range(10):
         pipeline.end_sessions()
@@ -122,6 +122,8 @@ def test_a_failover_in_the_middle_of_a_batch(pipeline: Pipeline) -> None:
 def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) -> None:
     secrets = pipeline.cloud.client("secretsmanager")
     passwords = [f"password-{number}" for number in range(4)]
+    # Members of rds_iam sign in with tokens only, and so do members of a member.
+    pipeline.query("revoke rds_iam from fipe_ingestor")
     pipeline.query("create role rotated login in role fipe_ingestor password %s", passwords[0])
     secret = secrets.create_secret(Name="rotated", SecretString=json.dumps({"password": passwords[0]}))["ARN"]
     with pipeline.variables("FipeSomaIngestor", RDS_USER="rotated", DB_SECRET_ARN=secret):
@@ -133,6 +135,7 @@ def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) ->
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps({"password": password}))
             time.sleep(0.5)
         pipeline.until_idle()
+    pipeline.query("grant rds_iam to fipe_ingestor")
     assert pipeline.dead_messages() == 0
     pipeline.assert_equal_to_the_source(run_id)
 
@@ -152,7 +155,7 @@ def test_functions_whose_clocks_are_hours_apart(pipeline: Pipeline) -> None:
 
 @LONG
 @pytest.mark.parametrize("fault", list(Fault))
-def test_a_source_that_answers_a_fault_to_three_calls_in_ten(pipeline: Pipeline, fault: Fault) -> None:
+def test_a_source_with_a_fault_in_three_calls_of_ten(pipeline: Pipeline, fault: Fault) -> None:
     pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
     pipeline.simulator.faults = Faults.of(fault, rate=0.3, seed=3, hold_seconds=3)
     run_id = pipeline.start()
@@ -164,9 +167,10 @@ def test_a_source_that_answers_a_fault_to_three_calls_in_ten(pipeline: Pipeline,
 
 @LONG
 @pytest.mark.parametrize("fault", list(Fault))
-def test_a_source_that_answers_nothing_but_a_fault_for_a_while(pipeline: Pipeline, fault: Fault) -> None:
-    # As deployed, what is denied or garbled is asked again after a minute, and what failed is tried again
-    # after half a minute: that is for a fault of a minute, and in proportion for a shorter one.
+def test_a_source_with_a_fault_in_every_call_for_a_while(pipeline: Pipeline, fault: Fault) -> None:
+    # As deployed, a question without a usable answer is asked again after a minute, and a failed message is
+    # tried again after half a minute. That fits a fault of a minute; for shorter faults, both are shortened
+    # in proportion.
     delays = {
         "ROUND_DELAY_SECONDS": str(FAULT_SECONDS),
         "RETRY_DELAY_SECONDS": str(math.ceil(FAULT_SECONDS / 2)),

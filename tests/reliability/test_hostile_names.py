@@ -1,4 +1,4 @@
-"""Names that nobody publishes."""
+"""Names that FIPE would never publish."""
 
 from decimal import Decimal
 
@@ -11,7 +11,9 @@ HOSTILE = CatalogueRow(1, 999, "Hostile", 1, "N" * 2**20, 2014, 3, "Diesel", "00
 
 
 @pytest.mark.faults
-def test_a_model_name_of_a_mebibyte_costs_its_own_brand_only_until_it_is_mended(pipeline: Pipeline) -> None:
+def test_a_model_name_of_a_mebibyte_keeps_only_its_own_brand_incomplete_until_it_is_corrected(
+    pipeline: Pipeline,
+) -> None:
     sane = pipeline.simulator.catalogue
 
     def publish(*rows: CatalogueRow) -> None:

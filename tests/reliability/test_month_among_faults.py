@@ -1,4 +1,5 @@
-"""The real month with one call in twenty spoilt, by all faults: complete, and how much longer it took."""
+"""Loads the real month with a fault in one call of twenty: it must be complete; prints how much longer it
+took."""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def test_the_real_month_among_all_faults_is_complete_and_equal(
 
 
 def load(month: Pipeline) -> float:
-    """Seconds that a load took, which ended equal to the source without a redrive."""
+    """Runs a load, which must end equal to the source without a redrive; returns how many seconds it took."""
     start = time.monotonic()
     run_id = month.start()
     month.until_idle(SECONDS)

@@ -24,7 +24,7 @@ def test_the_daily_payload_loads_a_month_again_until_nothing_new_appears(pipelin
     calls = pipeline.simulator.statistics().total
     answer = pipeline.ask_to_start(**DAILY)
     assert (answer["run_id"], answer["nothing_to_load"]) == (None, "2026-06 is stable: nothing to load")
-    # The references are asked for, to know which month is the newest, and nothing else.
+    # The only call asks for the reference months, to find the newest.
     assert pipeline.simulator.statistics().total == calls + 1
 
 

@@ -1,4 +1,4 @@
-"""Invoking a function: one that nobody has invoked for weeks is woken first."""
+"""Invoking a function: one that was not invoked for weeks is activated first."""
 
 import json
 from collections.abc import Callable, Iterator

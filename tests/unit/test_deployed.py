@@ -69,7 +69,7 @@ def test_a_changed_setting_is_noticed(repository: Path, settings: dict[str, str]
     assert fingerprint(settings, repository) != fingerprint(SETTINGS, repository)
 
 
-def test_what_python_writes_beside_the_code_changes_nothing(repository: Path) -> None:
+def test_what_python_writes_next_to_the_code_changes_nothing(repository: Path) -> None:
     before = fingerprint(SETTINGS, repository)
     cache = repository / "src/fipe_api/__pycache__"
     cache.mkdir(exist_ok=True)

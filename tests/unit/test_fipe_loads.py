@@ -25,11 +25,11 @@ def test_the_payload_holds_what_was_given_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (("June", "", "", ""), "reference: 'June'"),
-        (("2026-13", "", "", ""), "reference: '2026-13'"),
-        (("2024-12..2024-01", "", "", ""), "reference: '2024-12..2024-01'"),
-        (("", "boat", "", ""), "vehicle_types: .'boat'"),
-        (("", "", ",", ""), "brands: "),
+        (("June", "", "", ""), "invalid reference 'June': use"),
+        (("2026-13", "", "", ""), "invalid reference '2026-13': use"),
+        (("2024-12..2024-01", "", "", ""), "invalid reference '2024-12..2024-01': use"),
+        (("", "boat", "", ""), "invalid vehicle_types .'boat'"),
+        (("", "", ",", ""), "invalid brands "),
     ],
 )
 def test_an_invalid_payload_is_refused_in_one_line(given: tuple[str, str, str, str], complaint: str) -> None:

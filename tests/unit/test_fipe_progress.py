@@ -51,7 +51,7 @@ def test_the_time_left_is_that_of_the_calls_left_at_the_rate() -> None:
     assert seen.time_left.total_seconds() / 60 == pytest.approx(seen.calls_left / 40)
 
 
-def test_nothing_is_foretold_before_the_first_result() -> None:
+def test_nothing_is_estimated_before_the_first_result() -> None:
     seen = Snapshot(at=NOON, brands=12, brands_waiting=12)
     assert (seen.rate, seen.time_left) == (None, None)
     assert "0 prices" in line(seen)

@@ -61,7 +61,7 @@ def test_before_any_load_status_says_how_to_start_one(fipe: Fipe, follow: str) -
 
 
 @pytest.mark.parametrize("follow", ["--follow", "--once"])
-def test_a_run_that_nobody_started_is_refused(fipe: Fipe, follow: str) -> None:
+def test_a_run_that_was_never_started_is_refused(fipe: Fipe, follow: str) -> None:
     ended = fipe("status", str(RUN), follow, known=[])
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr == f"error: unknown run {RUN}: `fipe status` shows the newest one\n"

@@ -60,7 +60,7 @@ def test_chooses_references_by_month_whatever_their_codes(reference: Any, months
         ("2005-12..2006-02", "is not published: use months from"),
         ("1999-01", "is not published: use months from"),
         ("2005-10", "2005-10 is not published"),
-        (999, "no reference has the code 999: use a month"),
+        (999, "no reference month has the code 999: use a month"),
     ],
 )
 def test_refuses_a_reference_that_is_not_published(reference: Any, words: str) -> None:

@@ -35,7 +35,7 @@ def test_leaves_the_messages_that_are_named() -> None:
         {"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "unknown"}]},
     ],
 )
-def test_leaves_the_whole_batch_when_the_response_makes_no_sense(response: object) -> None:
+def test_leaves_the_whole_batch_when_the_response_is_malformed(response: object) -> None:
     assert failed_message_ids(json.dumps(response).encode(), BATCH) == BATCH
 
 

@@ -50,7 +50,7 @@ def test_gives_a_message_to_one_receiver_at_a_time() -> None:
     assert counts(queue) == (0, 2, 0)
 
 
-def test_a_receiver_that_waits_already_holds_messages_for_the_timeout_that_was_set_meanwhile() -> None:
+def test_a_waiting_receiver_uses_the_visibility_timeout_that_was_set_meanwhile() -> None:
     queue = a_queue(VisibilityTimeout=60)
     waiting = threading.Thread(target=queue.receive, args=(10, 5))
     waiting.start()
@@ -113,7 +113,7 @@ def test_shortens_and_lengthens_the_visibility_of_a_message_in_flight() -> None:
     assert receive(queue) == []
 
 
-def test_does_not_change_the_visibility_of_a_message_that_nobody_holds() -> None:
+def test_does_not_change_the_visibility_of_a_message_that_no_receiver_holds() -> None:
     queue = a_queue()
     put(queue, "a")
     (message,) = receive(queue)

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from local_cloud import source as source_module
-from local_cloud.lifecycle import LocalCloudError
-from local_cloud.source import read_source
+from local_cloud.source import SourceError, read_source
 from local_cloud.state import Endpoint
 
 ENDPOINT = Endpoint(pid=1, port=1)
@@ -36,7 +35,7 @@ def test_points_the_functions_to_another_server_when_the_environment_says_so(
     ("given", "complaint"),
     [
         ({"source": "web"}, "invalid SOURCE=web: use simulator or fipe"),
-        ({"catalogue": "/nowhere.tsv"}, "CATALOGUE=/nowhere.tsv"),
+        ({"catalogue": "/nowhere.tsv"}, "invalid CATALOGUE=/nowhere.tsv: cannot be read: No such file"),
         ({"source": "fipe", "catalogue": "x"}, "CATALOGUE is what the simulator serves"),
         ({"rate": "fast"}, "invalid RATE=fast: use a number of calls per minute"),
         ({"rate": "0"}, "RATE=0"),
@@ -44,7 +43,7 @@ def test_points_the_functions_to_another_server_when_the_environment_says_so(
     ],
 )
 def test_says_in_one_line_what_is_wrong(given: dict[str, str], complaint: str) -> None:
-    with pytest.raises(LocalCloudError) as error:
+    with pytest.raises(SourceError) as error:
         read_source(**given)
     assert re.search(complaint, str(error.value))
     assert "\n" not in str(error.value)

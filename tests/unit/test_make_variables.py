@@ -1,4 +1,4 @@
-"""make's command line as options of a command, whatever characters it holds."""
+"""make's command line as options of a command, with any characters."""
 
 import subprocess
 import sys
@@ -55,15 +55,15 @@ def test_variables_are_options_and_arguments() -> None:
 
 def test_a_deploy_takes_every_variable_as_a_setting_but_those_that_are_read_elsewhere() -> None:
     given = {"VPC_ID": "vpc-1", "COST_CENTRE": "a b", "FIPE_API_URL": "http://x", "BATCHSIZE": "5"}
-    elsewhere = {"AWS_PROFILE": "me", "AWS_REGION": "sa-east-1", "PYTHON": "python3.12", "STAGE": "dev"}
+    elsewhere = {"AWS_PROFILE": "me", "HTTPS_PROXY": "http://proxy", "PYTHON": "python3.12", "STAGE": "dev"}
     assert arguments("deploy", **given, **elsewhere) == [f"{name}={value}" for name, value in given.items()]
 
 
 @pytest.mark.parametrize(
     ("command", "name", "words"),
     [
-        ("load", "BRAND", "unknown variable BRAND: use BRANDS"),
-        ("local", "RATES", "unknown variable RATES: use RATE"),
+        ("load", "BRAND", "unknown variable BRAND: did you mean BRANDS"),
+        ("local", "RATES", "unknown variable RATES: did you mean RATE"),
         ("destroy", "FORCE", "unknown variable FORCE: known are CONFIRM, YES"),
         ("bootstrap", "FORCE", "unknown variable FORCE: known are none"),
     ],

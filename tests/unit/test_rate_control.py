@@ -42,7 +42,7 @@ class SimulatedPace:
 
     def refused(self, grant: Grant, now: int, retry_after: float | None) -> None:
         if grant.epoch == self.state.epoch:
-            self.state = rate_control.after_refusal(self.state, grant, now, self.cap, retry_after)
+            self.state = rate_control.after_throttling(self.state, grant, now, self.cap, retry_after)
 
 
 class Outcome:
@@ -131,7 +131,7 @@ def test_finds_a_limit_below_the_cap() -> None:
     assert outcome.share_refused <= 0.02
 
 
-def test_is_not_driven_to_a_standstill_by_refusals_that_come_at_random() -> None:
+def test_random_refusals_do_not_slow_it_to_a_standstill() -> None:
     clock = [0.0]
     pace = SimulatedPace(40 / 60)
     outcome = simulate(
@@ -205,7 +205,7 @@ def test_a_refusal_above_the_ceiling_tells_the_limit_within_three_hundredths(
     )
     refused, moment = _call_until_the_bucket_is_empty(state, limit, bucket=50)
     grant = Grant(0, refused.cycle.served, refused.cycle.calls)
-    learned = rate_control.after_refusal(refused, grant, round(1000 * moment), None, rest)
+    learned = rate_control.after_throttling(refused, grant, round(1000 * moment), None, rest)
     assert learned.ceiling is not None
     assert 0.97 * limit <= learned.ceiling <= 1.005 * limit
 

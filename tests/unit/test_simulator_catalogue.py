@@ -104,13 +104,15 @@ def test_names_the_line_that_is_wrong(tmp_path: Path, line: str, problem: str) -
         ("c.tsv.gz", PACKED[:10] + b"\xff" * 20, "cannot be read"),
     ],
 )
-def test_refuses_a_file_that_is_no_catalogue(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+def test_refuses_a_file_that_is_not_a_catalogue(
+    tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CatalogueError, match=problem):
         read_catalogue(tmp_path / name)
 
 
-def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="cannot be read: No such file or directory"):
         read_catalogue(tmp_path / "none.tsv")
 
@@ -126,7 +128,7 @@ def test_lists_brands_by_name_without_regard_to_case(sample: Catalogue) -> None:
     ]
 
 
-def test_one_name_has_a_code_of_its_own_in_each_type(sample: Catalogue) -> None:
+def test_a_brand_has_its_own_code_in_each_vehicle_type(sample: Catalogue) -> None:
     assert (391, "Suzuki") in sample.brands(1)
     assert (387, "SUZUKI") in sample.brands(2)
     assert 391 not in dict(sample.brands(2))
@@ -142,7 +144,7 @@ def test_the_model_years_of_a_brand_are_the_union_over_its_models_newest_first(s
     assert of_brand == sorted(of_brand, key=lambda each: (-each.model_year, each.fuel_code))
 
 
-def test_every_row_is_found_by_every_road(sample: Catalogue) -> None:
+def test_finds_every_row_by_every_call(sample: Catalogue) -> None:
     for row in sample.rows:
         brand = row.vehicle_type, row.brand_code
         assert (row.brand_code, row.brand) in sample.brands(row.vehicle_type)
@@ -154,7 +156,7 @@ def test_every_row_is_found_by_every_road(sample: Catalogue) -> None:
         assert sample.price(*brand, row.model_code, row.model_year, row.fuel_code) is row
 
 
-def test_what_is_not_there_is_empty(sample: Catalogue) -> None:
+def test_answers_with_nothing_for_unknown_codes(sample: Catalogue) -> None:
     assert sample.models(1, 99) == []
     assert sample.model_years_of_brand(1, 99) == []
     assert sample.model_years_of_model(1, 1, 99) == []
@@ -162,7 +164,7 @@ def test_what_is_not_there_is_empty(sample: Catalogue) -> None:
     assert sample.price(1, 1, 1, 1993, 1) is None
 
 
-def test_the_sample_shows_what_is_odd_about_the_real_table(sample: Catalogue) -> None:
+def test_the_sample_has_the_oddities_of_the_real_prices(sample: Catalogue) -> None:
     rows = sample.rows
     assert 400 <= len(rows) <= 700
     assert {row.vehicle_type for row in rows} == {1, 2, 3}

@@ -22,23 +22,23 @@ def drawn(faults: Faults, count: int = 5_000) -> Counter[Fault | None]:
     return Counter(faults.draw(b"question %d" % number, 1) for number in range(count))
 
 
-def test_each_fault_strikes_at_its_rate() -> None:
+def test_each_fault_occurs_at_its_rate() -> None:
     counts = drawn(Faults(rates={Fault.CLOUDFLARE_PAGE: 0.3, Fault.TIMEOUT: 0.1}))
     assert counts.keys() == {Fault.CLOUDFLARE_PAGE, Fault.TIMEOUT, None}
     assert counts[Fault.CLOUDFLARE_PAGE] == pytest.approx(1_500, abs=150)
     assert counts[Fault.TIMEOUT] == pytest.approx(500, abs=100)
 
 
-def test_all_faults_at_once_each_strike() -> None:
+def test_all_faults_at_once_each_occur() -> None:
     assert drawn(Faults.of(rate=0.05)).keys() == {*Fault, None}
 
 
-def test_a_rate_of_one_strikes_always_and_none_never() -> None:
+def test_a_rate_of_one_always_occurs_and_no_rate_never() -> None:
     assert drawn(Faults.of(Fault.EMPTY_BODY, rate=1)).keys() == {Fault.EMPTY_BODY}
     assert drawn(Faults()).keys() == {None}
 
 
-def test_the_fate_of_a_try_follows_from_seed_question_and_attempt_alone() -> None:
+def test_seed_question_and_attempt_alone_decide_the_fault() -> None:
     faults, other_seed = Faults.of(rate=0.05, seed=1), Faults.of(rate=0.05, seed=2)
     tries = [(b"question %d" % number, attempt) for number in range(50) for attempt in (1, 2, 3)]
     fates = [faults.draw(*each) for each in tries]
@@ -50,7 +50,7 @@ def test_the_fate_of_a_try_follows_from_seed_question_and_attempt_alone() -> Non
 @pytest.mark.parametrize(
     "rates", [{"rain": 0.1}, {"timeout": 0}, {"timeout": 1.1}, {"timeout": 0.6, "forbidden": 0.5}]
 )
-def test_refuses_rates_that_make_no_sense(rates: dict[str, float]) -> None:
+def test_refuses_invalid_rates(rates: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Faults.model_validate({"rates": rates})
 
@@ -95,7 +95,7 @@ def test_without_a_block_a_call_passes_as_soon_as_there_is_a_token() -> None:
     assert passed(gate, 10) == 1
 
 
-def test_a_refusal_may_be_silent_about_when_to_come_back() -> None:
+def test_a_refusal_may_lack_retry_after() -> None:
     gate = Gate(Ceiling(calls=1, retry_after=False), Clock())
     gate.refuse()
     refusal = gate.refuse()

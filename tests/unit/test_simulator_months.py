@@ -44,7 +44,7 @@ def test_lists_every_month_newest_first() -> None:
     assert listed == sorted(set(listed), reverse=True)
 
 
-def test_every_month_has_a_code_of_its_own_and_28_are_unused() -> None:
+def test_every_month_has_its_own_code_and_28_are_unused() -> None:
     codes = {reference.code for reference in published_references(date(2026, 10, 1))}
     assert len(codes) == 310
     assert len(set(range(1, 339)) - codes) == 28
@@ -106,7 +106,7 @@ def test_a_later_month_than_the_catalogues_is_refused() -> None:
 
 
 @given(months)
-def test_a_month_is_made_the_same_way_each_time_and_holds_no_key_twice(month: date) -> None:
+def test_a_month_is_the_same_each_time_and_has_no_key_twice(month: date) -> None:
     made = catalogue_for_month(SAMPLE, month)
     assert made.month == month
     assert made.rows == catalogue_for_month(SAMPLE, month).rows
@@ -115,7 +115,7 @@ def test_a_month_is_made_the_same_way_each_time_and_holds_no_key_twice(month: da
 
 
 @given(months, months)
-def test_a_vehicle_has_another_price_in_every_month_and_never_none(one: date, other: date) -> None:
+def test_the_price_of_a_vehicle_differs_from_month_to_month_and_is_never_zero(one: date, other: date) -> None:
     prices = [
         {
             (row.fipe_code, row.model_year, row.fuel_code): row.price_brl
@@ -164,20 +164,20 @@ def test_some_new_vehicles_are_not_on_offer_in_some_months() -> None:
     assert 0 < len(missing) < 40
 
 
-def test_before_2023_a_flex_car_stands_under_petrol_where_that_is_free() -> None:
+def test_before_2023_a_flex_car_has_fuel_petrol_unless_the_model_has_that_already() -> None:
     rows = any_row(2020, 5), any_row(2019, 5), any_row(2019, 1), any_row(2018, 5), any_row(2018, 6)
     assert in_month(date(2023, 1, 1), *rows) == {(2020, 5), (2019, 5), (2019, 1), (2018, 5), (2018, 6)}
     assert in_month(date(2022, 12, 1), *rows) == {(2020, 1), (2019, 5), (2019, 1), (2018, 1), (2018, 6)}
 
 
-def test_a_row_under_another_fuel_bears_that_fuels_name() -> None:
+def test_a_row_with_another_fuel_has_that_fuels_name() -> None:
     catalogue = Catalogue(JUNE, [any_row(2015, 5)])
     assert catalogue_for_month(catalogue, date(2022, 12, 1)).rows[0].fuel == "Gasolina"
 
 
 @pytest.mark.real_month
 @needs_real_month
-def test_the_real_month_is_read_whole_and_has_a_past() -> None:
+def test_reads_the_whole_real_month_and_computes_its_past() -> None:
     catalogue = read_catalogue(REAL_MONTH)
     brands = sum(len(catalogue.brands(kind)) for kind in (1, 2, 3))
     assert (len(catalogue.rows), len(list(catalogue.by_model())), brands) == (50_332, 11_238, 236)

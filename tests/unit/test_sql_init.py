@@ -238,7 +238,7 @@ def test_a_long_error_fits_into_an_answer(deploy: Deploy, stack: Stack):
 
 
 @pytest.mark.parametrize("change", [{"password": "wrong-password"}, {"port": 1}, {"dbname": "nowhere"}])
-def test_a_database_that_lets_nobody_in_fails_without_the_password(
+def test_a_refused_sign_in_fails_without_showing_the_password(
     deploy: Deploy, stack: Stack, change: dict[str, Any], caplog: pytest.LogCaptureFixture, empty_dsn: str
 ):
     deploy(**change)

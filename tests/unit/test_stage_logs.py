@@ -45,6 +45,13 @@ def test_a_line_is_as_serious_as_it_says(message: str, level: str):
     assert shown(message)[1] == level
 
 
+def test_the_lines_of_a_traceback_stay_apart():
+    """Lambda's runtime ends them with carriage returns, which on a terminal write one line over the other."""
+    assert shown("[ERROR] ValueError: no\rTraceback (most recent call last):\r  File ...\n")[2] == (
+        "[ERROR] ValueError: no\nTraceback (most recent call last):\n  File ..."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "duration"),
     [("30m", timedelta(minutes=30)), ("2h", timedelta(hours=2)), ("3d", timedelta(days=3))],
@@ -53,7 +60,7 @@ def test_takes_minutes_hours_and_days(text: str, duration: timedelta):
     assert read_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "h", "1w", "-1h", "1.5h"])
+@pytest.mark.parametrize("text", ["", "h", "1w", "-1h", "1.5h", "999999999d"])
 def test_refuses_another_duration(text: str):
     with pytest.raises(CliError, match="use minutes, hours or days"):
         read_duration(text)

@@ -94,7 +94,7 @@ def test_refuses_an_address_that_is_none_or_opens_the_database_to_the_world(give
 
 
 @pytest.mark.parametrize("given", ["0.0.0.0/0", "128.0.0.0/1"])
-def test_takes_the_whole_world_only_when_told_to_in_so_many_words(given: str):
+def test_opens_to_the_whole_world_only_with_an_explicit_setting(given: str):
     assert settings(allowed_ip=given, allow_the_world="true").allowed_ip == given
     (problem,) = problems(NEEDED | {"allowed_ip": given, "allow_the_world": "false"})
     assert "allow_the_world=true" in problem
@@ -109,7 +109,7 @@ def test_takes_the_whole_world_only_when_told_to_in_so_many_words(given: str):
         ("cron(0 6 * * ? *)", "cron(0 6 * * ? *)"),
     ],
 )
-def test_loads_by_the_calendar_when_told_to(given: str, expression: str):
+def test_loads_on_a_schedule_when_one_is_set(given: str, expression: str):
     assert settings(schedule=given).schedule == expression
     assert settings().schedule == "off"
 

@@ -1,4 +1,4 @@
-"""A batch of SQS messages: each is worked on alone, then all results are sent together."""
+"""Works on a batch of SQS messages one by one, then sends all results together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ def process_batch(
     hand_on: Callable[[Sequence[Result]], Mapping[int, Exception]],
     retry: Callable[[SQSRecord], None] | None = None,
 ) -> PartialItemFailureResponse:
-    """Works on a batch, and answers which messages failed.
+    """Works on a batch.
 
     Args:
         event: an event of an SQS event source that reports partial batch failures.
@@ -26,6 +26,9 @@ def process_batch(
         hand_on: takes the results of all messages that did not fail; returns the error of each result that
             could not be handed on, by position.
         retry: decides when a failed message is tried again; without it, the visibility timeout does.
+
+    Returns:
+        Which messages failed, as Lambda wants it.
     """
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(records=event["Records"], handler=lambda record: work(record.body)):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
-"""What Lambda answers for a function that is inactive, or pending because it was just woken."""
+"""Lambda's error codes for a function that is inactive, or that is just being activated."""
 WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
 
 
@@ -38,10 +38,11 @@ def sqs_client() -> "SQSClient":
 def invoke(
     lambda_client: "LambdaClient", function: str, payload: Mapping[str, Any]
 ) -> "InvocationResponseTypeDef":
-    """Invokes a function and waits for its answer, which may say that it failed.
+    """Invokes a function and returns its answer, which may say that it failed.
 
-    Lambda makes a function in a VPC inactive when it is not invoked for weeks. The next invocation fails and
-    wakes it (Lambda developer guide, "Lambda function states"), so it is invoked again when it is awake.
+    Lambda deactivates a function in a VPC that nothing invokes for weeks. The next invocation fails and
+    activates it (Lambda developer guide, "Lambda function states"). Then it is invoked again as soon as it is
+    active.
 
     Raises:
         ClientError, BotoCoreError: it could not be invoked.

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 
 def _one_line(record: dict[str, object]) -> str:
-    """A log record as JSON in ASCII, so that no published name can end the line or control a terminal."""
+    """A log record as JSON in ASCII: so no published name can break the line or control a terminal."""
     return json.dumps(record, default=str, separators=(",", ":"))
 
 

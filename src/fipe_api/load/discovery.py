@@ -1,7 +1,7 @@
 """Finds the model years and fuels of a brand's models, in the cheaper of two ways.
 
 One call gives either the model years and fuels of one model, or the models of one model year and fuel. A
-brand with fewer model years and fuels than models is asked in the second way. For a whole month, prices
+brand with fewer model years and fuels than models is searched in the second way. For a whole month, prices
 included, this takes 1.088 calls per price instead of 1.228.
 """
 
@@ -27,14 +27,18 @@ Question = TypeVar("Question", ModelYearFuel, int)
 
 
 def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQueueMessage] | Unfinished:
-    """One message per model with its model years and fuels; or the unfinished brand when it has to wait.
+    """Finds the model years and fuels of all models of a brand.
 
     All messages of a brand are sent together, because each says how many there are. A brand without models
-    gives one message that says so. A model without model years gets a message too, which lets the ledger
-    complete it. When the source denies what it listed, it is asked again in later rounds.
+    gives one message that says so. A model without model years also gets a message, so that the ledger can
+    complete it. If the source answers "nothing found" for something that it listed, it is asked again in
+    later rounds.
+
+    Returns:
+        One message per model; or the unfinished brand, if it has to wait.
 
     Raises:
-        UnusableAnswerError: the source gives no usable answer to a question that the brand cannot do without.
+        UnusableAnswerError: the source keeps giving unusable answers to a question that has to be answered.
     """
     search: _Search | None = None
 
@@ -91,11 +95,11 @@ class _Search:
         return bool(self._years_to_ask or self._models_to_ask)
 
     def ask_what_is_left(self, source: PriceSource) -> None:
-        """Asks each question once. Those without a usable answer stay."""
+        """Asks each open question once. Those without a usable answer stay open."""
         if self._years_to_ask:
             self._ask_each(self._years_to_ask, lambda year: self._ask_models_of(year, source))
             if not self._years_to_ask:
-                # The brand lists models that no model year gave: ask for each of these alone.
+                # No model year has brought some of the listed models: ask for each of these separately.
                 self._models_to_ask = [model.code for model in self._models if model.code not in self._found]
         if not self._years_to_ask:
             self._ask_each(self._models_to_ask, lambda code: self._ask_years_of(code, source))
@@ -106,12 +110,12 @@ class _Search:
         return bool(self._years_to_ask)
 
     def ask_each_model_instead(self) -> None:
-        """Starts again in the other way, because the answers by model year are not reliable."""
+        """Starts again the other way, because the answers by model year are unreliable."""
         self._years_to_ask, self._found = [], {}
         self._models_to_ask = [model.code for model in self._models]
 
     def accept(self) -> None:
-        """Accepts that the models that are left have no model years.
+        """Accepts that the remaining models have no model years.
 
         Raises:
             UnusableAnswerError: the last answer for one of them was not "nothing found".
@@ -146,7 +150,7 @@ class _Search:
 
     def _ask_each(self, questions: list[Question], ask: Callable[[Question], None]) -> None:
         for question in tuple(questions):
-            # Move it to the end: if time runs out, the next invocation starts with the others.
+            # Move it to the end, so that the next invocation starts with the others if time runs out.
             questions.remove(question)
             questions.append(question)
             try:

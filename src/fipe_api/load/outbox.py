@@ -1,4 +1,4 @@
-"""How the loaders send their results: to the next queue, to the ledger, or back to the queue they read."""
+"""How the loaders send their results: to the next queue, to the ledger, or back to their own queue."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -24,7 +24,7 @@ LONGEST_RETRY_DELAY_SECONDS = 900
 
 
 def outgoing(outcome: Sequence[Message] | Unfinished) -> list[Outgoing]:
-    """What to send after the work on one message.
+    """The messages to send after the work on one message.
 
     Results go to the next queue and plans to the ledger's. Unfinished work goes back to its own queue.
     """
@@ -61,7 +61,7 @@ def retry_soon(record: "SQSRecord") -> None:
 
 def _handed_back(unfinished: Unfinished) -> Outgoing:
     message = unfinished.message
-    # A message can be handed back for days without ever failing, so each time is logged and counted.
+    # A message can be sent back for days without ever failing, so each time is logged and counted.
     logger.info(
         "handed back",
         run_id=str(message.run_id),

@@ -1,4 +1,4 @@
-"""The plans that the ledger gets before any results, so that it can name what is missing."""
+"""The plans: they tell the ledger what to expect, before any results, so that it can name what is missing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
-    """The brands that a run will load, per reference and in parts."""
+    """The brands that a run will load, per reference month, split into messages."""
     by_reference: dict[Reference, list[BrandMessage]] = {}
     for message in messages:
         by_reference.setdefault(message.reference, []).append(message)
@@ -45,10 +45,10 @@ def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[
 
 
 def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]:
-    """The models that a run will load of a brand, in parts.
+    """The models that a run will load of a brand, split into messages.
 
     Args:
-        messages: those of all the brand's models.
+        messages: the messages of all models of the brand.
     """
     models = [message for message in messages if isinstance(message, ModelMessage)]
     return [

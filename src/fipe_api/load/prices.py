@@ -18,10 +18,13 @@ from fipe_api.source.price_source import PriceSource
 
 
 def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
-    """The message with all prices of the model; or the unfinished model when it has to wait.
+    """Gets the prices of all vehicles of a model.
 
-    A vehicle without a price, or without a usable answer, is asked again in later rounds. If that does not
-    help, it is reported as unpriced or rejected. An empty brand is passed on.
+    A vehicle without a price or without a usable answer is tried again in later rounds. After the last round
+    it is reported as unpriced or rejected. An empty brand is passed on.
+
+    Returns:
+        One message with all prices; or the unfinished model, if it has to wait.
     """
     if isinstance(message, EmptyBrandMessage):
         return [message]

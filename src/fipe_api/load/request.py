@@ -1,4 +1,4 @@
-"""What a load is asked to load: the payload, checked, and one message per brand of what the source has."""
+"""Checks the payload that starts a load, and turns it into one message per brand."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from fipe_api.source.http_source import NoDataError
 from fipe_api.source.price_source import PriceSource
 
 ANSWERS_BEFORE_ACCEPTED = 3
-"""Accept "nothing found" only after this many answers; the source sometimes denies data it has."""
+"""Accept "nothing found" only after this many answers: the source sometimes gives it for data that it has."""
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
 
@@ -46,7 +46,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         vehicle_types: FIPE's codes; a payload may also use the names "car", "motorcycle" and "truck".
         brands: names (in capital or small letters) or codes.
         models: names (in capital or small letters) or codes.
-        until_stable: skip each reference whose last complete load changed nothing.
+        until_stable: skip each reference month whose last complete load changed nothing.
         run_id: continue this run, which the ledger knows already (see fipe.resume_payloads).
     """
 
@@ -69,7 +69,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def whole_table(self) -> bool:
-        """Whether all vehicles of a reference are wanted."""
+        """Whether all vehicles of a month are wanted."""
         return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
 
 
@@ -110,11 +110,11 @@ def _checked(field: str, value: Any) -> Any:
 
 
 def choose_references(request: LoadRequest, published: Sequence[Reference]) -> list[Reference]:
-    """The references that were asked for, the oldest month first.
+    """The reference months that were asked for, the oldest first.
 
     Args:
         request: what was asked for.
-        published: all published references; at least one.
+        published: all published reference months; at least one.
 
     Raises:
         LoadRequestError: a month or code that is not published.
@@ -125,14 +125,14 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
     if asked.isdecimal():
         chosen = [reference for reference in published if reference.code == int(asked)]
         if not chosen:
-            raise LoadRequestError(f"no reference has the code {asked}: use a month like 2026-06")
+            raise LoadRequestError(f"no reference month has the code {asked}: use a month like 2026-06")
         return chosen
     first, _, last = asked.partition("..")
     begin, end = _month(first), _month(last or first)
     months = {reference.month for reference in published}
     if begin not in months or end not in months:
         raise LoadRequestError(
-            f"reference {asked} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
+            f"{asked} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
         )
     return sorted(
         (reference for reference in published if begin <= reference.month <= end),
@@ -143,10 +143,10 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
 def brand_messages(
     run_id: UUID, request: LoadRequest, references: Iterable[Reference], api: PriceSource
 ) -> list[BrandMessage]:
-    """One message per brand, after one call per reference and vehicle type.
+    """One message per brand, after one call per reference month and vehicle type.
 
     Raises:
-        LoadRequestError: no reference has a brand that is wanted, or there is nothing to load.
+        LoadRequestError: the source does not list a wanted brand, or lists no brands at all.
     """
     seen: list[Named] = []
     messages: list[BrandMessage] = []

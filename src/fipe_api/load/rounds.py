@@ -1,7 +1,8 @@
 """When to accept that the source has nothing: after several rounds of calls, minutes apart.
 
-Sources sometimes answer "nothing found" for data they have, at times to one call in ten. A question without
-a usable answer is asked again in a later round. The message waits for it in the queue, which costs nothing.
+Sources sometimes answer "nothing found" for data they have, at times to one call in ten. So a question
+without a usable answer is asked again in a later round. Meanwhile the message waits in the queue, which costs
+nothing.
 """
 
 ROUNDS = 3
@@ -10,7 +11,7 @@ DELAY_FACTOR = 3
 
 
 def next_round(rounds: int, *, made_progress: bool) -> tuple[int, float] | None:
-    """The number of the next round and the seconds until it; None when the answers have to be accepted.
+    """The number of the next round and the seconds until it; None if it is time to accept the answers.
 
     Args:
         rounds: how many rounds in a row, before this one, brought no answer.

@@ -1,4 +1,5 @@
-"""How large a load is: how many calls it needs, how long they take, and whether the queues can keep it."""
+"""How large a load is: how many calls it needs, how long they take, and whether the queues keep it that
+long."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ class Size:
     """How large a brand, or a load, is.
 
     Attributes:
-        models: models that have a price.
+        models: models with a price.
         discovery_calls: calls that find the models and their model years.
         prices: prices; each takes one call.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
 
 STALLED_AFTER = timedelta(hours=2)
-"""A load that has written nothing for this long does not stop the next one from starting."""
+"""A load that has written nothing for this long no longer keeps the next one from starting."""
 
 
 class LoadStatusError(RuntimeError):
@@ -37,12 +37,12 @@ _ANSWER = Decoder(_Answer)
 
 
 def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) -> str | None:
-    """Why not to load a reference now: it is stable, or a load of it is at work. None when it needs a load.
+    """Why not to load a month now: it is stable, or a load of it is running. None if it needs a load.
 
     Args:
         client: a Lambda client.
         function: the name of FipeLoadStatus.
-        reference: the month in question.
+        reference: the month.
 
     Raises:
         LoadStatusError: the function failed.
@@ -56,7 +56,7 @@ def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) 
         return None
     newest = loads[0]
     if not newest.complete and datetime.now(UTC) - newest.last_write_at < STALLED_AFTER:
-        return f"{reference.month:%Y-%m}: a load is at work"
+        return f"{reference.month:%Y-%m}: a load is running"
     complete = next((load for load in loads if load.complete), None)
     if complete is not None and complete.stable:
         return f"{reference.month:%Y-%m} is stable: nothing to load"

@@ -28,8 +28,8 @@ def start_load(
         until_stable leaves nothing to load, `run_id` is null and `nothing_to_load` gives the reasons.
 
     Raises:
-        LoadRequestError: the source lacks what was asked for or does not answer, or the load would take
-            longer than the queues keep a message. Nothing was started.
+        LoadRequestError: the source does not have what was asked for or does not answer, or the load would
+            take longer than the queues keep a message. Nothing was started.
         SendError: SQS did not accept all messages.
     """
     try:
@@ -51,7 +51,7 @@ def start_load(
 def _still_to_load(
     references: Sequence[Reference], load_status_function: str
 ) -> tuple[list[Reference], list[str]]:
-    """The references to load now, and the reasons against each of the others."""
+    """The reference months to load now, and a reason for each month that is skipped."""
     lambda_client = client("lambda")
     to_load, reasons = [], []
     for reference in references:
@@ -73,7 +73,7 @@ def _plans(
     request: LoadRequest, messages: Sequence[BrandMessage], environment: LoaderEnvironment
 ) -> list[RunPlanMessage]:
     if request.run_id is not None:
-        # A resumed run was checked, and its plan sent to the ledger, when it first started.
+        # A resumed run was checked when it first started, and the ledger has its plan since then.
         return []
     refuse_what_expires(size_of(messages), environment.calls_per_minute, environment.retention_days)
     return run_plans(request, messages)

@@ -1,4 +1,4 @@
-"""FipeLoadStatus: what the ledger knows about loads, for those who cannot reach the database."""
+"""FipeLoadStatus: tells what the ledger knows about loads, also to those who cannot reach the database."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ LOADS_SHOWN = 20
 MISSING_SHOWN = 50
 MODELS_NAMED = 5
 
-# One load at a time: with a plain join, the planner would count the whole ledger to show one load.
+# A lateral join, one load at a time: with a plain join, PostgreSQL counts the whole ledger to show one load.
 SELECT_LOADS = """
 select load.*
 from (
@@ -55,7 +55,7 @@ VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
 
 class StatusRequest(Struct, forbid_unknown_fields=True):
-    """The payload: loads of this run, of this reference code, or the newest; and whether with `resume`."""
+    """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`."""
 
     run_id: UUID | None = None
     reference_code: Annotated[int, Meta(ge=1)] | None = None
@@ -67,8 +67,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
     """Returns rows of fipe.load_status, the newest first: all of a run, otherwise at most 20.
 
     Returns:
-        `loads`, each with `missing`: one line per brand that lacks something, at most 50, then a line that
-        says how to see the others. With a run and `resume`, also `resume`: payloads for
+        `loads`, each with `missing`: one line per incomplete brand, at most 50, then a line that says how
+        to see the others. With a run and `resume`, also `resume`: payloads for
         FipeManufacturerLoader that load what is missing.
 
     Raises:

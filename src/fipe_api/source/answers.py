@@ -1,7 +1,7 @@
-"""What the answers of a source look like, and what they must fulfil before they are used.
+"""The shapes of a source's answers, and the checks that an answer must pass before it is used.
 
-Sources answer with other months, other vehicles, empty lists and repetitions as well as with errors in HTTP
-200. The readers here are the same for every source; only the spelling of the fields differs.
+Sources sometimes answer with another month, another vehicle, an empty list, repetitions, or an error with
+HTTP 200. All sources share these checks; only the names of the fields differ.
 """
 
 import codecs
@@ -26,7 +26,7 @@ KNOWN_FUELS: Mapping[int, str] = {
 }  # fmt: skip
 PETROL = 1
 _ALSO_UNDER_PETROL = (2, 5)
-"""Tables up to about 2023 list alcohol and flex vehicles under the code of petrol."""
+"""Months up to about 2023 list alcohol and flex vehicles under the code of petrol."""
 _PRICE_TEXT = re.compile(r"\s*R\$\s*([0-9]{1,3}(?:\.[0-9]{3})*|[0-9]+),([0-9]{2})\s*")
 
 Items = TypeVar("Items", bound=Sized)
@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 
 
 class ReferenceAnswer(Protocol):
-    """A reference as a source lists it, its month in FIPE's spelling."""
+    """A reference month as a source lists it, in FIPE's spelling."""
 
     code: int
     month: str
@@ -83,13 +83,13 @@ def read_answer(
     read: Callable[[Shape], Answer],
     raise_refusal: Callable[[bytes], None],
 ) -> Answer:
-    """What `read` makes of an answer that has the right shape.
+    """Decodes an answer and turns it into the project's own types.
 
     Args:
         body: the answer.
         shape: decodes it.
-        read: turns it into what the project works with; a ValueError means that it cannot be right.
-        raise_refusal: raises what the source means by an answer of another shape, if it knows.
+        read: turns it into the project's own types; raises ValueError if it cannot be right.
+        raise_refusal: raises the error that an answer of another shape stands for, if it is a known one.
 
     Raises:
         FipeError: what raise_refusal raises.
@@ -104,12 +104,12 @@ def read_answer(
 
 
 def read_references(answer: Sequence[ReferenceAnswer]) -> list[Reference]:
-    """The references, each once, the newest month first.
+    """The reference months, each once, the newest first.
 
     Raises:
         NoDataError: there are none.
         MalformedAnswerError: one code with two months, or one month with two codes.
-        ValueError: a month that is none.
+        ValueError: a text that is not a month.
     """
     found = {Reference(code=item.code, month=parse_month(item.month)) for item in some(answer)}
     if not len({each.code for each in found}) == len({each.month for each in found}) == len(found):
@@ -133,7 +133,7 @@ def read_named(answer: Sequence[NamedAnswer]) -> tuple[Named, ...]:
 
 
 def read_model_years(answer: Iterable[ModelYearAnswer]) -> tuple[ModelYearFuel, ...]:
-    """The model years and fuels, each once, in their order; there may be none.
+    """The model years and fuels, each once, in the source's order; there may be none.
 
     Raises:
         ValueError: one is spelled differently.
@@ -231,17 +231,17 @@ def _refuse(what: str, asked: object, answered: object) -> NoReturn:
 
 
 def _is_same_fuel(code: int, name: str) -> bool:
-    """Whether a fuel's name belongs to its code. A name that is not known belongs to any code."""
+    """Whether a fuel's name fits its code. An unknown name fits any code."""
     named = next((known for known, fuel in KNOWN_FUELS.items() if _letters(fuel) == _letters(name)), code)
     return named == code or (code == PETROL and named in _ALSO_UNDER_PETROL)
 
 
 def _is_same_name(listed: str, answered: str) -> bool:
-    """Whether two names differ only in case, spaces or signs, or one is the other cut short."""
+    """Whether two names differ only in case, spaces or signs, or one is the beginning of the other."""
     one, other = _letters(listed), _letters(answered)
     return one.startswith(other) or other.startswith(one) if one and other else one == other
 
 
 def _letters(name: str) -> str:
-    """The letters and digits of a name, in small letters."""
+    """The letters and digits of a name, in lower case."""
     return "".join(character for character in name.casefold() if character.isalnum())

@@ -23,9 +23,9 @@ from fipe_api.source.reporter import Reporter
 
 PARALLELUM: Literal["parallelum"] = "parallelum"
 TOKEN_SECONDS = 300
-"""How long the mirror's token is kept before it is read again, so that a new token is noticed."""
+"""How long to keep the mirror's token before reading it again: a new token takes effect within 5 minutes."""
 RESERVED_SECONDS = 10.0
-"""Kept at the end of an invocation, for sending the results."""
+"""Time to keep at the end of an invocation, for sending the results."""
 
 
 def price_source(context: LambdaContext, run_id: UUID, reference: Reference | None = None) -> PriceSource:
@@ -34,7 +34,7 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
     Args:
         context: tells how much time the invocation has left.
         run_id: the run that the calls belong to.
-        reference: the reference that they are about, if there is one.
+        reference: the reference month that they ask for; None for the call that lists the months.
     """
 
     def seconds_left() -> float:
@@ -42,20 +42,20 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
 
     environment = loader_environment()
     reporter = Reporter(run_id, reference, environment.rejected_answers_url)
-    rest = environment.blocked_rest_seconds
+    blocked = environment.blocked_rest_seconds
     url = environment.fipe_api_url
-    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, rest), url)
+    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, blocked), url)
     if not environment.parallelum_calls_per_day:
         return official
     url = environment.parallelum_url
-    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, rest)
+    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, blocked)
     return WithFallback(official, ParallelumApi(mirror, url, _mirror_token))
 
 
 @cache
 def _session(url: str) -> requests.Session:
     session = requests.Session()
-    # requests would read these variables again for each call, which is a tenth of a call's work.
+    # Otherwise requests reads these variables again for each call, a tenth of the call's work.
     session.proxies = get_environ_proxies(url)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     session.trust_env = False
@@ -83,7 +83,7 @@ def _mirror_token() -> str:
     arn = loader_environment().parallelum_token_secret_arn
     if not arn:
         return ""
-    # Imported here because most loads never ask the mirror, and a cold start should not pay for it.
+    # Imported here to keep cold starts short: most loads never ask the mirror.
     from aws_lambda_powertools.utilities.parameters import GetParameterError, get_secret
 
     try:

@@ -1,4 +1,4 @@
-"""The mirror in place of a source that blocks this address, within the mirror's limit of calls per day."""
+"""Asks the mirror while the official API blocks this address, within the mirror's limit of calls per day."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, Ve
 from fipe_api.source.http_source import BlockedError, FipeError
 from fipe_api.source.pace import Pace
 from fipe_api.source.price_source import BrandModels, PriceSource
-from fipe_api.source.rate_control import Stop
+from fipe_api.source.rate_control import Outage
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 class WithFallback(PriceSource):
     """A PriceSource that asks the mirror whenever the official API blocks this address.
 
-    If the mirror cannot answer either, the error is the official API's, so that the call waits for it.
+    If the mirror cannot answer either, it raises the official API's error, which says how long to wait.
     """
 
     def __init__(self, official: PriceSource, mirror: PriceSource) -> None:
@@ -104,8 +104,8 @@ class DailyPace(Pace):
 
     @property
     @override
-    def stopped(self) -> Stop:
-        return self._pace.stopped
+    def outage(self) -> Outage:
+        return self._pace.outage
 
     @override
     def reserve(self, patience: float) -> float:
@@ -116,7 +116,7 @@ class DailyPace(Pace):
         wait = self._pace.reserve(patience)
         if wait <= patience and not self._count(now // DAY_MS):
             self._spent_until = tomorrow
-            # Longer than the caller's patience, however long that is: no call is left today.
+            # Always longer than `patience`: no call is left today.
             return max(patience + 1, (tomorrow - now) / 1000)
         return wait
 
@@ -125,17 +125,16 @@ class DailyPace(Pace):
         self._pace.succeeded()
 
     @override
-    def refused(self, retry_after: float | None) -> float:
-        return self._pace.refused(retry_after)
+    def throttled(self, retry_after: float | None) -> float:
+        return self._pace.throttled(retry_after)
 
     @override
-    def pause(self, reason: Stop, first: float, longest: float) -> float:
-        return self._pace.pause(reason, first, longest)
+    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
+        return self._pace.unavailable(outage, first, longest)
 
     def _count(self, day: int) -> bool:
         """Counts a call of the day; False if the day's calls are used up."""
-        # The first continues a day, the second starts one. The last is for when another function has started
-        # the day in between.
+        # Try to continue the day, then to start it. If another function has started it in between, continue.
         go_on = "ADD calls :one", "#day = :day AND calls < :budget"
         begin = "SET #day = :day, calls = :one", "attribute_not_exists(#day) OR #day < :day"
         return any(

@@ -1,11 +1,12 @@
-"""Calls to a source over HTTP, paced, and tried again where that helps. Each gives an answer or a FipeError.
+"""Calls a source over HTTP, at the shared pace, and retries where that helps. A call returns or raises
+FipeError.
 
     FipeError
     ├── NoDataError                 the source says that it has nothing
-    ├── UnusableAnswerError         it answered, but not what was asked
+    ├── UnusableAnswerError         it answered something else than was asked
     │   ├── InvalidParametersError
     │   └── MalformedAnswerError
-    ├── NotOfferedError             it does not offer this call or this reference
+    ├── NotOfferedError             it does not offer this call or this month
     └── NotNowError                 try again later
         ├── ThrottledError          429
         ├── BlockedError            403 or a challenge page
@@ -36,14 +37,14 @@ HEADERS = {
     "Accept-Encoding": "gzip, deflate",
 }
 CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS = 4.0, 20.0
-"""For each address of the source, and for each part of its answer. A host may have two addresses; trying both
-and the answer have to fit into the time that is left."""
+"""The time to connect to one address of the source, and to wait for the next part of its answer. A host may
+have two addresses."""
 ATTEMPTS = 3
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 15.0
 """A longer wait is spent in the queue, where it costs nothing: the function ends."""
 BLOCKED_SECONDS, LONGEST_BLOCKED_SECONDS = 120.0, 1800.0
-"""The first pause after a block, and the longest; each block that follows doubles it."""
+"""The wait after the first block, and the longest wait; each further block doubles it."""
 DOWN_SECONDS = (5.0, 600.0)
 """The same when the source is down."""
 SOURCE_DOWN_STATUS = frozenset({500, 502, 503, 504, *range(520, 528)})
@@ -76,14 +77,14 @@ class MalformedAnswerError(UnusableAnswerError):
 
 
 class NotOfferedError(FipeError):
-    """The source does not have this call, or wants to be paid for this reference."""
+    """The source does not have this call, or wants to be paid for this reference month."""
 
 
 class NotNowError(FipeError):
-    """The source did not serve the call, or there was no time to make it. It has to be made later.
+    """The source did not serve the call, or there was no time for it. Make it again later.
 
     Attributes:
-        retry_in: seconds to wait before that.
+        retry_in: seconds to wait first.
     """
 
     def __init__(self, reason: str, retry_in: float) -> None:
@@ -96,7 +97,7 @@ class ThrottledError(NotNowError):
 
 
 class BlockedError(NotNowError):
-    """The source serves nobody at this IP address for now: 403, or a challenge page."""
+    """The source refuses this IP address for now: 403, or a challenge page."""
 
 
 class SourceDownError(NotNowError):
@@ -124,7 +125,7 @@ class Call(NamedTuple):
 
 
 class Observer:
-    """Told of events that people want to see. This one ignores them."""
+    """Receives the events that people want to see. This base class ignores them."""
 
     def count(self, metric: str) -> None:
         """Counts an event: CallsThrottled, CallsBlocked, SourceDown or AnswersRejected."""
@@ -140,10 +141,10 @@ class HttpSource:
         name: the source, as prices record it.
         session: an HTTP session; reused between invocations, because its connections are.
         pace: decides when each call may be made.
-        seconds_left: how much time the caller has. No attempt starts that could take longer, except that a
-            source may send its answer in pieces with long pauses between them.
-        observer: told of throttling, blocks, outages and rejected answers.
-        blocked_rest: seconds of the first pause after a block.
+        seconds_left: how much time the caller has. No attempt starts that could take longer. (An
+            answer that arrives in pieces, each after a long wait, can still take longer.)
+        observer: receives throttling, blocks, outages and rejected answers.
+        blocked_seconds: seconds to wait after the first block; each further block doubles them.
     """
 
     def __init__(
@@ -153,22 +154,30 @@ class HttpSource:
         pace: Pace,
         seconds_left: Callable[[], float],
         observer: Observer | None = None,
-        blocked_rest: float = BLOCKED_SECONDS,
+        blocked_seconds: float = BLOCKED_SECONDS,
     ) -> None:
         self.name = name
         self._session = session
         self._pace = pace
         self._seconds_left = seconds_left
         self._observer = observer or Observer()
-        self._blocked_rest = blocked_rest
+        self._blocked_seconds = blocked_seconds
 
     def ask(self, call: Call, parse: Callable[[bytes], Answer]) -> Answer:
-        """What `parse` makes of the answer. It raises NoDataError or UnusableAnswerError if it cannot.
+        """Makes a call, in up to three attempts.
+
+        Args:
+            call: the call.
+            parse: turns the answer's body into the result; raises NoDataError or UnusableAnswerError if the
+                body holds none.
+
+        Returns:
+            What `parse` returned.
 
         Raises:
-            NotNowError: the source throttles, blocks or is down, or the time is over.
+            NotNowError: the source throttles, blocks or is down, or this invocation has no time left.
             NotOfferedError: the source answered 401 or 402.
-            NoDataError, UnusableAnswerError: every attempt ended so.
+            NoDataError, UnusableAnswerError: no attempt brought a usable answer.
         """
         answered: FipeError | None = None
         for attempt in range(1, ATTEMPTS + 1):
@@ -181,22 +190,22 @@ class HttpSource:
                 except (NoDataError, UnusableAnswerError) as error:
                     answered = error
             if attempt < ATTEMPTS:
-                # All of these have been seen to work at the next attempt.
+                # Each of these failures has been seen to disappear at the next attempt.
                 time.sleep(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))
         assert answered is not None
         answered.add_note(f"call: {call.name} {dict(call.parameters)}")
         raise answered
 
     def _wait_for_turn(self, *, is_answered: bool) -> None:
-        # Once the source has said no, the other attempts have to follow in this invocation, or the round does
-        # not count. So a long wait is worth it, but not a pause.
-        longest = math.inf if is_answered and not self._pace.stopped else LONGEST_WAIT_SECONDS
+        # After "nothing found", a round counts only if all its attempts happen in this invocation. So it is
+        # worth waiting for them, except during an outage.
+        longest = math.inf if is_answered and not self._pace.outage else LONGEST_WAIT_SECONDS
         patience = min(longest, self._seconds_left() - TIMEOUT_SECONDS)
         if patience < 0:
             raise NotNowError("no time left in this invocation", retry_in=0)
         wait = self._pace.reserve(patience)
         if wait > patience:
-            if self._pace.stopped == "blocked":
+            if self._pace.outage == "blocked":
                 raise BlockedError("blocked by the source", retry_in=wait)
             raise NotNowError("the pace allows no call for now", retry_in=wait)
         if wait > 0:
@@ -220,11 +229,11 @@ class HttpSource:
         retry_after = _retry_after(response)
         if response.status_code == 429 or (response.status_code == 503 and retry_after):
             self._observer.count("CallsThrottled")
-            raise ThrottledError("throttled by the source", self._pace.refused(retry_after))
+            raise ThrottledError("throttled by the source", self._pace.throttled(retry_after))
         if response.status_code == 403 or b"cf-chl-opt" in response.content:
             self._observer.count("CallsBlocked")
-            rest = self._pace.pause("blocked", self._blocked_rest, LONGEST_BLOCKED_SECONDS)
-            raise BlockedError("blocked by the source", rest)
+            wait = self._pace.unavailable("blocked", self._blocked_seconds, LONGEST_BLOCKED_SECONDS)
+            raise BlockedError("blocked by the source", wait)
         if response.status_code in SOURCE_DOWN_STATUS:
             self._down(f"HTTP {response.status_code}", is_last)
             return None
@@ -234,9 +243,10 @@ class HttpSource:
 
     def _down(self, reason: str, is_last: bool) -> None:
         self._observer.count("SourceDown")
-        # While stopped, one failed call proves that the outage continues: don't retry.
-        if is_last or self._pace.stopped:
-            raise SourceDownError(f"the source is down ({reason})", self._pace.pause("down", *DOWN_SECONDS))
+        # During an outage, one failed call proves that it continues: don't retry.
+        if is_last or self._pace.outage:
+            wait = self._pace.unavailable("down", *DOWN_SECONDS)
+            raise SourceDownError(f"the source is down ({reason})", wait)
 
     def _parsed(self, call: Call, response: requests.Response, parse: Callable[[bytes], Answer]) -> Answer:
         try:

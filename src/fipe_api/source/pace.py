@@ -9,7 +9,7 @@ from msgspec.structs import asdict, fields
 from typing_extensions import override
 
 from fipe_api.source import rate_control
-from fipe_api.source.rate_control import Grant, RateState, Stop
+from fipe_api.source.rate_control import Grant, Outage, RateState
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -24,8 +24,8 @@ class Pace(Protocol):
     """Decides when each call may be made, and learns from how the calls end."""
 
     @property
-    def stopped(self) -> Stop:
-        """Why the source serves nobody, as far as this function knows; empty while it serves."""
+    def outage(self) -> Outage:
+        """Whether the source is blocked or down, as far as this function knows; empty while it serves."""
 
     def reserve(self, patience: float) -> float:
         """Reserves the next call if it may be made within `patience` seconds.
@@ -37,25 +37,23 @@ class Pace(Protocol):
     def succeeded(self) -> None:
         """Notes that the reserved call was served."""
 
-    def refused(self, retry_after: float | None) -> float:
+    def throttled(self, retry_after: float | None) -> float:
         """Notes that the reserved call was throttled (429).
 
         Args:
-            retry_after: seconds, if the source named a time.
+            retry_after: seconds from the Retry-After header; None without one.
 
         Returns:
             Seconds to wait before the next call.
         """
 
-    def pause(self, reason: Stop, first: float, longest: float) -> float:
-        """Notes that the source serves nobody, and stops all calls for a while.
-
-        After that, one call at a time tries whether the source serves again.
+    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
+        """Notes that the source is blocked or down: all functions wait, then one call at a time probes it.
 
         Args:
-            reason: "blocked" or "down".
-            first: seconds of the first pause; each one that follows is twice as long.
-            longest: seconds of the longest pause.
+            outage: "blocked" or "down".
+            first: seconds of the first wait; each further wait is twice as long.
+            longest: seconds of the longest wait.
 
         Returns:
             Seconds to wait before the next call.
@@ -63,9 +61,9 @@ class Pace(Protocol):
 
 
 class Unpaced(Pace):
-    """No rate: only waits when the source has refused a call, and only within this process."""
+    """Without a rate: it waits only after a refusal, and only within this process."""
 
-    stopped: Stop = ""
+    outage: Outage = ""
 
     def __init__(self) -> None:
         self._resume_at = 0.0
@@ -76,18 +74,18 @@ class Unpaced(Pace):
 
     @override
     def succeeded(self) -> None:
-        self.stopped = ""
+        self.outage = ""
 
     @override
-    def refused(self, retry_after: float | None) -> float:
-        return self._rest(retry_after or rate_control.USUAL_REST_SECONDS)
+    def throttled(self, retry_after: float | None) -> float:
+        return self._wait(retry_after or rate_control.USUAL_REST_SECONDS)
 
     @override
-    def pause(self, reason: Stop, first: float, longest: float) -> float:
-        self.stopped = reason
-        return self._rest(first)
+    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
+        self.outage = outage
+        return self._wait(first)
 
-    def _rest(self, seconds: float) -> float:
+    def _wait(self, seconds: float) -> float:
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
         return seconds
 
@@ -95,7 +93,7 @@ class Unpaced(Pace):
 class SharedPace(Pace):
     """A rate for all functions together, kept in one DynamoDB item; it adapts to the source's limit.
 
-    A call takes its turn with one UpdateItem. While nothing limits the calls, there are no updates.
+    Each call takes its turn with one UpdateItem. While nothing limits the calls, nothing is updated.
 
     Args:
         client: a DynamoDB client.
@@ -123,8 +121,8 @@ class SharedPace(Pace):
 
     @property
     @override
-    def stopped(self) -> Stop:
-        return self._state.stopped
+    def outage(self) -> Outage:
+        return self._state.outage.kind
 
     @override
     def reserve(self, patience: float) -> float:
@@ -143,18 +141,18 @@ class SharedPace(Pace):
 
     @override
     def succeeded(self) -> None:
-        if self._state.stopped:
-            self._change(lambda state, now: rate_control.after_resumption(state, now))
+        if self._state.outage.kind:
+            self._change(lambda state, now: rate_control.after_outage(state, now))
 
     @override
-    def refused(self, retry_after: float | None) -> float:
+    def throttled(self, retry_after: float | None) -> float:
         return self._change(
-            lambda state, now: rate_control.after_refusal(state, self._grant, now, self._cap, retry_after)
+            lambda state, now: rate_control.after_throttling(state, self._grant, now, self._cap, retry_after)
         )
 
     @override
-    def pause(self, reason: Stop, first: float, longest: float) -> float:
-        return self._change(lambda state, now: rate_control.after_stop(state, reason, now, first, longest))
+    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
+        return self._change(lambda state, now: rate_control.during_outage(state, outage, now, first, longest))
 
     def _is_free(self) -> bool:
         return rate_control.is_free(self._state, self._cap)
@@ -163,10 +161,10 @@ class SharedPace(Pace):
         return Grant(self._state.epoch, self._state.cycle.served, self._state.cycle.calls)
 
     def _take(self, now: int, latest: int) -> int | None:
-        """The moment of the call that was taken.
+        """Takes the next call, and returns its moment.
 
-        None if no call was taken: another function was faster, or the next call is later than `latest`. The
-        newest state is known then.
+        Returns None if it took no call: another function was faster, or the next call is later than `latest`.
+        In that case it has read the newest state.
         """
         is_late = self._state.next_call < now
         moment = self._take_now(now) if is_late else self._take_next(now, latest)
@@ -175,7 +173,7 @@ class SharedPace(Pace):
         return moment
 
     def _take_now(self, now: int) -> int | None:
-        """Takes a call at once, because the moment for it has passed. Unused moments are not saved up."""
+        """Takes a call for right now, because its moment has passed. Unused moments are not saved up."""
         seen = self._state
         taken = self._update(
             "SET next_call = :next, cycle_idle = if_not_exists(cycle_idle, :zero) + :gap"
@@ -212,7 +210,7 @@ class SharedPace(Pace):
         return self._state.next_call - interval if taken else None
 
     def _update(self, expression: str, condition: str, values: Mapping[str, int]) -> bool:
-        """Updates the item if the condition holds. Either way, the newest state is known afterwards."""
+        """Updates the item if the condition holds. Either way, it then knows the newest state."""
         try:
             answer = self._client.update_item(
                 **self._item,

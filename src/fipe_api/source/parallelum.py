@@ -1,7 +1,7 @@
 """Parallelum v2, a mirror of FIPE with the same codes and prices: GET calls, with a limit of calls per day.
 
-The facts are from the mirror's documentation and its clients. Its list of a brand's models does not name
-their model years, as FIPE's does. Its calls by model year, which came in 2022, are not used here.
+The facts are from the mirror's documentation and its clients. Unlike FIPE's, its list of a brand's
+models does not contain their model years. Its calls by model year, new in 2022, are not used here.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class ParallelumApi(PriceSource):
     Args:
         http: makes the calls.
         base_url: the API's address, with or without a slash at the end.
-        token: gives the subscription's token; empty without one.
+        token: returns the subscription's token, or an empty text.
     """
 
     def __init__(self, http: HttpSource, base_url: str, token: Callable[[], str] = str) -> None:
@@ -131,7 +131,7 @@ class _Refusal(Struct):
     error: str
 
 
-# Not strict: codes are written as strings.
+# Not strict: the mirror writes codes as strings.
 _REFERENCES = Decoder(list[_Reference], strict=False)
 _NAMED_LIST = Decoder(list[_Named], strict=False)
 _YEAR_LIST = Decoder(list[_Year], strict=False)
@@ -140,7 +140,7 @@ _REFUSAL = Decoder(_Refusal)
 
 
 def _raise_refusal(body: bytes) -> None:
-    """Raises NoDataError for what the mirror fails to locate; returns when the body is not a refusal."""
+    """Raises NoDataError if the body says "failed to locate"; returns if it is not a refusal."""
     try:
         refusal = _REFUSAL.decode(body)
     except (ValueError, RecursionError):

@@ -6,7 +6,7 @@ from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, Ve
 
 
 class BrandModels(NamedTuple):
-    """A brand's models, and all model years and fuels that they have; None where the source does not say."""
+    """A brand's models, and all their model years and fuels; None if the source does not list these."""
 
     models: tuple[Named, ...]
     years: tuple[ModelYearFuel, ...] | None
@@ -15,12 +15,12 @@ class BrandModels(NamedTuple):
 class PriceSource(Protocol):
     """The calls that a load needs.
 
-    Each raises NotNowError when the source is throttled, blocked or down or the time is over, NoDataError
-    when the source has nothing, and UnusableAnswerError when its answers stay unusable after a few attempts.
+    Each raises NotNowError if the source throttles, blocks or is down, or the invocation has no time left;
+    NoDataError if the source has nothing; UnusableAnswerError if its answers stay unusable.
     """
 
     def references(self) -> list[Reference]:
-        """All published references, the newest month first; the order of the codes is another one."""
+        """All published reference months, the newest first; their codes are in another order."""
 
     def brands(self, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
         """The brands of one vehicle type in the reference month."""

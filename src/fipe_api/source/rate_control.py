@@ -1,13 +1,13 @@
 """How fast to call a source whose limit is unknown, and what each refusal (HTTP 429) teaches about it.
 
-Sources allow a burst: a bucket of calls has to drain before they refuse one. So a refusal comes long after
-the rate has passed the limit, and it costs a rest. Therefore the rate climbs slowly to where it was refused
-last, stays near it for long, and only then tries more, faster and faster: the curve of CUBIC (RFC 9438),
-counted in calls instead of seconds. Where the curve starts anew is measured: between two refusals the source
-has served what its limit allows. docs/source.md derives the formulas.
+Sources allow a burst: they refuse a call only when a bucket of calls is empty. So the rate can be above the
+limit for long before a refusal comes. A refusal costs a rest: a time without calls. Therefore the rate climbs
+slowly to where it was last refused, stays near it for long, and only then grows faster and faster: the curve
+of CUBIC (RFC 9438), counted in calls instead of seconds. Its ceiling is measured: between two refusals, the
+source has served what its limit allows. docs/source.md derives the formulas.
 
-Nothing here knows where the state is kept. Moments and spans of time are in milliseconds, moments since 1970;
-rates are in calls per second.
+This module does not know where the state is kept. Times are in milliseconds, points in time since 1970, rates
+in calls per second.
 """
 
 import math
@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-Stop = Literal["", "blocked", "down"]
-"""Why the source serves nobody; empty while it serves."""
+Outage = Literal["", "blocked", "down"]
+"""What keeps the source from serving; empty while it serves."""
 
 # Before a limit is known.
 
 UNKNOWN_RATE = 100.0
-"""Without a cap, the first refusal counts as a refusal of this rate: more than any source known allows."""
+"""The rate to assume at the first refusal if there is no cap: more than any known source allows."""
 FIRST_CUT = 0.5
 """The first refusal says nothing about the limit, so the search goes down in halves."""
 
@@ -32,52 +32,55 @@ START_BELOW = 0.04
 """A cycle starts this share below the ceiling. The ceiling is found within 2% of the limit, so the start is
 under it. On the way up this costs a quarter of it on average, 1% of the limit."""
 SHORT_SPAN, LONG_SPAN = 250, 1000
-"""Calls from the start of a cycle to its ceiling, while the limit is searched for and once it is found. Each
+"""Calls from the start of a cycle to its ceiling, during the search for the limit and once it is found. Each
 function is refused at most once at the end of a cycle, so 1000 calls keep the refusals of ten functions
-within 1%. A search is refused anyway, so it takes shorter steps."""
+within 1%. During the search shorter steps find the limit sooner."""
 SEARCHING_RESTS, FOUND_RESTS = 2, 25
-"""A span lasts at least this many times the rest before it, while searching and once the limit is found. So a
-rest costs at most 1/26 of the time once the limit is found, and a third while a search gets on fast."""
+"""A span lasts at least this many times as long as the rest before it, during the search and once the limit
+is found. So rests take at most a third of the time during the search, and 1/26 of it afterwards."""
 
 # What a refusal says.
 
 BUCKET = 50
 """Calls that a source may serve above its rate before it refuses one; FIPE's limit is about 50 per minute."""
 LARGEST_OVERSHOOT = 1.2
-"""The largest overshoot that is believed. The formula takes the slope as constant; on the steep end of the
-curve, where it is not, the formula would give too much."""
+"""The largest overshoot to believe. The formula assumes a constant slope; at the steep end of the curve,
+where the slope grows fast, it would give too much."""
 SHORT_REST = 0.1
-"""A rest is short when it is at most this share of the cycle: if the bucket was full all through it, the
-measurement is too low by no more than that."""
+"""A rest is short if it takes at most this share of the cycle. Even if the bucket was full all that time, the
+measurement is too low by at most this share."""
 CAUTIOUS_STEPS, CAUTIOUS_CUT, BOLD_CUT = 3, 0.9, 0.5
-"""Where a measurement may be far too low, the rate is cut by a tenth three times, which finds a limit just
-below. If that is not enough, the limit is far below, and the rate is halved."""
+"""When the measurement may be far too low, cut the rate by a tenth, up to three times: this finds a limit
+just below. After that the limit must be far below, so halve the rate."""
 SHORT_CYCLE, LONG_CYCLE = 100, 400
-"""Served calls that make a cycle short or long. A limit that has been found gives cycles of a whole span. If
-one call in 20 is refused by chance, 99% of the cycles are short, and one in a billion is long."""
+"""A cycle with fewer served calls is short, one with at least so many is long. Once the limit is found,
+cycles last a whole span. If one call in 20 is refused at random, 99% of the cycles are short, and one in a
+billion is long."""
 RANDOM_AFTER = 10
-"""Refusals are taken for random after more short cycles than this, with no long one between. A search has
-at most about as many: three cautious steps, then seven halvings from 50 calls per second to 25 per minute."""
+"""More short cycles than this without a long one mean that refusals come at random. A search has about ten at
+most: three cautious steps, then seven halvings from 50 calls per second to 25 per minute."""
 KEPT_UP = 0.8
-"""Random refusals leave the source serving nearly the rate that is asked; a limit far below does not."""
+"""With random refusals the source still serves at least this share of the rate; with a much lower limit it
+serves less."""
 RANDOM_GROWTH = 1.1
-"""What each random refusal raises the rate by, until the cap or a real limit stops it."""
+"""The factor by which each random refusal raises the rate, until it reaches the cap or a real limit."""
 
 # Rests and outages.
 
 FIRST_REST_SECONDS, USUAL_REST_SECONDS, LONGEST_REST_SECONDS = 1.0, 61.0, 1800.0
-"""Rests after a refusal that names no time, doubled from the first to the longest. 60 s clear FIPE's limit,
-so 61 s are tried before more. Half an hour is the longest pause that clients reported to need."""
+"""Rests after a refusal without Retry-After: each is twice the one before, from the first to the longest. 60
+s are enough for FIPE's limit, so 61 s come before longer ones. The longest that
+clients reported is half an hour."""
 CONTINUED_WITHIN = 3
-"""A refusal of one of the first three calls after a rest means that the rest was too short: it gave back room
-for a call or two, and the rate had no part in it."""
+"""If one of the first three calls after a rest is refused, the rest was too short. The rate is not the
+cause."""
 RESTED_CUT = 0.95
-"""Factor on the ceiling when the source refuses soon after a rest that it named itself. It is below
-1 - START_BELOW, so that the new ceiling is below the rate that was refused."""
+"""Lower the ceiling by this factor if the source refuses soon after a rest as long as its Retry-After. The
+factor is below 1 - START_BELOW, so the new ceiling is below the refused rate."""
 PROBE_SECONDS = 25.0
-"""How long one call may take to show whether a source serves again: its timeouts, 24 s, and a second."""
+"""How long a call may take that probes whether an outage is over: its timeouts, 24 s, and a second."""
 MOST_DOUBLINGS = 32
-"""Enough to reach any longest pause, and small enough for a float."""
+"""Enough to reach any longest wait, and not too many for a float."""
 
 
 class Cycle(Struct, frozen=True):
@@ -102,7 +105,7 @@ class Rest(Struct, frozen=True):
     Attributes:
         began: when it began; the cycle is measured from here.
         lasted: how long it is, in milliseconds.
-        unnamed: seconds that cleared the last refusal that named no time.
+        unnamed: seconds of rest that were enough after the last refusal without Retry-After.
     """
 
     began: int = 0
@@ -122,30 +125,30 @@ class Streaks(Struct, frozen=True):
     short: int = 0
 
 
-class Outage(Struct, frozen=True):
-    """Whether the source serves nobody.
+class OutageState(Struct, frozen=True):
+    """Whether the source is blocked or down. Meanwhile, one call at a time probes whether the outage is over.
 
     Attributes:
-        reason: why; empty while it serves. One call at a time tries whether the outage is over.
-        failures: calls in a row that found the outage.
+        kind: "blocked" or "down"; empty while it serves.
+        failures: calls in a row that failed because of the outage.
     """
 
-    reason: Stop = ""
+    kind: Outage = ""
     failures: int = 0
 
 
 class RateState(Struct, frozen=True):
-    """What all functions know together.
+    """The state that all functions share.
 
     Attributes:
-        epoch: a number that changes when calls granted before have nothing more to teach: at a refusal, when
-            an outage is noticed, and when it ends.
+        epoch: a number that grows at each refusal, and when an outage begins or ends. What happens to calls
+            of an earlier epoch then changes nothing.
         next_call: when the next call may be made.
         ceiling: the rate that the source seems to allow; None before the first refusal.
         cycle: the calls since the last refusal.
         rest: the rest after the last refusal.
         streaks: what the last cycles have in common.
-        outage: whether the source serves nobody.
+        outage: whether the source is blocked or down.
     """
 
     epoch: int = 0
@@ -154,16 +157,11 @@ class RateState(Struct, frozen=True):
     cycle: Cycle = Cycle()
     rest: Rest = Rest()
     streaks: Streaks = Streaks()
-    outage: Outage = Outage()
-
-    @property
-    def stopped(self) -> Stop:
-        """Why the source serves nobody; empty while it serves."""
-        return self.outage.reason
+    outage: OutageState = OutageState()
 
 
 class Grant(NamedTuple):
-    """A call that was allowed: its epoch, and its number in the cycle, of all calls and of waiting ones."""
+    """A call that was allowed: its epoch, and the cycle's figures when it was allowed."""
 
     epoch: int
     served: int
@@ -171,7 +169,7 @@ class Grant(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """A refusal with what it can be judged by.
+    """A refusal, with the figures that the cases need.
 
     Attributes:
         rate: the rate at which the refused call was granted.
@@ -187,7 +185,7 @@ class _Refusal(NamedTuple):
 
 def is_free(state: RateState, cap: float | None) -> bool:
     """Whether nothing limits the calls: there is no cap, no refusal so far, and no outage."""
-    return cap is None and state.ceiling is None and not state.stopped
+    return cap is None and state.ceiling is None and not state.outage.kind
 
 
 def rate(state: RateState, cap: float | None) -> float:
@@ -196,8 +194,8 @@ def rate(state: RateState, cap: float | None) -> float:
 
 
 def interval_ms(state: RateState, cap: float | None) -> int:
-    """Milliseconds from one call to the next; during an outage, as long as one trying call may take."""
-    return round(1000 * (PROBE_SECONDS if state.stopped else 1 / rate(state, cap)))
+    """Milliseconds from one call to the next; during an outage, as long as a probe may take."""
+    return round(1000 * (PROBE_SECONDS if state.outage.kind else 1 / rate(state, cap)))
 
 
 def grows(state: RateState, cap: float | None) -> bool:
@@ -207,33 +205,33 @@ def grows(state: RateState, cap: float | None) -> bool:
     return cap is None or _grown(state.ceiling, state.cycle.calls, state.cycle.span) < cap
 
 
-def after_refusal(
+def after_throttling(
     state: RateState, grant: Grant, now: int, cap: float | None, retry_after: float | None
 ) -> RateState:
-    """The state after a call was refused; retry_after is in seconds, if the source named a time."""
+    """The state after a call was refused with 429; retry_after is in seconds, None without that header."""
     if state.ceiling is not None and grant.served <= CONTINUED_WITHIN:
         return _rest_longer(state, grant, now, retry_after)
     return _next_cycle(state, grant, now, cap, retry_after)
 
 
-def after_stop(state: RateState, reason: Stop, now: int, first: float, longest: float) -> RateState:
-    """The state after a call found an outage: a pause, doubled each time from `first` to `longest` s."""
+def during_outage(state: RateState, outage: Outage, now: int, first: float, longest: float) -> RateState:
+    """The state after a call found an outage: a wait, doubled each time from `first` to `longest` seconds."""
     failures = state.outage.failures
-    pause = min(first * 2.0 ** min(failures, MOST_DOUBLINGS), longest)
+    wait = min(first * 2.0 ** min(failures, MOST_DOUBLINGS), longest)
     return replace(
         state,
         epoch=state.epoch + 1,
-        outage=Outage(reason, failures + 1),
-        next_call=now + round(1000 * pause),
+        outage=OutageState(outage, failures + 1),
+        next_call=now + round(1000 * wait),
     )
 
 
-def after_resumption(state: RateState, now: int) -> RateState:
-    """The state after a call ended an outage: the rate is as before, and measured anew from now."""
+def after_outage(state: RateState, now: int) -> RateState:
+    """The state after a probe ended an outage: the rate is as before, and its measurement starts again."""
     return replace(
         state,
         epoch=state.epoch + 1,
-        outage=Outage(),
+        outage=OutageState(),
         next_call=now,
         cycle=replace(state.cycle, served=0, idle=0),
         rest=replace(state.rest, began=now, lasted=0),
@@ -247,7 +245,7 @@ def _rate_at(state: RateState, calls: int, cap: float | None) -> float:
 
 
 def _grown(ceiling: float, calls: int, span: int) -> float:
-    """The curve: START_BELOW under the ceiling at first, at the ceiling after a span, then above."""
+    """The curve: START_BELOW under the ceiling at first, at the ceiling after a span, then above it."""
     return ceiling * (1 + START_BELOW * ((calls - span) / span) ** 3)
 
 
@@ -261,13 +259,13 @@ def _rest_longer(state: RateState, grant: Grant, now: int, retry_after: float | 
     if retry_after is None:
         longest = USUAL_REST_SECONDS if unnamed < USUAL_REST_SECONDS else LONGEST_REST_SECONDS
         unnamed = min(2 * unnamed, longest)
-        # A longer rest includes the one before. The longest cannot grow, so it starts again.
+        # A longer rest counts from when the last one began. The longest cannot grow, so it starts again now.
         begins = state.rest.began if unnamed > state.rest.unnamed else now
         resume = begins + round(1000 * unnamed)
     else:
         resume = now + round(1000 * retry_after)
     resume = max(resume, state.next_call)
-    # A source that served something may find the rate too fast. One that served nothing says nothing of it.
+    # Only if the source has served some calls can the rate be too fast.
     too_fast = retry_after is not None and grant.served > 1 and state.streaks.short <= RANDOM_AFTER
     return replace(
         state,
@@ -288,7 +286,8 @@ def _next_cycle(
     """A new cycle, after a rest, with the ceiling that the refusal suggests."""
     unnamed = _shorter(state.rest.unnamed) if retry_after is None else state.rest.unnamed
     rested = round(1000 * (retry_after or unnamed))
-    # Calls that are granted already will still be made, and may be refused too: the rest begins after them.
+    # Calls that were already granted will still be made, and may be refused too. So the rest begins after
+    # them.
     resume = max(max(now, state.next_call - interval_ms(state, cap)) + rested, state.next_call)
     ceiling, streaks = _learned(state, grant, now, cap)
     is_found = streaks.early == 0 and state.ceiling is not None
@@ -304,7 +303,7 @@ def _next_cycle(
 
 
 def _shorter(seconds: float) -> float:
-    """The rest to try after one that was long enough. One that outlasted an outage says little: it is cut."""
+    """Half of a rest that was long enough, and at most the usual one: a longer rest was due to an outage."""
     return min(max(FIRST_REST_SECONDS, seconds / 2), USUAL_REST_SECONDS)
 
 
@@ -314,7 +313,7 @@ def _span(ceiling: float, rested: int, *, is_found: bool) -> int:
 
 
 def _learned(state: RateState, grant: Grant, now: int, cap: float | None) -> tuple[float, Streaks]:
-    """The ceiling that a refusal suggests, and the streaks with this cycle counted."""
+    """The ceiling that a refusal suggests, and the streaks including this cycle."""
     refused = _rate_at(state, grant.calls, cap)
     if state.ceiling is None:
         return FIRST_CUT * refused, replace(state.streaks, early=0)
@@ -338,14 +337,14 @@ def _short_cycles(before: int, served: int) -> int:
 
 
 def _ceiling_of_random(refusal: _Refusal) -> float:
-    """Refusals come whatever the rate: the next cycle starts a little above the rate of this one."""
+    """Refusals come at any rate, so the next cycle starts a little above the rate of this one."""
     return RANDOM_GROWTH * refusal.rate / (1 - START_BELOW)
 
 
 def _ceiling_of_overshoot(refusal: _Refusal, span: int) -> float:
-    """The rate grew past the ceiling: it is too fast by what it still grew while the bucket drained.
+    """The rate grew past the ceiling. Take off what it still grew while the bucket drained.
 
-    A measurement that is higher counts: what a source has served is never more than its limit.
+    A higher measurement counts instead: a source never serves more than its limit.
     """
     slope = 3 * START_BELOW * ((refusal.grant.calls - span) / span) ** 2 / span
     overshoot = min(LARGEST_OVERSHOOT, 1 + math.sqrt(2 * BUCKET * slope))
@@ -353,9 +352,9 @@ def _ceiling_of_overshoot(refusal: _Refusal, span: int) -> float:
 
 
 def _ceiling_of_early(refusal: _Refusal, early: int) -> float:
-    """The rest is a large part of the cycle: it may have filled the bucket, or most of it was lost.
+    """The rest is a large part of the cycle, and the bucket may have been full for most of it.
 
-    So the measurement can be far too low, and the cuts go no further down than a step at a time.
+    So the measurement can be far too low: cut the rate by at most one step.
     """
     cut = CAUTIOUS_CUT if early <= CAUTIOUS_STEPS else BOLD_CUT
     return min(refusal.rate, max(refusal.measured, cut * refusal.rate))

@@ -1,4 +1,4 @@
-"""What the calls of a run report: metrics, and rejected answers for the quarantine."""
+"""Reports what happens to the calls of a run: as metrics, and rejected answers to the quarantine."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,7 +17,7 @@ class Reporter(Observer):
 
     Args:
         run_id: the run that makes the calls.
-        reference: the reference that the calls are about; None while the references are being asked.
+        reference: the reference month that the calls ask for; None for the call that lists the months.
         rejected_answers_url: the queue for rejected answers; empty to log them only.
     """
 

@@ -23,14 +23,14 @@ from local_cloud.aws.runner.limits import LARGEST_EVENT_BYTES
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 5
-"""Batches at once without a MaximumConcurrency: Lambda starts with so many pollers, and would add more."""
+"""How many batches run at once without a MaximumConcurrency: Lambda starts with as many pollers."""
 
 _RECEIVE_LIMIT = 10
-_LONGEST_WAIT_SECONDS = 1.0  # then a poller checks whether its mapping has changed
+_LONGEST_WAIT_SECONDS = 1.0  # after that, a poller checks whether its mapping has changed
 
 
 class QueuePoller:
-    """One event source mapping at work, in a thread of its own."""
+    """Polls for one event source mapping, in a thread of its own."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class QueuePoller:
         invoke: Callable[[bytes], Outcome],
         is_deleted: Callable[[], bool],
     ) -> None:
-        """Poll for moto's `mapping` until it is deleted; each batch reads its settings anew."""
+        """Poll for moto's `mapping` until it is deleted; reads its settings before each batch."""
         self._mapping = mapping
         self._queue = queue
         self._invoke = invoke
@@ -54,7 +54,7 @@ class QueuePoller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Receive nothing more; running batches end by themselves."""
+        """Receive no more messages. Batches that run already continue to their end."""
         self._stopping.set()
 
     def join(self, timeout: float) -> None:

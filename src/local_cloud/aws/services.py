@@ -1,4 +1,4 @@
-"""The parts of the running local cloud, for classes that moto creates: nobody can pass these anything."""
+"""The parts of the running local cloud, for objects that moto creates: we cannot pass arguments to these."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ _current: list[Services] = []
 
 
 def provide(services: Services) -> None:
-    """Make `services` those of this process."""
+    """Make `services` available to this process."""
     _current[:] = [services]
 
 

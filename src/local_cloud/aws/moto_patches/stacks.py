@@ -28,7 +28,7 @@ RESOURCES = (
     Subscription,
     TopicPolicy,
 )
-"""The types that moto lacks, or creates wrongly."""
+"""The types that moto lacks or creates wrongly."""
 
 
 class ChangeSetNotFound(ServiceException):
@@ -40,7 +40,7 @@ class ChangeSetNotFound(ServiceException):
 
 
 def create_all_resources() -> None:
-    """moto skips a type that it lacks without a word; here it is created, or noted as skipped."""
+    """moto silently skips a type that it lacks; here it is created, or recorded as skipped."""
     ours = {resource.type_name for resource in RESOURCES}
     models = [
         *(model for model in parsing.get_model_list() if model.cloudformation_type() not in ours),

@@ -1,4 +1,4 @@
-"""SQS's own redrive of a dead letter queue: the MessageMoveTask calls, which moto lacks.
+"""The redrive of a dead letter queue by SQS itself: the MessageMoveTask calls, which moto lacks.
 
 Semantics from the SQS API reference and the developer guide, "Configure a dead-letter queue redrive".
 """
@@ -80,12 +80,12 @@ class MessageMoves:
         self._tasks: list[_Task] = []
 
     def start(self, source_arn: str, destination_arn: str | None, rate: int | None) -> str:
-        """Move the visible messages of a dead letter queue, in the background; the handle of the task.
+        """Move the visible messages of a dead letter queue in the background; returns the task's handle.
 
         Without a destination each message goes back to the queue that it came from.
 
         Raises:
-            SQSException: SQS would refuse this.
+            SQSException: SQS would refuse this call.
         """
         source = self._queue(source_arn, "SourceArn")
         destination = self._queue(destination_arn, "DestinationArn") if destination_arn else None
@@ -122,7 +122,7 @@ class MessageMoves:
         return [task.described() for task in reversed(tasks[-limit:])]
 
     def cancel(self, handle: str) -> int:
-        """Stop a task; the number of messages that it has moved, which stay moved."""
+        """Stop a task; returns how many messages it has moved. They stay moved."""
         task = next((task for task in self._tasks if task.handle == handle), None)
         if task is None:
             raise ResourceNotFound("Task does not exist.")
@@ -144,7 +144,7 @@ class MessageMoves:
     def _run(self, task: _Task) -> None:
         while task.moved < task.to_move and (dead := task.source.take_visible()) is not None:
             destination = task.destination or self._origin(dead)
-            if destination is None:  # somebody sent it straight to the dead letter queue
+            if destination is None:  # it was sent directly to the dead letter queue
                 task.source.add_message(dead)
                 self._end(task, "FAILED", "CouldNotDetermineMessageSource")
                 return

@@ -1,4 +1,4 @@
-"""What moto demands of the class of a resource, said once; each resource says only what is its own."""
+"""What moto expects of every resource class. Each resource adds only what is special to it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 @dataclass(frozen=True)
 class Wanted:
-    """A resource as its template wants it, with everything that it refers to resolved."""
+    """A resource as its template describes it, with all references resolved."""
 
     name: str
     """The name that the template gives it, or a generated one."""
@@ -106,7 +106,7 @@ class Resource(ABC):
     def update_from_cloudformation_json(
         cls,
         original_resource: "Resource",
-        new_resource_name: str,  # noqa: ARG003  (where the template names nothing, another at each update)
+        new_resource_name: str,  # noqa: ARG003  (without a name in the template, moto generates another one at each update)
         cloudformation_json: dict[str, Any],
         account_id: str,  # noqa: ARG003
         region_name: str,  # noqa: ARG003

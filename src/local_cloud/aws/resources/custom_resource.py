@@ -121,7 +121,7 @@ def _invoke(function: Any, event: bytes) -> "Future[Outcome]":
 
 
 def _failure_of(invocation: "Future[Outcome]") -> "Future[None]":
-    """Done as soon as the invocation has failed. AWS would wait for the service timeout instead."""
+    """A future that is done once the invocation has failed. AWS would wait for the service timeout."""
     failure: Future[None] = Future()
 
     def look(ended: "Future[Outcome]") -> None:

@@ -1,8 +1,7 @@
 """Alarms, subscriptions, topic policies, schedules: moto has their APIs, but creates none from a template.
 
-Each is created by a call of its API, whose parameters are the resource's properties, so that a property which
-AWS does not know fails the stack. moto only keeps them: it evaluates no alarm, sends no mail and starts
-nothing on a schedule.
+Each is created by a call of its API with the resource's properties as parameters. So a property that AWS does
+not know fails the stack. moto only stores them: it evaluates no alarm, sends no mail and starts no schedule.
 """
 
 import functools
@@ -114,7 +113,7 @@ class TopicPolicy(_CreatedByItsApi):
         return name
 
     def remove(self) -> None:
-        """Leave it: it goes with the topics, or another one takes its place."""
+        """Do nothing: the policy is deleted with its topic, or replaced by another one."""
 
 
 @functools.cache

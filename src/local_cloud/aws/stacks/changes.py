@@ -24,7 +24,7 @@ from local_cloud.aws.stacks.template import in_order
 logger = logging.getLogger(__name__)
 
 HEAD_START_SECONDS = 15
-"""How long the call that starts a change waits for its end: the CDK looks again only after 5 s."""
+"""How long the call that starts a change waits for its end, because the CDK looks again only after 5 s."""
 
 
 class _Thread(threading.local):
@@ -147,7 +147,7 @@ def _run(stack: Any, verb: str, work: Callable[[], None], undo: Callable[[], Non
     if _thread.changes_a_stack:
         error = _attempt(stack, verb, work, undo)
         if error is not None:
-            if verb == "CREATE":  # the parent does not know it yet and would never delete it
+            if verb == "CREATE":  # the parent does not know this stack yet, and would never delete it
                 backend = cloudformation_backends[stack.account_id][stack.region_name]
                 backend.deleted_stacks[stack.stack_id] = backend.stacks.pop(stack.stack_id)
             raise StackError(f"Embedded stack {stack.stack_id} was not successfully {verb.lower()}d: {error}")

@@ -1,8 +1,9 @@
-"""Calls a price: what a full month costs, counted by the simulator.
+"""Calls per price: how many calls a full month takes, counted by the simulator.
 
-The loaders' own functions find every brand's models and years and ask every price. The two other roads ask
-the years of each model, counted too, and then the exact pairs, or each of its years with each of its fuels.
-That all roads find the same pairs is checked, and that the prices are the published ones.
+The loaders' own functions find all models, model years and fuels, and get every price. Two other ways are
+counted for comparison. Both ask for the model years and fuels of each model; then one asks for exactly those
+prices, the other for each model year with each fuel. The benchmark checks that all ways find the same
+vehicles, and that the prices are the published ones.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from fipe_api.source.http_source import HttpSource
 from fipe_api.source.pace import Unpaced
 from fipe_simulator import FipeSimulator
 
-Pairs = set[tuple[int, ...]]
+Vehicles = set[tuple[int, ...]]
 Rows = set[tuple[object, ...]]
 
 
@@ -38,18 +39,22 @@ def run() -> Sequence[Row]:
         models = _models(brands, api)
         rows = _rows(models, api)
         calls = simulator.statistics().total
-        slow_pairs = _pairs_by_model(brands, api)
+        slow_vehicles = _vehicles_by_model(brands, api)
         slow_calls = start + simulator.statistics().total - calls
     assert rows == {tuple(row) for row in catalogue.rows}
-    assert _pairs(models) == slow_pairs
+    assert _vehicles(models) == slow_vehicles
     return [
-        Row("the cheaper road for each brand", calls / prices, "calls a price", target=at_most(1.09)),
-        Row("all calls of it", calls, "calls"),
-        Row("years of each model, exact pairs", (slow_calls + len(slow_pairs)) / prices, "calls a price"),
+        Row("the cheaper way for each brand", calls / prices, "calls per price", target=at_most(1.09)),
+        Row("all its calls", calls, "calls"),
         Row(
-            "years of each model, each year times each fuel",
-            (slow_calls + _products(slow_pairs)) / prices,
-            "calls a price",
+            "model years of each model, exact vehicles",
+            (slow_calls + len(slow_vehicles)) / prices,
+            "calls per price",
+        ),
+        Row(
+            "model years of each model, each with each fuel",
+            (slow_calls + _products(slow_vehicles)) / prices,
+            "calls per price",
         ),
     ]
 
@@ -79,7 +84,7 @@ def _rows(models: Sequence[ModelMessage], api: FipeApi) -> Rows:
     return rows
 
 
-def _pairs(models: Sequence[ModelMessage]) -> Pairs:
+def _vehicles(models: Sequence[ModelMessage]) -> Vehicles:
     return {
         (model.vehicle_type, model.brand.code, model.model.code, year.model_year, year.fuel_code)
         for model in models
@@ -87,7 +92,7 @@ def _pairs(models: Sequence[ModelMessage]) -> Pairs:
     }
 
 
-def _pairs_by_model(brands: Sequence[BrandMessage], api: FipeApi) -> Pairs:
+def _vehicles_by_model(brands: Sequence[BrandMessage], api: FipeApi) -> Vehicles:
     return {
         (brand.vehicle_type, brand.brand.code, model.code, year.model_year, year.fuel_code)
         for brand in brands
@@ -96,11 +101,11 @@ def _pairs_by_model(brands: Sequence[BrandMessage], api: FipeApi) -> Pairs:
     }
 
 
-def _products(pairs: Pairs) -> int:
-    """How many calls each year of a model times each of its fuels makes."""
+def _products(vehicles: Vehicles) -> int:
+    """How many calls it takes to ask for each model year of a model with each of its fuels."""
     years: dict[tuple[int, ...], set[int]] = {}
     fuels: dict[tuple[int, ...], set[int]] = {}
-    for *model, year, fuel in pairs:
+    for *model, year, fuel in vehicles:
         years.setdefault(tuple(model), set()).add(year)
         fuels.setdefault(tuple(model), set()).add(fuel)
     return sum(len(years[model]) * len(fuels[model]) for model in years)

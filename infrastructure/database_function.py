@@ -1,0 +1,58 @@
+"""The functions of src/fipe_api that connect to the database: the ingestor and FipeLoadStatus."""
+
+from aws_cdk import Token
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infrastructure.api_function import ApiCode, ApiFunction
+from infrastructure.database import Database
+from infrastructure.names import Function
+from stage_settings import StageSettings
+
+DATABASE_FUNCTION_MEMORY_MB = 512
+
+
+class DatabaseFunction(ApiFunction):
+    """A function inside the VPC, next to the database; it can reach nothing else.
+
+    Args:
+        kind: which function.
+        module: the module of fipe_api with its handler.
+        settings: the settings of the stage.
+        api_code: the code and the layer.
+        database: the database.
+        role: the database role that it signs in as, with an IAM token.
+        psycopg2_layer: the layer with psycopg2.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        kind: Function,
+        module: str,
+        *,
+        settings: StageSettings,
+        api_code: ApiCode,
+        database: Database,
+        role: str,
+        psycopg2_layer: lambda_.ILayerVersion,
+    ) -> None:
+        endpoint = database.cluster.cluster_endpoint
+        super().__init__(
+            scope,
+            kind,
+            module,
+            settings=settings,
+            api_code=api_code,
+            memory_mb=DATABASE_FUNCTION_MEMORY_MB,
+            environment={
+                "RDS_HOST": endpoint.hostname,
+                "RDS_PORT": Token.as_string(endpoint.port),
+                "RDS_DATABASE": settings.database_name,
+                "RDS_USER": role,
+                **database.tls_variables,
+            },
+            layers=[psycopg2_layer],
+            network=database.network,
+        )
+        database.cluster.grant_connect(self, role)

@@ -1,0 +1,18 @@
+"""Where `fipe` begins: Ctrl-C ends it in one line, also while its modules are imported."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command. Exits with its code; 130 when it is interrupted."""
+    if sys.stdout is None:  # closed, as by `>&-` in a shell; rich and csv need one
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  it stays open to the end
+    try:
+        from fipe_cli.__main__ import app
+
+        app(prog_name="fipe")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
