@@ -99,7 +99,8 @@ class Cloud:
         return not counts["visible"] + counts["in_flight"] + counts["delayed"]
 
     def log(self, function_name: str) -> str:
-        return self.state.log_of(function_name).read_text()
+        log = self.state.log_of(function_name)
+        return log.read_text() if log.exists() else ""
 
     def deploy(self, name: str, template: dict[str, Any], parameters: dict[str, str] | None = None) -> Any:
         """Create a stack and wait for its end; the stack as described."""

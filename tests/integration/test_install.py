@@ -100,7 +100,7 @@ def test_ctrl_c_ends_it_in_one_line_and_leaves_no_half_of_node_modules(installed
     [
         ("npm error code SELF_SIGNED_CERT_IN_CHAIN", "set SSL_CERT_FILE"),
         ("npm error code ENOSPC", "the disk is full"),
-        ("npm error code EINTEGRITY", "not the one that the project pins"),
+        ("npm error code EINTEGRITY", "differs from the one that the project pins"),
         ("npm error something new", "npm error something new"),
     ],
 )
