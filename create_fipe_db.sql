@@ -77,22 +77,28 @@ $$;
 
 -- Tables: what FIPE published -----------------------------------------------------------------------------------------
 
--- How names are searched; the tables below keep the words of each name. No extension does this: Aurora has unaccent and
+-- How names are searched; fipe.model keeps the words of its names. No extension does this: Aurora has unaccent and
 -- pg_trgm, but unaccent cannot be indexed, and other servers may have neither.
 -- UTF-8 text with as many bytes as letters has no accent: that is most names, and much quicker.
 -- plain() and words() are not strict: PostgreSQL would not inline them then, which takes half as long again.
 create or replace function fipe.plain(written text) returns text
 language sql immutable parallel safe
-return lower(case when octet_length(written) = length(written) then written else translate(written,
-    'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ',
-    'AAAAAaaaaaEEEEeeeeIIIIiiiiOOOOOoooooUUUUuuuuCcNn') end);
+return lower(case when octet_length(written) = length(written) then written
+                  else regexp_replace(normalize(written, NFD), '[\u0300-\u036F]', '', 'g') end);
 comment on function fipe.plain(text) is 'The text in small letters without accents.';
 
--- Split here and not by a text search parser, which takes "High.CD" for the name of a host.
+-- Split here and not by a text search parser, which takes "High.CD" for the name of a host. A decimal comma is a
+-- point. No name is longer than 250 letters, and PostgreSQL refuses words of more than 2,046 bytes.
 create or replace function fipe.words(written text) returns tsvector
 language sql immutable parallel safe
-return array_to_tsvector(array_remove(
-    regexp_split_to_array(fipe.plain(written), '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'), ''));
+return array_to_tsvector(array(
+    select distinct left(word, 250)
+    from regexp_split_to_table(
+        regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
+        '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
+    ) as word
+    where word <> ''
+));
 comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
 
 create table if not exists fipe.reference_month (
@@ -103,67 +109,99 @@ comment on table fipe.reference_month is
     'The reference months that the database knows, with FIPE''s codes. Codes are not in the order of months: order'
     ' by month.';
 
--- Names are those of the newest month, so that months loaded in any order end alike.
-create table if not exists fipe.manufacturer (
-    vehicle_type smallint not null check (vehicle_type between 1 and 3),
-    code         integer  not null,
-    name         text     not null,
-    named_in     date     not null,
-    words        tsvector not null generated always as (fipe.words(name)) stored,
-    primary key (vehicle_type, code)
-);
-comment on table fipe.manufacturer is 'Brands. One brand has a row, and a code, for each vehicle type.';
-
+-- What was published is never renamed: another name makes another row.
 create table if not exists fipe.model (
-    id           integer generated always as identity primary key,
-    vehicle_type smallint not null,
+    id           integer  primary key generated always as identity,
+    vehicle_type smallint not null check (vehicle_type between 1 and 3),
     brand_code   integer  not null,
-    code         integer  not null,
-    name         text     not null,
-    named_in     date     not null,
-    words        tsvector not null generated always as (fipe.words(name)) stored,
-    unique (vehicle_type, brand_code, code),
-    foreign key (vehicle_type, brand_code) references fipe.manufacturer (vehicle_type, code)
-    -- Each month updates named_in of all models: half-empty pages have room for that, and no index is touched.
-) with (fillfactor = 50);
-comment on table fipe.model is 'Models of brands.';
+    model_code   integer  not null,
+    brand        text     not null,
+    model        text     not null,
+    words        tsvector not null generated always as (fipe.words(brand || ' ' || model)) stored,
+    unique (vehicle_type, brand_code, model_code, brand, model)
+);
+comment on table fipe.model is 'Models as published: another name of the brand or the model is another row.';
 create index if not exists model_words on fipe.model using gin (words);
 
-create table if not exists fipe.model_year (
-    id         integer generated always as identity primary key,
-    model_id   integer  not null references fipe.model (id),
-    model_year smallint not null check (model_year > 0),
-    fuel_code  smallint not null,
-    zero_km    boolean  not null generated always as (model_year = 32000) stored,
-    fuel       text     not null,
-    fipe_code  text     not null,
-    named_in   date     not null,
-    unique (model_id, model_year, fuel_code)
-);
-comment on table fipe.model_year is 'Vehicles: a model with a model year and a fuel.';
-create index if not exists model_year_fipe_code on fipe.model_year (fipe_code);
+create table if not exists fipe.vehicle (
+    id          integer  primary key generated by default as identity,
+    model_id    integer  not null references fipe.model (id),
+    series_id   integer  not null,
+    first_month date,
+    last_month  date,
+    model_year  smallint not null check (model_year > 0),
+    fuel_code   smallint not null,
+    duplicate   smallint not null default 0,
+    zero_km     boolean  not null generated always as (model_year = 32000) stored,
+    fipe_code   text     not null,
+    fuel        text     not null,
+    unique (model_id, model_year, fuel_code, fuel, fipe_code)
+    -- Each month updates last_month of most vehicles: pages with room for that need no change of an index.
+) with (fillfactor = 70);
+comment on table fipe.vehicle is
+    'Vehicles as published: a model with a model year and a fuel. Vehicles that are the same through time have the'
+    ' same series_id.';
+create index if not exists vehicle_fipe_code on fipe.vehicle (fipe_code, model_year);
+create index if not exists vehicle_series_id on fipe.vehicle (series_id);
+create index if not exists vehicle_unknown_fuel on fipe.vehicle (id) where fuel_code not between 1 and 7;
 
 create table if not exists fipe.price (
-    model_year_id   integer       not null references fipe.model_year (id),
+    vehicle_id      integer       not null references fipe.vehicle (id),
     -- The month, not FIPE's code: people ask by month, and this way the planner knows it without a join.
     reference_month date          not null references fipe.reference_month (month),
     price_brl       numeric(12,2) not null check (price_brl >= 0),
     mirror          text,
     -- Month first: a load writes one stretch of this index, and most questions read one. With the vehicle first, each
     -- of a month's 50,000 look-ups was on another page: a brand's month took 62 ms instead of 10 at 330 months.
-    primary key (reference_month, model_year_id)
+    primary key (reference_month, vehicle_id)
 );
 comment on table fipe.price is 'Prices, by vehicle and reference month. fipe.vehicle_price shows them with all names.';
-create index if not exists price_model_year_id on fipe.price (model_year_id);
+create index if not exists price_vehicle_id on fipe.price (vehicle_id);
+create index if not exists price_flagged on fipe.price (reference_month, vehicle_id)
+    where price_brl = 0 or mirror is not null;
 
+create table if not exists fipe.price_revision (
+    reference_month date          not null references fipe.reference_month (month),
+    vehicle_id      integer       not null references fipe.vehicle (id),
+    price_brl       numeric(12,2) not null,
+    mirror          text,
+    load_run_id     integer,
+    asked_from      timestamptz,
+    asked_until     timestamptz   not null,
+    ended_by        integer       not null,
+    reason          text          not null check (reason in ('corrected', 'withdrawn', 'official'))
+);
+comment on table fipe.price_revision is
+    'What prices were before the source corrected or withdrew them within a month. fipe.price has what they are.';
+create index if not exists price_revision_vehicle_id on fipe.price_revision (vehicle_id, reference_month);
+
+-- A model that all loads of a month answered alike has no rows here: its prices and the ledger say the same.
+create table if not exists fipe.model_answer (
+    reference_month date     not null references fipe.reference_month (month),
+    vehicle_type    smallint not null,
+    brand_code      integer  not null,
+    model_code      integer  not null,
+    load_run_id     integer,
+    asked_at        timestamptz,
+    answer          jsonb,
+    changed         smallint not null default 0,
+    corrected       smallint not null default 0,
+    withdrawn       smallint not null default 0,
+    unique nulls not distinct (reference_month, vehicle_type, brand_code, model_code, load_run_id, asked_at)
+);
+comment on table fipe.model_answer is
+    'All answers about models that were not answered alike within a month. Prices and revisions are computed from'
+    ' them, whatever the order in which they arrive.';
+
+-- Left joins, though each price has all of this: PostgreSQL leaves out the tables that a query does not ask about.
 create or replace view fipe.vehicle_price as
 select price.reference_month,
-       reference.code    as reference_code,
+       reference.code as reference_code,
        model.vehicle_type,
        model.brand_code,
-       manufacturer.name as brand,
-       model.code        as model_code,
-       model.name        as model,
+       model.brand,
+       model.model_code,
+       model.model,
        vehicle.model_year,
        vehicle.zero_km,
        vehicle.fuel_code,
@@ -171,13 +209,252 @@ select price.reference_month,
        vehicle.fipe_code,
        price.price_brl
 from fipe.price
-join fipe.reference_month as reference on reference.month = price.reference_month
-join fipe.model_year as vehicle on vehicle.id = price.model_year_id
-join fipe.model on model.id = vehicle.model_id
-join fipe.manufacturer on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code);
+left join fipe.reference_month as reference on reference.month = price.reference_month
+left join fipe.vehicle on vehicle.id = price.vehicle_id
+left join fipe.model on model.id = vehicle.model_id;
 comment on view fipe.vehicle_price is
-    'One row per price, with all that names it: what people query. Quickest by reference_month, brand_code or'
-    ' fipe_code.';
+    'One row per price, with all that names it, as FIPE published it in that month: what people query. Quickest by'
+    ' reference_month, brand or fipe_code.';
+
+-- Series: the same vehicle through time -------------------------------------------------------------------------------
+
+create or replace function fipe.near(earlier date, later date) returns boolean
+language sql stable parallel safe
+return later <= (earlier + interval '1 year')::date or not exists (
+    select from fipe.reference_month as between_them
+    where between_them.month > earlier and between_them.month < later
+      and exists (select from fipe.price where price.reference_month = between_them.month)
+);
+comment on function fipe.near(date, date) is
+    'Whether a vehicle that ends in the earlier month can go on in the later one: at most a year, or nothing loaded'
+    ' between them.';
+
+-- The steps:
+-- 1. A node is a key (vehicle type, brand, model, model year, fuel: codes), whatever its names and FIPE codes were.
+-- 2. In one model and model year, a fuel that ends goes on as the fuel that begins, if there is only one of each: a
+--    chain. Fuels published side by side have months in common, so none of them ends before the other begins.
+-- 3. Chains that are one vehicle under two names or brands at once, always at the same price, are one unit.
+-- 4. What 2 does in one model is done with units of one FIPE code and model year.
+-- Each node and each unit has at most one before it and one after it, so a series never has two prices in a month,
+-- other than the duplicates of step 3.
+create or replace function fipe.series_of(vehicles integer[])
+returns table (vehicle_id integer, series_id integer, duplicate smallint)
+language sql stable as $$
+    with recursive scope (id) as (
+        select unnest($1)
+        union
+        select mate.id
+        from scope
+        join fipe.vehicle on vehicle.id = scope.id
+        join fipe.model on model.id = vehicle.model_id
+        cross join lateral (
+            select other.id
+            from fipe.vehicle as other
+            join fipe.model as other_model on other_model.id = other.model_id
+            where (other.fipe_code, other.model_year) = (vehicle.fipe_code, vehicle.model_year)
+              and other_model.vehicle_type = model.vehicle_type
+            union all
+            select other.id
+            from fipe.model as other_model
+            join fipe.vehicle as other on other.model_id = other_model.id
+            where (other_model.vehicle_type, other_model.brand_code, other_model.model_code)
+                = (model.vehicle_type, model.brand_code, model.model_code)
+              and other.model_year = vehicle.model_year
+        ) as mate
+    ),
+    published as materialized (
+        select vehicle.id, vehicle.first_month, vehicle.last_month, vehicle.fipe_code, vehicle.fuel_code,
+               vehicle.model_year, model.vehicle_type, model.brand_code, model.model_code,
+               min(vehicle.id) over (
+                   partition by model.vehicle_type, model.brand_code, model.model_code, vehicle.model_year,
+                                vehicle.fuel_code
+               ) as node,
+               min(vehicle.id) over (
+                   partition by model.vehicle_type, model.brand_code, model.model_code, vehicle.model_year
+               ) as cell
+        from (select distinct id from scope) as scope
+        join fipe.vehicle using (id)
+        join fipe.model on model.id = vehicle.model_id
+        where vehicle.first_month is not null
+    ),
+    node as materialized (
+        select node, cell, min(first_month) as first_month, max(last_month) as last_month
+        from published
+        group by node, cell
+    ),
+    node_pair as materialized (
+        select a.node as earlier, b.node as later
+        from node as a
+        join node as b on b.cell = a.cell and b.first_month > a.last_month
+        where fipe.near(a.last_month, b.first_month)
+          and not exists (
+              select from node as c
+              where c.cell = a.cell and c.first_month > a.last_month and c.last_month < b.first_month
+          )
+    ),
+    node_link as materialized (
+        select earlier, later
+        from (
+            select *, count(*) over (partition by earlier) as after_it, count(*) over (partition by later) as before_it
+            from node_pair
+        ) as pair
+        where after_it = 1 and before_it = 1
+    ),
+    node_chain (node, chain) as (
+        select node, node from node where node not in (select later from node_link)
+        union all
+        select node_link.later, node_chain.chain
+        from node_chain
+        join node_link on node_link.earlier = node_chain.node
+    ),
+    chain as materialized (
+        select published.*, node_chain.chain
+        from published
+        join node_chain using (node)
+    ),
+    -- Step 3. Two names at once of the same FIPE code, model year and fuel.
+    beside as materialized (
+        select distinct least(a.chain, b.chain) as one, greatest(a.chain, b.chain) as other
+        from chain as a
+        join chain as b
+            on (b.vehicle_type, b.fipe_code, b.model_year, b.fuel_code)
+             = (a.vehicle_type, a.fipe_code, a.model_year, a.fuel_code)
+            and b.chain > a.chain and b.first_month <= a.last_month and a.first_month <= b.last_month
+        where exists (
+            select from fipe.price as one
+            join fipe.price as other using (reference_month)
+            where one.vehicle_id = a.id and other.vehicle_id = b.id
+        )
+    ),
+    beside_edge as materialized (
+        select one as chain, other as next from beside union all select other, one from beside
+    ),
+    beside_reached (chain, via) as (
+        select distinct chain, chain from beside_edge
+        union
+        select beside_reached.chain, beside_edge.next
+        from beside_reached
+        join beside_edge on beside_edge.chain = beside_reached.via
+    ),
+    beside_group as materialized (
+        select chain, min(via) as beside from beside_reached group by chain
+    ),
+    beside_price as materialized (
+        select beside_group.beside, chain.chain, price.reference_month, price.price_brl
+        from beside_group
+        join chain using (chain)
+        join fipe.price on price.vehicle_id = chain.id
+    ),
+    differing as materialized (
+        select distinct a.chain as one, b.chain as other
+        from beside_price as a
+        join beside_price as b on (b.beside, b.reference_month) = (a.beside, a.reference_month)
+        where a.price_brl <> b.price_brl
+    ),
+    equal_edge as materialized (
+        select chain, next from beside_edge except select one, other from differing
+    ),
+    reached (chain, via) as (
+        select distinct chain, chain from equal_edge
+        union
+        select reached.chain, equal_edge.next
+        from reached
+        join equal_edge on equal_edge.chain = reached.via
+    ),
+    grouped as materialized (
+        select chain, min(via) as unit from reached group by chain
+    ),
+    -- Not if two of them that only a third connects had different prices.
+    united as materialized (
+        select chain, unit
+        from grouped
+        where unit not in (
+            select a.unit
+            from differing
+            join grouped as a on a.chain = differing.one
+            join grouped as b on b.chain = differing.other
+            where a.unit = b.unit
+        )
+    ),
+    member as materialized (
+        select chain.*, coalesce(united.unit, chain.chain) as unit,
+               case when united.unit is null then 0
+                    else dense_rank() over (
+                        partition by united.unit order by chain.brand_code, chain.model_code
+                    ) - 1
+               end as duplicate
+        from chain
+        left join united using (chain)
+    ),
+    -- Step 4.
+    unit as materialized (
+        select unit, min(first_month) as first_month, max(last_month) as last_month
+        from member
+        group by unit
+    ),
+    of_code as materialized (
+        select distinct member.vehicle_type, member.fipe_code, member.model_year, unit, unit.first_month,
+               unit.last_month
+        from member
+        join unit using (unit)
+    ),
+    unit_pair as materialized (
+        select distinct a.unit as earlier, b.unit as later
+        from of_code as a
+        join of_code as b
+            on (b.vehicle_type, b.fipe_code, b.model_year) = (a.vehicle_type, a.fipe_code, a.model_year)
+            and b.first_month > a.last_month
+        where fipe.near(a.last_month, b.first_month)
+          and not exists (
+              select from of_code as c
+              where (c.vehicle_type, c.fipe_code, c.model_year) = (a.vehicle_type, a.fipe_code, a.model_year)
+                and c.first_month > a.last_month and c.last_month < b.first_month
+          )
+    ),
+    unit_link as materialized (
+        select earlier, later
+        from (
+            select *, count(*) over (partition by earlier) as after_it, count(*) over (partition by later) as before_it
+            from unit_pair
+        ) as pair
+        where after_it = 1 and before_it = 1
+    ),
+    unit_chain (unit, chain) as (
+        select unit, unit from unit where unit not in (select later from unit_link)
+        union all
+        select unit_link.later, unit_chain.chain
+        from unit_chain
+        join unit_link on unit_link.earlier = unit_chain.unit
+    )
+    select member.id, min(member.id) over (partition by unit_chain.chain), member.duplicate::smallint
+    from member
+    join unit_chain using (unit)
+    union all
+    -- All of its prices are withdrawn.
+    select vehicle.id, vehicle.id, 0
+    from (select distinct id from scope) as scope
+    join fipe.vehicle using (id)
+    where vehicle.first_month is null
+$$;
+comment on function fipe.series_of(integer[]) is
+    'The series of these vehicles and of all that can be in one with them, computed from the prices.';
+
+create or replace function fipe.renew_series(vehicles integer[] default null) returns integer
+language plpgsql set enable_hashjoin = on set enable_mergejoin = on as $$
+declare
+    renewed integer;
+begin
+    update fipe.vehicle as kept
+    set series_id = computed.series_id, duplicate = computed.duplicate
+    from fipe.series_of(coalesce(vehicles, array(select id from fipe.vehicle))) as computed
+    where kept.id = computed.vehicle_id
+      and (kept.series_id, kept.duplicate) <> (computed.series_id, computed.duplicate);
+    get diagnostics renewed = row_count;
+    return renewed;
+end
+$$;
+comment on function fipe.renew_series(integer[]) is
+    'Writes the series of these vehicles, or of all; returns how many changed. The writer calls it for what changed.';
 
 -- Questions: what people ask ------------------------------------------------------------------------------------------
 
@@ -189,89 +466,98 @@ comment on function fipe.words_beginning(text[]) is
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe
-return (select max(reference_month) from fipe.price);
+return (
+    select reference.month
+    from fipe.reference_month as reference
+    where exists (select from fipe.price where price.reference_month = reference.month)
+    order by reference.month desc
+    limit 1
+);
 comment on function fipe.newest_month() is
     'The newest reference month that has prices. While it is being loaded, it has only some of them.';
+
+create or replace function fipe.asked_month(day date) returns date
+language sql stable parallel safe
+return coalesce(date_trunc('month', day::timestamp)::date, fipe.newest_month());
+comment on function fipe.asked_month(date) is 'The month of this day; the newest month that has prices when it is null.';
+
+create or replace function fipe.month_before(month date, since date) returns date
+language sql stable parallel safe
+return coalesce(date_trunc('month', since::timestamp)::date, (
+    select reference.month
+    from fipe.reference_month as reference
+    where reference.month < (select fipe.asked_month(month_before.month))
+      and exists (select from fipe.price where price.reference_month = reference.month)
+    order by reference.month desc
+    limit 1
+));
+comment on function fipe.month_before(date, date) is
+    'The month of `since`; when that is null, the last month with prices before `month`, which is the newest by default.';
 
 create or replace function fipe.search_models(search text)
 returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
 language sql stable parallel safe as $$
-    with asked as materialized (
-        select word, fipe.words_beginning(array[word]) as beginning
-        from unnest(tsvector_to_array(fipe.words(search))) as word
-    ),
-    -- A word that is in the brand's name need not be in the model's name, too.
-    brand as materialized (
-        select manufacturer.vehicle_type, manufacturer.code,
-               fipe.words_beginning(array(select word from asked except select unnest(array_agg(named.word)))) as rest
-        from asked as named
-        join fipe.manufacturer on manufacturer.words @@ named.beginning
-        group by manufacturer.vehicle_type, manufacturer.code
-    ),
-    found as (
-        select id from fipe.model where words @@ fipe.words_beginning(array(select word from asked))
-        union
-        select model.id
-        from brand
-        cross join lateral (
-            select id
-            from fipe.model
-            where (model.vehicle_type, model.brand_code) = (brand.vehicle_type, brand.code)
-              and (brand.rest is null or model.words @@ brand.rest)
-            offset 0
-        ) as model
+    with found as materialized (
+        select distinct model.vehicle_type, model.brand_code, model.model_code
+        from fipe.model
+        where model.words @@ fipe.words_beginning(tsvector_to_array(fipe.words(search)))
     )
-    select model.vehicle_type, model.brand_code, manufacturer.name, model.code, model.name, model.named_in
+    select found.vehicle_type, found.brand_code, newest.brand, found.model_code, newest.model, newest.last_month
     from found
-    join fipe.model using (id)
-    join fipe.manufacturer
-        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-    order by model.named_in desc, manufacturer.name, model.name
+    cross join lateral (
+        select model.brand, model.model, max(vehicle.last_month) as last_month
+        from fipe.model
+        join fipe.vehicle on vehicle.model_id = model.id
+        where (model.vehicle_type, model.brand_code, model.model_code)
+            = (found.vehicle_type, found.brand_code, found.model_code)
+          and vehicle.last_month is not null
+        group by model.id
+        order by max(vehicle.last_month) desc, model.brand, model.model
+        limit 1
+    ) as newest
+    order by newest.last_month desc, newest.brand, newest.model, found.brand_code, found.model_code
 $$;
 comment on function fipe.search_models(text) is
-    'Models whose brand and name have, for each word of the search, a word that begins with it. Accents and case do'
-    ' not matter.';
+    'Models whose brand and name have, or once had, for each word of the search a word that begins with it. Accents'
+    ' and case do not matter. The names are the newest.';
 
--- Months up to about 2023 have only the fuels 1 to 3: there, an electric, flex or hybrid car is published under 1.
-create or replace function fipe.heir(vehicle_id integer) returns integer
-language sql stable parallel safe
-return (
-    select heir.id
-    from fipe.model_year as former
-    join fipe.model_year as heir
-        on (heir.model_id, heir.model_year) = (former.model_id, former.model_year) and heir.fuel_code between 4 and 6
-    cross join lateral (select min(reference_month) as month from fipe.price where model_year_id = heir.id) as began
-    where former.id = vehicle_id and former.fuel_code = 1
-      and began.month > (select max(reference_month) from fipe.price where model_year_id = former.id)
-    order by began.month, heir.fuel_code
-    limit 1
-);
-comment on function fipe.heir(integer) is
-    'The model_year under another fuel that continues one under Gasolina after its last month; null when there is'
-    ' none.';
+create or replace function fipe.counted_price(month date)
+returns table (vehicle_id integer, series_id integer, price_brl numeric)
+language sql stable parallel safe as $$
+    select price.vehicle_id, vehicle.series_id, price.price_brl
+    from fipe.price
+    join fipe.vehicle on vehicle.id = price.vehicle_id
+    where price.reference_month = $1
+      and (vehicle.duplicate = 0 or not exists (
+          select from fipe.vehicle as other
+          join fipe.price as same on same.vehicle_id = other.id
+          where other.series_id = vehicle.series_id and other.duplicate < vehicle.duplicate
+            and same.reference_month = $1
+      ))
+$$;
+comment on function fipe.counted_price(date) is
+    'The prices of a month, one per series: what stands under two names or brands counts once.';
 
 create or replace view fipe.latest_price as
 select latest.reference_month,
        model.vehicle_type,
-       manufacturer.name as brand,
-       model.name        as model,
+       model.brand,
+       model.model,
        vehicle.model_year,
        vehicle.zero_km,
        vehicle.fuel,
        vehicle.fipe_code,
        latest.price_brl
-from fipe.model_year as vehicle
+from fipe.vehicle
 join fipe.model on model.id = vehicle.model_id
-join fipe.manufacturer on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-cross join lateral (
-    select price.reference_month, price.price_brl
-    from fipe.price
-    where price.model_year_id = vehicle.id
-    order by price.reference_month desc
-    limit 1
-) as latest
-where vehicle.fuel_code <> 1 or fipe.heir(vehicle.id) is null;
-comment on view fipe.latest_price is 'One row per vehicle: its price in the newest month that has one.';
+join fipe.price as latest on (latest.reference_month, latest.vehicle_id) = (vehicle.last_month, vehicle.id)
+where not exists (
+    select from fipe.vehicle as newer
+    where newer.series_id = vehicle.series_id
+      and (newer.last_month > vehicle.last_month
+           or newer.last_month = vehicle.last_month and newer.duplicate < vehicle.duplicate)
+);
+comment on view fipe.latest_price is 'One row per series: its price in the newest month that has one.';
 
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
 returns table (
@@ -279,52 +565,45 @@ returns table (
     published_fuel text, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    with published as (
-        select price.reference_month as month, vehicle.model_id, vehicle.model_year, vehicle.zero_km,
-               vehicle.fuel_code, vehicle.fuel, price.price_brl
-        from fipe.model_year as vehicle
-        join fipe.price on price.model_year_id = vehicle.id
-        where vehicle.fipe_code = $1 and ($2 is null or vehicle.model_year = $2)
+    with asked as materialized (
+        select distinct vehicle.series_id
+        from fipe.vehicle
+        where vehicle.fipe_code = $1 and ($2 is null or vehicle.model_year = $2) and vehicle.last_month is not null
     ),
-    span as (
-        select model_year, fuel_code, max(fuel) as fuel, min(month) as first_month, max(month) as last_month
+    published as materialized (
+        select vehicle.*, model.brand, model.model, model.brand_code, model.model_code
+        from asked
+        join fipe.vehicle using (series_id)
+        join fipe.model on model.id = vehicle.model_id
+        where vehicle.last_month is not null
+    ),
+    newest as (
+        select distinct on (series_id) series_id, fuel, fuel_code, brand_code, model_code
         from published
-        group by model_year, fuel_code
+        order by series_id, last_month desc, duplicate
     ),
-    -- As fipe.heir does it, but for all models that have had this FIPE code.
-    renamed as (
-        select distinct on (old.model_year) old.model_year, old.fuel_code as old_code, new.fuel_code, new.fuel
-        from span as old
-        join span as new on new.model_year = old.model_year
-        where old.fuel_code = 1 and new.fuel_code between 4 and 6 and old.last_month < new.first_month
-        order by old.model_year, new.first_month, new.fuel_code
-    ),
-    series as (
-        select published.month, published.model_id, published.model_year, published.zero_km,
-               coalesce(renamed.fuel_code, published.fuel_code) as fuel_code,
-               coalesce(renamed.fuel, published.fuel)           as fuel,
-               published.fuel                                   as published_fuel,
-               published.price_brl,
-               lag(published.price_brl) over (
-                   partition by published.model_year, coalesce(renamed.fuel_code, published.fuel_code)
-                   order by published.month
-               ) as before
+    counted as (
+        select distinct on (published.series_id, price.reference_month)
+               price.reference_month, published.*, price.price_brl as price
         from published
-        left join renamed
-            on (renamed.model_year, renamed.old_code) = (published.model_year, published.fuel_code)
+        join fipe.price on price.vehicle_id = published.id
+        order by published.series_id, price.reference_month, published.duplicate
+    ),
+    compared as (
+        select counted.*, newest.fuel as newest_fuel, newest.fuel_code as newest_fuel_code,
+               newest.brand_code as newest_brand_code, newest.model_code as newest_model_code,
+               lag(counted.price) over (partition by series_id order by counted.reference_month) as before
+        from counted
+        join newest using (series_id)
     )
-    select series.month, manufacturer.name, model.name, series.model_year, series.zero_km, series.fuel,
-           series.published_fuel, series.price_brl, series.price_brl - series.before,
-           round(100 * (series.price_brl - series.before) / nullif(series.before, 0), 2)
-    from series
-    join fipe.model on model.id = series.model_id
-    join fipe.manufacturer
-        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-    order by series.model_year desc, series.fuel_code, series.month
+    select reference_month, brand, model, model_year, zero_km, newest_fuel, fuel, price, price - before,
+           round(100 * (price - before) / nullif(before, 0), 2)
+    from compared
+    order by model_year desc, newest_fuel_code, newest_brand_code, newest_model_code, reference_month
 $$;
 comment on function fipe.price_history(text, integer) is
-    'The prices of a FIPE code, month by month. fuel is the vehicle''s fuel today, published_fuel the one of that'
-    ' month.';
+    'The prices of all vehicles that had this FIPE code in some month, month by month, with changes within each'
+    ' series. fuel is the newest fuel of the series, published_fuel the one of that month.';
 
 create or replace function fipe.depreciation(fipe_code text, month date default null)
 returns table (
@@ -332,23 +611,38 @@ returns table (
     percent_of_newest numeric
 )
 language sql stable parallel safe as $$
-    select brand, model, model_year, zero_km,
-           case when zero_km then 0 else greatest(0, extract(year from reference_month)::integer - model_year) end,
-           fuel, price_brl,
-           round(100 * price_brl / nullif(first_value(price_brl) over newest_first, 0), 1)
-    from fipe.vehicle_price
-    where vehicle_price.fipe_code = $1 and reference_month = coalesce($2, (select fipe.newest_month()))
-    window newest_first as (partition by fuel_code, model_code order by model_year desc)
-    order by fuel_code, model_code, model_year desc
+    with asked as materialized (
+        select distinct vehicle.series_id from fipe.vehicle where vehicle.fipe_code = $1
+    )
+    select model.brand, model.model, vehicle.model_year, vehicle.zero_km,
+           case when vehicle.zero_km then 0
+                else greatest(0, extract(year from fipe.asked_month($2))::integer - vehicle.model_year) end,
+           vehicle.fuel, counted.price_brl,
+           round(100 * counted.price_brl / nullif(first_value(counted.price_brl) over newest_first, 0), 1)
+    from asked
+    join fipe.counted_price((select fipe.asked_month($2))) as counted using (series_id)
+    join fipe.vehicle on vehicle.id = counted.vehicle_id
+    join fipe.model on model.id = vehicle.model_id
+    window newest_first as (
+        partition by vehicle.fuel_code, model.brand_code, model.model_code order by vehicle.model_year desc
+    )
+    order by vehicle.fuel_code, model.brand_code, model.model_code, vehicle.model_year desc
 $$;
 comment on function fipe.depreciation(text, date) is
-    'The prices of a FIPE code by age, in percent of its zero-km price or, without one, of its newest model year''s.';
+    'The prices of the vehicles with this FIPE code by age, in percent of the zero-km price or, without one, of the'
+    ' newest model year''s.';
 
-create or replace function fipe.brands_named(search text) returns setof fipe.manufacturer
+create or replace function fipe.brands_named(search text)
+returns table (vehicle_type smallint, brand_code integer, brand text)
 language sql stable parallel safe as $$
-    select *
-    from fipe.manufacturer
-    where length(fipe.words($1)) > 0 and tsvector_to_array(words) @> tsvector_to_array(fipe.words($1))
+    select published.vehicle_type, published.brand_code, published.brand
+    from (
+        select distinct model.vehicle_type, model.brand_code, model.brand
+        from fipe.model
+        where model.words @@ (select string_agg(quote_literal(word), ' & ')::tsquery
+                              from unnest(tsvector_to_array(fipe.words($1))) as word)
+    ) as published
+    where tsvector_to_array(fipe.words(published.brand)) @> tsvector_to_array(fipe.words($1))
 $$;
 comment on function fipe.brands_named(text) is
     'Brands whose names have all these words: "volkswagen" finds "VW - VolksWagen". Words must be whole: "gm" does'
@@ -362,42 +656,18 @@ returns table (
     price_brl numeric
 )
 language sql stable parallel safe as $$
-    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
-           vehicle.fipe_code, price.price_brl
-    from fipe.brands_named($1) as manufacturer
-    join fipe.model on (model.vehicle_type, model.brand_code) = (manufacturer.vehicle_type, manufacturer.code)
-    join fipe.model_year as vehicle on vehicle.model_id = model.id
-    join fipe.price on price.model_year_id = vehicle.id
-    where price.reference_month = coalesce($4, (select fipe.newest_month()))
-      and price.price_brl between $2 and $3
-    order by price.price_brl, model.name, vehicle.model_year, vehicle.fuel_code
+    select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+           vehicle.fipe_code, counted.price_brl
+    from (select distinct vehicle_type, brand_code from fipe.brands_named($1)) as named
+    join fipe.model using (vehicle_type, brand_code)
+    join fipe.vehicle on vehicle.model_id = model.id
+    join fipe.counted_price((select fipe.asked_month($4))) as counted on counted.vehicle_id = vehicle.id
+    where counted.price_brl between $2 and $3
+    order by counted.price_brl, model.model, vehicle.model_year, vehicle.fuel_code, model.brand_code, model.model_code
 $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
-    'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named.';
-
-create or replace function fipe.month_before(month date, since date) returns date
-language sql stable parallel safe
-return coalesce(since, (
-    select max(earlier.reference_month)
-    from fipe.price as earlier
-    where earlier.reference_month < coalesce(month_before.month, (select fipe.newest_month()))
-));
-comment on function fipe.month_before(date, date) is
-    'The month `since`; when that is null, the last month with prices before `month`, which is the newest by default.';
-
-create or replace function fipe.price_under_former_fuel(vehicle_id integer, month date) returns numeric
-language sql stable parallel safe
-return (
-    select price.price_brl
-    from fipe.model_year as vehicle
-    join fipe.model_year as former
-        on (former.model_id, former.model_year, former.fuel_code) = (vehicle.model_id, vehicle.model_year, 1)
-    join fipe.price on price.model_year_id = former.id
-    where vehicle.id = vehicle_id and vehicle.fuel_code between 4 and 6
-      and price.reference_month = price_under_former_fuel.month and fipe.heir(former.id) = vehicle.id
-);
-comment on function fipe.price_under_former_fuel(integer, date) is
-    'The price of a model_year in an earlier month that has it under Gasolina; see fipe.heir.';
+    'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named, by'
+    ' any name that it has had.';
 
 create or replace function fipe.price_changes(month date default null, since date default null)
 returns table (
@@ -405,31 +675,13 @@ returns table (
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+    select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
            round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
-    from fipe.price as now
-    join fipe.model_year as vehicle on vehicle.id = now.model_year_id
+    from fipe.counted_price((select fipe.asked_month($1))) as now
+    join fipe.counted_price((select fipe.month_before($1, $2))) as before using (series_id)
+    join fipe.vehicle on vehicle.id = now.vehicle_id
     join fipe.model on model.id = vehicle.model_id
-    join fipe.manufacturer
-        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-    cross join lateral (
-        -- One look-up per vehicle: a question about a few vehicles must not wait for the whole month.
-        select coalesce(
-            (
-                select price_brl
-                from fipe.price
-                where model_year_id = now.model_year_id
-                  and reference_month = (select fipe.month_before($1, $2))
-            ),
-            fipe.price_under_former_fuel(now.model_year_id, (select fipe.month_before($1, $2)))
-        ) as price_brl
-        offset 0
-    ) as before
-    where now.reference_month = (
-              select coalesce($1, fipe.newest_month()) where fipe.month_before($1, $2) is not null
-          )
-      and before.price_brl is not null
 $$;
 comment on function fipe.price_changes(date, date) is
     'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
@@ -442,80 +694,96 @@ returns table (
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    with asked as materialized (
-        select coalesce($2, fipe.newest_month()) as month, fipe.month_before($2, $3) as before
+    -- Two whole months side by side, but only the columns that are needed to find the few vehicles asked for. A price
+    -- of zero is no price: what comes from it or goes to it has not moved.
+    with moved as materialized (
+        select now.vehicle_id, before.price_brl as before, now.price_brl as now,
+               now.price_brl / nullif(before.price_brl, 0) as ratio
+        from fipe.counted_price((select fipe.asked_month($2))) as now
+        join fipe.counted_price((select fipe.month_before($2, $3))) as before using (series_id)
+        where now.price_brl <> before.price_brl and now.price_brl > 0 and before.price_brl > 0
     ),
-    -- Two whole months side by side, but only the columns that are needed to find the few vehicles asked for.
-    moved as materialized (
-        select now.model_year_id,
-               now.price_brl / nullif(coalesce(before.price_brl, fipe.price_under_former_fuel(
-                   now.model_year_id, (select before from asked)
-               )), 0) as ratio
-        from fipe.price as now
-        left join (
-            select * from fipe.price where reference_month = (select before from asked)
-        ) as before using (model_year_id)
-        where now.reference_month = (select month from asked where before is not null)
+    named as (
+        select moved.*, model.vehicle_type, model.brand, model.model, model.brand_code, model.model_code,
+               vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code
+        from (
+            (select * from moved where ratio > 1 order by ratio desc fetch first $1 rows with ties)
+            union all
+            (select * from moved where ratio < 1 order by ratio fetch first $1 rows with ties)
+        ) as moved
+        join fipe.vehicle on vehicle.id = moved.vehicle_id
+        join fipe.model on model.id = vehicle.model_id
     ),
-    biggest as (
-        select *
-        from (select * from moved order by ratio desc nulls last, model_year_id limit $1) as risen
-        where ratio > 1
-        union all
-        select *
-        from (select * from moved order by ratio, model_year_id limit $1) as fallen
-        where ratio < 1
+    placed as (
+        select *, row_number() over (
+                   partition by ratio > 1
+                   order by abs(ln(ratio)) desc, fipe_code, model_year, fuel_code, brand_code, model_code
+               ) as place
+        from named
     )
-    select model.vehicle_type, manufacturer.name, model.name, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
-           vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
-           round(100 * (biggest.ratio - 1), 2)
-    from asked
-    cross join biggest
-    join fipe.price as now on (now.reference_month, now.model_year_id) = (asked.month, biggest.model_year_id)
-    cross join lateral (
-        select coalesce(
-            (
-                select price_brl
-                from fipe.price
-                where (reference_month, model_year_id) = (asked.before, biggest.model_year_id)
-            ),
-            fipe.price_under_former_fuel(biggest.model_year_id, asked.before)
-        ) as price_brl
-    ) as before
-    join fipe.model_year as vehicle on vehicle.id = biggest.model_year_id
-    join fipe.model on model.id = vehicle.model_id
-    join fipe.manufacturer
-        on (manufacturer.vehicle_type, manufacturer.code) = (model.vehicle_type, model.brand_code)
-    order by biggest.ratio desc, vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code
+    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, before, now, now - before,
+           round(100 * (ratio - 1), 2)
+    from placed
+    where place <= $1
+    order by ratio desc, fipe_code, model_year, fuel_code, brand_code, model_code
 $$;
 comment on function fipe.biggest_movers(integer, date, date) is
-    'The vehicles whose price rose most, and those whose price fell most, from one month to another.';
+    'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
+    ' are left out.';
+
+create or replace function fipe.month_differences(month date default null, since date default null)
+returns table (
+    difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
+    fipe_code text, price_before numeric, price_brl numeric
+)
+language sql stable parallel safe as $$
+    select case when before.series_id is null then 'new'
+                when now.series_id is null then 'gone'
+                when now.price_brl <> before.price_brl then 'changed'
+                else 'unchanged' end,
+           model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
+           vehicle.fipe_code, before.price_brl, now.price_brl
+    from fipe.counted_price((select fipe.asked_month($1))) as now
+    full join fipe.counted_price((select fipe.month_before($1, $2))) as before using (series_id)
+    join fipe.vehicle on vehicle.id = coalesce(now.vehicle_id, before.vehicle_id)
+    join fipe.model on model.id = vehicle.model_id
+$$;
+comment on function fipe.month_differences(date, date) is
+    'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
+    ' named as the earlier month has it.';
 
 -- Flags are computed, not stored: what was published is kept as published.
 create or replace view fipe.flagged_price as
-select flag.flag,
-       price.reference_month,
+select flagged.flag,
+       flagged.reference_month,
        reference.code as reference_code,
        model.vehicle_type,
        model.brand_code,
-       model.code      as model_code,
-       model.name      as model,
+       model.model_code,
+       model.model,
        vehicle.model_year,
        vehicle.fuel_code,
        vehicle.fuel,
        vehicle.fipe_code,
-       price.price_brl,
-       coalesce(price.mirror, 'fipe') as source
-from fipe.price
-join fipe.reference_month as reference on reference.month = price.reference_month
-join fipe.model_year as vehicle on vehicle.id = price.model_year_id
-join fipe.model on model.id = vehicle.model_id
-cross join lateral (
-    values ('zero price', price.price_brl = 0),
-           ('unknown fuel', vehicle.fuel_code not between 1 and 7),
-           ('from a mirror', price.mirror is not null)
-) as flag (flag, is_so)
-where flag.is_so;
+       flagged.price_brl,
+       coalesce(flagged.mirror, 'fipe') as source
+from (
+    select 'zero price' as flag, price.*
+    from fipe.price
+    where (price.price_brl = 0 or price.mirror is not null) and price.price_brl = 0
+    union all
+    select 'from a mirror', price.*
+    from fipe.price
+    where (price.price_brl = 0 or price.mirror is not null) and price.mirror is not null
+    union all
+    select 'unknown fuel', price.*
+    from fipe.vehicle
+    join fipe.price on price.vehicle_id = vehicle.id
+    where vehicle.fuel_code not between 1 and 7
+) as flagged
+join fipe.reference_month as reference on reference.month = flagged.reference_month
+join fipe.vehicle on vehicle.id = flagged.vehicle_id
+join fipe.model on model.id = vehicle.model_id;
 comment on view fipe.flagged_price is
     'Prices to look at twice, one row per flag: zero price, unknown fuel, from a mirror instead of the official API.';
 
@@ -530,11 +798,14 @@ create table if not exists fipe.load_run (
     whole_table     boolean,
     wanted_models   jsonb       not null default '[]',
     changed         integer     not null default 0,
+    corrected       integer     not null default 0,
+    withdrawn       integer     not null default 0,
     completed_at    timestamptz,
     shrunk          boolean,
     unique (run_id, reference_code)
 );
 comment on table fipe.load_run is 'Loads: one row per run and reference month.';
+create index if not exists load_run_reference_code on fipe.load_run (reference_code);
 
 create table if not exists fipe.load_brand (
     load_run_id     integer  not null references fipe.load_run (id) on delete cascade,
@@ -571,6 +842,8 @@ create table if not exists fipe.load_model (
     prices       smallint    not null,
     unpriced     smallint    not null,
     rejected     smallint    not null default 0,
+    mirrored     smallint    not null default 0,
+    asked_at     timestamptz not null,
     received_at  timestamptz not null default now(),
     primary key (load_run_id, vehicle_type, brand_code, model_code),
     foreign key (load_run_id, vehicle_type, brand_code)
@@ -655,7 +928,9 @@ select run.run_id,
        coalesce(run.shrunk, false)                        as shrunk,
        run.completed_at is not null and run.whole_table is true and run.changed = 0 and run.shrunk is false
            and coalesce(sum(brand.rejected), 0) = 0       as stable,
-       coalesce(sum(brand.rejected), 0)::integer          as rejected
+       coalesce(sum(brand.rejected), 0)::integer          as rejected,
+       run.corrected,
+       run.withdrawn
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
 left join fipe.load_brand_status as brand using (run_id, reference_code)
@@ -717,9 +992,20 @@ select run.run_id,
        reference.month as reference_month,
        missing.vehicle_type,
        missing.brand_code,
-       coalesce(missing.brand, manufacturer.name) as brand,
+       coalesce(missing.brand, (
+           select model.brand from fipe.model
+           where (model.vehicle_type, model.brand_code) = (missing.vehicle_type, missing.brand_code)
+           order by model.id desc
+           limit 1
+       )) as brand,
        missing.model_code,
-       model.name      as model,
+       (
+           select model.model from fipe.model
+           where (model.vehicle_type, model.brand_code, model.model_code)
+               = (missing.vehicle_type, missing.brand_code, missing.model_code)
+           order by model.id desc
+           limit 1
+       ) as model,
        missing.year_fuels,
        missing.reason
 from fipe.load_run as run
@@ -769,12 +1055,7 @@ cross join lateral (
     from fipe.load_model as model
     join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
     where model.load_run_id = run.id and model.rejected > 0
-) as missing
-left join fipe.manufacturer
-    on (manufacturer.vehicle_type, manufacturer.code) = (missing.vehicle_type, missing.brand_code)
-left join fipe.model
-    on (model.vehicle_type, model.brand_code, model.code)
-     = (missing.vehicle_type, missing.brand_code, missing.model_code);
+) as missing;
 comment on view fipe.load_missing is
     'What loads still lack, and why: models, whole brands, brands that have no name yet, or rejected prices.';
 
@@ -813,41 +1094,48 @@ begin
         select attribute.attrelid::regclass as relation, attribute.attname as name, word.meaning
         from (values
             ('answer', 'the source''s answer as text, cut at 4,000 characters'),
+            ('asked_at', 'when the model''s prices were asked; of two answers the newer counts'),
+            ('asked_from', 'when the answer that brought it was asked; null means that an import brought it'),
+            ('asked_until', 'when the answer that ended it was asked'),
             ('brand', 'the name of the brand'),
             ('brand_code', 'FIPE''s code of the brand; the same brand has another code for another vehicle type'),
             ('brands_complete', 'brands of the load whose results have all arrived'),
             ('brands_expected', 'brands that the load expects'),
             ('call', 'the call''s name, as FIPE names it'),
-            ('changed', 'prices that this load found new or changed'),
+            ('changed', 'prices that this load found new, changed or withdrawn'),
             ('code', 'FIPE''s code'),
             ('complete', 'whether everything that is expected has arrived'),
             ('completed_at', 'when the last expected result was written; set once, null until then'),
+            ('corrected', 'prices that this load found otherwise than an earlier load of the same month'),
+            ('duplicate', '0; of a vehicle published under several names or brands at once, its place among them: it'
+             ' counts only in months without one of a lower place'),
+            ('ended_by', 'the load that ended it: fipe.load_run.id'),
             ('fingerprint', 'a hash of what was asked and answered'),
             ('fipe_code', 'FIPE''s code of the vehicle, such as 005340-6; several model years share one'),
+            ('first_month', 'the first reference month with a price; null when all are withdrawn'),
             ('first_seen_at', 'when it was first seen'),
             ('flag', 'why to look twice: zero price, unknown fuel, or from a mirror'),
             ('fuel', 'the name of the fuel'),
             ('fuel_code', 'FIPE''s code of the fuel: 1 Gasolina, 2 Álcool, 3 Diesel, 4 Elétrico, 5 Flex, 6 Híbrido,'
              ' 7 Gás Natural; others are kept as they come'),
             ('id', 'a number of this database, which has no meaning outside of it'),
+            ('last_month', 'the last reference month with a price; null when all are withdrawn'),
             ('last_seen_at', 'when it was last seen'),
             ('last_write_at', 'when its last result was written'),
             ('load_run_id', 'the load: fipe.load_run.id'),
             ('mirror', 'the mirror that gave this price (parallelum); null, which takes no room, means the official'
              ' API'),
+            ('mirrored', 'prices that a mirror gave'),
             ('model', 'the name of the model'),
             ('model_code', 'FIPE''s code of the model'),
             ('model_codes', 'FIPE''s codes of the models'),
             ('model_id', 'the model: fipe.model.id'),
             ('model_year', 'the model year; FIPE''s 32000 means zero km'),
-            ('model_year_id', 'the vehicle: fipe.model_year.id'),
             ('models', 'models with a price, in this month'),
             ('models_before', 'models with a price, in the month before'),
             ('models_expected', 'models that the load expects; null until they are known'),
             ('models_received', 'models whose results have arrived'),
             ('month', 'the reference month, as the first day of the month'),
-            ('name', 'the name, from the newest month that has it'),
-            ('named_in', 'the reference month that the names in this row were taken from'),
             ('only_row', 'always true: there is one row'),
             ('parameters', 'what the call asked for'),
             ('part', 'the number of this part: the plan of a large brand comes in parts of 5,000 models'),
@@ -860,6 +1148,7 @@ begin
             ('reference_month', 'the reference month, as the first day of the month'),
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('run_id', 'the run: what `fipe load` answers'),
+            ('series_id', 'the same number for vehicles that are the same through time'),
             ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'
              ' be unfinished'),
             ('source', 'who answered: fipe, the official API, or parallelum, a mirror'),
@@ -868,12 +1157,14 @@ begin
             ('times_seen', 'how often it was seen'),
             ('unpriced', 'model years and fuels that FIPE lists and has no price for'),
             ('upgraded_at', 'when the schema came to this version'),
+            ('vehicle_id', 'the vehicle: fipe.vehicle.id'),
             ('vehicle_type', '1 car, 2 motorcycle, 3 truck'),
             ('version', 'the version of the schema'),
             ('wanted_models', 'codes or names of the only models to load; empty means all'),
             ('whole_table', 'whether the load is of everything that FIPE published for the month; null until its'
              ' plan has arrived'),
-            ('words', 'the words of the name, for searching'),
+            ('withdrawn', 'prices that this load no longer found and an earlier load of the same month did'),
+            ('words', 'the words of both names, for searching'),
             ('year_fuels', 'how many pairs of model year and fuel'),
             ('year_fuels_expected', 'how many pairs of model year and fuel the load expects; null until they are'
              ' known'),
@@ -889,12 +1180,14 @@ end
 $$;
 
 -- Names that mean more, or something else, in one place.
-comment on column fipe.manufacturer.code is
-    'FIPE''s code of the brand; the same brand has another code for another vehicle type';
-comment on column fipe.model.code is 'FIPE''s code of the model';
 comment on column fipe.reference_month.code is 'FIPE''s code of the reference month';
-comment on column fipe.model_year.named_in is
-    'the reference month that fuel and fipe_code were taken from; newer months may say the same';
+comment on column fipe.model_answer.answer is
+    'names, prices and what was listed without a price; null means that a complete load of the brand did not list it';
+comment on column fipe.price_revision.load_run_id is
+    'the load that brought it: fipe.load_run.id; null means that an import did';
+comment on column fipe.price_revision.price_brl is 'the price that no longer holds, in reais';
+comment on column fipe.price_revision.reason is
+    'why it ended: corrected, withdrawn, or official (it came from a mirror, and the official API gave it then)';
 comment on column fipe.load_brand_plan.year_fuels is 'for each model, how many pairs of model year and fuel it has';
 comment on column fipe.load_missing.model_code is 'FIPE''s code of the model; null when the whole brand is missing';
 comment on column fipe.load_missing.reason is 'why it is missing, and where to look';
@@ -950,9 +1243,12 @@ alter role fipe_reader set default_transaction_read_only = on;
 
 grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_readers;
 grant select, insert, update on
-    fipe.reference_month, fipe.manufacturer, fipe.model, fipe.model_year, fipe.price,
+    fipe.reference_month, fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
+grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor;
+-- Corrections within a month move a price to another name, or end it.
+grant delete on fipe.price, fipe.price_revision, fipe.model_answer to fipe_ingestor;
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
 grant select on fipe.load_run, fipe.load_status, fipe.load_missing to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;

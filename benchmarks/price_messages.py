@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from infrastructure.names import Function, Queue
 
 STAGE = "dev"
 JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
+ASKED_AT = datetime(2026, 7, 2, tzinfo=UTC)
 JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 
 
@@ -33,6 +34,7 @@ def price_messages(catalogue: Catalogue, reference: Reference, run_id: UUID) -> 
             brands_in_run=len(models_of_brand),
             models_in_brand=models_of_brand[first.vehicle_type, first.brand_code],
             model=Named(code=first.model_code, name=first.model),
+            asked_at=ASKED_AT,
             prices=tuple(
                 PricedVehicle(
                     model_year=row.model_year,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ def any_code() -> int:
     return 1000 + next(_counter)
 
 
+def any_moment() -> datetime:
+    """Later than the one before."""
+    return datetime(2026, 6, 2, 3, 4, 5, 678000, UTC) + timedelta(seconds=next(_counter))
+
+
 def any_named(**given: Any) -> Named:
     code = any_code()
     return Named(**{"code": code, "name": f"Name {code}", **given})
@@ -65,7 +70,12 @@ def any_model_message(**given: Any) -> ModelMessage:
 
 
 def any_price_message(**given: Any) -> PriceMessage:
-    defaults = {"models_in_brand": 1, "model": any_named(), "prices": (any_price(),)}
+    defaults = {
+        "models_in_brand": 1,
+        "model": any_named(),
+        "asked_at": any_moment(),
+        "prices": (any_price(),),
+    }
     return PriceMessage(**{**_common(), **defaults, **given})
 
 

@@ -31,6 +31,9 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 ModelYear = Annotated[int, Meta(ge=1, le=32_767)]
 """FIPE's anoModelo; 32000 means zero km."""
 
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time with its time zone."""
+
 Source = Literal["fipe", "parallelum"]
 """Which source answered: the official API, or the mirror Parallelum v2."""
 
@@ -199,11 +202,13 @@ class PriceMessage(_BrandPart, frozen=True, kw_only=True, tag="prices"):
     """Price queue: one model with all the prices that the source published for it in the reference month.
 
     Attributes:
+        asked_at: when the prices were asked. Of two messages on one model and month the newer counts.
         unpriced: model years and fuels that the source lists but has no price for.
         rejected: model years and fuels whose answers were never for what was asked.
     """
 
     model: Named
+    asked_at: Moment
     prices: Prices
     unpriced: Years = ()
     rejected: Years = ()
@@ -260,7 +265,7 @@ class RejectedAnswerMessage(_Strict, frozen=True, kw_only=True, tag_field="kind"
     version: Literal[1] = 1
     run_id: UUID
     reference: Reference | None
-    seen_at: Annotated[datetime, Meta(tz=True)]
+    seen_at: Moment
     source: Source
     call: Annotated[str, Meta(max_length=100, pattern=STORABLE)]
     parameters: dict[BoundedText, BoundedText]

@@ -63,7 +63,10 @@ class Selection:
                 " where exists (select from fipe.price where price.reference_month = month) order by month"
             )
             months = {f"{month:%Y-%m}": month for (month,) in cursor.fetchall()}
-            cursor.execute("select vehicle_type, code from fipe.brands_named(%s)", (self.brand,))
+            cursor.execute(
+                "select distinct vehicle_type, brand_code from fipe.brands_named(%s) order by 1, 2",
+                (self.brand,),
+            )
             brands = cursor.fetchall()
         if not months:
             raise CliError("the database has no prices yet: start a load with `fipe load`", USAGE)
@@ -88,7 +91,8 @@ class Selection:
         return [
             sql.SQL(
                 "from fipe.vehicle_price where reference_month = {}{}"
-                " order by vehicle_type, brand, model, model_code, model_year desc, fuel_code"
+                ' order by vehicle_type, brand collate "C", model collate "C", brand_code, model_code,'
+                " model_year desc, fuel_code"
             ).format(sql.Literal(day), of_brand)
             for name, day in months.items()
             if not month or name == month

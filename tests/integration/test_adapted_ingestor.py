@@ -37,7 +37,7 @@ def test_imports_what_another_database_exports(dsn: str, database: connection) -
     write_messages(database, [message])
     rows = exported(dsn)
     with database, database.cursor() as cursor:
-        cursor.execute("truncate fipe.price, fipe.model_year, fipe.model cascade")
+        cursor.execute("truncate fipe.price, fipe.vehicle, fipe.model, fipe.load_run cascade")
     assert exported(dsn) == []
     assert ingest(rows, dsn, io.StringIO()) == Totals(lines=2, refused=0, changed=2)
     assert exported(dsn) == rows

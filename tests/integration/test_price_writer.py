@@ -1,9 +1,8 @@
 """The writer against a real PostgreSQL."""
 
 import random
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,6 +25,7 @@ from tests.builders import (
     JUNE_2026,
     MAY_2026,
     any_empty_brand_message,
+    any_moment,
     any_named,
     any_price,
     any_price_message,
@@ -35,10 +35,8 @@ from tests.builders import (
 
 pytestmark = pytest.mark.both_postgres
 
-MARCH_2026 = Reference(code=331, month=date(2026, 3, 1))
-JULY_2026 = Reference(code=335, month=date(2026, 7, 1))
 ALL_TABLES = (
-    "schema_version", "reference_month", "manufacturer", "model", "model_year", "price",
+    "schema_version", "reference_month", "model", "vehicle", "price", "price_revision",
     "load_run", "load_brand", "load_model",
 )  # fmt: skip
 
@@ -117,51 +115,42 @@ def test_keeps_the_prices_of_two_months_apart(database: connection) -> None:
     ]
 
 
-def test_takes_names_from_the_newest_month_in_whatever_order_months_come(database: connection) -> None:
-    brand, model = any_named(), any_named()
-    months = [Reference(code=300 + month, month=date(2025, month, 1)) for month in range(1, 7)]
-    messages = [
-        any_price_message(
-            reference=reference,
-            brand=Named(code=brand.code, name=f"brand in {reference.month.month}"),
-            model=Named(code=model.code, name=f"model in {reference.month.month}"),
-            prices=(any_price(fuel=f"fuel in {reference.month.month}"),),
-        )
-        for reference in months
-    ]
+def named_otherwise(month: int) -> dict[str, Any]:
+    """A vehicle of codes that never change, under names and a FIPE code of this month of 2025."""
+    codes = ("005340-6", "001004-9", "038003-2")
+    return {
+        "reference": Reference(code=300 + month, month=date(2025, month, 1)),
+        "brand": Named(code=59, name=f"brand in {month}"),
+        "model": Named(code=7, name=f"model in {month}"),
+        "prices": (any_price(fuel=f"fuel in {month}", fipe_code=codes[month % 3]),),
+    }
+
+
+def test_each_month_reads_as_it_was_published_in_whatever_order_months_come(database: connection) -> None:
+    messages = [any_price_message(**named_otherwise(month)) for month in range(1, 7)]
     random.Random(7).shuffle(messages)
     for message in messages:
         write_messages(database, [message])
-    names = {row[4:7:2] + row[10:11] for row in vehicle_prices(database)}
-    assert names == {("brand in 6", "model in 6", "fuel in 6")}
+    shown = [row[4:7:2] + row[10:12] for row in sorted(vehicle_prices(database))]
+    assert shown == [
+        (message.brand.name, message.model.name, message.prices[0].fuel, message.prices[0].fipe_code)
+        for message in sorted(messages, key=lambda message: message.reference.month)
+    ]
 
 
-def test_leaves_a_vehicle_alone_when_a_newer_month_describes_it_alike(database: connection) -> None:
+def test_what_the_codes_say_is_one_is_one_series_whatever_it_was_called(database: connection) -> None:
+    for month in range(1, 7):
+        write_messages(database, [any_price_message(**named_otherwise(month))])
+    assert select(database, "select count(*), count(distinct series_id) from fipe.vehicle") == [(6, 1)]
+
+
+def test_a_month_that_says_the_same_adds_no_vehicle(database: connection) -> None:
     message = any_price_message(reference=MAY_2026)
     write_messages(database, [message])
-    version = "select ctid, xmin from fipe.model_year"
-    before = select(database, version)
     write_messages(database, [replace(message, reference=JUNE_2026)])
-    assert select(database, version) == before
-
-
-@pytest.mark.parametrize("together", [True, False])
-def test_believes_the_newest_month_of_a_vehicle_that_was_once_described_otherwise(
-    database: connection, together: bool
-) -> None:
-    described = {1: "Gasolina", 6: "Gasolina", 3: "Flex"}
-    model = any_named()
-    messages = [
-        any_price_message(
-            reference=Reference(code=300 + month, month=date(2025, month, 1)),
-            model=model,
-            prices=(any_price(fuel=fuel),),
-        )
-        for month, fuel in described.items()
+    assert select(database, "select first_month, last_month from fipe.vehicle") == [
+        (MAY_2026.month, JUNE_2026.month)
     ]
-    for batch in [messages] if together else [[message] for message in messages]:
-        write_messages(database, batch)
-    assert {row[10] for row in vehicle_prices(database)} == {"Gasolina"}
 
 
 def test_stores_an_unknown_fuel_and_a_zero_price(database: connection) -> None:
@@ -235,42 +224,6 @@ def test_overlapping_batches_of_concurrent_writers_neither_fail_nor_deadlock(
     assert load_status(database) == [(334, 3, 3, 60, 60, 60, 0, True)]
 
 
-class HeldBeforeCommit(connection):
-    """Commits only when it may."""
-
-    written, may_commit = threading.Event(), threading.Event()
-
-    def __exit__(self, *error: Any) -> None:
-        self.written.set()
-        self.may_commit.wait(30)
-        super().__exit__(*error)
-
-
-def test_of_two_months_written_at_once_the_newest_names_a_vehicle(dsn: str, database: connection) -> None:
-    model = any_named()
-    march, may, june, july = (
-        any_price_message(reference=month, model=model, prices=(any_price(model_year=year, fuel=fuel),))
-        for month, year, fuel in (
-            (MARCH_2026, 2014, "as in March"),
-            (MAY_2026, 2014, "as in May"),
-            (JUNE_2026, 2014, "as in March"),
-            (JULY_2026, 2015, "another vehicle"),
-        )
-    )
-    write_messages(database, [march, july])
-    with (
-        closing(psycopg2.connect(dsn, connection_factory=HeldBeforeCommit)) as slow,
-        ThreadPoolExecutor() as writers,
-    ):
-        first = writers.submit(write_messages, slow, [june])
-        assert HeldBeforeCommit.written.wait(30)
-        second = writers.submit(write_messages, database, [may])
-        wait([second], 0.5)
-        HeldBeforeCommit.may_commit.set()
-        first.result(), second.result()
-    assert select(database, "select fuel from fipe.model_year where model_year = 2014") == [("as in March",)]
-
-
 def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> Any:
     with database, database.cursor() as cursor:
         cursor.execute("set session authorization fipe_ingestor")
@@ -285,7 +238,7 @@ def test_the_ingestors_role_can_do_its_work(database: connection) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "delete from fipe.price",
+        "delete from fipe.model",
         "truncate fipe.price",
         "drop table fipe.price",
         "create table fipe.mine ()",
@@ -302,21 +255,23 @@ def test_the_ingestors_role_can_do_nothing_else(database: connection, statement:
         as_ingestor(database, lambda own: own.cursor().execute(statement))
 
 
-def test_no_table_lets_the_ingestors_role_delete_and_only_its_own_let_it_write(database: connection) -> None:
+def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(database: connection) -> None:
     allowed = """
         select relname::text,
                has_table_privilege('fipe_ingestor', oid, 'insert, update'),
-               has_table_privilege('fipe_ingestor', oid, 'delete, truncate, references, trigger')
+               has_table_privilege('fipe_ingestor', oid, 'delete')
         from pg_class
         where relnamespace = 'fipe'::regnamespace and relkind in ('r', 'v', 'm', 'p')
     """
     relations = select(database, allowed)
     assert len(relations) > 15
     assert {name for name, may_write, _ in relations if may_write} == {
-        "reference_month", "manufacturer", "model", "model_year", "price",
+        "reference_month", "model", "vehicle", "price", "price_revision", "model_answer",
         "load_run", "load_brand", "load_brand_plan", "load_model", "rejected_answer",
     }  # fmt: skip
-    assert not [name for name, _, may_delete in relations if may_delete]
+    assert {name for name, _, may_delete in relations if may_delete} == {
+        "price", "price_revision", "model_answer",
+    }  # fmt: skip
 
 
 # Rejected answers -------------------------------------------------------------------------------------------
@@ -344,7 +299,7 @@ def test_the_ledger_tells_how_many_years_of_a_model_were_rejected(database: conn
     message = any_price_message(rejected=(ModelYearFuel(model_year=2001, fuel_code=1),))
     write_messages(database, [message])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 1)]
-    write_messages(database, [replace(message, rejected=())])
+    write_messages(database, [replace(message, rejected=(), asked_at=any_moment())])
     assert select(database, "select prices, unpriced, rejected from fipe.load_model") == [(1, 0, 0)]
 
 
@@ -373,7 +328,11 @@ def test_a_mirrors_price_is_the_official_one_as_soon_as_that_says_the_same(datab
     )
     write_rows(database, [PriceRow(*exported)])  # an import does not say who gave the price
     assert select(database, mirror) == [("parallelum",)]
-    assert write_messages(database, [official]).changed == 1
+    assert write_messages(database, [replace(official, asked_at=any_moment())]).changed == 1
     assert select(database, mirror) == [(None,)]
-    assert write_messages(database, [mirrored]).changed == 0
+    assert select(database, "select mirror, reason from fipe.price_revision") == [("parallelum", "official")]
+    again = replace(
+        mirrored, asked_at=any_moment(), prices=(any_price(source="parallelum", price_brl=Decimal(1)),)
+    )
+    assert write_messages(database, [again]).changed == 0
     assert select(database, mirror) == [(None,)]

@@ -8,7 +8,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection, make_dsn
 
-from fipe_api.database.writer import BEGIN_WRITING, write_messages
+from fipe_api.database.statements import BEGIN_WRITING
+from fipe_api.database.writer import write_messages
 from tests.builders import ROOT_SQL, any_price_message
 from tests.integration.test_price_writer import row_versions
 
@@ -50,14 +51,14 @@ def test_a_column_of_one_name_means_the_same_everywhere_unless_a_comment_says_ot
     comment = (
         "select col_description('{}'::regclass, attnum) from pg_attribute where attrelid = '{}'::regclass"
     )
-    of_view, of_brands, of_models = (
+    of_view, of_models, of_months = (
         select(database, f"{comment.format(table, table)} and attname = '{column}'")
         for table, column in (
-            ("fipe.load_missing", "brand"), ("fipe.vehicle_price", "brand"), ("fipe.model", "code")
+            ("fipe.load_missing", "brand"), ("fipe.model", "brand"), ("fipe.reference_month", "code")
         )
     )  # fmt: skip
-    assert of_view == of_brands == [("the name of the brand",)]
-    assert of_models == [("FIPE's code of the model",)]
+    assert of_view == of_models == [("the name of the brand",)]
+    assert of_months == [("FIPE's code of the reference month",)]
 
 
 VERSION = "select version from fipe.schema_version"

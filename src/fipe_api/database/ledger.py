@@ -6,12 +6,13 @@ marks a load complete. Plans, results and repetitions of them may arrive in any 
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from psycopg2.extras import execute_values
 
+from fipe_api.database.answers import Tally
 from fipe_api.database.staging import copy_rows
 from fipe_api.messages import BrandPlanMessage, LedgerMessage, PriceMessage, ResultMessage, RunPlanMessage
 
@@ -34,6 +35,12 @@ class LedgerEntry(NamedTuple):
     prices: int = 0
     unpriced: int = 0
     rejected: int = 0
+    mirrored: int = 0
+    asked_at: datetime | None = None
+
+    def age(self) -> tuple[object, ...]:
+        """What decides which of two entries of a key counts: the newer one."""
+        return (self.asked_at, self.prices, self.unpriced, self.rejected, self.mirrored)
 
     def key(self) -> tuple[int | None, ...]:
         """What identifies an entry: a batch has one of each."""
@@ -69,7 +76,8 @@ class LedgerNews(NamedTuple):
 BEGIN_STAGING = """
 create temporary table if not exists staged_load (
     load_run_id integer, vehicle_type smallint, brand_code integer, models_expected integer,
-    model_code integer, prices smallint, unpriced smallint, rejected smallint
+    model_code integer, prices smallint, unpriced smallint, rejected smallint,
+    mirrored smallint, asked_at timestamptz
 ) on commit delete rows
 """
 
@@ -134,20 +142,22 @@ merge into fipe.load_model as kept
 using (select * from staged_load where model_code is not null) as staged
 on (kept.load_run_id, kept.vehicle_type, kept.brand_code, kept.model_code)
  = (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code)
-when matched and (kept.prices, kept.unpriced, kept.rejected)
-              <> (staged.prices, staged.unpriced, staged.rejected) then
+when matched and (kept.asked_at, kept.prices, kept.unpriced, kept.rejected, kept.mirrored)
+               < (staged.asked_at, staged.prices, staged.unpriced, staged.rejected, staged.mirrored) then
     update set prices = staged.prices, unpriced = staged.unpriced, rejected = staged.rejected,
-               received_at = default
+               mirrored = staged.mirrored, asked_at = staged.asked_at, received_at = default
 when not matched then
-    insert (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected)
+    insert (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected, mirrored, asked_at)
     values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code, staged.prices,
-            staged.unpriced, staged.rejected)
+            staged.unpriced, staged.rejected, staged.mirrored, staged.asked_at)
 """
 
 COUNT_CHANGES = """
-update fipe.load_run as run set changed = run.changed + counted.changed
-from (values %s) as counted (id, changed)
-where run.id = counted.id and counted.changed > 0
+update fipe.load_run as run
+set changed = run.changed + counted.changed, corrected = run.corrected + counted.corrected,
+    withdrawn = run.withdrawn + counted.withdrawn
+from (values %s) as counted (id, changed, corrected, withdrawn)
+where run.id = counted.id
 """
 
 # A brand is complete when as many models have arrived as any message expects, with all that its plan names.
@@ -203,37 +213,39 @@ group by reference_code, reference_month
 """
 
 
-def write_ledger(
-    cursor: "cursor", messages: Sequence[LedgerMessage], changed: Mapping[int, int]
-) -> LedgerNews:
-    """Writes what the messages say about their loads, as the last part of the current transaction.
+def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Mapping[Run, int]) -> None:
+    """Writes what the messages say about the brands and models of their loads, and completes brands.
 
     Args:
         cursor: of the transaction that has written the prices of the messages.
         messages: at least one; repetitions change nothing.
-        changed: how many prices this transaction found new or changed, by reference code.
+        runs: what `write_runs` answered.
     """
-    runs = _write_runs(cursor, messages)
-    entries = {
-        entry.key(): entry
-        for entry in (
-            _entry(message, runs[message.run_id, message.reference.code])
-            for message in messages
-            if not isinstance(message, RunPlanMessage)
-        )
-    }
+    entries: dict[tuple[int | None, ...], LedgerEntry] = {}
+    for message in messages:
+        if isinstance(message, RunPlanMessage):
+            continue
+        entry = _entry(message, runs[message.run_id, message.reference.code])
+        known = entries.setdefault(entry.key(), entry)
+        if isinstance(message, PriceMessage) and known.age() < entry.age():
+            entries[entry.key()] = entry
     cursor.execute(BEGIN_STAGING)
     copy_rows(cursor, "staged_load", LedgerEntry._fields, entries.values())
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_BRANDS)
     _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
     cursor.execute(MERGE_LOAD_MODELS)
-    counts = [(key, changed.get(reference_code, 0)) for (_, reference_code), key in runs.items()]
-    execute_values(cursor, COUNT_CHANGES, counts)
-    return _complete(cursor, list(runs.values()))
+    cursor.execute(COMPLETE_BRANDS)
 
 
-def _write_runs(cursor: "cursor", messages: Sequence[LedgerMessage]) -> dict[Run, int]:
+def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:
+    """Adds to what loads have changed, by the ids of their rows."""
+    rows = [(load, *tally) for load, tally in tallies.items() if any(tally)]
+    if rows:
+        execute_values(cursor, COUNT_CHANGES, rows)
+
+
+def write_runs(cursor: "cursor", messages: Sequence[LedgerMessage]) -> dict[Run, int]:
     """Writes the loads that the messages belong to; returns the ids of their rows."""
     brands_expected: dict[Run, int] = {}
     for message in messages:
@@ -250,7 +262,8 @@ def _entry(message: ResultMessage | BrandPlanMessage, load_run_id: int) -> Ledge
     if not isinstance(message, PriceMessage):
         return LedgerEntry(*brand)
     counts = (len(message.prices), len(message.unpriced), len(message.rejected))
-    return LedgerEntry(*brand, message.model.code, *counts)
+    mirrored = sum(price.source != "fipe" for price in message.prices)
+    return LedgerEntry(*brand, message.model.code, *counts, mirrored, message.asked_at)
 
 
 def _write_run_plans(cursor: "cursor", plans: Sequence[RunPlanMessage], runs: Mapping[Run, int]) -> None:
@@ -287,8 +300,9 @@ def _write_brand_plans(cursor: "cursor", plans: Sequence[BrandPlanMessage], runs
         execute_values(cursor, INSERT_BRAND_PLANS, rows, template=template)
 
 
-def _complete(cursor: "cursor", run_keys: list[int]) -> LedgerNews:
-    cursor.execute(COMPLETE_BRANDS)
+def complete_runs(cursor: "cursor", runs: Mapping[Run, int]) -> LedgerNews:
+    """Completes the loads that lack nothing, and compares whole months; returns what is to be announced."""
+    run_keys = list(runs.values())
     cursor.execute(COMPLETE_RUNS, (run_keys,))
     completed = tuple(CompletedLoad(*row) for row in cursor.fetchall())
     cursor.execute(COMPARE_MONTHS, (run_keys,))

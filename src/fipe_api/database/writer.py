@@ -1,23 +1,68 @@
 """Writes prices to PostgreSQL with set-based SQL, in one transaction per call.
 
-Rows are copied into temporary tables and merged from there. Each statement changes only rows that are new or
+Rows are copied into temporary tables and written from there. Each statement changes only rows that are new or
 different, so writing the same again changes nothing. Writers take turns: they cannot deadlock, each sees
 what the others wrote before it, and exactly one of them finds a load complete.
+
+Most messages are the first about their model and month, or say what is known already: SQL alone decides that.
+All others are decided by all answers about the model and month together (fipe_api.database.answers), so that
+order, repetition and age of messages do not matter.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
-from operator import attrgetter
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2.extras import execute_values
 
-from fipe_api.database.ledger import LedgerNews, write_ledger
+from fipe_api.database.answers import Answer, Key, Published, Tally, follow
+from fipe_api.database.ledger import (
+    LedgerNews,
+    Run,
+    complete_runs,
+    count_changes,
+    write_arrivals,
+    write_runs,
+)
 from fipe_api.database.staging import copy_rows
-from fipe_api.messages import PricedVehicle, PriceMessage, PriceQueueMessage, RejectedAnswerMessage, Source
+from fipe_api.database.statements import (
+    ANSWER_TEMPLATE,
+    BEGIN_WRITING,
+    DELETE_ABSENCES,
+    DELETE_ANSWERED_ROWS,
+    DELETE_KNOWN_ROWS,
+    DELETE_OTHER_NAMES,
+    DELETE_PRICES,
+    DELETE_REVISIONS,
+    DELETE_STAGED,
+    INSERT_ANSWERS,
+    INSERT_MODELS,
+    INSERT_REFERENCE_MONTHS,
+    INSERT_REVISIONS,
+    INSERT_VEHICLES,
+    JUDGE_MODELS,
+    MERGE_PRICES,
+    MERGE_REJECTED_ANSWERS,
+    RECORD_ANSWERS,
+    REJECTED_ANSWER_TEMPLATE,
+    SELECT_ABSENCES,
+    SELECT_ANSWERS,
+    SELECT_EMPTY_MONTHS,
+    SELECT_REFERENCE_MONTHS,
+    SELECT_VEHICLES_TO_RENEW,
+    SELECT_VEHICLES_WITH_GAPS,
+    STAGE_ABSENT_MODELS,
+    STAGE_ROWS,
+    STAGE_SPANS,
+    TALLY_TEMPLATE,
+    UPDATE_SPANS,
+    UPDATE_TALLIES,
+)
+from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, RunPlanMessage, Source
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -52,181 +97,24 @@ class Written(NamedTuple):
     news: LedgerNews = LedgerNews()
 
 
-class PublishedModel(NamedTuple):
-    """A model as one reference month names it."""
+class Subject(NamedTuple):
+    """A model in a month, by FIPE's codes."""
 
     reference_month: date
     vehicle_type: int
     brand_code: int
-    brand: str
     model_code: int
-    model: str
-
-    def key(self) -> "ModelKey":
-        """What identifies a model of a month."""
-        return (self.reference_month, self.vehicle_type, self.brand_code, self.model_code)
 
 
-ModelKey = tuple[date, int, int, int]
+Tallies = dict[int, Tally]
+"""What each load changed, by the id of its row in fipe.load_run."""
 
-VEHICLE_COLUMNS = ("model_year", "fuel_code", "fuel", "fipe_code", "price_brl", "source")
-"""A price and who gave it: fields of PricedVehicle and of PriceRow, and columns of staged_price."""
-
-ModelPrices = tuple[PublishedModel, Mapping[tuple[int, int], PricedVehicle | PriceRow]]
-"""A model with its prices, by model year and fuel code."""
-
-_vehicle = attrgetter(*VEHICLE_COLUMNS)
-_published_model = attrgetter(*PublishedModel._fields)
-
-
-# The staged rows exist too briefly to have statistics. Without them the planner reads and hashes whole tables
-# instead of looking up the few keys in indexes, which doubles the time of small batches.
-BEGIN_WRITING = """
-select pg_advisory_xact_lock(x'46495045'::integer); -- writers take turns; the number is "FIPE" in ASCII
-set local enable_hashjoin = off;
-set local enable_mergejoin = off;
-create temporary table if not exists staged_model (
-    position integer, reference_month date, vehicle_type smallint, brand_code integer,
-    brand text, model_code integer, model text
-) on commit delete rows;
-create temporary table if not exists staged_price (
-    reference_month date, model_id integer, model_year smallint, fuel_code smallint,
-    fuel text, fipe_code text, price_brl numeric(12,2), source text
-) on commit delete rows
-"""
-
-INSERT_REFERENCE_MONTHS = """
-insert into fipe.reference_month (code, month) values %s on conflict do nothing
-"""
-
-SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
-
-MERGE_MANUFACTURERS = """
-merge into fipe.manufacturer as kept
-using (
-    select distinct on (vehicle_type, brand_code) vehicle_type, brand_code, brand, reference_month
-    from staged_model
-    order by vehicle_type, brand_code, reference_month desc
-) as staged
-on (kept.vehicle_type, kept.code) = (staged.vehicle_type, staged.brand_code)
-when matched and staged.reference_month >= kept.named_in
-             and (kept.named_in, kept.name) <> (staged.reference_month, staged.brand) then
-    update set name = staged.brand, named_in = staged.reference_month
-when not matched then
-    insert (vehicle_type, code, name, named_in)
-    values (staged.vehicle_type, staged.brand_code, staged.brand, staged.reference_month)
-"""
-
-# A statement of its own for models that keep their name, which all but some hundred of a month's 11,238 do:
-# an update that leaves the name alone touches no index and does not compute the words again.
-RENEW_MODELS = """
-update fipe.model as kept set named_in = staged.reference_month
-from (
-    select vehicle_type, brand_code, model_code, model, max(reference_month) as reference_month
-    from staged_model
-    group by vehicle_type, brand_code, model_code, model
-) as staged
-where (kept.vehicle_type, kept.brand_code, kept.code, kept.name)
-    = (staged.vehicle_type, staged.brand_code, staged.model_code, staged.model)
-  and kept.named_in < staged.reference_month
-"""
-
-MERGE_MODELS = """
-merge into fipe.model as kept
-using (
-    select distinct on (vehicle_type, brand_code, model_code)
-           vehicle_type, brand_code, model_code, model, reference_month
-    from staged_model
-    order by vehicle_type, brand_code, model_code, reference_month desc
-) as staged
-on (kept.vehicle_type, kept.brand_code, kept.code)
- = (staged.vehicle_type, staged.brand_code, staged.model_code)
-when matched and staged.reference_month >= kept.named_in and kept.name <> staged.model then
-    update set name = staged.model, named_in = staged.reference_month
-when not matched then
-    insert (vehicle_type, brand_code, code, name, named_in)
-    values (staged.vehicle_type, staged.brand_code, staged.model_code, staged.model, staged.reference_month)
-"""
-
-SELECT_MODEL_IDS = """
-select model.id
-from staged_model as staged
-join fipe.model on (model.vehicle_type, model.brand_code, model.code)
-                 = (staged.vehicle_type, staged.brand_code, staged.model_code)
-order by staged.position
-"""
-
-# A vehicle that a newer month describes alike keeps its row as it is: raising named_in, as for brands and
-# models, would rewrite 50,000 rows per month. A description that differs counts only when no newer month has
-# a price of the vehicle.
-MERGE_MODEL_YEARS = """
-merge into fipe.model_year as kept
-using (
-    select distinct on (model_id, model_year, fuel_code)
-           model_id, model_year, fuel_code, fuel, fipe_code, reference_month
-    from staged_price
-    order by model_id, model_year, fuel_code, reference_month desc
-) as staged
-on (kept.model_id, kept.model_year, kept.fuel_code) = (staged.model_id, staged.model_year, staged.fuel_code)
-when matched and (kept.fuel, kept.fipe_code) <> (staged.fuel, staged.fipe_code)
-             and staged.reference_month >= kept.named_in
-             and not exists (
-                 select from fipe.price as newer
-                 where newer.model_year_id = kept.id and newer.reference_month > staged.reference_month
-             ) then
-    update set fuel = staged.fuel, fipe_code = staged.fipe_code, named_in = staged.reference_month
-when not matched then
-    insert (model_id, model_year, fuel_code, fuel, fipe_code, named_in)
-    values (staged.model_id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code,
-            staged.reference_month)
-"""
-
-# A price from a mirror becomes the official API's as soon as that gives the same price.
-MERGE_PRICES = """
-with merged as (
-    merge into fipe.price as kept
-    using (
-        select vehicle.id, staged.reference_month, staged.price_brl, staged.source,
-               nullif(staged.source, 'fipe') as mirror
-        from staged_price as staged
-        join fipe.model_year as vehicle on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code)
-                                         = (staged.model_id, staged.model_year, staged.fuel_code)
-        order by vehicle.id, staged.reference_month
-    ) as staged
-    on (kept.model_year_id, kept.reference_month) = (staged.id, staged.reference_month)
-    when matched and (kept.price_brl <> staged.price_brl
-                      or kept.mirror is not null and staged.source = 'fipe') then
-        update set price_brl = staged.price_brl, mirror = staged.mirror
-    when not matched then
-        insert (model_year_id, reference_month, price_brl, mirror)
-        values (staged.id, staged.reference_month, staged.price_brl, staged.mirror)
-    returning kept.reference_month
-)
-select reference.code, counted.prices
-from (select reference_month, count(*)::integer as prices from merged group by reference_month) as counted
-join fipe.reference_month as reference on reference.month = counted.reference_month
-"""
-
-
-# The key is a hash of what was asked and answered. A message that is delivered twice counts once: its seen_at
-# is known already.
-MERGE_REJECTED_ANSWERS = """
-insert into fipe.rejected_answer as kept
-    (fingerprint, run_id, reference_code, source, call, parameters, answer, reason,
-     first_seen_at, last_seen_at, times_seen)
-select given.fingerprint, given.run_id, given.reference_code, given.source, given.call, given.parameters,
-       given.answer, given.reason, min(seen_at), max(seen_at), count(distinct seen_at)
-from (values %s) as given
-    (fingerprint, run_id, reference_code, source, call, parameters, answer, reason, seen_at)
-left join fipe.rejected_answer as known using (fingerprint)
-where known.last_seen_at is null or seen_at > known.last_seen_at
-group by 1, 2, 3, 4, 5, 6, 7, 8
-order by 1
-on conflict (fingerprint) do update
-set times_seen = kept.times_seen + excluded.times_seen, last_seen_at = excluded.last_seen_at
-where kept.last_seen_at < excluded.last_seen_at
-"""
-REJECTED_ANSWER_TEMPLATE = "(%s::uuid, %s::uuid, %s::integer, %s, %s, %s::jsonb, %s, %s, %s::timestamptz)"
+MODEL_COLUMNS = (
+    "position", "reference_month", "vehicle_type", "brand_code", "brand", "model_code", "model",
+    "load_run_id", "run_id", "asked_at", "plain",
+)  # fmt: skip
+PRICE_COLUMNS = ("position", "model_year", "fuel_code", "fuel", "fipe_code", "price_brl", "mirror")
+REVISION_COLUMNS = (*PRICE_COLUMNS, "load_run_id", "asked_from", "asked_until", "ended_by", "reason")
 
 
 class ReferenceMismatchError(ValueError):
@@ -236,7 +124,7 @@ class ReferenceMismatchError(ValueError):
 def write_messages(connection: "connection", messages: Sequence[PriceQueueMessage]) -> Written:
     """Writes the prices of messages, and what they say about their loads, in one transaction.
 
-    Of two messages about one model and month, the later one in the sequence counts.
+    Of two messages about one model and month, the one that was asked later counts.
 
     Args:
         connection: in no transaction.
@@ -247,52 +135,347 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         psycopg2.Error: nothing was written.
     """
     told = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
-    priced = [_model_prices(message) for message in told if isinstance(message, PriceMessage)]
-    models = {model.key(): (model, vehicles) for model, vehicles in priced if vehicles}
+    priced = [message for message in told if isinstance(message, PriceMessage)]
+    changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
-        changed = _write_models(cursor, list(models.values()))
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
-        news = write_ledger(cursor, told, changed) if told else LedgerNews()
-    return Written(_count(models.values()), sum(changed.values()), news)
+        if told:
+            runs = write_runs(cursor, told)
+            changed, tallies = _write_answers(cursor, priced, runs)
+            write_arrivals(cursor, told, runs)
+            planned = [
+                runs[each.run_id, each.reference.code] for each in told if isinstance(each, RunPlanMessage)
+            ]
+            gone, withdrawn = _withdraw(cursor, planned)
+            count_changes(cursor, _sum([tallies, withdrawn]))
+            news = complete_runs(cursor, runs)
+            changed += gone
+    return Written(sum(len(message.prices) for message in priced), changed, news)
 
 
 def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
     """Writes prices that belong to no load, in one transaction; of two for one vehicle, the later counts.
 
+    Models that a load has answered in the same month are left as they are.
+
     Raises:
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    models: dict[ModelKey, tuple[PublishedModel, dict[tuple[int, int], PriceRow]]] = {}
-    for row in rows:
-        model = PublishedModel._make(_published_model(row))
-        _, vehicles = models.setdefault(model.key(), (model, {}))
-        vehicles[row.model_year, row.fuel_code] = row
+    newest = {(*_subject_of_row(row), row.model_year, row.fuel_code): row for row in rows}
+    staged = {
+        (_subject_of_row(row), (row.model_year, row.fuel_code)): _published_row(row)
+        for row in newest.values()
+    }
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
-        changed = _write_models(cursor, list(models.values()))
-    return Written(_count(models.values()), sum(changed.values()))
+        _stage(cursor, count(), [(*where, published, ()) for where, published in staged.items()])
+        cursor.execute(DELETE_ANSWERED_ROWS)
+        months = {row.reference_month for row in rows}
+        cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
+        empty = set(cursor.fetchall())
+        for statement in (
+            INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS, DELETE_OTHER_NAMES, DELETE_KNOWN_ROWS
+        ):  # fmt: skip
+            cursor.execute(statement)
+        changed = _count(cursor, MERGE_PRICES)
+        _renew_series(cursor, months, empty)
+    return Written(len(newest), changed)
 
 
-def _count(models: Iterable[ModelPrices]) -> int:
-    return sum(len(vehicles) for _, vehicles in models)
+def _write_answers(
+    cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run, int]
+) -> tuple[int, Tallies]:
+    """Returns how many prices were new or changed, and what each load changed."""
+    if not messages:
+        return 0, {}
+    by_subject: dict[Subject, list[PriceMessage]] = {}
+    for message in dict.fromkeys(messages):
+        by_subject.setdefault(_subject(message), []).append(message)
+    alone = [same[0] for same in by_subject.values() if len(same) == 1]
+    verdicts = _judge(cursor, alone, runs)
+    new = [message for message, verdict in zip(alone, verdicts, strict=True) if verdict == "new"]
+    differing = [message for same in by_subject.values() if len(same) > 1 for message in same]
+    differing += [message for message, verdict in zip(alone, verdicts, strict=True) if verdict == "differs"]
+    unstaged = [position for position, verdict in enumerate(verdicts) if verdict != "new"]
+    if unstaged:
+        cursor.execute(DELETE_STAGED, {"positions": unstaged})
+    tallies = _sum({_load(message, runs): Tally(len(message.prices))} for message in new)
+    if differing and _record(cursor, differing, runs):
+        tallies = _sum([tallies, _stage_histories(cursor, count(len(alone)))])
+    _write_staged(cursor, {message.reference.month for message in messages})
+    return _changed(tallies), tallies
 
 
-def _model_prices(message: PriceMessage) -> ModelPrices:
-    model = PublishedModel(
-        reference_month=message.reference.month,
-        vehicle_type=message.vehicle_type,
-        brand_code=message.brand.code,
-        brand=message.brand.name,
-        model_code=message.model.code,
-        model=message.model.name,
+def _judge(cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run, int]) -> list[str]:
+    """Stages the messages, each at its position; returns the verdict of JUDGE_MODELS on each."""
+    models = (
+        (
+            position,
+            message.reference.month,
+            message.vehicle_type,
+            message.brand.code,
+            message.brand.name,
+            message.model.code,
+            message.model.name,
+            _load(message, runs),
+            message.run_id,
+            message.asked_at,
+            not (message.unpriced or message.rejected),
+        )
+        for position, message in enumerate(messages)
     )
-    return model, {(price.model_year, price.fuel_code): price for price in message.prices}
+    copy_rows(cursor, "staged_model", MODEL_COLUMNS, models)
+    prices = (
+        (
+            position,
+            price.model_year,
+            price.fuel_code,
+            price.fuel,
+            price.fipe_code,
+            price.price_brl,
+            _mirror(price.source),
+        )
+        for position, message in enumerate(messages)
+        for price in {(each.model_year, each.fuel_code): each for each in message.prices}.values()
+    )
+    copy_rows(cursor, "staged_price", PRICE_COLUMNS, prices)
+    cursor.execute(JUDGE_MODELS)
+    verdicts = dict(cursor.fetchall())
+    return [verdicts[position] for position in range(len(messages))]
+
+
+def _record(cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run, int]) -> bool:
+    """Adds the messages to the recorded answers; stages the models about which they say something new."""
+    _stage_subjects(cursor, {_subject(message) for message in messages})
+    cursor.execute(RECORD_ANSWERS)
+    rows = [
+        (*_subject(message), _load(message, runs), message.asked_at, _answer(message)) for message in messages
+    ]
+    told = _insert_answers(cursor, rows)
+    _stage_subjects(cursor, told)
+    return bool(told)
+
+
+def _insert_answers(cursor: "cursor", rows: Iterable[tuple[object, ...]]) -> set[Subject]:
+    """Returns the models about which they say something new."""
+    told: set[Subject] = set()
+    left = list(dict.fromkeys(rows))
+    while left:
+        # A statement may meet a key once only: answers of one load, asked at the same time, take turns.
+        turn = {row[:-1]: row for row in left}
+        told.update(
+            Subject._make(row)
+            for row in execute_values(
+                cursor, INSERT_ANSWERS, list(turn.values()), ANSWER_TEMPLATE, fetch=True
+            )
+        )
+        left = [row for row in left if turn[row[:-1]] is not row]
+    return told
+
+
+def _withdraw(cursor: "cursor", planned: Sequence[int]) -> tuple[int, Tallies]:
+    """Withdraws what complete loads of brands no longer list.
+
+    Args:
+        cursor: of the transaction that has written the ledger.
+        planned: loads whose plans have just come.
+    """
+    cursor.execute("delete from staged_subject")
+    cursor.execute(STAGE_ABSENT_MODELS, {"planned": list(planned)})
+    if not cursor.rowcount:
+        return 0, {}
+    cursor.execute(
+        "delete from staged_model; delete from staged_price; delete from staged_row; delete from staged_span"
+    )
+    cursor.execute(RECORD_ANSWERS)
+    tallies = _stage_histories(cursor, count())
+    cursor.execute("select distinct reference_month from staged_subject")
+    _write_staged(cursor, {month for (month,) in cursor.fetchall()})
+    return _changed(tallies), tallies
+
+
+class _Recorded(NamedTuple):
+    """A row of fipe.model_answer."""
+
+    subject: Subject
+    answer: Answer
+    is_absence: bool
+    tally: Tally
+
+
+def _stage_histories(cursor: "cursor", positions: Iterator[int]) -> Tallies:
+    """Stages what follows from all answers about the staged subjects; returns what that changes."""
+    recorded = _select_answers(cursor)
+    before = _sum({each.answer.load_run_id or 0: each.tally} for each in recorded)
+    if _renew_absences(cursor, recorded):
+        recorded = _select_answers(cursor)
+    by_subject: dict[Subject, list[_Recorded]] = {}
+    for each in recorded:
+        by_subject.setdefault(each.subject, []).append(each)
+    rows: list[_StagedPrice] = []
+    tallies: list[tuple[_Recorded, Tally]] = []
+    for subject, answers in by_subject.items():
+        history = follow([each.answer for each in answers])
+        tallies += zip(answers, history.tallies, strict=True)
+        rows += [(subject, key, published, ()) for key, published in history.prices.items()]
+        rows += [(subject, each.key, each.published, each[2:]) for each in history.revisions]
+    _stage(cursor, positions, rows)
+    _update_tallies(cursor, [(each, tally) for each, tally in tallies if each.tally != tally])
+    after = _sum({each.answer.load_run_id or 0: tally} for each, tally in tallies)
+    return {
+        load: after.get(load, Tally()).minus(before.get(load, Tally())) for load in {*before, *after} if load
+    }
+
+
+def _select_answers(cursor: "cursor") -> list[_Recorded]:
+    cursor.execute(SELECT_ANSWERS)
+    return [
+        _Recorded(Subject._make(row[:4]), _parse_answer(*row[4:8]), row[7] is None, Tally._make(row[8:]))
+        for row in cursor.fetchall()
+    ]
+
+
+def _renew_absences(cursor: "cursor", recorded: Sequence[_Recorded]) -> bool:
+    """Brings the recorded absences up to date with the ledger; returns whether any changed."""
+    known = {
+        (each.subject, each.answer.load_run_id, each.answer.asked_at) for each in recorded if each.is_absence
+    }
+    cursor.execute(SELECT_ABSENCES)
+    wanted = {(Subject._make(row[:4]), row[4], row[5]) for row in cursor.fetchall()}
+    if known - wanted:
+        gone = [(*subject, load) for subject, load, _ in known - wanted]
+        execute_values(cursor, DELETE_ABSENCES, gone, "(%s::date, %s, %s, %s, %s)")
+    _insert_answers(cursor, [(*subject, load, asked_at, None) for subject, load, asked_at in wanted - known])
+    return known != wanted
+
+
+def _update_tallies(cursor: "cursor", tallies: Sequence[tuple[_Recorded, Tally]]) -> None:
+    rows = [(*each.subject, each.answer.load_run_id, each.answer.asked_at, *tally) for each, tally in tallies]
+    if rows:
+        execute_values(cursor, UPDATE_TALLIES, rows, TALLY_TEMPLATE)
+
+
+_StagedPrice = tuple[Subject, Key, Published, tuple[object, ...]]
+"""A price of a vehicle, or with how it ended, a revision."""
+
+
+def _stage(cursor: "cursor", positions: Iterator[int], rows: Iterable[_StagedPrice]) -> None:
+    models: dict[tuple[object, ...], int] = {}
+    prices = []
+    for subject, key, published, ended in rows:
+        model = (*subject, published.brand, published.model)
+        position = models[model] if model in models else models.setdefault(model, next(positions))
+        prices.append((position, *key, *published[2:], *(ended or (None,) * 5)))
+    columns = ("reference_month", "vehicle_type", "brand_code", "model_code", "brand", "model", "position")
+    copy_rows(cursor, "staged_model", columns, ((*model, position) for model, position in models.items()))
+    copy_rows(cursor, "staged_price", REVISION_COLUMNS, prices)
+
+
+def _stage_subjects(cursor: "cursor", subjects: Collection[Subject]) -> None:
+    cursor.execute("delete from staged_subject")
+    copy_rows(cursor, "staged_subject", Subject._fields, subjects)
+
+
+def _write_staged(cursor: "cursor", months: Collection[date]) -> None:
+    """Writes what is staged: of staged subjects nothing else remains, of other models it is new."""
+    cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
+    empty = set(cursor.fetchall())
+    for statement in (INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS, DELETE_PRICES, MERGE_PRICES):
+        cursor.execute(statement)
+    for statement in (DELETE_REVISIONS, INSERT_REVISIONS):
+        cursor.execute(statement)
+    _renew_series(cursor, months, empty)
+
+
+def _renew_series(cursor: "cursor", months: Collection[date], empty_before: set[tuple[date]]) -> None:
+    cursor.execute(UPDATE_SPANS)
+    cursor.execute(SELECT_VEHICLES_TO_RENEW)
+    vehicles = {vehicle for (vehicle,) in cursor.fetchall()}
+    cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
+    turned = [month for (month,) in empty_before ^ set(cursor.fetchall())]
+    if turned:
+        cursor.execute(SELECT_VEHICLES_WITH_GAPS, (turned,))
+        vehicles |= {vehicle for (vehicle,) in cursor.fetchall()}
+    if vehicles:
+        cursor.execute("select fipe.renew_series(%s)", (sorted(vehicles),))
+
+
+def _count(cursor: "cursor", statement: str) -> int:
+    cursor.execute(statement)
+    ((counted,),) = cursor.fetchall()
+    return int(counted)
+
+
+def _sum(tallies: Iterable[Tallies]) -> Tallies:
+    total: Tallies = {}
+    for each in tallies:
+        for load, tally in each.items():
+            total[load] = total.get(load, Tally()).plus(tally)
+    return total
+
+
+def _changed(tallies: Tallies) -> int:
+    return sum(tally.changed for tally in tallies.values())
+
+
+def _subject(message: PriceMessage) -> Subject:
+    return Subject(message.reference.month, message.vehicle_type, message.brand.code, message.model.code)
+
+
+def _subject_of_row(row: PriceRow) -> Subject:
+    return Subject(row.reference_month, row.vehicle_type, row.brand_code, row.model_code)
+
+
+def _published_row(row: PriceRow) -> Published:
+    return Published(row.brand, row.model, row.fuel, row.fipe_code, row.price_brl, _mirror(row.source))
+
+
+def _load(message: PriceMessage, runs: Mapping[Run, int]) -> int:
+    return runs[message.run_id, message.reference.code]
+
+
+def _mirror(source: Source | None) -> str | None:
+    return None if source == "fipe" else source
+
+
+def _answer(message: PriceMessage) -> str:
+    """The answer as fipe.model_answer keeps it."""
+    prices = sorted(
+        (
+            price.model_year,
+            price.fuel_code,
+            message.brand.name,
+            message.model.name,
+            price.fuel,
+            price.fipe_code,
+            f"{price.price_brl:.2f}",
+            _mirror(price.source),
+        )
+        for price in {(each.model_year, each.fuel_code): each for each in message.prices}.values()
+    )
+    listed = sorted((each.model_year, each.fuel_code) for each in (*message.unpriced, *message.rejected))
+    return json.dumps({"prices": prices, "listed": listed})
+
+
+def _parse_answer(
+    load_run_id: int | None,
+    run_id: str | None,
+    asked_at: datetime | None,
+    answer: dict[str, list[list[str]]] | None,
+) -> Answer:
+    said = answer or {"prices": [], "listed": []}
+    prices = {
+        (int(year), int(fuel_code)): Published(brand, model, fuel, fipe_code, Decimal(price), mirror)
+        for year, fuel_code, brand, model, fuel, fipe_code, price, mirror in said["prices"]
+    }
+    listed = frozenset((int(year), int(fuel_code)) for year, fuel_code in said["listed"])
+    return Answer(load_run_id, run_id or "", asked_at, prices, listed)
 
 
 def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
@@ -306,25 +489,6 @@ def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
             raise ReferenceMismatchError(
                 f"reference code {code} for {month:%Y-%m} contradicts fipe.reference_month: correct one"
             )
-
-
-def _write_models(cursor: "cursor", models: Sequence[ModelPrices]) -> dict[int, int]:
-    """Returns how many prices were new or changed, by reference code."""
-    published = ((position, *model) for position, (model, _) in enumerate(models))
-    copy_rows(cursor, "staged_model", ("position", *PublishedModel._fields), published)
-    cursor.execute(MERGE_MANUFACTURERS)
-    cursor.execute(RENEW_MODELS)
-    cursor.execute(MERGE_MODELS)
-    cursor.execute(SELECT_MODEL_IDS)
-    prices = (
-        (model.reference_month, model_id, *_vehicle(price))
-        for (model, vehicles), (model_id,) in zip(models, cursor.fetchall(), strict=True)
-        for price in vehicles.values()
-    )
-    copy_rows(cursor, "staged_price", ("reference_month", "model_id", *VEHICLE_COLUMNS), prices)
-    cursor.execute(MERGE_MODEL_YEARS)
-    cursor.execute(MERGE_PRICES)
-    return dict(cursor.fetchall())
 
 
 def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:

@@ -1,5 +1,7 @@
 """The prices of one model: one call per vehicle."""
 
+from datetime import UTC, datetime
+
 from msgspec.structs import replace
 
 from fipe_api.load.rounds import next_round
@@ -59,6 +61,7 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
             brands_in_run=message.brands_in_run,
             models_in_brand=message.models_in_brand,
             model=message.model,
+            asked_at=datetime.now(UTC),
             prices=tuple(prices),
             unpriced=tuple(unpriced),
             rejected=tuple(rejected),

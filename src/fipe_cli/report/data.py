@@ -120,12 +120,16 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             session,
             """
             select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
-                   coalesce(manufacturer.name, brand.brand) as brand,
+                   coalesce(brand.brand, named.brand) as brand,
                    brand.models_received, brand.models_expected
             from fipe.load_brand_status as brand
             join fipe.reference_month as reference on reference.code = brand.reference_code
-            left join fipe.manufacturer
-                on (manufacturer.vehicle_type, manufacturer.code) = (brand.vehicle_type, brand.brand_code)
+            left join lateral (
+                select model.brand from fipe.model
+                where (model.vehicle_type, model.brand_code) = (brand.vehicle_type, brand.brand_code)
+                order by model.id desc
+                limit 1
+            ) as named on true
             where brand.run_id = %s and not brand.complete
             order by brand.models_expected - brand.models_received desc
             limit %s
@@ -135,13 +139,17 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
         "brands": _ask(
             session,
             """
-            select brand.vehicle_type, manufacturer.name as brand,
+            select brand.vehicle_type, coalesce(brand.brand, named.brand) as brand,
                    sum(brand.models_received)::integer as received,
                    sum(brand.models_expected)::integer as expected,
                    sum(brand.prices)::integer as prices
             from fipe.load_brand_status as brand
-            join fipe.manufacturer
-                on (manufacturer.vehicle_type, manufacturer.code) = (brand.vehicle_type, brand.brand_code)
+            join lateral (
+                select model.brand from fipe.model
+                where (model.vehicle_type, model.brand_code) = (brand.vehicle_type, brand.brand_code)
+                order by model.id desc
+                limit 1
+            ) as named on true
             where brand.run_id = %s
             group by 1, 2
             order by prices desc
