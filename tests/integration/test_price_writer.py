@@ -1,13 +1,14 @@
 """The writer against a real PostgreSQL."""
 
+import itertools
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -20,10 +21,19 @@ from fipe_api.database.writer import (
     write_messages,
     write_rows,
 )
-from fipe_api.messages import ModelYearFuel, Named, Reference
+from fipe_api.messages import (
+    ModelYearFuel,
+    Named,
+    PlannedBrand,
+    PricedVehicle,
+    PriceMessage,
+    PriceQueueMessage,
+    Reference,
+)
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
+    any_brand_plan,
     any_empty_brand_message,
     any_moment,
     any_named,
@@ -272,6 +282,174 @@ def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(
     assert {name for name, _, may_delete in relations if may_delete} == {
         "price", "price_revision", "model_answer",
     }  # fmt: skip
+
+
+# Corrections and withdrawals within a month -----------------------------------------------------------------
+
+
+def prices_of(database: connection) -> list[tuple[Any, ...]]:
+    return select(database, "select model_year, fuel_code, price_brl from fipe.vehicle_price order by 1, 2")
+
+
+def revisions(database: connection) -> list[tuple[Any, ...]]:
+    return select(
+        database,
+        "select model_year, fuel_code, price_brl, asked_from, asked_until, reason"
+        " from fipe.price_revision join fipe.vehicle on vehicle.id = vehicle_id order by asked_from, 1, 2",
+    )
+
+
+def asked(hour: int, *prices: PricedVehicle, **given: Any) -> PriceMessage:
+    """An answer about one model, of a load of its own."""
+    return any_price_message(
+        **{
+            "run_id": UUID(int=hour),
+            "model": Named(code=7, name="Gol"),
+            "asked_at": datetime(2026, 6, 2, hour, tzinfo=UTC),
+            "prices": prices,
+            **given,
+        }
+    )
+
+
+def at(hour: int) -> datetime:
+    return datetime(2026, 6, 2, hour, tzinfo=UTC)
+
+
+def costs(price: int, **given: Any) -> PricedVehicle:
+    return any_price(price_brl=Decimal(price), **given)
+
+
+def test_a_late_message_of_an_older_load_does_not_bring_back_an_old_price(database: connection) -> None:
+    first, corrected = asked(1, costs(100)), asked(2, costs(105))
+    for message in (first, corrected, first):
+        write_messages(database, [message])
+    assert prices_of(database) == [(2014, 3, 105)]
+    assert revisions(database) == [(2014, 3, 100, at(1), at(2), "corrected")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_a_price_was_is_kept_in_whatever_order_answers_come(
+    database: connection, order: tuple[int, ...]
+) -> None:
+    answers = [asked(1, costs(100)), asked(2, costs(105)), asked(3, costs(100))]
+    for position in order:
+        write_messages(database, [answers[position]])
+    assert prices_of(database) == [(2014, 3, 100)]
+    assert revisions(database) == [
+        (2014, 3, 100, at(1), at(2), "corrected"),
+        (2014, 3, 105, at(2), at(3), "corrected"),
+    ]
+    assert select(database, "select changed, corrected, withdrawn from fipe.load_status order by run_id") == [
+        (1, 0, 0), (1, 1, 0), (1, 1, 0),
+    ]  # fmt: skip
+
+
+def test_a_fuel_of_the_first_days_is_withdrawn_when_the_model_is_published_under_another(
+    database: connection,
+) -> None:
+    petrol, flex = {"fuel_code": 1, "fuel": "Gasolina"}, {"fuel_code": 5, "fuel": "Flex"}
+    write_messages(database, [asked(1, costs(100, **petrol)), asked(3, costs(100, **flex))])
+    assert prices_of(database) == [(2014, 5, 100)]
+    assert revisions(database) == [(2014, 1, 100, at(1), at(3), "withdrawn")]
+    assert select(database, "select count(*) from fipe.latest_price") == [(1,)]
+
+
+def test_what_fipe_lists_without_giving_its_price_again_keeps_its_price(database: connection) -> None:
+    listed = (ModelYearFuel(model_year=2014, fuel_code=3),)
+    write_messages(database, [asked(1, costs(100)), asked(2, unpriced=listed), asked(3, rejected=listed)])
+    assert (prices_of(database), revisions(database)) == ([(2014, 3, 100)], [])
+
+
+def test_a_name_corrected_within_a_month_moves_the_price_to_it(database: connection) -> None:
+    write_messages(database, [asked(1, costs(100))])
+    write_messages(database, [asked(2, costs(100), model=Named(code=7, name="Gol 1.0"))])
+    assert [row[6] for row in vehicle_prices(database)] == ["Gol 1.0"]
+    assert revisions(database) == [(2014, 3, 100, at(1), at(2), "corrected")]
+    assert select(
+        database, "select count(distinct series_id) from fipe.vehicle where last_month is null"
+    ) == [(1,)]
+
+
+def test_a_mirror_neither_replaces_nor_withdraws_an_official_price(database: connection) -> None:
+    official = asked(1, costs(100), costs(200, model_year=2015))
+    mirrored = asked(2, costs(90, source="parallelum"))
+    for messages in ([official, mirrored], [mirrored], [official]):
+        write_messages(database, messages)
+        assert prices_of(database) == [(2014, 3, 100), (2015, 3, 200)]
+
+
+def load_of(hour: int, *models: int, **given: Any) -> list[PriceQueueMessage]:
+    """A whole load of one brand with these models."""
+    brand = Named(code=59, name="VW - VolksWagen")
+    common = {"run_id": UUID(int=hour), "models_in_brand": len(models)}
+    planned = (PlannedBrand(vehicle_type=1, brand=brand),)
+    return [
+        any_run_plan(run_id=UUID(int=hour), brands=planned, **given),
+        any_brand_plan(models=[(model, 1) for model in models], brand=brand, **common),
+        *(
+            asked(hour, costs(model), model=Named(code=model, name="M"), brand=brand, **common)
+            for model in models
+        ),
+    ]
+
+
+def models_priced(database: connection) -> list[int]:
+    return [code for (code,) in select(database, "select model_code from fipe.vehicle_price order by 1")]
+
+
+def test_a_complete_load_of_a_brand_withdraws_what_it_no_longer_lists(database: connection) -> None:
+    first, second = load_of(1, 7, 8), load_of(2, 7)
+    write_messages(database, first)
+    write_messages(database, second[:-1])
+    assert models_priced(database) == [7, 8], "the brand is not complete yet"
+    assert write_messages(database, second[-1:]).news.completed[0].changed == 1
+    assert models_priced(database) == [7]
+    assert revisions(database) == [(2014, 3, 8, at(1), at(2), "withdrawn")]
+    assert select(database, "select withdrawn, stable from fipe.load_status order by run_id") == [
+        (0, False), (1, False),
+    ]  # fmt: skip
+    write_messages(database, first)
+    assert models_priced(database) == [7], "a late message brings nothing back"
+    write_messages(database, load_of(3, 7, 8))
+    assert models_priced(database) == [7, 8], "a newer one does"
+
+
+@pytest.mark.parametrize(
+    "given", [{"wanted_models": (7,), "whole_table": False}, {"reference": MAY_2026}], ids=str
+)
+def test_a_load_of_chosen_models_or_of_another_month_withdraws_nothing(
+    database: connection, given: dict[str, Any]
+) -> None:
+    write_messages(database, load_of(1, 7, 8))
+    messages = load_of(2, 7, **given)
+    if "reference" in given:
+        messages = [replace(message, **given) for message in messages]
+    write_messages(database, messages)
+    assert set(models_priced(database)) == {7, 8}
+
+
+def test_an_import_leaves_alone_what_a_load_has_answered(database: connection) -> None:
+    write_messages(database, [asked(1, costs(100))])
+    (exported,) = vehicle_prices(database)
+    row = PriceRow(*exported[:8], *exported[9:12], Decimal(1))
+    assert write_rows(database, [row, row._replace(model_code=8, model="Fox")]).changed == 1
+    assert prices_of(database) == [(2014, 3, 100), (2014, 3, 1)]
+
+
+def test_a_load_replaces_what_was_imported(database: connection) -> None:
+    write_messages(database, [asked(1, costs(100))])
+    (exported,) = vehicle_prices(database)
+    with database, database.cursor() as cursor:
+        cursor.execute("truncate fipe.price, fipe.vehicle, fipe.model, fipe.load_run cascade")
+    row = PriceRow(*exported[:8], *exported[9:12], Decimal(1))
+    write_rows(database, [row, row._replace(model_year=2013)])
+    write_messages(database, [asked(1, costs(100))])
+    assert prices_of(database) == [(2014, 3, 100)]
+    assert revisions(database) == [
+        (2013, 3, 1, None, at(1), "withdrawn"),
+        (2014, 3, 1, None, at(1), "corrected"),
+    ]
 
 
 # Rejected answers -------------------------------------------------------------------------------------------

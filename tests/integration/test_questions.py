@@ -139,6 +139,147 @@ def test_a_fuel_that_goes_on_as_two_is_followed_to_neither(database: connection)
     assert len(ask(database, "select fuel from fipe.latest_price")) == 3
 
 
+GAS, ETHANOL, ELECTRIC = (7, "Gás Natural"), (2, "Álcool"), (4, "Elétrico")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(PETROL, FLEX), (PETROL, HYBRID), (PETROL, ELECTRIC), (DIESEL, HYBRID), (PETROL, GAS), (ETHANOL, PETROL),
+     (DIESEL, PETROL), (PETROL, DIESEL)],
+)  # fmt: skip
+def test_every_fuel_that_ends_goes_on_as_the_one_that_begins(
+    database: connection, before: tuple[int, str], after: tuple[int, str]
+) -> None:
+    write_rows(database, [row(DECEMBER, 100, fuel=before), row(JANUARY, 90, fuel=after)])
+    assert ask(database, "select fuel, price_before, price_brl from fipe.price_changes()") == [
+        (after[1], 100, 90)
+    ]
+    assert ask(database, "select fuel from fipe.latest_price") == [(after[1],)]
+    assert ask(database, "select difference from fipe.month_differences()") == [("changed",)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "linked"),
+    [
+        ([PETROL, ETHANOL], [PETROL], 1),
+        ([PETROL], [PETROL, ETHANOL], 1),
+        ([PETROL, ETHANOL], [ETHANOL], 1),
+        ([PETROL, ETHANOL], [FLEX], 0),
+        ([PETROL], [FLEX, HYBRID], 0),
+        ([PETROL, ETHANOL], [FLEX, ETHANOL], 2),
+    ],
+)
+def test_fuels_side_by_side_are_never_one(
+    database: connection, before: list[tuple[int, str]], after: list[tuple[int, str]], linked: int
+) -> None:
+    write_rows(
+        database,
+        [
+            *(row(DECEMBER, 100, fuel=fuel) for fuel in before),
+            *(row(JANUARY, 90, fuel=fuel) for fuel in after),
+        ],
+    )
+    assert len(ask(database, "select * from fipe.price_changes()")) == linked
+
+
+def test_a_gap_of_more_than_a_year_ends_a_series_if_a_month_of_it_is_loaded(database: connection) -> None:
+    old, new = date(2018, 1, 1), date(2026, 1, 1)
+    codes = {"reference_code": 1}, {"reference_code": 2}
+    write_rows(database, [PriceRow(**{**row(JANUARY, 100)._asdict(), "reference_month": old, **codes[0]})])
+    hybrid = row(JANUARY, 90, fuel=HYBRID)
+    write_rows(database, [PriceRow(**{**hybrid._asdict(), "reference_month": new, **codes[1]})])
+    series = "select count(distinct series_id) from fipe.vehicle where fipe_code = '005340-6'"
+    assert ask(database, series) == [(1,)], "nothing between them is loaded"
+    write_rows(database, [row(JANUARY, 5, fipe_code="005001-6", model_code=8)])
+    assert ask(database, series) == [(2,)]
+
+
+def test_a_model_that_takes_over_a_fipe_code_goes_on_with_its_series(database: connection) -> None:
+    write_rows(database, [row(DECEMBER, 100), row(JANUARY, 90, model_code=8, model="Gol 1.0 Flex")])
+    history = "select model, price_brl, change_brl from fipe.price_history('005340-6')"
+    assert ask(database, history) == [("Gol 1.0", 100, None), ("Gol 1.0 Flex", 90, -10)]
+
+
+def test_two_models_of_one_fipe_code_side_by_side_have_histories_of_their_own(database: connection) -> None:
+    rows = [(DECEMBER, 100, 7), (DECEMBER, 500, 8), (JANUARY, 110, 7), (JANUARY, 550, 8)]
+    write_rows(
+        database, [row(month, price, model_code=code, model=f"M{code}") for month, price, code in rows]
+    )
+    assert ask(database, "select model, change_percent from fipe.price_history('005340-6')") == [
+        ("M7", None), ("M7", 10), ("M8", None), ("M8", 10),
+    ]  # fmt: skip
+
+
+def test_one_vehicle_under_two_brands_counts_once(database: connection) -> None:
+    twice = [
+        row(month, price, brand_code=code, brand=brand)
+        for month, price in ((DECEMBER, 100), (JANUARY, 110))
+        for code, brand in ((1, "Baby"), (2, "Buggy"))
+    ]
+    write_rows(database, twice)
+    for question in ("latest_price", "price_changes()", "biggest_movers()", "depreciation('005340-6')"):
+        assert [brand for (brand,) in ask(database, f"select brand from fipe.{question}")] == ["Baby"]
+    assert len(ask(database, "select * from fipe.price_history('005340-6')")) == 2
+    assert ask(database, "select count(*) from fipe.vehicle_price") == [(4,)], "published twice a month"
+
+
+def test_a_former_fipe_code_finds_the_whole_history(database: connection) -> None:
+    write_rows(database, [row(DECEMBER, 100, fipe_code="001004-9"), row(JANUARY, 90)])
+    for code in ("001004-9", "005340-6"):
+        assert ask(database, f"select price_brl from fipe.price_history('{code}')") == [(100,), (90,)]
+        assert ask(database, f"select price_brl from fipe.depreciation('{code}')") == [(90,)]
+
+
+def test_search_finds_former_names_and_shows_the_newest(database: connection) -> None:
+    names = {DECEMBER: ("Skoda Auto", "Fabia 1,0"), JANUARY: ("Škoda", "Fabia Combi")}
+    write_rows(database, [row(month, 1, brand=brand, model=model) for month, (brand, model) in names.items()])
+    for search in ("skoda", "ŠKODA", "auto fabia", "fabia 1.0", "fabia 1,0", "fabia combi"):
+        assert ask(database, f"select brand, model, last_month from fipe.search_models('{search}')") == [
+            ("Škoda", "Fabia Combi", JANUARY)
+        ]
+
+
+def test_a_word_of_two_thousand_letters_is_answered(database: connection) -> None:
+    write_rows(database, [row(JANUARY, 1)])
+    for length in (2_000, 3_000, 100_000):
+        assert ask(database, f"select * from fipe.search_models('{'a' * length} gol')") == []
+        assert ask(database, f"select * from fipe.brands_named('{'é' * length}')") == []
+
+
+def test_any_day_of_a_month_means_the_month(renamed: connection) -> None:
+    for question in ("price_changes", "biggest_movers", "month_differences"):
+        count = "10, " if question == "biggest_movers" else ""
+        days, firsts = (
+            ask(renamed, f"select * from fipe.{question}({count}'{month}', '{since}')")
+            for month, since in (("2023-01-31", "2022-11-30"), ("2023-01-01", "2022-11-01"))
+        )
+        assert days == firsts != []
+    assert ask(renamed, "select price_brl from fipe.depreciation('005001-6', '2022-12-24')") == [(50,)]
+    between = "select model from fipe.vehicles_between('vw', 0, 99, '2022-12-24')"
+    assert ask(renamed, between) == [("Fusca",)]
+
+
+def test_tells_what_is_new_and_what_is_gone(database: connection) -> None:
+    write_rows(database, [
+        row(DECEMBER, 100), row(JANUARY, 100),
+        row(DECEMBER, 100, model_year=2019), row(JANUARY, 99, model_year=2019),
+        row(DECEMBER, 70, model_year=2018), row(JANUARY, 300, model_year=2023),
+    ])  # fmt: skip
+    question = (
+        "select difference, model_year, price_before, price_brl from fipe.month_differences() order by 2"
+    )
+    assert ask(database, question) == [
+        ("gone", 2018, 70, None), ("changed", 2019, 100, 99), ("unchanged", 2020, 100, 100),
+        ("new", 2023, None, 300),
+    ]  # fmt: skip
+
+
+def test_a_price_of_zero_is_no_fall(database: connection) -> None:
+    write_rows(database, [row(DECEMBER, 100), row(JANUARY, 0)])
+    assert ask(database, "select * from fipe.biggest_movers()") == []
+    assert ask(database, "select flag from fipe.flagged_price") == [("zero price",)]
+
+
 def test_a_month_that_has_no_price_yet_is_not_the_newest_nor_the_one_before(database: connection) -> None:
     """A run's plan tells of its month before the first price comes, which may take hours."""
     write_rows(database, [row(NOVEMBER, 100), row(JANUARY, 110)])

@@ -1,0 +1,339 @@
+"""What the questions of create_fipe_db.sql should answer, in plain Python, and random histories for them.
+
+It shares nothing with the SQL but the rules, which it follows in the words of docs/queries.md. It is slow and
+simple: prices are a list, and a series is a set of keys.
+"""
+
+import itertools
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from random import Random
+from typing import Any, NamedTuple
+
+from fipe_api.database.writer import PriceRow
+
+Key = tuple[int, int, int, int, int]
+"""Vehicle type, brand, model, model year and fuel, by their codes."""
+
+
+def key_of(row: PriceRow) -> Key:
+    return (row.vehicle_type, row.brand_code, row.model_code, row.model_year, row.fuel_code)
+
+
+class Group(NamedTuple):
+    """Keys that are one so far."""
+
+    keys: frozenset[Key]
+    first: date
+    last: date
+
+
+class History:
+    """All prices of a database, and the answers to what people ask of them."""
+
+    def __init__(self, rows: Iterable[PriceRow]) -> None:
+        self.rows = sorted(rows)
+        self.months = sorted({row.reference_month for row in self.rows})
+        self.of_key: dict[Key, dict[date, PriceRow]] = defaultdict(dict)
+        for row in self.rows:
+            self.of_key[key_of(row)][row.reference_month] = row
+        self.place: dict[Key, int] = {}
+        self.series = self._series()
+        self.series_of = {key: group for group in self.series for key in group}
+
+    # Series ---------------------------------------------------------------------------------------------
+
+    def _series(self) -> list[frozenset[Key]]:
+        nodes = [self._group({key}) for key in self.of_key]
+        chains = self._linked(nodes, lambda group: {key[:4] for key in group.keys})
+        units = self._without_duplicates(chains)
+        return [group.keys for group in self._linked(units, self._codes)]
+
+    def _group(self, keys: Iterable[Key]) -> Group:
+        together = frozenset(keys)
+        months = [month for key in together for month in self.of_key[key]]
+        return Group(together, min(months), max(months))
+
+    def _codes(self, group: Group) -> set[tuple[Any, ...]]:
+        return {
+            (row.vehicle_type, row.fipe_code, row.model_year)
+            for key in group.keys
+            for row in self.of_key[key].values()
+        }
+
+    def _linked(self, groups: Sequence[Group], places: Callable[[Group], set[Any]]) -> list[Group]:
+        """The groups, with those as one that follow one another in some place, one before and one after."""
+        at: dict[Any, list[Group]] = defaultdict(list)
+        for group in groups:
+            for place in places(group):
+                at[place].append(group)
+        pairs = {
+            (a, b)
+            for here in at.values()
+            for a, b in itertools.permutations(here, 2)
+            if a.last < b.first
+            and self._near(a.last, b.first)
+            and not any(a.last < c.first and c.last < b.first for c in here)
+        }
+        links = {
+            a: b
+            for a, b in pairs
+            if sum(a == other for other, _ in pairs) == 1 and sum(b == other for _, other in pairs) == 1
+        }
+        linked = []
+        for group in groups:
+            if group in links.values():
+                continue
+            chain = [group]
+            while chain[-1] in links:
+                chain.append(links[chain[-1]])
+            linked.append(self._group(key for each in chain for key in each.keys))
+        return linked
+
+    def _near(self, earlier: date, later: date) -> bool:
+        a_year_on = earlier.replace(year=earlier.year + 1)
+        return later <= a_year_on or not any(earlier < month < later for month in self.months)
+
+    def _without_duplicates(self, chains: Sequence[Group]) -> list[Group]:
+        def at(chain: Group) -> dict[date, PriceRow]:
+            return {month: row for key in chain.keys for month, row in self.of_key[key].items()}
+
+        prices = [at(chain) for chain in chains]
+
+        def differ(a: int, b: int) -> bool:
+            return any(
+                prices[a][month].price_brl != prices[b][month].price_brl
+                for month in prices[a]
+                if month in prices[b]
+            )
+
+        def same_thing(one: PriceRow, other: PriceRow) -> bool:
+            return all(
+                getattr(one, field) == getattr(other, field)
+                for field in ("vehicle_type", "fipe_code", "model_year", "fuel_code")
+            )
+
+        together = [{number} for number in range(len(chains))]
+        for a, b in itertools.combinations(range(len(chains)), 2):
+            if not differ(a, b) and any(
+                same_thing(row, prices[b][month]) for month, row in prices[a].items() if month in prices[b]
+            ):
+                joined = together[a] | together[b]
+                for number in joined:
+                    together[number] = joined
+        units = []
+        for numbers in {frozenset(group) for group in together}:
+            if any(differ(a, b) for a, b in itertools.combinations(numbers, 2)):
+                units += [chains[number] for number in numbers]
+                continue
+            for place, number in enumerate(sorted(numbers, key=lambda each: min(chains[each].keys)[1:3])):
+                self.place.update(dict.fromkeys(chains[number].keys, place))
+            units.append(self._group(key for number in numbers for key in chains[number].keys))
+        return units
+
+    # Questions ------------------------------------------------------------------------------------------
+
+    def counted(self, month: date) -> dict[frozenset[Key], PriceRow]:
+        """The prices of a month, one per series."""
+        found: dict[frozenset[Key], PriceRow] = {}
+        for key in sorted(self.of_key, key=lambda each: self.place.get(each, 0)):
+            if month in self.of_key[key]:
+                found.setdefault(self.series_of[key], self.of_key[key][month])
+        return found
+
+    def month_before(self, month: date, since: date | None) -> date | None:
+        return since or max((each for each in self.months if each < month), default=None)
+
+    def latest_price(self) -> list[tuple[Any, ...]]:
+        return [
+            (row.reference_month, row.vehicle_type, *self._names(row)[1:], row.price_brl)
+            for row in (
+                self.counted(max(month for key in series for month in self.of_key[key]))[series]
+                for series in self.series
+            )
+        ]
+
+    def price_history(self, fipe_code: str, model_year: int | None) -> list[tuple[Any, ...]]:
+        asked = {
+            self.series_of[key_of(row)]
+            for row in self.rows
+            if row.fipe_code == fipe_code and model_year in (None, row.model_year)
+        }
+        answer = []
+        for series in asked:
+            rows = [row for month in self.months if (row := self.counted(month).get(series))]
+            for before, row in zip([None, *rows], rows, strict=False):
+                change = row.price_brl - before.price_brl if before else None
+                answer.append((
+                    row.reference_month, row.brand, row.model, row.model_year, row.model_year == 32000,
+                    rows[-1].fuel, row.fuel, row.price_brl, change,
+                    percent(row.price_brl, before.price_brl, 2) if before else None,
+                ))  # fmt: skip
+        return answer
+
+    def depreciation(self, fipe_code: str, month: date) -> list[tuple[Any, ...]]:
+        asked = {self.series_of[key_of(row)] for row in self.rows if row.fipe_code == fipe_code}
+        rows = [row for series, row in self.counted(month).items() if series in asked]
+        answer = []
+        for row in rows:
+            alike = [
+                other
+                for other in rows
+                if (other.fuel_code, other.brand_code, other.model_code)
+                == (row.fuel_code, row.brand_code, row.model_code)
+            ]
+            newest = max(alike, key=lambda other: other.model_year)
+            zero_km = row.model_year == 32000
+            age = 0 if zero_km else max(0, month.year - row.model_year)
+            share = (
+                rounded(Fraction(row.price_brl) * 100 / Fraction(newest.price_brl), 1)
+                if newest.price_brl
+                else None
+            )
+            answer.append(
+                (row.brand, row.model, row.model_year, zero_km, age, row.fuel, row.price_brl, share)
+            )
+        return answer
+
+    def vehicles_between(self, brand: str, least: int, most: int, month: date) -> list[tuple[Any, ...]]:
+        codes = {
+            (row.vehicle_type, row.brand_code)
+            for row in self.rows
+            if words(brand) and words(brand) <= words(row.brand)
+        }
+        return [
+            (*self._names(row), row.price_brl)
+            for row in self.counted(month).values()
+            if (row.vehicle_type, row.brand_code) in codes and least <= row.price_brl <= most
+        ]
+
+    def month_differences(self, month: date, since: date | None) -> list[tuple[Any, ...]]:
+        before_month = self.month_before(month, since)
+        now = self.counted(month)
+        before = self.counted(before_month) if before_month else {}
+        answer = []
+        for series in {*now, *before}:
+            new, old = now.get(series), before.get(series)
+            if new and old:
+                word = "unchanged" if new.price_brl == old.price_brl else "changed"
+            else:
+                word = "new" if new else "gone"
+            named = self._names(new or before[series])
+            answer.append((word, *named, old and old.price_brl, new and new.price_brl))
+        return answer
+
+    def price_changes(self, month: date, since: date | None) -> list[tuple[Any, ...]]:
+        return [
+            (*named, old, new, new - old, percent(new, old, 2))
+            for word, *named, old, new in self.month_differences(month, since)
+            if word in ("changed", "unchanged")
+        ]
+
+    def biggest_movers(self, how_many: int, month: date, since: date | None) -> list[tuple[Any, ...]]:
+        before_month = self.month_before(month, since)
+        before = self.counted(before_month) if before_month else {}
+        moved = []
+        for series, row in self.counted(month).items():
+            old = before[series].price_brl if series in before else Decimal(0)
+            if old and row.price_brl and old != row.price_brl:
+                moved.append((Fraction(row.price_brl) / Fraction(old), row, old))
+
+        def order(each: tuple[Fraction, PriceRow, Decimal]) -> tuple[Any, ...]:
+            _, row, _ = each
+            return (row.fipe_code, row.model_year, row.fuel_code, row.brand_code, row.model_code)
+
+        risen = sorted((each for each in moved if each[0] > 1), key=lambda each: (-each[0], order(each)))
+        fallen = sorted((each for each in moved if each[0] < 1), key=lambda each: (each[0], order(each)))
+        biggest = sorted([*risen[:how_many], *fallen[:how_many]], key=lambda each: (-each[0], order(each)))
+        return [
+            (*self._names(row), old, row.price_brl, row.price_brl - old, percent(row.price_brl, old, 2))
+            for _, row, old in biggest
+        ]
+
+    def search_models(self, search: str) -> list[tuple[Any, ...]]:
+        asked = words(search)
+        models: dict[tuple[int, int, int], list[PriceRow]] = defaultdict(list)
+        for row in self.rows:
+            models[row.vehicle_type, row.brand_code, row.model_code].append(row)
+        answer = []
+        for (kind, brand_code, model_code), rows in models.items():
+            if asked and any(
+                all(
+                    any(word.startswith(each) for word in words(f"{row.brand} {row.model}")) for each in asked
+                )
+                for row in rows
+            ):
+                newest = max(row.reference_month for row in rows)
+                brand, model = min((row.brand, row.model) for row in rows if row.reference_month == newest)
+                answer.append((kind, brand_code, brand, model_code, model, newest))
+        return answer
+
+    def flagged_price(self) -> list[tuple[Any, ...]]:
+        flags = [("zero price", row) for row in self.rows if not row.price_brl]
+        flags += [("unknown fuel", row) for row in self.rows if not 1 <= row.fuel_code <= 7]
+        return [(flag, row.reference_month, row.model_code, row.fuel, row.price_brl) for flag, row in flags]
+
+    def _names(self, row: PriceRow) -> tuple[Any, ...]:
+        return (
+            row.vehicle_type, row.brand, row.model, row.model_year, row.model_year == 32000, row.fuel,
+            row.fipe_code,
+        )  # fmt: skip
+
+
+def percent(new: Decimal, old: Decimal, digits: int) -> Decimal | None:
+    return rounded(100 * (Fraction(new) - Fraction(old)) / Fraction(old), digits) if old else None
+
+
+def rounded(value: Fraction, digits: int) -> Decimal:
+    exact = Decimal(value.numerator) / Decimal(value.denominator)
+    return exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+
+
+def words(name: str) -> set[str]:
+    """Those of a name, in small letters without accents; a decimal comma is a point."""
+    letters = (each for each in unicodedata.normalize("NFD", name) if not unicodedata.combining(each))
+    plain = re.sub(r"(?<=\d),(?=\d)", ".", "".join(letters).lower())
+    return set(re.findall(r"(?:[a-z0-9]|(?<=[0-9])[.](?=[0-9]))+", plain))
+
+
+# Random histories -------------------------------------------------------------------------------------------
+
+MONTHS = {
+    date(2015, 3, 1): 170, date(2016, 3, 1): 160, date(2016, 4, 1): 183, date(2019, 10, 1): 225,
+    date(2022, 11, 1): 291, date(2022, 12, 1): 292, date(2023, 1, 1): 293, date(2023, 2, 1): 294,
+    date(2023, 12, 1): 304, date(2024, 1, 1): 305, date(2026, 6, 1): 334,
+}  # fmt: skip
+FUELS = {1: "Gasolina", 3: "Diesel", 5: "Flex", 6: "Híbrido", 9: "Hidrogênio"}
+BRANDS = {1: ("VW - VolksWagen", "Volkswagen"), 2: ("Škoda", "Skoda"), 3: ("GM - Chevrolet", "GM")}
+MODELS = {7: ("Gol 1.0 Flex", "GOL 1,0"), 8: ("Fusca", "Fusca Itamar"), 9: ("MARRUÁ High.CD", "Marrua")}
+
+
+def random_history(chance: Random) -> list[PriceRow]:
+    """Vehicles that begin, end, change fuels, names and FIPE codes, collide, pause, and cost nothing."""
+    months = sorted(chance.sample(sorted(MONTHS), chance.randint(1, 7)))
+    codes = [f"{number:06}-0" for number in range(chance.randint(1, 5))]
+    rows = {}
+    for _ in range(chance.randint(1, 14)):
+        brand, model = chance.choice([1, 1, 2, 3]), chance.choice([7, 8, 9])
+        model_year, fuel = chance.choice([2014, 32000]), chance.choice([1, 1, 3, 5, 5, 6, 9])
+        fipe_code = chance.choice(codes)
+        begins, ends = sorted((chance.randrange(len(months)), chance.randrange(len(months))))
+        for month in months[begins : ends + 1]:
+            if chance.random() < 0.1:
+                continue
+            if chance.random() < 0.1:
+                fipe_code = chance.choice(codes)
+            usual = Decimal(100 + MONTHS[month] % 7 * 10 + codes.index(fipe_code))
+            row = PriceRow(
+                month, MONTHS[month], 1, brand, chance.choice((*BRANDS[brand][:1] * 5, BRANDS[brand][1])),
+                model,
+                chance.choice((*MODELS[model][:1] * 5, MODELS[model][1])), model_year, fuel,
+                FUELS[fuel], fipe_code, chance.choice([usual] * 8 + [usual + 5, Decimal(0)]),
+            )  # fmt: skip
+            rows[month, key_of(row)] = row
+    return list(rows.values())
