@@ -34,7 +34,7 @@ SMALL_BATCHES, LARGE_BATCH = (10, 100), 1_000
 ROW_BY_ROW_MESSAGES = 100
 ROUNDS = 5
 FILLED_TABLES = (
-    "fipe.reference_month", "fipe.manufacturer", "fipe.model", "fipe.model_year", "fipe.price",
+    "fipe.reference_month", "fipe.model", "fipe.vehicle", "fipe.price",
     "fipe.load_run", "fipe.load_brand", "fipe.load_brand_plan", "fipe.load_model",
 )  # fmt: skip
 FIRST_RUN, SECOND_RUN = UUID(int=1), UUID(int=2)
@@ -208,19 +208,24 @@ def _write_row_by_row(dsn: str, message: PriceMessage) -> None:
             return int(found[0])
 
         for price in message.prices:
-            brand = {"vehicle_type": message.vehicle_type, "code": message.brand.code}
-            upsert("manufacturer", brand, {"name": message.brand.name, "named_in": month}, "code")
             model = {
                 "vehicle_type": message.vehicle_type,
                 "brand_code": message.brand.code,
-                "code": message.model.code,
+                "model_code": message.model.code,
             }
-            model_id = upsert("model", model, {"name": message.model.name, "named_in": month}, "id")
+            model_id = upsert(
+                "model", model, {"brand": message.brand.name, "model": message.model.name}, "id"
+            )
             vehicle = {"model_id": model_id, "model_year": price.model_year, "fuel_code": price.fuel_code}
-            described = {"fuel": price.fuel, "fipe_code": price.fipe_code, "named_in": month}
-            vehicle_id = upsert("model_year", vehicle, described, "id")
-            of_month = {"model_year_id": vehicle_id, "reference_month": month}
-            upsert("price", of_month, {"price_brl": price.price_brl}, "model_year_id")
+            described = {
+                "fuel": price.fuel,
+                "fipe_code": price.fipe_code,
+                "last_month": month,
+                "series_id": 0,
+            }
+            vehicle_id = upsert("vehicle", vehicle, described, "id")
+            of_month = {"vehicle_id": vehicle_id, "reference_month": month}
+            upsert("price", of_month, {"price_brl": price.price_brl}, "vehicle_id")
 
 
 def _dead_rows(dsn: str) -> _DeadRows:

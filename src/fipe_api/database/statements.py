@@ -268,27 +268,38 @@ where not exists (
 order by vehicle_type, brand_code, model_code, brand, model
 """
 
+# New vehicles get their months here; without, each would be written twice.
 INSERT_VEHICLES = """
-insert into fipe.vehicle (id, series_id, model_id, model_year, fuel_code, fuel, fipe_code)
-select id, id, model_id, model_year, fuel_code, fuel, fipe_code
-from (
-    select nextval('fipe.vehicle_id_seq') as id, *
+with added as (
+    insert into fipe.vehicle
+        (id, series_id, model_id, model_year, fuel_code, fuel, fipe_code, first_month, last_month)
+    select id, id, model_id, model_year, fuel_code, fuel, fipe_code, first_month, last_month
     from (
-        select distinct model.id as model_id, staged.model_year, staged.fuel_code, staged.fuel,
-               staged.fipe_code
-        from staged_model
-        join staged_price as staged using (position)
-        join fipe.model on (model.vehicle_type, model.brand_code, model.model_code, model.brand, model.model)
-                         = (staged_model.vehicle_type, staged_model.brand_code, staged_model.model_code,
-                            staged_model.brand, staged_model.model)
-        where not exists (
-            select from fipe.vehicle
-            where (vehicle.model_id, vehicle.model_year, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code)
-                = (model.id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code)
-        )
-        order by 1, 2, 3, 4, 5
-    ) as published
-) as numbered
+        select nextval('fipe.vehicle_id_seq') as id, *
+        from (
+            select model.id as model_id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code,
+                   min(staged_model.reference_month) filter (where staged.reason is null) as first_month,
+                   max(staged_model.reference_month) filter (where staged.reason is null) as last_month
+            from staged_model
+            join staged_price as staged using (position)
+            join fipe.model
+                on (model.vehicle_type, model.brand_code, model.model_code, model.brand, model.model)
+                 = (staged_model.vehicle_type, staged_model.brand_code, staged_model.model_code,
+                    staged_model.brand, staged_model.model)
+            where not exists (
+                select from fipe.vehicle
+                where (vehicle.model_id, vehicle.model_year, vehicle.fuel_code, vehicle.fuel,
+                       vehicle.fipe_code)
+                    = (model.id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code)
+            )
+            group by 1, 2, 3, 4, 5
+            order by 1, 2, 3, 4, 5
+        ) as published
+    ) as numbered
+    returning id, first_month, last_month
+)
+insert into staged_span
+select id, null, null, first_month, last_month, false from added where first_month is not null
 """
 
 STAGE_ROWS = """
@@ -315,6 +326,7 @@ from (
     group by vehicle_id
 ) as written
 join fipe.vehicle on vehicle.id = written.vehicle_id
+on conflict do nothing
 """
 
 DELETE_PRICES = """

@@ -177,14 +177,14 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         _stage(cursor, count(), [(*where, published, ()) for where, published in staged.items()])
         cursor.execute(DELETE_ANSWERED_ROWS)
         months = {row.reference_month for row in rows}
-        cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
-        empty = set(cursor.fetchall())
+        empty = _empty_months(cursor, months)
         for statement in (
             INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS, DELETE_OTHER_NAMES, DELETE_KNOWN_ROWS
         ):  # fmt: skip
             cursor.execute(statement)
         changed = _count(cursor, MERGE_PRICES)
-        _renew_series(cursor, months, empty)
+        cursor.execute(UPDATE_SPANS)
+        _renew_series(cursor, empty - _empty_months(cursor, empty))
     return Written(len(newest), changed)
 
 
@@ -206,9 +206,11 @@ def _write_answers(
     if unstaged:
         cursor.execute(DELETE_STAGED, {"positions": unstaged})
     tallies = _sum({_load(message, runs): Tally(len(message.prices))} for message in new)
-    if differing and _record(cursor, differing, runs):
+    revised = bool(differing) and _record(cursor, differing, runs)
+    if revised:
         tallies = _sum([tallies, _stage_histories(cursor, count(len(alone)))])
-    _write_staged(cursor, {message.reference.month for message in messages})
+    if new or revised:
+        _write_staged(cursor, {message.reference.month for message in messages}, revised=revised)
     return _changed(tallies), tallies
 
 
@@ -296,7 +298,7 @@ def _withdraw(cursor: "cursor", planned: Sequence[int]) -> tuple[int, Tallies]:
     cursor.execute(RECORD_ANSWERS)
     tallies = _stage_histories(cursor, count())
     cursor.execute("select distinct reference_month from staged_subject")
-    _write_staged(cursor, {month for (month,) in cursor.fetchall()})
+    _write_staged(cursor, {month for (month,) in cursor.fetchall()}, revised=True)
     return _changed(tallies), tallies
 
 
@@ -382,25 +384,35 @@ def _stage_subjects(cursor: "cursor", subjects: Collection[Subject]) -> None:
     copy_rows(cursor, "staged_subject", Subject._fields, subjects)
 
 
-def _write_staged(cursor: "cursor", months: Collection[date]) -> None:
-    """Writes what is staged: of staged subjects nothing else remains, of other models it is new."""
-    cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
-    empty = set(cursor.fetchall())
-    for statement in (INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS, DELETE_PRICES, MERGE_PRICES):
+def _write_staged(cursor: "cursor", months: Collection[date], *, revised: bool) -> None:
+    """Writes what is staged. If `revised`, staged subjects keep nothing else."""
+    empty = _empty_months(cursor, months)
+    for statement in (INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS):
         cursor.execute(statement)
-    for statement in (DELETE_REVISIONS, INSERT_REVISIONS):
-        cursor.execute(statement)
-    _renew_series(cursor, months, empty)
-
-
-def _renew_series(cursor: "cursor", months: Collection[date], empty_before: set[tuple[date]]) -> None:
+    if revised:
+        cursor.execute(DELETE_PRICES)
+    cursor.execute(MERGE_PRICES)
+    if revised:
+        cursor.execute(DELETE_REVISIONS)
+        cursor.execute(INSERT_REVISIONS)
     cursor.execute(UPDATE_SPANS)
+    _renew_series(cursor, empty ^ _empty_months(cursor, months if revised else empty))
+
+
+def _empty_months(cursor: "cursor", months: Collection[date]) -> set[date]:
+    """Those without a price."""
+    if not months:
+        return set()
+    cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
+    return {month for (month,) in cursor.fetchall()}
+
+
+def _renew_series(cursor: "cursor", months: Collection[date]) -> None:
+    """Renews the series of what is staged, and those that the first or last price of a month changes."""
     cursor.execute(SELECT_VEHICLES_TO_RENEW)
     vehicles = {vehicle for (vehicle,) in cursor.fetchall()}
-    cursor.execute(SELECT_EMPTY_MONTHS, (list(months),))
-    turned = [month for (month,) in empty_before ^ set(cursor.fetchall())]
-    if turned:
-        cursor.execute(SELECT_VEHICLES_WITH_GAPS, (turned,))
+    if months:
+        cursor.execute(SELECT_VEHICLES_WITH_GAPS, (list(months),))
         vehicles |= {vehicle for (vehicle,) in cursor.fetchall()}
     if vehicles:
         cursor.execute("select fipe.renew_series(%s)", (sorted(vehicles),))
