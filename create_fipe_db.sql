@@ -521,22 +521,18 @@ comment on function fipe.search_models(text) is
     'Models whose brand and name have, or once had, for each word of the search a word that begins with it. Accents'
     ' and case do not matter. The names are the newest.';
 
-create or replace function fipe.counted_price(month date)
-returns table (vehicle_id integer, series_id integer, price_brl numeric)
-language sql stable parallel safe as $$
-    select price.vehicle_id, vehicle.series_id, price.price_brl
-    from fipe.price
-    join fipe.vehicle on vehicle.id = price.vehicle_id
-    where price.reference_month = $1
-      and (vehicle.duplicate = 0 or not exists (
-          select from fipe.vehicle as other
-          join fipe.price as same on same.vehicle_id = other.id
-          where other.series_id = vehicle.series_id and other.duplicate < vehicle.duplicate
-            and same.reference_month = $1
-      ))
-$$;
-comment on function fipe.counted_price(date) is
-    'The prices of a month, one per series: what stands under two names or brands counts once.';
+create or replace view fipe.counted_price as
+select price.reference_month, price.vehicle_id, vehicle.series_id, price.price_brl
+from fipe.price
+join fipe.vehicle on vehicle.id = price.vehicle_id
+where vehicle.duplicate = 0 or not exists (
+    select from fipe.vehicle as other
+    join fipe.price as same on same.vehicle_id = other.id
+    where other.series_id = vehicle.series_id and other.duplicate < vehicle.duplicate
+      and same.reference_month = price.reference_month
+);
+comment on view fipe.counted_price is
+    'The prices, one per series and month: what stands under two names or brands counts once.';
 
 create or replace view fipe.latest_price as
 select latest.reference_month,
@@ -620,9 +616,10 @@ language sql stable parallel safe as $$
            vehicle.fuel, counted.price_brl,
            round(100 * counted.price_brl / nullif(first_value(counted.price_brl) over newest_first, 0), 1)
     from asked
-    join fipe.counted_price((select fipe.asked_month($2))) as counted using (series_id)
+    join fipe.counted_price as counted using (series_id)
     join fipe.vehicle on vehicle.id = counted.vehicle_id
     join fipe.model on model.id = vehicle.model_id
+    where counted.reference_month = (select fipe.asked_month($2))
     window newest_first as (
         partition by vehicle.fuel_code, model.brand_code, model.model_code order by vehicle.model_year desc
     )
@@ -661,8 +658,8 @@ language sql stable parallel safe as $$
     from (select distinct vehicle_type, brand_code from fipe.brands_named($1)) as named
     join fipe.model using (vehicle_type, brand_code)
     join fipe.vehicle on vehicle.model_id = model.id
-    join fipe.counted_price((select fipe.asked_month($4))) as counted on counted.vehicle_id = vehicle.id
-    where counted.price_brl between $2 and $3
+    join fipe.counted_price as counted on counted.vehicle_id = vehicle.id
+    where counted.reference_month = (select fipe.asked_month($4)) and counted.price_brl between $2 and $3
     order by counted.price_brl, model.model, vehicle.model_year, vehicle.fuel_code, model.brand_code, model.model_code
 $$;
 comment on function fipe.vehicles_between(text, numeric, numeric, date) is
@@ -678,10 +675,12 @@ language sql stable parallel safe as $$
     select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
            round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
-    from fipe.counted_price((select fipe.asked_month($1))) as now
-    join fipe.counted_price((select fipe.month_before($1, $2))) as before using (series_id)
+    from fipe.counted_price as now
+    join fipe.counted_price as before using (series_id)
     join fipe.vehicle on vehicle.id = now.vehicle_id
     join fipe.model on model.id = vehicle.model_id
+    where now.reference_month = (select fipe.asked_month($1))
+      and before.reference_month = (select fipe.month_before($1, $2))
 $$;
 comment on function fipe.price_changes(date, date) is
     'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
@@ -699,17 +698,23 @@ language sql stable parallel safe as $$
     with moved as materialized (
         select now.vehicle_id, before.price_brl as before, now.price_brl as now,
                now.price_brl / nullif(before.price_brl, 0) as ratio
-        from fipe.counted_price((select fipe.asked_month($2))) as now
-        join fipe.counted_price((select fipe.month_before($2, $3))) as before using (series_id)
-        where now.price_brl <> before.price_brl and now.price_brl > 0 and before.price_brl > 0
+        from fipe.counted_price as now
+        join fipe.counted_price as before using (series_id)
+        where now.reference_month = (select fipe.asked_month($2))
+          and before.reference_month = (select fipe.month_before($2, $3))
+          and now.price_brl <> before.price_brl and now.price_brl > 0 and before.price_brl > 0
     ),
     named as (
         select moved.*, model.vehicle_type, model.brand, model.model, model.brand_code, model.model_code,
                vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code
         from (
-            (select * from moved where ratio > 1 order by ratio desc fetch first $1 rows with ties)
-            union all
-            (select * from moved where ratio < 1 order by ratio fetch first $1 rows with ties)
+            -- With all that moved as much as the last of them; `placed` chooses among these.
+            select * from moved
+            where ratio > 1 and ratio >= (
+                select min(ratio) from (select ratio from moved order by ratio desc limit $1) as risen
+            ) or ratio < 1 and ratio <= (
+                select max(ratio) from (select ratio from moved order by ratio limit $1) as fallen
+            )
         ) as moved
         join fipe.vehicle on vehicle.id = moved.vehicle_id
         join fipe.model on model.id = vehicle.model_id
@@ -743,8 +748,12 @@ language sql stable parallel safe as $$
                 else 'unchanged' end,
            model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, before.price_brl, now.price_brl
-    from fipe.counted_price((select fipe.asked_month($1))) as now
-    full join fipe.counted_price((select fipe.month_before($1, $2))) as before using (series_id)
+    from (
+        select * from fipe.counted_price where reference_month = (select fipe.asked_month($1))
+    ) as now
+    full join (
+        select * from fipe.counted_price where reference_month = (select fipe.month_before($1, $2))
+    ) as before using (series_id)
     join fipe.vehicle on vehicle.id = coalesce(now.vehicle_id, before.vehicle_id)
     join fipe.model on model.id = vehicle.model_id
 $$;

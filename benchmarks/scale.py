@@ -36,7 +36,7 @@ AROUND = 5
 """The last months, each loaded beside the first into an empty database; the medians are compared."""
 RUNS = 21
 EXAMPLE = re.compile(r'^fipe query "(.+)"', re.MULTILINE)
-LARGE_TABLES = ("price", "model_year", "model", "load_model")
+LARGE_TABLES = ("price", "vehicle", "model", "load_model")
 
 
 def run() -> Sequence[Row]:
@@ -141,10 +141,10 @@ def _queries(connection: "connection") -> list[_Query]:
         vehicle_type, brand_code = cursor.fetchone() or (0, 0)
         cursor.execute(
             """
-            select model.code, model_year, fuel_code, fipe_code
-            from fipe.model_year join fipe.model on model.id = model_id
+            select model_code, model_year, fuel_code, fipe_code
+            from fipe.vehicle join fipe.model on model.id = model_id
             where (vehicle_type, brand_code) = (%s, %s)
-            order by model_year.id
+            order by vehicle.id
             offset 1000 limit 1
             """,
             (vehicle_type, brand_code),
@@ -187,8 +187,8 @@ def _query_rows(connection: "connection", query: _Query) -> tuple[Row, Row]:
 
 
 def _example_rows(of_what: str, connection: "connection", most_milliseconds: float) -> Iterator[Row]:
-    """A row for each example query of the README."""
-    for sql in EXAMPLE.findall((REPOSITORY / "README.md").read_text()):
+    """A row for each example query of docs/queries.md."""
+    for sql in EXAMPLE.findall((REPOSITORY / "docs" / "queries.md").read_text()):
         milliseconds, found = _ask(connection, _Query(sql, sql, ()))
         yield Row(f"{of_what}, {sql}: {found:,} rows", milliseconds, "ms", target=at_most(most_milliseconds))
 

@@ -9,50 +9,59 @@ A line is a message of the price queue (to replay it) or a row of fipe.vehicle_p
 import argparse
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import psycopg2
 from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.structs import asdict
 
-from fipe_api.database.writer import PriceRow, write_messages, write_rows
+from fipe_api.database.writer import PriceRow, ReferenceMismatchError, write_messages, write_rows
 from fipe_api.messages import (
-    EmptyBrandMessage,
-    PositiveInt,
-    PriceMessage,
-    RejectedAnswerMessage,
+    PRICE_QUEUE,
+    Code,
+    ModelYear,
+    PriceQueueMessage,
+    SmallCode,
     Text,
     VehicleType,
+    check_fipe_code,
     check_month,
     check_price,
 )
 
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
 LINES_PER_TRANSACTION = 5_000
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 
 class VehiclePrice(Struct):
     """A row of fipe.vehicle_price; zero_km is ignored, because it follows from the model year."""
 
     reference_month: date
-    reference_code: PositiveInt
+    reference_code: Code
     vehicle_type: VehicleType
-    brand_code: int
+    brand_code: Code
     brand: Text
-    model_code: int
+    model_code: Code
     model: Text
-    model_year: PositiveInt
-    fuel_code: int
+    model_year: ModelYear
+    fuel_code: SmallCode
     fuel: Text
-    fipe_code: Text
+    fipe_code: str
     price_brl: Decimal
 
     def __post_init__(self) -> None:
+        self.fipe_code = self.fipe_code.strip()
         check_month(self.reference_month)
+        check_fipe_code(self.fipe_code)
         check_price(self.price_brl)
 
 
@@ -62,10 +71,14 @@ class _Kind(Struct):
     kind: str | None = None
 
 
-LoadMessage = PriceMessage | EmptyBrandMessage | RejectedAnswerMessage
-Line = LoadMessage | VehiclePrice
+class Line(NamedTuple):
+    """A line that could be read, with its number in the file."""
+
+    number: int
+    content: PriceQueueMessage | VehiclePrice
+
+
 _KIND, _ROW = Decoder(_Kind), Decoder(VehiclePrice)
-_MESSAGE: Decoder[LoadMessage] = Decoder(LoadMessage)
 
 
 class Totals(NamedTuple):
@@ -76,51 +89,85 @@ class Totals(NamedTuple):
     changed: int = 0
 
 
-def ingest(lines: Iterable[str], dsn: str, report: IO[str] = sys.stderr) -> Totals:
+def ingest(lines: Iterable[str | bytes], dsn: str, report: IO[str] = sys.stderr) -> Totals:
     """Writes JSON Lines into the database at the DSN, 5,000 lines per transaction.
 
-    A line that cannot be read is reported with its number and skipped; the others are written.
+    A line that cannot be read or written is reported with its number; the others are written. Empty lines do
+    not count.
 
     Raises:
-        psycopg2.Error, ReferenceMismatchError: these 5,000 lines were not written; those before them were.
+        psycopg2.Error: the database failed; the lines before these 5,000 were written.
     """
     totals = Totals()
     with closing(psycopg2.connect(dsn)) as connection:
-        numbered = enumerate(lines, start=1)
+        numbered = _numbered(lines)
         while chunk := list(itertools.islice(numbered, LINES_PER_TRANSACTION)):
             parsed = list(_parse(chunk, report))
-            messages = [line for line in parsed if not isinstance(line, VehiclePrice)]
-            rows = [PriceRow(**asdict(line)) for line in parsed if isinstance(line, VehiclePrice)]
-            changed = write_messages(connection, messages).changed if messages else 0
-            changed += write_rows(connection, rows).changed if rows else 0
+            changed, refused = _write(connection, parsed, report)
             totals = Totals(
-                totals.lines + len(chunk), totals.refused + len(chunk) - len(parsed), totals.changed + changed
+                totals.lines + len(chunk),
+                totals.refused + len(chunk) - len(parsed) + refused,
+                totals.changed + changed,
             )
             print(f"{totals.lines} lines, {totals.changed} prices new or changed", file=report)
     return totals
 
 
-def _parse(numbered: Iterable[tuple[int, str]], report: IO[str]) -> Iterator[Line]:
+def _numbered(lines: Iterable[str | bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, as bytes and with their numbers; a byte order mark is left out."""
+    for number, line in enumerate(lines, start=1):
+        text = line.encode(errors="surrogatepass") if isinstance(line, str) else line
+        if number == 1:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+        if text.strip():
+            yield number, text
+
+
+def _parse(numbered: Iterable[tuple[int, bytes]], report: IO[str]) -> Iterator[Line]:
     for number, text in numbered:
         try:
-            yield (_ROW if _KIND.decode(text).kind is None else _MESSAGE).decode(text)
+            decoder = _ROW if _KIND.decode(text).kind is None else PRICE_QUEUE
+            yield Line(number, decoder.decode(text))
         except (ValueError, RecursionError) as error:
-            print(f"line {number} refused: {error}", file=report)
+            _refuse(number, error, report)
+
+
+def _write(connection: "connection", lines: Sequence[Line], report: IO[str]) -> tuple[int, int]:
+    """Writes lines, in halves if the database refuses one; returns prices changed and lines refused."""
+    messages = [line.content for line in lines if not isinstance(line.content, VehiclePrice)]
+    rows = [PriceRow(**asdict(line.content)) for line in lines if isinstance(line.content, VehiclePrice)]
+    try:
+        changed = write_messages(connection, messages).changed if messages else 0
+        return changed + (write_rows(connection, rows).changed if rows else 0), 0
+    except (psycopg2.DataError, psycopg2.IntegrityError, ReferenceMismatchError) as error:
+        if len(lines) == 1:
+            _refuse(lines[0].number, error, report)
+            return 0, 1
+    middle = len(lines) // 2
+    halves = [_write(connection, half, report) for half in (lines[:middle], lines[middle:])]
+    return sum(changed for changed, _ in halves), sum(refused for _, refused in halves)
+
+
+def _refuse(number: int, error: Exception, report: IO[str]) -> None:
+    print(f"line {number} refused:", *str(error).split(), file=report)
 
 
 def main() -> int:
-    """The command; exits with 1 when a line was refused or the database failed."""
+    """The command; exits with 1 when a line was refused or the database failed, with 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=argparse.FileType(encoding="utf-8"), help="JSON Lines, or - for stdin")
+    parser.add_argument("file", type=argparse.FileType("rb"), help="JSON Lines, or - for stdin")
     parser.add_argument("--dsn", required=True, help="postgresql://user:password@host:port/database")
     arguments = parser.parse_args()
     try:
         totals = ingest(arguments.file, arguments.dsn)
-    except (psycopg2.Error, ValueError) as error:
+    except psycopg2.Error as error:
         print("stopped:", *str(error).split(), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: the lines counted above are written; run it again to go on", file=sys.stderr)
+        return INTERRUPTED
     print(f"done: {totals.lines - totals.refused} of {totals.lines} lines written", file=sys.stderr)
     return 1 if totals.refused else 0
 

@@ -233,7 +233,7 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
     version: Literal[1] = 1
     run_id: UUID
     reference: Reference
-    brands_in_run: PositiveInt
+    brands_in_run: Annotated[int, Meta(ge=1, le=1_000_000)]
     brands: tuple[PlannedBrand, ...]
     wanted_models: tuple[int | str, ...] = ()
     whole_table: bool
@@ -242,14 +242,14 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
 class PlannedModel(NamedTuple):
     """A model that a run will load, with the number of its vehicles."""
 
-    code: int
-    year_fuels: int
+    code: Code
+    year_fuels: SmallCode
 
 
 class BrandPlanMessage(_BrandPart, frozen=True, kw_only=True, tag="brand_plan"):
     """Price queue: models that a run will load of one brand, for the ledger. A brand may come in parts."""
 
-    part: Annotated[int, Meta(ge=0)]
+    part: SmallCode
     models: tuple[PlannedModel, ...]
 
 

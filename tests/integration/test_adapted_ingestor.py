@@ -2,18 +2,32 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from contextlib import closing
+from datetime import date
 from pathlib import Path
+from random import Random
 
 import psycopg2
+import pytest
 from psycopg2.extensions import connection
 
-from fipe_api.database.writer import write_messages
-from fipe_api.fipe_soma_ingestor_adapted import Totals, ingest
-from fipe_api.messages import to_json
-from tests.builders import any_empty_brand_message, any_price, any_price_message
+from fipe_api.database.writer import write_messages, write_rows
+from fipe_api.fipe_soma_ingestor_adapted import LINES_PER_TRANSACTION, Totals, ingest
+from fipe_api.messages import Named, PlannedBrand, Reference, to_json
+from fipe_cli.export import Selection, export_prices
+from tests.builders import (
+    any_brand_plan,
+    any_empty_brand_message,
+    any_price,
+    any_price_message,
+    any_rejected_answer_message,
+    any_run_plan,
+)
+from tests.databases import database_with_schema
+from tests.history import random_history
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +68,89 @@ def test_names_each_refused_line_and_writes_the_others(dsn: str) -> None:
     ]  # fmt: skip
 
 
+VALID = {
+    "reference_month": "2026-06-01", "reference_code": 334, "vehicle_type": 1, "brand_code": 59,
+    "brand": "VW", "model_code": 7, "model": "Gol", "model_year": 2014, "fuel_code": 1, "fuel": "Gasolina",
+    "fipe_code": "005340-6", "price_brl": "100.00",
+}  # fmt: skip
+
+
+def line_with(**given: object) -> bytes:
+    return json.dumps(VALID | given).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model_year": 99999}, {"fuel_code": 40000}, {"brand_code": 3_000_000_000}, {"model_code": -1},
+        {"reference_code": 3_000_000_000}, {"fipe_code": "005340-7"}, {"fipe_code": "5340-6"},
+        {"brand": "a\u0000b"}, {"brand": "x" * 251}, {"price_brl": "1e20"}, {"reference_month": "2026-06-02"},
+        {"reference_code": 335},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_names_the_line_whatever_is_wrong_and_keeps_the_others(dsn: str, wrong: dict[str, object]) -> None:
+    lines = [
+        line_with(),
+        line_with(model_code=8, **wrong) if "model_code" not in wrong else line_with(**wrong),
+    ]
+    report = io.StringIO()
+    assert ingest([*lines, line_with(model_code=9)], dsn, report) == Totals(lines=3, refused=1, changed=2)
+    assert report.getvalue().startswith("line 2 refused: ")
+
+
+def test_names_a_line_that_is_not_utf8_and_skips_byte_order_mark_and_empty_lines(dsn: str) -> None:
+    lines = [b"\xef\xbb\xbf" + line_with(), b"\r\n", line_with(brand="?").replace(b"?", b"\xe9"), b"\n"]
+    report = io.StringIO()
+    assert ingest(lines, dsn, report) == Totals(lines=2, refused=1, changed=1)
+    assert report.getvalue().startswith("line 3 refused: ")
+
+
+def test_a_fipe_code_with_spaces_around_it_is_stored_without(dsn: str) -> None:
+    ingest([line_with(fipe_code=" 005340-6 ")], dsn, io.StringIO())
+    assert '"fipe_code":"005340-6"' in exported(dsn)[0]
+
+
+def test_replays_every_message_of_the_price_queue(dsn: str) -> None:
+    plan = any_run_plan(brands=(PlannedBrand(vehicle_type=1, brand=Named(code=59, name="VW")),))
+    messages = [plan, any_brand_plan(), any_price_message(), any_rejected_answer_message()]
+    totals = ingest([to_json(message) for message in messages], dsn, io.StringIO())
+    assert totals == Totals(lines=4, refused=0, changed=1)
+
+
+def test_a_message_of_another_month_under_a_known_code_is_the_only_one_refused(dsn: str) -> None:
+    wrong = any_price_message(reference=Reference(code=334, month=date(2020, 1, 1)))
+    messages = [any_price_message(), wrong, any_price_message()]
+    report = io.StringIO()
+    totals = ingest([to_json(message) for message in messages], dsn, report)
+    assert totals == Totals(lines=3, refused=1, changed=2)
+    assert "line 2 refused: reference code 334 for 2020-01 contradicts" in report.getvalue()
+
+
+def test_a_month_exported_loaded_elsewhere_and_exported_again_is_equal_to_the_byte(
+    dsn: str, postgres_dsn: str, tmp_path: Path
+) -> None:
+    def export(of: str, name: str) -> bytes:
+        with closing(psycopg2.connect(of)) as session:
+            export_prices(session, Selection(month="2022-12"), tmp_path / name, excel_pt=False)
+        return (tmp_path / name).read_bytes()
+
+    rows = next(history for seed in range(99) if len(history := random_history(Random(seed))) > 20
+                and any(row.reference_month == date(2022, 12, 1) for row in history))  # fmt: skip
+    rows = [row._replace(fipe_code="005340-6") for row in rows]
+    with closing(psycopg2.connect(dsn)) as database:
+        write_rows(database, [row for row in rows if row.reference_month <= date(2022, 12, 1)])
+        before = export(dsn, "before.jsonl")
+        renamed = {"brand": "New", "model": "Newer", "fuel": "Newest", "fipe_code": "001004-9"}
+        write_rows(
+            database, [row._replace(**renamed) for row in rows if row.reference_month > date(2022, 12, 1)]
+        )
+    assert export(dsn, "after.jsonl") == before
+    with database_with_schema(postgres_dsn) as other:
+        ingest(before.splitlines(keepends=True), other, io.StringIO())
+        assert export(other, "again.jsonl") == before
+
+
 def run_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fipe_api.fipe_soma_ingestor_adapted", *arguments],
@@ -73,3 +170,18 @@ def test_says_in_one_line_that_the_database_cannot_be_reached() -> None:
     assert failed.returncode == 1
     assert failed.stderr.startswith("stopped: ")
     assert "Traceback" not in failed.stderr
+
+
+def test_ctrl_c_says_what_is_written_and_leaves_no_traceback(dsn: str) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "fipe_api.fipe_soma_ingestor_adapted", "--dsn", dsn, "-"],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT / "src",
+    )  # fmt: skip
+    assert command.stdin is not None
+    assert command.stderr is not None
+    command.stdin.write(b"".join(line_with(model_year=1 + number) for number in range(LINES_PER_TRANSACTION)))
+    command.stdin.flush()
+    assert command.stderr.readline() == b"5000 lines, 5000 prices new or changed\n"
+    command.send_signal(signal.SIGINT)
+    said = command.stderr.read().decode()
+    assert (command.wait(10), said.startswith("interrupted: "), "Traceback" in said) == (130, True, False)

@@ -139,7 +139,9 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
-        _write_reference_months(cursor, {message.reference.code: message.reference.month for message in told})
+        _write_reference_months(
+            cursor, {(message.reference.code, message.reference.month) for message in told}
+        )
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
@@ -173,7 +175,7 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
     }
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
-        _write_reference_months(cursor, {row.reference_code: row.reference_month for row in rows})
+        _write_reference_months(cursor, {(row.reference_code, row.reference_month) for row in rows})
         _stage(cursor, count(), [(*where, published, ()) for where, published in staged.items()])
         cursor.execute(DELETE_ANSWERED_ROWS)
         months = {row.reference_month for row in rows}
@@ -490,13 +492,13 @@ def _parse_answer(
     return Answer(load_run_id, run_id or "", asked_at, prices, listed)
 
 
-def _write_reference_months(cursor: "cursor", months: dict[int, date]) -> None:
+def _write_reference_months(cursor: "cursor", months: set[tuple[int, date]]) -> None:
     if not months:
         return
-    execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months.items()))
-    cursor.execute(SELECT_REFERENCE_MONTHS, (list(months),))
+    execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months))
+    cursor.execute(SELECT_REFERENCE_MONTHS, ([code for code, _ in months],))
     known = dict(cursor.fetchall())
-    for code, month in months.items():
+    for code, month in months:
         if known.get(code) != month:
             raise ReferenceMismatchError(
                 f"reference code {code} for {month:%Y-%m} contradicts fipe.reference_month: correct one"
