@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.load.discovery import find_model_years
@@ -138,7 +140,11 @@ def test_goes_on_where_it_stopped_when_time_runs_out(
         while isinstance(collected, Unfinished):
             left = MODEL_QUEUE.decode(to_json(collected.message))
             collected = collect_prices(left, api(simulator.url, only_for(calls_at_a_time)))
-        assert collected == [complete]
+        (message,) = collected
+        assert isinstance(complete, PriceMessage)
+        assert isinstance(message, PriceMessage)
+        assert replace(message, asked_at=complete.asked_at) == complete
+        assert complete.asked_at < message.asked_at <= datetime.now(UTC)
 
 
 def test_sends_only_the_wanted_models_of_the_wanted_brands(
