@@ -157,7 +157,7 @@ class _Copy(NamedTuple):
                 cursor.copy_expert(f"copy {table} to stdout", text)
 
             def seconds(*tables: str) -> float:
-                cursor.execute(f"truncate {', '.join(tables)}")
+                cursor.execute(f"truncate {', '.join(tables)} cascade")
                 connection.commit()
                 start = time.perf_counter()
                 for table in tables:
