@@ -22,6 +22,12 @@ create temporary table if not exists staged_row (
     load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
 ) on commit delete rows;
 create index if not exists staged_row_vehicle_id on staged_row (vehicle_id, reference_month);
+create temporary table if not exists staged_vehicle (
+    vehicle_id integer, is_new boolean, old_first date, old_last date, reference_month date,
+    vehicle_type smallint, brand_code integer, model_code integer, model_id integer,
+    model_year smallint, fuel_code smallint, fuel text, fipe_code text,
+    price_brl numeric(12,2), mirror text
+) on commit delete rows;
 create temporary table if not exists staged_subject (
     reference_month date, vehicle_type smallint, brand_code integer, model_code integer,
     primary key (reference_month, vehicle_type, brand_code, model_code)
@@ -104,6 +110,10 @@ cross join lateral (
 DELETE_STAGED = """
 delete from staged_price where position = any(%(positions)s);
 delete from staged_model where position = any(%(positions)s)
+"""
+
+DELETE_ALL_STAGED = """
+delete from staged_model; delete from staged_price; delete from staged_row; delete from staged_span
 """
 
 # What loads have answered so far, of models that get their first rows here: all alike, as the prices are.
@@ -266,6 +276,73 @@ where not exists (
         = (staged.vehicle_type, staged.brand_code, staged.model_code, staged.brand, staged.model)
 )
 order by vehicle_type, brand_code, model_code, brand, model
+"""
+
+# Most of what is written: prices of models that have none in the month so far. Nothing has to be compared or
+# removed then, and one pass over the staged prices finds or numbers their vehicles.
+WRITE_NEW_PRICES = """
+delete from staged_vehicle;
+
+insert into staged_vehicle
+select coalesce(vehicle.id, nextval('fipe.vehicle_id_seq')), vehicle.id is null,
+       vehicle.first_month, vehicle.last_month, staged_model.reference_month,
+       model.vehicle_type, model.brand_code, model.model_code, model.id,
+       staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code, staged.price_brl, staged.mirror
+from staged_model
+join staged_price as staged using (position)
+join fipe.model on (model.vehicle_type, model.brand_code, model.model_code, model.brand, model.model)
+                 = (staged_model.vehicle_type, staged_model.brand_code, staged_model.model_code,
+                    staged_model.brand, staged_model.model)
+left join fipe.vehicle
+    on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code)
+     = (model.id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code)
+where staged_model.reference_month = %(month)s;
+
+insert into fipe.vehicle
+    (id, series_id, model_id, model_year, fuel_code, fuel, fipe_code, first_month, last_month)
+select vehicle_id, vehicle_id, model_id, model_year, fuel_code, fuel, fipe_code,
+       reference_month, reference_month
+from staged_vehicle
+where is_new;
+
+insert into fipe.price (vehicle_id, reference_month, price_brl, mirror)
+select vehicle_id, reference_month, price_brl, mirror
+from staged_vehicle
+order by vehicle_id;
+
+update fipe.vehicle as kept
+set first_month = least(kept.first_month, staged.reference_month),
+    last_month = greatest(kept.last_month, staged.reference_month)
+from staged_vehicle as staged
+where kept.id = staged.vehicle_id and not staged.is_new
+  and (staged.reference_month between staged.old_first and staged.old_last) is not true;
+
+-- As SELECT_VEHICLES_TO_RENEW, for vehicles that got this month.
+select staged.vehicle_id
+from staged_vehicle as staged
+where exists (
+    select from fipe.vehicle as mate
+    join fipe.model as mate_model on mate_model.id = mate.model_id
+    where (mate.fipe_code, mate.model_year) = (staged.fipe_code, staged.model_year)
+      and mate.id <> staged.vehicle_id
+      and mate_model.vehicle_type = staged.vehicle_type
+      and (staged.old_first is null
+           or staged.reference_month > staged.old_last and mate.first_month > staged.old_last
+           or staged.reference_month < staged.old_first and mate.last_month < staged.old_first
+           or mate.fuel_code = staged.fuel_code
+              and mate.first_month <= greatest(staged.old_last, staged.reference_month)
+              and mate.last_month >= least(staged.old_first, staged.reference_month)
+              and (mate_model.brand_code, mate_model.model_code) <> (staged.brand_code, staged.model_code))
+) or exists (
+    select from fipe.model as mate_model
+    join fipe.vehicle as mate on mate.model_id = mate_model.id
+    where (mate_model.vehicle_type, mate_model.brand_code, mate_model.model_code)
+        = (staged.vehicle_type, staged.brand_code, staged.model_code)
+      and mate.model_year = staged.model_year and mate.id <> staged.vehicle_id
+      and (staged.old_first is null
+           or staged.reference_month > staged.old_last and mate.first_month > staged.old_last
+           or staged.reference_month < staged.old_first and mate.last_month < staged.old_first)
+)
 """
 
 # New vehicles get their months here; without, each would be written twice.

@@ -11,10 +11,9 @@ order, repetition and age of messages do not matter.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2.extras import execute_values
@@ -33,6 +32,7 @@ from fipe_api.database.statements import (
     ANSWER_TEMPLATE,
     BEGIN_WRITING,
     DELETE_ABSENCES,
+    DELETE_ALL_STAGED,
     DELETE_ANSWERED_ROWS,
     DELETE_KNOWN_ROWS,
     DELETE_OTHER_NAMES,
@@ -61,6 +61,7 @@ from fipe_api.database.statements import (
     TALLY_TEMPLATE,
     UPDATE_SPANS,
     UPDATE_TALLIES,
+    WRITE_NEW_PRICES,
 )
 from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, RunPlanMessage, Source
 
@@ -176,7 +177,7 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
     with connection, connection.cursor() as cursor:
         cursor.execute(BEGIN_WRITING)
         _write_reference_months(cursor, {(row.reference_code, row.reference_month) for row in rows})
-        _stage(cursor, count(), [(*where, published, ()) for where, published in staged.items()])
+        _stage(cursor, [(*where, published, ()) for where, published in staged.items()])
         cursor.execute(DELETE_ANSWERED_ROWS)
         months = {row.reference_month for row in rows}
         empty = _empty_months(cursor, months)
@@ -186,7 +187,8 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
             cursor.execute(statement)
         changed = _count(cursor, MERGE_PRICES)
         cursor.execute(UPDATE_SPANS)
-        _renew_series(cursor, empty - _empty_months(cursor, empty))
+        cursor.execute(SELECT_VEHICLES_TO_RENEW)
+        _renew_series(cursor, _ids(cursor), empty - _empty_months(cursor, empty))
     return Written(len(newest), changed)
 
 
@@ -208,11 +210,10 @@ def _write_answers(
     if unstaged:
         cursor.execute(DELETE_STAGED, {"positions": unstaged})
     tallies = _sum({_load(message, runs): Tally(len(message.prices))} for message in new)
-    revised = bool(differing) and _record(cursor, differing, runs)
-    if revised:
-        tallies = _sum([tallies, _stage_histories(cursor, count(len(alone)))])
-    if new or revised:
-        _write_staged(cursor, {message.reference.month for message in messages}, revised=revised)
+    if new:
+        _write_new_prices(cursor, {message.reference.month for message in new})
+    if differing and _record(cursor, differing, runs):
+        tallies = _sum([tallies, _write_histories(cursor)])
     return _changed(tallies), tallies
 
 
@@ -294,13 +295,8 @@ def _withdraw(cursor: "cursor", planned: Sequence[int]) -> tuple[int, Tallies]:
     cursor.execute(STAGE_ABSENT_MODELS, {"planned": list(planned)})
     if not cursor.rowcount:
         return 0, {}
-    cursor.execute(
-        "delete from staged_model; delete from staged_price; delete from staged_row; delete from staged_span"
-    )
     cursor.execute(RECORD_ANSWERS)
-    tallies = _stage_histories(cursor, count())
-    cursor.execute("select distinct reference_month from staged_subject")
-    _write_staged(cursor, {month for (month,) in cursor.fetchall()}, revised=True)
+    tallies = _write_histories(cursor)
     return _changed(tallies), tallies
 
 
@@ -313,7 +309,23 @@ class _Recorded(NamedTuple):
     tally: Tally
 
 
-def _stage_histories(cursor: "cursor", positions: Iterator[int]) -> Tallies:
+def _write_histories(cursor: "cursor") -> Tallies:
+    """Writes what follows from all answers about the staged subjects; returns what that changes."""
+    cursor.execute(DELETE_ALL_STAGED)
+    tallies = _stage_histories(cursor)
+    cursor.execute("select distinct reference_month from staged_subject")
+    months = {month for (month,) in cursor.fetchall()}
+    empty = _empty_months(cursor, months)
+    for statement in (
+        INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS, DELETE_PRICES, MERGE_PRICES,
+        DELETE_REVISIONS, INSERT_REVISIONS, UPDATE_SPANS, SELECT_VEHICLES_TO_RENEW,
+    ):  # fmt: skip
+        cursor.execute(statement)
+    _renew_series(cursor, _ids(cursor), empty ^ _empty_months(cursor, months))
+    return tallies
+
+
+def _stage_histories(cursor: "cursor") -> Tallies:
     """Stages what follows from all answers about the staged subjects; returns what that changes."""
     recorded = _select_answers(cursor)
     before = _sum({each.answer.load_run_id or 0: each.tally} for each in recorded)
@@ -329,7 +341,7 @@ def _stage_histories(cursor: "cursor", positions: Iterator[int]) -> Tallies:
         tallies += zip(answers, history.tallies, strict=True)
         rows += [(subject, key, published, ()) for key, published in history.prices.items()]
         rows += [(subject, each.key, each.published, each[2:]) for each in history.revisions]
-    _stage(cursor, positions, rows)
+    _stage(cursor, rows)
     _update_tallies(cursor, [(each, tally) for each, tally in tallies if each.tally != tally])
     after = _sum({each.answer.load_run_id or 0: tally} for each, tally in tallies)
     return {
@@ -369,12 +381,12 @@ _StagedPrice = tuple[Subject, Key, Published, tuple[object, ...]]
 """A price of a vehicle, or with how it ended, a revision."""
 
 
-def _stage(cursor: "cursor", positions: Iterator[int], rows: Iterable[_StagedPrice]) -> None:
+def _stage(cursor: "cursor", rows: Iterable[_StagedPrice]) -> None:
     models: dict[tuple[object, ...], int] = {}
     prices = []
     for subject, key, published, ended in rows:
         model = (*subject, published.brand, published.model)
-        position = models[model] if model in models else models.setdefault(model, next(positions))
+        position = models.setdefault(model, len(models))
         prices.append((position, *key, *published[2:], *(ended or (None,) * 5)))
     columns = ("reference_month", "vehicle_type", "brand_code", "model_code", "brand", "model", "position")
     copy_rows(cursor, "staged_model", columns, ((*model, position) for model, position in models.items()))
@@ -386,19 +398,13 @@ def _stage_subjects(cursor: "cursor", subjects: Collection[Subject]) -> None:
     copy_rows(cursor, "staged_subject", Subject._fields, subjects)
 
 
-def _write_staged(cursor: "cursor", months: Collection[date], *, revised: bool) -> None:
-    """Writes what is staged. If `revised`, staged subjects keep nothing else."""
-    empty = _empty_months(cursor, months)
-    for statement in (INSERT_MODELS, INSERT_VEHICLES, STAGE_ROWS, STAGE_SPANS):
-        cursor.execute(statement)
-    if revised:
-        cursor.execute(DELETE_PRICES)
-    cursor.execute(MERGE_PRICES)
-    if revised:
-        cursor.execute(DELETE_REVISIONS)
-        cursor.execute(INSERT_REVISIONS)
-    cursor.execute(UPDATE_SPANS)
-    _renew_series(cursor, empty ^ _empty_months(cursor, months if revised else empty))
+def _write_new_prices(cursor: "cursor", months: Collection[date]) -> None:
+    """Writes the staged prices of models that have none in these months."""
+    cursor.execute(INSERT_MODELS)
+    for month in sorted(months):
+        empty = _empty_months(cursor, {month})
+        cursor.execute(WRITE_NEW_PRICES, {"month": month})
+        _renew_series(cursor, _ids(cursor), empty)
 
 
 def _empty_months(cursor: "cursor", months: Collection[date]) -> set[date]:
@@ -409,15 +415,17 @@ def _empty_months(cursor: "cursor", months: Collection[date]) -> set[date]:
     return {month for (month,) in cursor.fetchall()}
 
 
-def _renew_series(cursor: "cursor", months: Collection[date]) -> None:
-    """Renews the series of what is staged, and those that the first or last price of a month changes."""
-    cursor.execute(SELECT_VEHICLES_TO_RENEW)
-    vehicles = {vehicle for (vehicle,) in cursor.fetchall()}
+def _renew_series(cursor: "cursor", vehicles: set[int], months: Collection[date]) -> None:
+    """Renews the series of these vehicles, and those that the first or last price of a month changes."""
     if months:
         cursor.execute(SELECT_VEHICLES_WITH_GAPS, (list(months),))
-        vehicles |= {vehicle for (vehicle,) in cursor.fetchall()}
+        vehicles = vehicles | _ids(cursor)
     if vehicles:
         cursor.execute("select fipe.renew_series(%s)", (sorted(vehicles),))
+
+
+def _ids(cursor: "cursor") -> set[int]:
+    return {key for (key,) in cursor.fetchall()}
 
 
 def _count(cursor: "cursor", statement: str) -> int:
