@@ -43,7 +43,7 @@ FUNCTIONS = {
 VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
-TABLES = "load_run, rejected_answer, price, model_year, model, manufacturer, reference_month"
+TABLES = "load_run, rejected_answer, price_revision, model_answer, price, vehicle, model, reference_month"
 
 SHORT_WAITS = """
 import os
