@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE_COLUMNS = (
     "vehicle_type, brand_code, brand, model_code, model, model_year, fuel_code, fuel, fipe_code, price_brl"
 )
-TABLES = ("reference_month", "manufacturer", "model", "model_year", "price")
+TABLES = ("reference_month", "model", "vehicle", "price", "price_revision", "model_answer")
 
 
 class Place:
