@@ -143,6 +143,8 @@ comment on table fipe.vehicle is
     ' same series_id.';
 create index if not exists vehicle_fipe_code on fipe.vehicle (fipe_code, model_year);
 create index if not exists vehicle_series_id on fipe.vehicle (series_id);
+create index if not exists vehicle_duplicate on fipe.vehicle (id) include (series_id, duplicate)
+    where duplicate > 0;
 create index if not exists vehicle_unknown_fuel on fipe.vehicle (id) where fuel_code not between 1 and 7;
 
 create table if not exists fipe.price (
@@ -632,13 +634,15 @@ comment on function fipe.depreciation(text, date) is
 create or replace function fipe.brands_named(search text)
 returns table (vehicle_type smallint, brand_code integer, brand text)
 language sql stable parallel safe as $$
-    select published.vehicle_type, published.brand_code, published.brand
-    from (
+    -- Materialized: the words of a brand are found once, and not for each of its models.
+    with published as materialized (
         select distinct model.vehicle_type, model.brand_code, model.brand
         from fipe.model
         where model.words @@ (select string_agg(quote_literal(word), ' & ')::tsquery
                               from unnest(tsvector_to_array(fipe.words($1))) as word)
-    ) as published
+    )
+    select published.vehicle_type, published.brand_code, published.brand
+    from published
     where tsvector_to_array(fipe.words(published.brand)) @> tsvector_to_array(fipe.words($1))
 $$;
 comment on function fipe.brands_named(text) is
@@ -666,21 +670,99 @@ comment on function fipe.vehicles_between(text, numeric, numeric, date) is
     'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named, by'
     ' any name that it has had.';
 
+-- Most vehicles are in both months, and the primary key gives both in the order of vehicles: that join is quick. Only
+-- the others are looked up by series, one by one: offset 0 keeps the planner from joining all vehicles for them.
+-- Duplicates never differ in price, so the price before of any of them is the one of the series. Left joins, as in
+-- fipe.vehicle_price.
+create or replace function fipe.two_months(month date, since date)
+returns table (
+    difference text, vehicle_id integer, vehicle_type smallint, brand_code integer, brand text, model_code integer,
+    model text, model_year smallint, zero_km boolean, fuel_code smallint, fuel text, fipe_code text,
+    price_before numeric, price_brl numeric
+)
+language sql stable parallel safe as $$
+    select case when earlier.price_brl is null then 'new'
+                when now.price_brl <> earlier.price_brl then 'changed'
+                else 'unchanged' end,
+           now.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code, model.model,
+           vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code,
+           earlier.price_brl, now.price_brl
+    from fipe.price as now
+    left join fipe.price as before
+        on before.vehicle_id = now.vehicle_id and before.reference_month = (select fipe.month_before($1, $2))
+    cross join lateral (
+        select coalesce(before.price_brl, (
+            select price.price_brl
+            from fipe.vehicle as same
+            join fipe.vehicle as other using (series_id)
+            join fipe.price on price.vehicle_id = other.id
+            where same.id = now.vehicle_id and price.reference_month = (select fipe.month_before($1, $2))
+            limit 1
+        )) as price_brl
+        offset 0
+    ) as earlier
+    left join fipe.vehicle on vehicle.id = now.vehicle_id
+    left join fipe.model on model.id = vehicle.model_id
+    where now.reference_month = (select fipe.asked_month($1))
+      and not exists (
+          select from fipe.vehicle as twice
+          join fipe.vehicle as other on other.series_id = twice.series_id and other.duplicate < twice.duplicate
+          join fipe.price as counted on counted.vehicle_id = other.id
+          where twice.id = now.vehicle_id and twice.duplicate > 0
+            and counted.reference_month = (select fipe.asked_month($1))
+      )
+    union all
+    select 'gone', before.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code,
+           model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code,
+           before.price_brl, null
+    from fipe.price as before
+    join fipe.vehicle on vehicle.id = before.vehicle_id
+    left join fipe.model on model.id = vehicle.model_id
+    where before.reference_month = (select fipe.month_before($1, $2))
+      and not exists (
+          select from fipe.price as same
+          where same.vehicle_id = before.vehicle_id and same.reference_month = (select fipe.asked_month($1))
+      )
+      and (vehicle.duplicate = 0 or not exists (
+          select from fipe.vehicle as other
+          join fipe.price as counted on counted.vehicle_id = other.id
+          where other.series_id = vehicle.series_id and other.duplicate < vehicle.duplicate
+            and counted.reference_month = before.reference_month
+      ))
+      and not exists (
+          select from fipe.vehicle as other
+          join fipe.price as now on now.vehicle_id = other.id
+          where other.series_id = vehicle.series_id and other.id <> before.vehicle_id
+            and now.reference_month = (select fipe.asked_month($1))
+          offset 0
+      )
+$$;
+comment on function fipe.two_months(date, date) is
+    'The series of two months, each once, with all that the questions about two months need.';
+
+create or replace function fipe.month_differences(month date default null, since date default null)
+returns table (
+    difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
+    fipe_code text, price_before numeric, price_brl numeric
+)
+language sql stable parallel safe as $$
+    select difference, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl
+    from fipe.two_months($1, $2)
+$$;
+comment on function fipe.month_differences(date, date) is
+    'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
+    ' named as the earlier month has it.';
+
 create or replace function fipe.price_changes(month date default null, since date default null)
 returns table (
     vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
-           vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
-           round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
-    from fipe.counted_price as now
-    join fipe.counted_price as before using (series_id)
-    join fipe.vehicle on vehicle.id = now.vehicle_id
-    join fipe.model on model.id = vehicle.model_id
-    where now.reference_month = (select fipe.asked_month($1))
-      and before.reference_month = (select fipe.month_before($1, $2))
+    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl,
+           price_brl - price_before, round(100 * (price_brl - price_before) / nullif(price_before, 0), 2)
+    from fipe.two_months($1, $2)
+    where price_before is not null and price_brl is not null
 $$;
 comment on function fipe.price_changes(date, date) is
     'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
@@ -693,31 +775,33 @@ returns table (
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    -- Two whole months side by side, but only the columns that are needed to find the few vehicles asked for. A price
-    -- of zero is no price: what comes from it or goes to it has not moved.
+    -- Only the columns that are needed to find the few vehicles asked for. A price of zero is no price: what comes from
+    -- it or goes to it has not moved.
     with moved as materialized (
-        select now.vehicle_id, before.price_brl as before, now.price_brl as now,
-               now.price_brl / nullif(before.price_brl, 0) as ratio
-        from fipe.counted_price as now
-        join fipe.counted_price as before using (series_id)
-        where now.reference_month = (select fipe.asked_month($2))
-          and before.reference_month = (select fipe.month_before($2, $3))
-          and now.price_brl <> before.price_brl and now.price_brl > 0 and before.price_brl > 0
+        select vehicle_id, price_before as before, price_brl as now, price_brl / nullif(price_before, 0) as ratio
+        from fipe.two_months($2, $3)
+        where price_brl <> price_before and price_brl > 0 and price_before > 0
     ),
     named as (
-        select moved.*, model.vehicle_type, model.brand, model.model, model.brand_code, model.model_code,
-               vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code
+        select moved.*, published.*
         from (
             -- With all that moved as much as the last of them; `placed` chooses among these.
             select * from moved
-            where ratio > 1 and ratio >= (
+            where ratio >= (
                 select min(ratio) from (select ratio from moved order by ratio desc limit $1) as risen
-            ) or ratio < 1 and ratio <= (
+            ) and ratio > 1 or ratio <= (
                 select max(ratio) from (select ratio from moved order by ratio limit $1) as fallen
-            )
+            ) and ratio < 1
         ) as moved
-        join fipe.vehicle on vehicle.id = moved.vehicle_id
-        join fipe.model on model.id = vehicle.model_id
+        -- offset 0: these are few, which the planner does not know. It would read all vehicles for them.
+        cross join lateral (
+            select model.vehicle_type, model.brand, model.model, model.brand_code, model.model_code,
+                   vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code
+            from fipe.vehicle
+            join fipe.model on model.id = vehicle.model_id
+            where vehicle.id = moved.vehicle_id
+            offset 0
+        ) as published
     ),
     placed as (
         select *, row_number() over (
@@ -735,31 +819,6 @@ $$;
 comment on function fipe.biggest_movers(integer, date, date) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
     ' are left out.';
-
-create or replace function fipe.month_differences(month date default null, since date default null)
-returns table (
-    difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
-    fipe_code text, price_before numeric, price_brl numeric
-)
-language sql stable parallel safe as $$
-    select case when before.series_id is null then 'new'
-                when now.series_id is null then 'gone'
-                when now.price_brl <> before.price_brl then 'changed'
-                else 'unchanged' end,
-           model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
-           vehicle.fipe_code, before.price_brl, now.price_brl
-    from (
-        select * from fipe.counted_price where reference_month = (select fipe.asked_month($1))
-    ) as now
-    full join (
-        select * from fipe.counted_price where reference_month = (select fipe.month_before($1, $2))
-    ) as before using (series_id)
-    join fipe.vehicle on vehicle.id = coalesce(now.vehicle_id, before.vehicle_id)
-    join fipe.model on model.id = vehicle.model_id
-$$;
-comment on function fipe.month_differences(date, date) is
-    'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
-    ' named as the earlier month has it.';
 
 -- Flags are computed, not stored: what was published is kept as published.
 create or replace view fipe.flagged_price as

@@ -223,6 +223,25 @@ def test_one_vehicle_under_two_brands_counts_once(database: connection) -> None:
     assert ask(database, "select count(*) from fipe.vehicle_price") == [(4,)], "published twice a month"
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "shown"),
+    [((1, 2), (2,), "Buggy"), ((1, 2), (1,), "Baby"), ((1,), (1, 2), "Baby"), ((2,), (1, 2), "Baby"),
+     ((1,), (2,), "Buggy"), ((2,), (1,), "Baby")],
+)  # fmt: skip
+def test_a_vehicle_under_two_brands_is_compared_by_either(
+    database: connection, before: tuple[int, ...], now: tuple[int, ...], shown: str
+) -> None:
+    brands = {1: "Baby", 2: "Buggy"}
+    months = [(NOVEMBER, 100, (1, 2)), (DECEMBER, 100, before), (JANUARY, 110, now)]
+    for month, price, codes in months:
+        write_rows(database, [row(month, price, brand_code=code, brand=brands[code]) for code in codes])
+    compared = [(shown, 100, 110)]
+    for question in ("price_changes()", "month_differences()", "biggest_movers()"):
+        columns = "brand, price_before, price_brl"
+        assert ask(database, f"select {columns} from fipe.{question}") == compared, question
+    assert ask(database, "select difference from fipe.month_differences()") == [("changed",)]
+
+
 def test_a_former_fipe_code_finds_the_whole_history(database: connection) -> None:
     write_rows(database, [row(DECEMBER, 100, fipe_code="001004-9"), row(JANUARY, 90)])
     for code in ("001004-9", "005340-6"):
@@ -423,6 +442,7 @@ def test_each_question_uses_an_index(database: connection) -> None:
         "select * from fipe.depreciation('005340-6')",
         "select * from fipe.price_changes() where brand = 'Fiat'",
         "select * from fipe.biggest_movers(10)",
+        "select difference, count(*) from fipe.month_differences() group by difference",
         "select * from fipe.vehicles_between('fiat', 20000, 30000)",
         "select * from fipe.search_models('gol 1.0')",
     )
