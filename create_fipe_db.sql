@@ -136,8 +136,8 @@ create table if not exists fipe.vehicle (
     fipe_code   text     not null,
     fuel        text     not null,
     unique (model_id, model_year, fuel_code, fuel, fipe_code)
-    -- Each month updates last_month of most vehicles: pages with room for that need no change of an index.
-) with (fillfactor = 70);
+    -- Each month updates last_month of most vehicles: half a page of room, and no index has to change.
+) with (fillfactor = 50);
 comment on table fipe.vehicle is
     'Vehicles as published: a model with a model year and a fuel. Vehicles that are the same through time have the'
     ' same series_id.';
