@@ -5,7 +5,7 @@ marks a load complete. Plans, results and repetitions of them may arrive in any 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -73,14 +73,6 @@ class LedgerNews(NamedTuple):
     shrunk: tuple[ShrunkMonth, ...] = ()
 
 
-BEGIN_STAGING = """
-create temporary table if not exists staged_load (
-    load_run_id integer, vehicle_type smallint, brand_code integer, models_expected integer,
-    model_code integer, prices smallint, unpriced smallint, rejected smallint,
-    mirrored smallint, asked_at timestamptz
-) on commit delete rows
-"""
-
 # A repeated start may find more brands than the first one: the largest number counts.
 MERGE_LOAD_RUNS = """
 merge into fipe.load_run as kept
@@ -94,7 +86,9 @@ when not matched then
 """
 
 SELECT_LOAD_RUNS = """
-select id, run_id::text, reference_code from fipe.load_run where (run_id, reference_code) in %s
+select id, run_id::text, reference_code, brands_expected
+from fipe.load_run
+where (run_id, reference_code) in %s
 """
 
 UPDATE_RUN_PLANS = """
@@ -161,22 +155,43 @@ where run.id = counted.id
 """
 
 # A brand is complete when as many models have arrived as any message expects, with all that its plan names.
+# Returns how many became complete, and whether one of these brands was so before or has a model that was not
+# answered alike.
 COMPLETE_BRANDS = """
-update fipe.load_brand as brand set completed_at = clock_timestamp()
-from (select distinct load_run_id, vehicle_type, brand_code from staged_load) as staged
-where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-    = (staged.load_run_id, staged.vehicle_type, staged.brand_code)
-  and brand.completed_at is null
-  and brand.models_expected <= (
-      select count(*) from fipe.load_model as model
-      where (model.load_run_id, model.vehicle_type, model.brand_code)
-          = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-  )
-  and not exists (
-      select from fipe.load_missing_model as missing
-      where (missing.load_run_id, missing.vehicle_type, missing.brand_code)
-          = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-  )
+with touched as (
+    select distinct load_run_id, vehicle_type, brand_code from staged_load
+),
+completed as (
+    update fipe.load_brand as brand set completed_at = clock_timestamp()
+    from touched
+    where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+        = (touched.load_run_id, touched.vehicle_type, touched.brand_code)
+      and brand.completed_at is null
+      and brand.models_expected <= (
+          select count(*) from fipe.load_model as model
+          where (model.load_run_id, model.vehicle_type, model.brand_code)
+              = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+      )
+      and not exists (
+          select from fipe.load_missing_model as missing
+          where (missing.load_run_id, missing.vehicle_type, missing.brand_code)
+              = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+      )
+    returning 1
+)
+select (select count(*) from completed),
+       exists (
+           select from touched
+           join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
+           where brand.completed_at is not null
+       ) or exists (
+           select from touched
+           join fipe.load_run as run on run.id = touched.load_run_id
+           join fipe.reference_month as reference on reference.code = run.reference_code
+           join fipe.model_answer as answer
+               on (answer.reference_month, answer.vehicle_type, answer.brand_code)
+                = (reference.month, touched.vehicle_type, touched.brand_code)
+       )
 """
 
 COMPLETE_RUNS = """
@@ -213,7 +228,14 @@ group by reference_code, reference_month
 """
 
 
-def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Mapping[Run, int]) -> None:
+class Arrivals(NamedTuple):
+    """Whether messages completed a brand, and whether prices may have been withdrawn with them."""
+
+    complete_a_brand: bool
+    may_withdraw: bool
+
+
+def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Mapping[Run, int]) -> Arrivals:
     """Writes what the messages say about the brands and models of their loads, and completes brands.
 
     Args:
@@ -229,13 +251,13 @@ def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Ma
         known = entries.setdefault(entry.key(), entry)
         if isinstance(message, PriceMessage) and known.age() < entry.age():
             entries[entry.key()] = entry
-    cursor.execute(BEGIN_STAGING)
     copy_rows(cursor, "staged_load", LedgerEntry._fields, entries.values())
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
-    cursor.execute(MERGE_LOAD_BRANDS)
+    cursor.execute(f"{MERGE_LOAD_BRANDS}; {MERGE_LOAD_MODELS}")
     _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
-    cursor.execute(MERGE_LOAD_MODELS)
     cursor.execute(COMPLETE_BRANDS)
+    ((completed, may_withdraw),) = cursor.fetchall()
+    return Arrivals(completed > 0, completed > 0 or may_withdraw)
 
 
 def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:
@@ -251,10 +273,22 @@ def write_runs(cursor: "cursor", messages: Sequence[LedgerMessage]) -> dict[Run,
     for message in messages:
         run = message.run_id, message.reference.code
         brands_expected[run] = max(message.brands_in_run, brands_expected.get(run, 0))
-    rows = [(str(run_id), code, brands) for (run_id, code), brands in brands_expected.items()]
-    execute_values(cursor, MERGE_LOAD_RUNS, rows, template="(%s::uuid, %s, %s)")
-    cursor.execute(SELECT_LOAD_RUNS, (tuple((run_id, code) for run_id, code, _ in rows),))
-    return {(UUID(run_id), code): key for key, run_id, code in cursor.fetchall()}
+    known = _select_runs(cursor, brands_expected)
+    rows = [
+        (str(run_id), code, brands)
+        for (run_id, code), brands in brands_expected.items()
+        if (run_id, code) not in known or known[run_id, code][1] < brands
+    ]
+    if rows:
+        execute_values(cursor, MERGE_LOAD_RUNS, rows, template="(%s::uuid, %s, %s)")
+        known = _select_runs(cursor, brands_expected)
+    return {run: key for run, (key, _) in known.items()}
+
+
+def _select_runs(cursor: "cursor", runs: Iterable[Run]) -> dict[Run, tuple[int, int]]:
+    """The ids of the known ones' rows, and how many brands each expects."""
+    cursor.execute(SELECT_LOAD_RUNS, (tuple((str(run_id), code) for run_id, code in runs),))
+    return {(UUID(run_id), code): (key, brands) for key, run_id, code, brands in cursor.fetchall()}
 
 
 def _entry(message: ResultMessage | BrandPlanMessage, load_run_id: int) -> LedgerEntry:
@@ -302,6 +336,8 @@ def _write_brand_plans(cursor: "cursor", plans: Sequence[BrandPlanMessage], runs
 
 def complete_runs(cursor: "cursor", runs: Mapping[Run, int]) -> LedgerNews:
     """Completes the loads that lack nothing, and compares whole months; returns what is to be announced."""
+    if not runs:
+        return LedgerNews()
     run_keys = list(runs.values())
     cursor.execute(COMPLETE_RUNS, (run_keys,))
     completed = tuple(CompletedLoad(*row) for row in cursor.fetchall())

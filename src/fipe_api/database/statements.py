@@ -6,32 +6,45 @@ BEGIN_WRITING = """
 select pg_advisory_xact_lock(x'46495045'::integer); -- writers take turns; the number is "FIPE" in ASCII
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
-create temporary table if not exists staged_model (
+select to_regclass('pg_temp.staged_load') is null
+"""
+
+# Once per connection. Each commit empties all temporary tables, used or not, so there are few.
+CREATE_STAGING = """
+create temporary table staged_model (
     position integer primary key, reference_month date, vehicle_type smallint, brand_code integer,
     brand text, model_code integer, model text,
     load_run_id integer, run_id uuid, asked_at timestamptz, plain boolean
 ) on commit delete rows;
-create temporary table if not exists staged_price (
+create temporary table staged_price (
     position integer, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
     price_brl numeric(12,2), mirror text,
     load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
 ) on commit delete rows;
-create index if not exists staged_price_position on staged_price (position);
-create temporary table if not exists staged_row (
-    vehicle_id integer, reference_month date, price_brl numeric(12,2), mirror text,
-    load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
-) on commit delete rows;
-create index if not exists staged_row_vehicle_id on staged_row (vehicle_id, reference_month);
-create temporary table if not exists staged_vehicle (
+create index on staged_price (position);
+create temporary table staged_vehicle (
     vehicle_id integer, is_new boolean, old_first date, old_last date, reference_month date,
     vehicle_type smallint, brand_code integer, model_code integer, model_id integer,
     model_year smallint, fuel_code smallint, fuel text, fipe_code text,
     price_brl numeric(12,2), mirror text
 ) on commit delete rows;
-create temporary table if not exists staged_subject (
-    reference_month date, vehicle_type smallint, brand_code integer, model_code integer,
-    primary key (reference_month, vehicle_type, brand_code, model_code)
+create temporary table staged_subject (
+    reference_month date, vehicle_type smallint, brand_code integer, model_code integer
 ) on commit delete rows;
+create temporary table staged_load (
+    load_run_id integer, vehicle_type smallint, brand_code integer, models_expected integer,
+    model_code integer, prices smallint, unpriced smallint, rejected smallint,
+    mirrored smallint, asked_at timestamptz
+) on commit delete rows
+"""
+
+# For what few transactions write.
+CREATE_RARE_STAGING = """
+create temporary table if not exists staged_row (
+    vehicle_id integer, reference_month date, price_brl numeric(12,2), mirror text,
+    load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
+) on commit delete rows;
+create index if not exists staged_row_vehicle_id on staged_row (vehicle_id, reference_month);
 create temporary table if not exists staged_span (
     vehicle_id integer primary key, old_first date, old_last date, new_first date, new_last date, lost boolean
 ) on commit delete rows
@@ -43,13 +56,17 @@ insert into fipe.reference_month (code, month) values %s on conflict do nothing
 
 SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
 
-# new: nothing is known of the model in this month. known: every answer so far said the same, and this one is
-# not the oldest. Otherwise all answers together decide.
+# first: the month has no price yet. new: nothing is known of the model in this month. known: every answer so
+# far said the same, and this one is not the oldest. Otherwise all answers together decide.
 JUDGE_MODELS = """
 select staged.position,
        case
            when not staged.plain or recorded.so or missed.so then 'differs'
-           when known.answers = 0 and current.prices = 0 then 'new'
+           when known.answers = 0 and current.prices = 0 then
+               case when exists (select from fipe.price where price.reference_month = staged.reference_month)
+                    then 'new'
+                    else 'first'
+               end
            when current.prices = given.prices and current.same = given.prices
                 and (known.same or known.other_runs and known.older) then 'known'
            else 'differs'
@@ -116,7 +133,8 @@ DELETE_ALL_STAGED = """
 delete from staged_model; delete from staged_price; delete from staged_row; delete from staged_span
 """
 
-# What loads have answered so far, of models that get their first rows here: all alike, as the prices are.
+# What loads have answered so far, of models that get their first rows here: all alike, as the prices are. The
+# prices have the order of recorded messages: the text decides between two answers of the same time.
 RECORD_ANSWERS = """
 insert into fipe.model_answer
     (reference_month, vehicle_type, brand_code, model_code, load_run_id, asked_at, answer, changed)
@@ -130,7 +148,7 @@ cross join lateral (
            jsonb_agg(jsonb_build_array(
                vehicle.model_year, vehicle.fuel_code, model.brand, model.model, vehicle.fuel,
                vehicle.fipe_code, price.price_brl::text, price.mirror
-           )) as prices
+           ) order by vehicle.model_year, vehicle.fuel_code) as prices
     from fipe.model
     join fipe.vehicle on vehicle.model_id = model.id
     join fipe.price on (price.reference_month, price.vehicle_id) = (subject.reference_month, vehicle.id)

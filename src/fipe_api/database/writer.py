@@ -31,6 +31,8 @@ from fipe_api.database.staging import copy_rows
 from fipe_api.database.statements import (
     ANSWER_TEMPLATE,
     BEGIN_WRITING,
+    CREATE_RARE_STAGING,
+    CREATE_STAGING,
     DELETE_ABSENCES,
     DELETE_ALL_STAGED,
     DELETE_ANSWERED_ROWS,
@@ -139,7 +141,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     priced = [message for message in told if isinstance(message, PriceMessage)]
     changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
-        cursor.execute(BEGIN_WRITING)
+        _begin(cursor)
         _write_reference_months(
             cursor, {(message.reference.code, message.reference.month) for message in told}
         )
@@ -149,14 +151,14 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         if told:
             runs = write_runs(cursor, told)
             changed, tallies = _write_answers(cursor, priced, runs)
-            write_arrivals(cursor, told, runs)
+            arrivals = write_arrivals(cursor, told, runs)
             planned = [
                 runs[each.run_id, each.reference.code] for each in told if isinstance(each, RunPlanMessage)
             ]
-            gone, withdrawn = _withdraw(cursor, planned)
+            withdrawn = _withdraw(cursor, planned) if planned or arrivals.may_withdraw else {}
+            changed += _changed(withdrawn)
             count_changes(cursor, _sum([tallies, withdrawn]))
-            news = complete_runs(cursor, runs)
-            changed += gone
+            news = complete_runs(cursor, runs if planned or arrivals.complete_a_brand else {})
     return Written(sum(len(message.prices) for message in priced), changed, news)
 
 
@@ -175,10 +177,11 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         for row in newest.values()
     }
     with connection, connection.cursor() as cursor:
-        cursor.execute(BEGIN_WRITING)
+        _begin(cursor)
         _write_reference_months(cursor, {(row.reference_code, row.reference_month) for row in rows})
         _stage(cursor, [(*where, published, ()) for where, published in staged.items()])
         cursor.execute(DELETE_ANSWERED_ROWS)
+        cursor.execute(CREATE_RARE_STAGING)
         months = {row.reference_month for row in rows}
         empty = _empty_months(cursor, months)
         for statement in (
@@ -192,6 +195,14 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
     return Written(len(newest), changed)
 
 
+def _begin(cursor: "cursor") -> None:
+    """Takes this writer's turn."""
+    cursor.execute(BEGIN_WRITING)
+    ((is_first_of_connection,),) = cursor.fetchall()
+    if is_first_of_connection:
+        cursor.execute(CREATE_STAGING)
+
+
 def _write_answers(
     cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run, int]
 ) -> tuple[int, Tallies]:
@@ -203,15 +214,20 @@ def _write_answers(
         by_subject.setdefault(_subject(message), []).append(message)
     alone = [same[0] for same in by_subject.values() if len(same) == 1]
     verdicts = _judge(cursor, alone, runs)
-    new = [message for message, verdict in zip(alone, verdicts, strict=True) if verdict == "new"]
+    new = [message for message, verdict in zip(alone, verdicts, strict=True) if verdict in ("new", "first")]
     differing = [message for same in by_subject.values() if len(same) > 1 for message in same]
     differing += [message for message, verdict in zip(alone, verdicts, strict=True) if verdict == "differs"]
-    unstaged = [position for position, verdict in enumerate(verdicts) if verdict != "new"]
+    unstaged = [position for position, verdict in enumerate(verdicts) if verdict not in ("new", "first")]
     if unstaged:
         cursor.execute(DELETE_STAGED, {"positions": unstaged})
     tallies = _sum({_load(message, runs): Tally(len(message.prices))} for message in new)
     if new:
-        _write_new_prices(cursor, {message.reference.month for message in new})
+        empty = {
+            message.reference.month
+            for message, verdict in zip(alone, verdicts, strict=True)
+            if verdict == "first"
+        }
+        _write_new_prices(cursor, {message.reference.month for message in new}, empty)
     if differing and _record(cursor, differing, runs):
         tallies = _sum([tallies, _write_histories(cursor)])
     return _changed(tallies), tallies
@@ -284,7 +300,7 @@ def _insert_answers(cursor: "cursor", rows: Iterable[tuple[object, ...]]) -> set
     return told
 
 
-def _withdraw(cursor: "cursor", planned: Sequence[int]) -> tuple[int, Tallies]:
+def _withdraw(cursor: "cursor", planned: Sequence[int]) -> Tallies:
     """Withdraws what complete loads of brands no longer list.
 
     Args:
@@ -294,10 +310,9 @@ def _withdraw(cursor: "cursor", planned: Sequence[int]) -> tuple[int, Tallies]:
     cursor.execute("delete from staged_subject")
     cursor.execute(STAGE_ABSENT_MODELS, {"planned": list(planned)})
     if not cursor.rowcount:
-        return 0, {}
+        return {}
     cursor.execute(RECORD_ANSWERS)
-    tallies = _write_histories(cursor)
-    return _changed(tallies), tallies
+    return _write_histories(cursor)
 
 
 class _Recorded(NamedTuple):
@@ -311,6 +326,7 @@ class _Recorded(NamedTuple):
 
 def _write_histories(cursor: "cursor") -> Tallies:
     """Writes what follows from all answers about the staged subjects; returns what that changes."""
+    cursor.execute(CREATE_RARE_STAGING)
     cursor.execute(DELETE_ALL_STAGED)
     tallies = _stage_histories(cursor)
     cursor.execute("select distinct reference_month from staged_subject")
@@ -398,13 +414,11 @@ def _stage_subjects(cursor: "cursor", subjects: Collection[Subject]) -> None:
     copy_rows(cursor, "staged_subject", Subject._fields, subjects)
 
 
-def _write_new_prices(cursor: "cursor", months: Collection[date]) -> None:
-    """Writes the staged prices of models that have none in these months."""
-    cursor.execute(INSERT_MODELS)
+def _write_new_prices(cursor: "cursor", months: Collection[date], empty: Collection[date]) -> None:
+    """Writes the staged prices of models that have none in these months, of which some have none at all."""
     for month in sorted(months):
-        empty = _empty_months(cursor, {month})
-        cursor.execute(WRITE_NEW_PRICES, {"month": month})
-        _renew_series(cursor, _ids(cursor), empty)
+        cursor.execute(f"{INSERT_MODELS}; {WRITE_NEW_PRICES}", {"month": month})
+        _renew_series(cursor, _ids(cursor), {month}.intersection(empty))
 
 
 def _empty_months(cursor: "cursor", months: Collection[date]) -> set[date]:
@@ -503,14 +517,20 @@ def _parse_answer(
 def _write_reference_months(cursor: "cursor", months: set[tuple[int, date]]) -> None:
     if not months:
         return
-    execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months))
-    cursor.execute(SELECT_REFERENCE_MONTHS, ([code for code, _ in months],))
-    known = dict(cursor.fetchall())
+    known = _select_reference_months(cursor, months)
+    if not known.keys() >= {code for code, _ in months}:
+        execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months))
+        known = _select_reference_months(cursor, months)
     for code, month in months:
         if known.get(code) != month:
             raise ReferenceMismatchError(
                 f"reference code {code} for {month:%Y-%m} contradicts fipe.reference_month: correct one"
             )
+
+
+def _select_reference_months(cursor: "cursor", months: set[tuple[int, date]]) -> dict[int, date]:
+    cursor.execute(SELECT_REFERENCE_MONTHS, ([code for code, _ in months],))
+    return dict(cursor.fetchall())
 
 
 def _write_rejected_answers(cursor: "cursor", messages: Sequence[RejectedAnswerMessage]) -> None:
