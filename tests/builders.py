@@ -45,6 +45,13 @@ def any_named(**given: Any) -> Named:
     return Named(**{"code": code, "name": f"Name {code}", **given})
 
 
+def any_fipe_code() -> str:
+    """Another one each time, with its check digit."""
+    digits = f"{next(_counter):06d}"
+    total = sum(int(digit) * weight for digit, weight in zip(digits, range(7, 1, -1), strict=True))
+    return f"{digits}-{(11 - total % 11) % 11 % 10}"
+
+
 def any_price(**given: Any) -> PricedVehicle:
     defaults = {
         "model_year": 2014,

@@ -16,7 +16,7 @@ import pytest
 
 from fipe_api.messages import to_json
 from fipe_simulator import Fault, Faults
-from tests.builders import any_named, any_price_message
+from tests.builders import any_fipe_code, any_named, any_price, any_price_message
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
@@ -190,7 +190,13 @@ def test_a_source_with_a_fault_in_every_call_for_a_while(pipeline: Pipeline, fau
 def test_ten_thousand_messages_waiting_at_the_start(pipeline: Pipeline) -> None:
     brand = any_named()
     messages = [
-        any_price_message(run_id=UUID(int=1), brand=brand, models_in_brand=10_000) for _ in range(10_000)
+        any_price_message(
+            run_id=UUID(int=1),
+            brand=brand,
+            models_in_brand=10_000,
+            prices=(any_price(fipe_code=any_fipe_code()),),
+        )
+        for _ in range(10_000)
     ]
     with pipeline.paused("price"):
         pipeline.cloud.send(pipeline.queues["price"], *(to_json(message) for message in messages))
