@@ -5,10 +5,6 @@
 --
 -- In this order: version and upgrades, tables, questions, ledger, comments, rights.
 
--- Writers take turns by this lock (see BEGIN_WRITING in the writer), and this script takes its turn like them: it locks
--- tables in another order than they do, and without the lock the two could deadlock.
-select pg_advisory_xact_lock(x'46495045'::integer);
-
 do $$
 begin
     if current_setting('server_version_num')::integer < 170000 then
@@ -32,6 +28,13 @@ end
 $$;
 
 create schema if not exists fipe;
+
+-- Writers take turns by locking this table (see BEGIN_WRITING in the writer), and this script takes its turn like them: it
+-- locks tables in another order than they do, and without the turn the two could deadlock. Not an advisory lock:
+-- everybody may take one of those, and so keep the writers waiting.
+create table if not exists fipe.writers_turn ();
+lock table fipe.writers_turn in exclusive mode;
+comment on table fipe.writers_turn is 'Always empty: who locks it has the turn to write.';
 
 comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
 
@@ -1314,6 +1317,7 @@ grant select, insert, update on
     fipe.reference_month, fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
     to fipe_ingestor;
+grant update on fipe.writers_turn to fipe_ingestor;
 grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor;
 -- Corrections within a month move a price to another name, or end it.
 grant delete on fipe.price, fipe.price_revision, fipe.model_answer to fipe_ingestor;

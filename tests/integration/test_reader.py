@@ -15,6 +15,7 @@ import pytest
 from psycopg2.extensions import connection
 from typer.testing import CliRunner
 
+from fipe_api.database.statements import BEGIN_WRITING
 from fipe_api.database.writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
@@ -70,6 +71,22 @@ def as_master(master: Connection, sql: str) -> list[tuple[Any, ...]]:
 def query(*arguments: str) -> tuple[int, str]:
     ended = CliRunner().invoke(app, ["query", *arguments])
     return ended.exit_code, ended.output
+
+
+def test_no_lock_of_a_reader_keeps_writers_waiting(master: Connection) -> None:
+    with closing(master.open()) as database, database.cursor() as cursor:
+        cursor.execute("set role fipe_reader")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("lock table fipe.writers_turn in exclusive mode")
+        database.rollback()
+        cursor.execute("set role fipe_reader")
+        cursor.execute(
+            "select pg_advisory_xact_lock(x'46495045'::integer), (select count(*) from fipe.writers_turn)"
+        )
+        cursor.execute(f"select * from fipe.vehicle_price; {PRICES}")
+        with closing(master.open()) as writer, writer.cursor() as waiting:
+            waiting.execute("set lock_timeout = '2s'")
+            waiting.execute(BEGIN_WRITING)
 
 
 ESCAPE = "commit; begin read write; delete from fipe.price; commit; select 1"

@@ -3,7 +3,7 @@
 # The staged rows exist too briefly to have statistics. Without them the planner reads and hashes whole tables
 # instead of looking up the few keys in indexes, which doubles the time of small batches.
 BEGIN_WRITING = """
-select pg_advisory_xact_lock(x'46495045'::integer); -- writers take turns; the number is "FIPE" in ASCII
+lock table fipe.writers_turn in exclusive mode; -- writers take turns
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
 select to_regclass('pg_temp.staged_load') is null
