@@ -124,6 +124,7 @@ create table if not exists fipe.model (
     unique (vehicle_type, brand_code, model_code, brand, model)
 );
 comment on table fipe.model is 'Models as published: another name of the brand or the model is another row.';
+create index if not exists model_brand on fipe.model (brand);
 create index if not exists model_words on fipe.model using gin (words);
 
 create table if not exists fipe.vehicle (
@@ -778,10 +779,10 @@ returns table (
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    -- Only the columns that are needed to find the few vehicles asked for. A price of zero is no price: what comes from
-    -- it or goes to it has not moved.
+    -- Only the columns that are needed to find the few vehicles asked for, which double precision orders quickest. A
+    -- price of zero is no price: what comes from it or goes to it has not moved.
     with moved as materialized (
-        select vehicle_id, price_before as before, price_brl as now, price_brl / nullif(price_before, 0) as ratio
+        select vehicle_id, price_before as before, price_brl as now, (price_brl / price_before)::float8 as ratio
         from fipe.two_months($2, $3)
         where price_brl <> price_before and price_brl > 0 and price_before > 0
     ),
@@ -809,15 +810,15 @@ language sql stable parallel safe as $$
     placed as (
         select *, row_number() over (
                    partition by ratio > 1
-                   order by abs(ln(ratio)) desc, fipe_code, model_year, fuel_code, brand_code, model_code
+                   order by abs(ln(now / before)) desc, fipe_code, model_year, fuel_code, brand_code, model_code
                ) as place
         from named
     )
     select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, before, now, now - before,
-           round(100 * (ratio - 1), 2)
+           round(100 * (now / before - 1), 2)
     from placed
     where place <= $1
-    order by ratio desc, fipe_code, model_year, fuel_code, brand_code, model_code
+    order by now / before desc, fipe_code, model_year, fuel_code, brand_code, model_code
 $$;
 comment on function fipe.biggest_movers(integer, date, date) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
