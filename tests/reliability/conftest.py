@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.reliability.pipeline import Pipeline, running_pipeline, small_catalogue
+from tests.reliability.pipeline import Pipeline, earlier_state, running_pipeline, small_catalogue
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,9 @@ def pipeline(running: Pipeline) -> Pipeline:
     """The pipeline, empty and without faults."""
     running.clear()
     return running
+
+
+@pytest.fixture(scope="session")
+def older_results(running: Pipeline) -> list[str]:
+    """What an earlier load of the month sent to the ingestor, before FIPE corrected the month."""
+    return running.results_of(earlier_state(running.simulator.catalogue))
