@@ -70,7 +70,7 @@ class Shape:
 
     RENAMED_CODES = ((12, 202, 80), (202, 257, 174), (257, 306, 201))
     """From and until which month, and how many FIPE codes had another model name before."""
-    RENAMED_WITH_NEW_MODEL_CODE = 0.2
+    ONE_WITH_NEW_MODEL_CODE_IN = 5
     REBRANDED_CODES = 10
     CHANGED_CODES, GONE_CODES = 60, 61
     COLLISIONS, COPIES = 168, 83
@@ -206,10 +206,10 @@ class _Maker:
         self._numbers = {kind: count(99_999, -1) for kind in (CAR, MOTORCYCLE, TRUCK)}
         self._codes = count(900_001)
         self._recoded: list[tuple[_Vehicle, int, dict[str, Any]]] = []
-        rows = self._some_models([row for row in month().rows if row.vehicle_type in vehicle_types])
+        rows = [row for row in _with_all_fuels(month().rows) if row.vehicle_type in vehicle_types]
         self._lasting = [
             _Vehicle(Published(*row[:9]), float(row.price_brl), self._usual_entry(row.model_year))
-            for row in _with_all_fuels(rows)
+            for row in self._some_models(rows)
         ]
         self._weight = len(self._lasting) / Shape.CATALOGUE_PRICES
         self.vehicles = list(self._lasting)
@@ -242,8 +242,15 @@ class _Maker:
     # Who is there ---------------------------------------------------------------------------------------
 
     def _some_models(self, rows: Sequence[CatalogueRow]) -> list[CatalogueRow]:
+        """A share of all models, with at least one of each type and of each way to have fuels."""
+        fuels: dict[tuple[str, int], set[int]] = defaultdict(set)
+        for row in rows:
+            fuels[row.fipe_code, row.model_year].add(row.fuel_code)
         models = list(dict.fromkeys(row.fipe_code for row in rows))
         kept = set(self._chance.sample(models, math.ceil(len(models) * self._share)))
+        kept |= {row.fipe_code for row in {
+            (row.vehicle_type, *sorted(fuels[row.fipe_code, row.model_year])): row for row in rows
+        }.values()}  # fmt: skip
         return [row for row in rows if row.fipe_code in kept]
 
     def _usual_entry(self, model_year: int) -> float:
@@ -379,8 +386,8 @@ class _Maker:
         for each in self._some(both, Shape.GET_ALCOHOL):
             self._enter_late(each)
         for kept, lost, real in ((1, 2, Shape.LOSE_ALCOHOL), (2, 1, Shape.LOSE_PETROL)):
-            old = (each for each in self._alone(CAR, kept) if each.now.model_year < 2010)
-            for each in self._some((each for each in old if each.entry < COUNTED_FROM), real):
+            old = (each for each in self._alone(CAR, kept) if each.entry < COUNTED_FROM)
+            for each in self._some(old, real):
                 last = self._chance.randint(COUNTED_FROM, COUNTED_UNTIL - 1)
                 self._add_beside(each, lost, each.entry, last)
 
@@ -437,11 +444,11 @@ class _Maker:
             self._was_called(vehicles, number_of(2023, 2), names)
             models.remove(vehicles)
         for begin, end, real in Shape.RENAMED_CODES:
-            for _ in range(self._size(real)):
+            for place in range(self._size(real)):
                 until = chance.randint(begin + 1, end - 1)
                 vehicles = _take_there(models, until)
                 names = {"model": _former_name(vehicles[0].now.model)}
-                if chance.random() < Shape.RENAMED_WITH_NEW_MODEL_CODE and self._has_one_fuel(vehicles):
+                if place % Shape.ONE_WITH_NEW_MODEL_CODE_IN == 0 and self._has_one_fuel(vehicles):
                     names["model_code"] = next(self._codes)
                 self._was_called(vehicles, until, names)
         for _ in range(self._size(Shape.CHANGED_CODES)):
