@@ -46,9 +46,9 @@ class Shape:
     """The real history in figures."""
 
     FIRST_PRICES, CATALOGUE_PRICES, NEWEST_PRICES = 11_107, 50_332, 51_012
-    GROWTH = 1.0225
+    GROWTH = 1.01
     """The exponent of the curve from the first to the newest: it gives the right mean."""
-    DIPS = ((100, 101, 0.058), (101, 101, 0.046))
+    DIPS = ((100, 101, 0.056), (101, 101, 0.035))
     """First month, last month and share of what is missing: in the month after both, 9.6% come back."""
 
     NEW_FUELS = (
