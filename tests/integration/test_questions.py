@@ -206,7 +206,7 @@ def test_a_model_that_takes_over_a_fipe_code_with_two_fuels_goes_on_with_each(da
         row(NOVEMBER, 100), row(NOVEMBER, 80, fuel=ethanol),
         row(DECEMBER, 101, model_code=8), row(DECEMBER, 81, model_code=8, fuel=ethanol),
     ])  # fmt: skip
-    question = "select fuel, price_before, price_brl from fipe.price_changes('2022-12-01') order by 1"
+    question = "select fuel, price_before, price_brl from fipe.price_changes('2022-12-01') order by price_brl"
     assert ask(database, question) == [("Álcool", 80, 81), ("Gasolina", 100, 101)]
 
 
