@@ -1,6 +1,8 @@
 """One pipeline for all tests of a worker process."""
 
+import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -23,5 +25,14 @@ def pipeline(running: Pipeline) -> Pipeline:
 
 @pytest.fixture(scope="session")
 def older_results(running: Pipeline) -> list[str]:
-    """What an earlier load of the month sent to the ingestor, before FIPE corrected the month."""
-    return running.results_of(earlier_state(running.simulator.catalogue))
+    """What a load of the day before sent to the ingestor, before FIPE corrected the month."""
+    results = running.results_of(earlier_state(running.simulator.catalogue))
+    return [_a_day_earlier(message) for message in results]
+
+
+def _a_day_earlier(message: str) -> str:
+    sent = json.loads(message)
+    if "asked_at" in sent:
+        asked_at = datetime.fromisoformat(sent["asked_at"]) - timedelta(days=1)
+        sent["asked_at"] = asked_at.isoformat()
+    return json.dumps(sent)
