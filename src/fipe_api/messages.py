@@ -6,6 +6,7 @@ arrive in any order and more than once.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
@@ -107,8 +108,16 @@ class Named(_Strict, frozen=True, kw_only=True):
 
 
 def folded(name: str) -> str:
-    """A name as names are compared: in small letters, without spaces around it."""
-    return name.strip().casefold()
+    """A name as names are compared: in small letters, without accents and spaces around it."""
+    return without_accents(name).strip().casefold()
+
+
+def without_accents(text: str) -> str:
+    """The text with plain letters: Citroën becomes Citroen."""
+    if text.isascii():
+        return text
+    marked = unicodedata.normalize("NFD", text)
+    return "".join(character for character in marked if not unicodedata.combining(character))
 
 
 class ModelYearFuel(_Strict, frozen=True, kw_only=True):
