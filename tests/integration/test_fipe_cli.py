@@ -45,7 +45,7 @@ from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
-from tests.builders import JUNE_2026, ROOT_SQL, RUN, any_moment, any_run_plan
+from tests.builders import JUNE_2026, ROOT_SQL, RUN, SEARCHED_AT, any_moment, any_run_plan
 from tests.http_server import http_server, send_json
 
 SAMPLE_PRICES = 579
@@ -66,6 +66,7 @@ def messages(catalogue: Catalogue) -> Iterator[PriceMessage]:
             brands_in_run=len(brands),
             models_in_brand=sum((one[0].vehicle_type, one[0].brand_code) == brand for one in models),
             model=Named(code=first.model_code, name=first.model),
+            searched_at=SEARCHED_AT,
             asked_at=any_moment(),
             prices=tuple(
                 PricedVehicle(

@@ -86,7 +86,7 @@ def install(module):
         from fipe_api.database import writer
 
         # After the last statement, before the commit; and after the commit, before the answer.
-        writer.complete_runs = _killing("before_commit", writer.complete_runs, True)
+        writer.end_runs = _killing("before_commit", writer.end_runs, True)
         fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
     else:
         from fipe_api.load import outbox
