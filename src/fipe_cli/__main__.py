@@ -226,18 +226,18 @@ def local(
 ) -> None:
     """Start the local cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
     from fipe_cli.loads import payload_of
-    from fipe_cli.local_load import interrupted_by_signals, run_load, summarise
+    from fipe_cli.local_load import finished_load, interrupted_by_signals, summarise
     from local_cloud.source import read_source
     from local_cloud.state import LocalState
 
     with one_line_errors(), interrupted_by_signals():
         chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
         progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
-        outcome = run_load(LocalState.from_environment(), chosen, payload, progress)
-        if as_json:
-            print(json.dumps(outcome.document()))
-        else:
-            summarise(outcome, progress)
+        with finished_load(LocalState.from_environment(), chosen, payload, progress) as outcome:
+            if as_json:
+                print(json.dumps(outcome.document()), flush=True)
+            else:
+                summarise(outcome, progress)
         if outcome.problems:
             raise typer.Exit(INCOMPLETE)
 

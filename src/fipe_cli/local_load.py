@@ -26,6 +26,7 @@ from local_cloud.postgres import Connection
 from local_cloud.source import Source
 from local_cloud.stage_database import find_database
 from local_cloud.state import Endpoint, LocalState
+from local_cloud.steps import step
 
 STAGE = "dev"
 
@@ -87,8 +88,12 @@ class Outcome:
         }
 
 
-def run_load(state: LocalState, source: Source, payload: dict[str, Any], console: Console) -> Outcome:
-    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end.
+@contextmanager
+def finished_load(
+    state: LocalState, source: Source, payload: dict[str, Any], console: Console
+) -> Iterator[Outcome]:
+    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end,
+    when the caller has shown the outcome.
 
     Raises:
         LocalCloudError: another job runs, or the cloud or the deploy fails.
@@ -101,7 +106,7 @@ def run_load(state: LocalState, source: Source, payload: dict[str, Any], console
         with _running_cloud(state, console) as endpoint:
             context = source.context(endpoint)
             _deploy(state, endpoint, context, console)
-            return _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            yield _load(local_cloud(state, STAGE), endpoint, source, payload, console)
     finally:
         lock.release()
 
@@ -134,7 +139,8 @@ def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
-        lifecycle.stop(state)
+        with step("Stopping the local cloud"):
+            lifecycle.stop(state)
 
 
 def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:

@@ -143,5 +143,5 @@ def _create(
         Capabilities=CAPABILITIES,
     )
     cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=stack["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        StackName=stack["name"], WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200}
     )

@@ -11,7 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
-from local_cloud.lifecycle import LocalCloudError
+from local_cloud.lifecycle import LocalCloudError, status
 from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
 from local_cloud.steps import step
 
@@ -39,8 +39,7 @@ def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
 
 def default_vpc(endpoint: Endpoint) -> str:
     """The id of the VPC that is there from the start."""
-    vpcs = client(endpoint, "ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    return str(vpcs[0]["VpcId"])
+    return str(status(endpoint)["default_vpc"])
 
 
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
