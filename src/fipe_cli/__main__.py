@@ -230,7 +230,8 @@ def local(
     from local_cloud.source import read_source
     from local_cloud.state import LocalState
 
-    with one_line_errors(), interrupted_by_signals():
+    interrupted_by_signals()
+    with one_line_errors():
         chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
         progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
         with finished_load(LocalState.from_environment(), chosen, payload, progress) as outcome:

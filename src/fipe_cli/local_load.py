@@ -114,13 +114,11 @@ def finished_load(
         lock.release()
 
 
-@contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it stops what it has started."""
+def interrupted_by_signals() -> None:
+    """From now on SIGTERM and SIGHUP end the command as Ctrl-C does, so that it stops what it has started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _interrupt)
-    yield
 
 
 def _interrupt(*_: object) -> None:

@@ -1,11 +1,12 @@
 """`cdk bootstrap` and `cdk deploy` of the application into the local cloud, by the project's CDK CLI."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -108,19 +109,32 @@ def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
     command = [str(CDK), "--no-notices", *arguments]
     try:
         with log.open("a") as file:
-            ended = subprocess.run(
-                command,
-                cwd=folder,
-                env=cdk_environment(endpoint),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+            exit_code = _run_with_children(command, folder, cdk_environment(endpoint), file)
     except FileNotFoundError as error:
         raise LocalCloudError("the CDK CLI is missing: run `make setup`") from error
-    if ended.returncode:
+    if exit_code:
         raise LocalCloudError(f"cdk {arguments[0]} failed: {_reason(log.read_text())} (all of it: {log})")
+
+
+def _run_with_children(
+    command: list[str], folder: Path, environment: Mapping[str, str], output: IO[str]
+) -> int:
+    """Run a command to its end. If that is interrupted, end it with all processes that it has started."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # and so a process group, which can be ended as a whole
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def tools_path() -> str:
