@@ -104,7 +104,7 @@ class Deployed:
     def _read(self) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(self._record.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # there is none, or it is damaged
             return {}
         return record
 

@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_cloud.command_errors import USAGE, CommandError
 from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
 from local_cloud.lifecycle import LocalCloudError, status
 from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
@@ -35,7 +37,19 @@ CREDENTIALS = {
 def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
     """A boto3 client of the local cloud; it ignores the user's AWS credentials."""
     make: Any = boto3.client  # typed for names of services that are literals
-    return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+    with valid_aws_settings():
+        return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+
+
+@contextmanager
+def valid_aws_settings() -> Iterator[None]:
+    """For making a client, which reads AWS's settings. Raises CommandError when one of them is invalid."""
+    try:
+        yield
+    except ValueError as error:  # botocore says no more, for example for AWS_MAX_ATTEMPTS=many
+        raise CommandError(
+            f"invalid AWS setting, in a variable AWS_... or in ~/.aws/config: {error}", exit_code=USAGE
+        ) from error
 
 
 def default_vpc(endpoint: Endpoint) -> str:

@@ -28,6 +28,8 @@ import psycopg2.extensions
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg2 import sql
 
+from local_cloud.command_errors import CommandError
+
 with (
     warnings.catch_warnings()
 ):  # the import warns when XDG_RUNTIME_DIR is not set, which does not matter here
@@ -63,7 +65,7 @@ _SETTINGS = {
 }
 
 
-class PostgresError(Exception):
+class PostgresError(CommandError):
     """The embedded PostgreSQL was not set up or did not start; the text says why, without passwords."""
 
 
