@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from infrastructure.names import Function, Queue
-from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path
+from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
 
 _CREDENTIALS_ARE_GIVEN = (
@@ -78,7 +78,13 @@ class Cloud:
     def _make_client(self) -> Callable[[str, Config], Any]:
         # Making a client takes longer than most of its calls, and a load is looked at every second.
         make: Any = self.session.client  # typed for names of services that are literals
-        return cache(lambda service, config: make(service, config=config))
+
+        @cache
+        def make_client(service: str, config: Config) -> Any:
+            with valid_aws_settings():
+                return make(service, config=config)
+
+        return make_client
 
     def local_endpoint(self) -> Endpoint:
         """Where the local cloud listens. Raises CliError when another cloud is meant, or it does not run."""

@@ -1,7 +1,7 @@
 """Reads the progress of a load from the ledger, the queues and the shared pace."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -75,39 +75,30 @@ def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
     return payloads
 
 
-ReadLoads = Callable[[Cloud, UUID | None], list[Load]]
-"""Reads the loads of a run from the ledger, as read_loads does."""
+Look = Callable[[], tuple[list[Load], Snapshot]]
+"""Reads the loads of a run and makes their snapshot."""
 
 
-def look(
-    cloud: Cloud,
-    run_id: UUID | None = None,
-    brands: int = 0,
-    *,
-    read: ReadLoads = read_loads,
-    is_busy: bool = False,
-) -> tuple[list[Load], Snapshot]:
-    """Reads the loads of a run and makes their snapshot, which says what `brands` and `is_busy` are."""
-    loads = read(cloud, run_id)
+def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
+    """Reads the loads of a run and makes their snapshot, which says what `brands` is."""
+    loads = read_loads(cloud, run_id)
     depths = cloud.queue_depths()
-    limit = calls_per_minute(cloud.environment_of(STARTER))
-    waiting = {kind.value: depth.messages for kind, depth in depths.items()}
     return loads, snapshot(
         loads,
-        waiting=waiting,
+        waiting={kind.value: depth.messages for kind, depth in depths.items()},
         dead={kind.value: depth.dead for kind, depth in depths.items()},
-        calls_per_minute=limit,
-        refusal=_refusal(cloud),
+        calls_per_minute=calls_per_minute(cloud.environment_of(STARTER)),
+        refusal=refusal(cloud),
         brands=brands,
         # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
-        busy=is_busy or (run_id is None and any(waiting.values())),
+        busy=run_id is None and any(depth.messages for depth in depths.values()),
     )
 
 
 def snapshot(
     loads: Sequence[Load],
     *,
-    waiting: dict[str, int],
+    waiting: Mapping[str, int],
     dead: dict[str, int],
     calls_per_minute: float | None,
     refusal: Refusal | None = None,
@@ -149,7 +140,7 @@ def snapshot(
     )
 
 
-def _refusal(cloud: Cloud) -> Refusal | None:
+def refusal(cloud: Cloud) -> Refusal | None:
     """Why nothing calls the source now, and for how long; None while it is called. From the shared pace."""
     key = {"source": {"S": PACE_KEY}}
     table = names.pace_table(cloud.stage)

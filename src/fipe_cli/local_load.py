@@ -5,8 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import requests
 from rich.console import Console
@@ -14,10 +13,11 @@ from rich.table import Table
 
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
-from fipe_cli.ledger import Load, loads_in
-from fipe_cli.loads import StartedLoad, start
+from fipe_cli.ledger import Load, loads_in, refusal, snapshot
+from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
+from infrastructure.names import Queue
 from local_cloud import lifecycle
 from local_cloud.deployment import deploy
 from local_cloud.lifecycle import LocalCloudError
@@ -26,6 +26,10 @@ from local_cloud.postgres import Connection
 from local_cloud.source import Source
 from local_cloud.stage_database import find_database
 from local_cloud.state import Endpoint, LocalState
+from local_cloud.steps import step
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 STAGE = "dev"
 
@@ -87,8 +91,12 @@ class Outcome:
         }
 
 
-def run_load(state: LocalState, source: Source, payload: dict[str, Any], console: Console) -> Outcome:
-    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end.
+@contextmanager
+def finished_load(
+    state: LocalState, source: Source, payload: dict[str, Any], console: Console
+) -> Iterator[Outcome]:
+    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end,
+    when the caller has shown the outcome.
 
     Raises:
         LocalCloudError: another job runs, or the cloud or the deploy fails.
@@ -101,18 +109,16 @@ def run_load(state: LocalState, source: Source, payload: dict[str, Any], console
         with _running_cloud(state, console) as endpoint:
             context = source.context(endpoint)
             _deploy(state, endpoint, context, console)
-            return _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            yield _load(local_cloud(state, STAGE), endpoint, source, payload, console)
     finally:
         lock.release()
 
 
-@contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it stops what it has started."""
+def interrupted_by_signals() -> None:
+    """From now on SIGTERM and SIGHUP end the command as Ctrl-C does, so that it stops what it has started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _interrupt)
-    yield
 
 
 def _interrupt(*_: object) -> None:
@@ -134,7 +140,8 @@ def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
-        lifecycle.stop(state)
+        with step("Stopping the local cloud"):
+            lifecycle.stop(state)
 
 
 def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:
@@ -149,45 +156,53 @@ def _load(
     calls_before = _simulator_calls(endpoint, source)
     began = time.monotonic()
     started = start(cloud, payload)
-    watched = _LocalLoad(endpoint, _connection(cloud))
-    loads, seen = follow_load(
-        console, cloud, started.run_id, started.brands_sent, read=watched.read, is_busy=watched.is_busy
-    )
-    return Outcome(
-        started,
-        loads,
-        seen,
-        totals(watched.connection, [reference.code for reference in started.references]),
-        seconds=time.monotonic() - began,
-        calls=_simulator_calls(endpoint, source) - calls_before,
-        peak_memory_mb=watched.peak_memory_mb,
-    )
+    with closing(_connection(cloud).open()) as session:
+        session.autocommit = True
+        limit = calls_per_minute(cloud.environment_of(STARTER))
+        watched = _LocalLoad(cloud, endpoint, session, started, limit)
+        loads, seen = follow_load(console, cloud, started.run_id, look=watched.look)
+        return Outcome(
+            started,
+            loads,
+            seen,
+            totals(session, [reference.code for reference in started.references]),
+            seconds=time.monotonic() - began,
+            calls=_simulator_calls(endpoint, source) - calls_before,
+            peak_memory_mb=watched.peak_memory_mb,
+        )
 
 
+@dataclass
 class _LocalLoad:
-    """What only the local cloud tells of a load, besides what AWS's APIs do.
+    """A load, looked at by the local cloud's own means, which slow it down less than AWS's APIs.
 
     Attributes:
         peak_memory_mb: the most memory seen.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
-        self._endpoint = endpoint
-        self.connection = connection
-        self.peak_memory_mb = 0.0
+    cloud: Cloud
+    endpoint: Endpoint
+    session: "connection"
+    started: StartedLoad
+    calls_per_minute: float | None
+    peak_memory_mb: float = 0.0
 
-    def read(self, _: Cloud, run_id: UUID | None) -> list[Load]:
-        """The ledger by SQL: FipeLoadStatus would count among the functions that the load took."""
-        assert run_id is not None, "the job knows its run"
-        with closing(self.connection.open()) as session:
-            return loads_in(session, run_id)
-
-    def is_busy(self) -> bool:
-        """Whether functions are running; also measures the memory."""
-        seen = lifecycle.status(self._endpoint)
+    def look(self) -> tuple[list[Load], Snapshot]:
+        """Looks at the load and at the memory."""
+        loads = loads_in(self.session, self.started.run_id)
+        seen = lifecycle.status(self.endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
+        messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
-        return bool(running or sum(seen["event_sources"].values()))
+        return loads, snapshot(
+            loads,
+            waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
+            dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
+            calls_per_minute=self.calls_per_minute,
+            refusal=refusal(self.cloud),
+            brands=self.started.brands_sent,
+            busy=bool(running or sum(seen["event_sources"].values())),
+        )
 
 
 def _connection(cloud: Cloud) -> Connection:

@@ -235,6 +235,19 @@ def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
     assert [json.loads(cell) for cell in row] == [["a", None], {"k": True}]
 
 
+def test_an_output_without_the_letter_is_said_in_one_line(place: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "fipe_cli", "query", "select 'Citro\u00ebn' as brand"],
+        cwd=REPOSITORY,
+        env={**os.environ, "FIPE_LOCAL_DIR": str(place), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = "error: the output's encoding ascii has no '\\xeb': set PYTHONIOENCODING=utf-8\n"
+    assert (ended.returncode, ended.stderr) == (3, words)
+
+
 @pytest.mark.parametrize("arguments", [("export", "-"), ("query", "select * from fipe.vehicle_price")])
 def test_a_full_disk_is_said_in_one_line(place: Path, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
@@ -406,9 +419,9 @@ def test_a_closed_output_is_no_error() -> None:
 
 
 def test_ctrl_c_at_a_question_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, one_line_errors():
+    with pytest.raises(SystemExit) as ended, one_line_errors():
         raise typer.Abort
-    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted\n")
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:

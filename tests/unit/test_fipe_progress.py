@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fipe_cli.progress import Refusal, Snapshot, View, duration, line, stages
-from fipe_cli.watch import watch
+from fipe_cli.watch import Pauses, watch
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -101,14 +101,33 @@ def test_what_is_missing_is_said_at_the_end() -> None:
     assert "fipe resume" in text
 
 
+IDLE = {"brands_waiting": 0, "models_waiting": 0, "models_to_write": 0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "seconds"),
+    [
+        (any_snapshot(), 3),
+        (any_snapshot(brands_waiting=0, calls_done=29_598, calls_per_minute=40), 0.75),
+        (any_snapshot(brands_waiting=0, calls_done=29_600, busy=True), 0.5),
+        (any_snapshot(started_at=None), 2),
+        (any_snapshot(**IDLE), 2),
+    ],
+    ids=["much is left", "3 s are left", "almost done", "nothing is known yet", "nothing waits"],
+)
+def test_looks_more_often_towards_the_end(seen: Snapshot, seconds: float) -> None:
+    assert Pauses(shortest=0.5, usual=2, longest=3).after(seen) == pytest.approx(seconds)
+
+
 def test_watching_ends_at_once_when_complete_and_after_some_quiet_looks_when_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    idle = any_snapshot(brands_waiting=0, models_waiting=0, models_to_write=0)
+    none = Pauses(0, 0, 0)
+    idle = any_snapshot(**IDLE)
     looks = iter([any_snapshot(), idle, any_snapshot(), idle, idle, idle])
-    assert watch(Console(), "dev", lambda: next(looks), look_seconds=0) is idle
+    assert watch(Console(), "dev", lambda: next(looks), none) is idle
     complete = any_snapshot(complete=True)
-    assert watch(Console(), "dev", iter([idle, idle, complete]).__next__, look_seconds=0) is complete
+    assert watch(Console(), "dev", iter([idle, idle, complete]).__next__, none) is complete
     assert capsys.readouterr().out.splitlines()[-1].endswith("complete")
 
 
