@@ -37,7 +37,7 @@ KNOWN.bench        := BENCH
 KNOWN.destroy      := CONFIRM YES
 KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
 KNOWN.status       := RUN FOLLOW JSON
-KNOWN.resume       := RUN JSON
+KNOWN.resume       := RUN FOLLOW JSON
 KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
@@ -105,7 +105,7 @@ load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it
 	@$(FIPE) $* status
 
-resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=..., the newest without it
+resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=... (the newest without it) FOLLOW=1
 	@$(FIPE) $* resume
 
 redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]

@@ -165,7 +165,7 @@ class Alarms(Construct):
             fipe_metric(names.LOADS_INCOMPLETE, names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
             what_to_do="A load has ended incomplete: some prices had no usable answer."
-            f" `make status-{self._stage}` names them, and `fipe --stage {self._stage} resume` asks again.",
+            f" `make status-{self._stage}` names them, and `make resume-{self._stage}` asks for them again.",
         )
 
     def _watch_database(self, cluster: rds.IDatabaseCluster, settings: StageSettings) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
+from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
@@ -237,7 +238,7 @@ def local(
             print(json.dumps(outcome.document()), flush=True)
         else:
             summarise(outcome, progress)
-    if outcome.problems:
+    if outcome.state != LoadState.COMPLETE:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -273,7 +274,8 @@ def load(
         return
     for text in words:
         _progress(as_json).print(text, soft_wrap=True)
-    loads, seen = follow_load(_progress(as_json), cloud, started.run_id, started.brands_sent)
+    brands_known = 0 if started.waiting else started.brands_sent
+    loads, seen = follow_load(_progress(as_json), cloud, started.run_id, brands_known)
     if as_json:
         print(json.dumps(document | _status(loads, seen)))
     _end_as(seen)
@@ -332,7 +334,7 @@ def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
     if seen.complete and not seen.models_found:
         raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
-    if seen.dead_messages or (seen.has_ended and not seen.complete):
+    if seen.dead_messages or seen.state == LoadState.INCOMPLETE:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -363,11 +365,17 @@ def redrive(
 
 
 @app.command()
-def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+def resume(
+    context: typer.Context,
+    run_id: RunId = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
+    from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
     loads = read_loads(cloud, run_id)
@@ -377,7 +385,18 @@ def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
-    _answer({"run_id": str(run), "brands_sent": brands}, [words], as_json)
+    waiting = [one.waiting for one in started if one.waiting]
+    document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
+    texts = [words, *(f"waits to start: {why}" for why in waiting)]
+    if not follow:
+        _answer(document, texts, as_json)
+        return
+    for text in texts:
+        _progress(as_json).print(text, soft_wrap=True)
+    loads, seen = follow_load(_progress(as_json), cloud, run)
+    if as_json:
+        print(json.dumps(document | _status(loads, seen)))
+    _end_as(seen)
 
 
 @app.command()

@@ -32,9 +32,10 @@ _BRISK = Config(read_timeout=30, connect_timeout=10)
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """The messages of a queue in all states, and those of its dead letter queue."""
+    """The messages of a queue in all states, those of them that wait for their time, and the dead letters."""
 
     messages: int
+    delayed: int
     dead: int
 
 
@@ -141,11 +142,12 @@ class Cloud:
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
         return {
-            queue: QueueDepth(self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage)))
+            queue: QueueDepth(*self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage))[0])
             for queue in Queue
         }
 
-    def _messages(self, queue: str) -> int:
+    def _messages(self, queue: str) -> tuple[int, int]:
+        """All messages of a queue, and those that are delayed."""
         states = ("", "NotVisible", "Delayed")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
@@ -153,7 +155,8 @@ class Cloud:
             found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        return sum(int(found["Attributes"][name]) for name in attributes)
+        counts = [int(found["Attributes"][name]) for name in attributes]
+        return sum(counts), counts[-1]
 
     @cached_property
     def _queue_url(self) -> Callable[[str], str]:

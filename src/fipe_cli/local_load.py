@@ -11,9 +11,10 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
-from fipe_cli.ledger import Load, loads_in, refusal, snapshot
+from fipe_cli.ledger import Load, loads_in, read_waits, snapshot, with_gaps
 from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
@@ -65,12 +66,7 @@ class Outcome:
                 f"everything of reference {code}"
                 for code in sorted(codes - {o.reference_code for o in self.loads})
             ),
-            *(
-                f"{one.reference_month:%Y-%m}: {one.brands_complete} of {one.brands_expected} brands are"
-                f" complete, {one.models_received} of {one.models_expected} models came"
-                for one in self.loads
-                if not one.complete
-            ),
+            *(f"{one.reference_month:%Y-%m}, {what}" for one in self.loads for what in one.missing),
             *(
                 f"{count} failed messages in the {kind} DLQ"
                 for kind, count in self.seen.dead.items()
@@ -78,12 +74,18 @@ class Outcome:
             ),
         ]
 
+    @property
+    def state(self) -> LoadState:
+        """Complete only if nothing is missing anywhere."""
+        return LoadState.INCOMPLETE if self.problems else self.seen.state
+
     def document(self) -> dict[str, Any]:
         """For scripts."""
         return {
             **self.started.model_dump(mode="json"),
             **self.seen.document(),
-            "complete": not self.problems,
+            "state": self.state,
+            "complete": self.state == LoadState.COMPLETE,
             "missing": self.problems,
             "seconds": round(self.seconds, 3),
             "calls": self.calls,
@@ -163,9 +165,9 @@ def _load(
         loads, seen = follow_load(console, cloud, started.run_id, look=watched.look)
         return Outcome(
             started,
-            loads,
+            with_gaps(session, loads),
             seen,
-            totals(session, [reference.code for reference in started.references]),
+            totals(session, [one.reference_code for one in loads]),
             seconds=time.monotonic() - began,
             calls=_simulator_calls(endpoint, source) - calls_before,
             peak_memory_mb=watched.peak_memory_mb,
@@ -193,13 +195,15 @@ class _LocalLoad:
         seen = lifecycle.status(self.endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
         messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
+        delayed = {one["name"]: one["delayed"] for one in seen["queues"]}
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
         return loads, snapshot(
             loads,
             waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
             dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
             calls_per_minute=self.calls_per_minute,
-            refusal=refusal(self.cloud),
+            delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
+            waits=read_waits(self.cloud),
             brands=self.started.brands_sent,
             busy=bool(running or sum(seen["event_sources"].values())),
         )
@@ -240,9 +244,25 @@ def summarise(outcome: Outcome, console: Console) -> None:
         + (f", {outcome.calls:,} calls" if outcome.calls else "")
         + f", at most {outcome.peak_memory_mb:,.0f} MiB of memory."
     )
+    corrected, withdrawn = (
+        sum(getattr(one, what) for one in outcome.loads) for what in ("corrected", "withdrawn")
+    )
+    if corrected or withdrawn:
+        console.print(
+            f"Since an earlier load of the month: {corrected:,} prices corrected, {withdrawn:,} withdrawn;"
+            " fipe.price_revision has what they were."
+        )
+    for one in outcome.loads:
+        for denied in one.unpriced_prices:
+            console.print(f"Without a price: {one.reference_month:%Y-%m}, {denied}", markup=False)
     for problem in outcome.problems:
         console.print(f"Missing: {problem}", style="red", markup=False)
-    if not outcome.problems:
-        console.print(
-            "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
-        )
+    console.print(_last_line(outcome), markup=False)
+
+
+def _last_line(outcome: Outcome) -> str:
+    if outcome.state == LoadState.COMPLETE:
+        return "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
+    run = outcome.started.run_id
+    lacks = "messages failed" if outcome.seen.complete else outcome.seen.lacks
+    return f"Incomplete: {lacks}. To ask again: make local-up, then make resume-dev FOLLOW=1 RUN={run}"
