@@ -1028,12 +1028,18 @@ cross join lateral (
     from fipe.load_model as model
     cross join jsonb_array_elements(model.gaps -> 'unpriced') as listed
     where model.load_run_id = run.id and model.gaps is not null
+    union all
+    select model.vehicle_type, model.brand_code, model.model_code, model.gaps ->> 'model', null, null
+    from fipe.load_model as model
+    where model.load_run_id = run.id and model.gaps is not null
+      and model.prices + model.unpriced + model.rejected = 0
 ) as denied
 join fipe.load_brand as brand
     on (brand.load_run_id, brand.vehicle_type, brand.brand_code)
      = (run.id, denied.vehicle_type, denied.brand_code);
 comment on view fipe.load_unpriced is
-    'Prices that FIPE lists and denied nine times, by load. They do not keep a load from being complete.';
+    'Prices that FIPE lists and denied nine times, by load, and models that it lists without model years. They do'
+    ' not keep a load from being complete.';
 
 create or replace view fipe.load_status as
 select run.run_id,
@@ -1309,7 +1315,7 @@ begin
             ('fuel_code', 'FIPE''s code of the fuel: 1 Gasolina, 2 Álcool, 3 Diesel, 4 Elétrico, 5 Flex, 6 Híbrido,'
              ' 7 Gás Natural; others are kept as they come'),
             ('gaps', 'prices that FIPE lists and that the load did not get: the model''s name, and model years with fuels,'
-             ' unpriced or rejected; null when there are none'),
+             ' unpriced or rejected; null when there are none, and the model has prices'),
             ('id', 'a number of this database, which has no meaning outside of it'),
             ('last_month', 'the last reference month with a price; null when all are withdrawn'),
             ('last_seen_at', 'when it was last seen'),

@@ -298,6 +298,13 @@ def test_what_fipe_lists_and_denies_is_told_and_keeps_no_load_from_being_complet
     ]
 
 
+def test_a_model_that_is_listed_without_model_years_is_told(database: connection) -> None:
+    message = any_price_message(model=Named(code=7, name="Uno"), prices=())
+    (ended,) = write_messages(database, [any_run_plan(), message]).news.ended
+    assert (ended.state, ended.unpriced) == ("complete", 0)
+    assert rows(database, "select model, model_year from fipe.load_unpriced") == [("Uno", None)]
+
+
 def test_of_two_results_of_a_load_the_one_with_more_usable_answers_counts(database: connection) -> None:
     year = (ModelYearFuel(model_year=2014, fuel_code=5),)
     usable = any_price_message(model=Named(code=7, name="Uno"))

@@ -449,14 +449,14 @@ def _package() -> bytes:
 
 
 @contextmanager
-def running_pipeline(folder: Path, catalogue: Catalogue) -> Iterator[Pipeline]:
-    """A pipeline with its own cloud, database and source."""
+def running_pipeline(folder: Path, catalogue: Catalogue, **source: Any) -> Iterator[Pipeline]:
+    """A pipeline with its own cloud, database and source; `source` has more options of the simulator."""
     postgres = PostgresCluster(folder / "postgres")
     postgres.start()
     try:
         place = postgres.set_up(user="postgres", password=uuid.uuid4().hex, database="fipedata")
         (folder / "cloud").mkdir()
-        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue) as simulator:
+        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue, **source) as simulator:
             pipeline = Pipeline(cloud, simulator, postgres, place)
             pipeline.query((ROOT / "create_fipe_db.sql").read_text().replace("%", "%%"))
             yield pipeline

@@ -401,8 +401,8 @@ def _entry(message: ResultMessage | BrandPlanMessage, load_run_id: int) -> Ledge
 
 
 def _gaps(message: PriceMessage) -> str | None:
-    """The listed prices that did not come, as fipe.load_model keeps them; None if there are none."""
-    if not (message.unpriced or message.rejected):
+    """The listed prices that did not come, as fipe.load_model keeps them; None if all came."""
+    if message.prices and not (message.unpriced or message.rejected):
         return None
     gaps = {"unpriced": _listed(message.unpriced), "rejected": _listed(message.rejected)}
     return json.dumps({"model": message.model.name, **gaps})

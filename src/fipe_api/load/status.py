@@ -59,8 +59,11 @@ limit %(limit)s + 1
 """
 
 SELECT_UNPRICED = """
-select vehicle_type, coalesce(brand, brand_code::text) as brand, true as is_price,
-       'FIPE lists it, and denied it nine times' as reason, count(*)::integer as models,
+select vehicle_type, coalesce(brand, brand_code::text) as brand, model_year is not null as is_price,
+       case when model_year is null then 'FIPE lists it without model years'
+            else 'FIPE lists it, and denied it nine times'
+       end as reason,
+       count(*)::integer as models,
        (array_agg(concat_ws(' ', model, year.named, fuel)
                   order by model_code, model_year, fuel_code))[1:%(named)s] as named
 from fipe.load_unpriced
@@ -68,15 +71,15 @@ cross join lateral (
     select case when model_year = 32000 then 'zero km' else model_year::text end as named
 ) as year
 where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
-group by vehicle_type, brand_code, brand
-order by vehicle_type, brand
+group by vehicle_type, brand_code, brand, is_price, reason
+order by vehicle_type, brand, is_price
 limit %(limit)s + 1
 """
 
 SELECT_UNPRICED_UP_TO = """
 select distinct vehicle_type, brand_code, model_code, model_year, fuel_code
 from fipe.load_unpriced
-where reference_month between %(month)s::date - interval '1 year' and %(month)s
+where model_year is not null and reference_month between %(month)s::date - interval '1 year' and %(month)s
 limit %(limit)s
 """
 
@@ -147,16 +150,14 @@ def gaps(connection: "connection", load: Mapping[str, Any]) -> dict[str, list[st
 
     Args:
         connection: reads the ledger.
-        load: run_id, reference_code, complete and unpriced, as fipe.load_status has them.
+        load: run_id, reference_code and complete, as fipe.load_status has them.
 
     Returns:
         `missing` and `unpriced_prices`, as the handler describes them.
     """
     return {
         "missing": [] if load["complete"] else _lines(connection, SELECT_MISSING, "fipe.load_missing", load),
-        "unpriced_prices": (
-            _lines(connection, SELECT_UNPRICED, "fipe.load_unpriced", load) if load["unpriced"] else []
-        ),
+        "unpriced_prices": _lines(connection, SELECT_UNPRICED, "fipe.load_unpriced", load),
     }
 
 
