@@ -630,7 +630,7 @@ def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
         shown = tab.inner_text("main")
         state = tab.text_content("#load-state")
     assert said == []
-    assert state == "✗ load incomplete"
+    assert state == "… loading"
     assert "Acura" in shown
     assert "Never priced" in shown
 
