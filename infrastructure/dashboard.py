@@ -51,7 +51,7 @@ class Dashboard(Construct):
         dashboard.add_widgets(*self._source(), *_database(cluster))
 
     def _prices(self) -> cloudwatch.GraphWidget:
-        counted = ("PricesReceived", "PricesChanged", "LoadsCompleted")
+        counted = ("PricesReceived", "PricesChanged", names.LOADS_COMPLETE, names.LOADS_INCOMPLETE)
         return _graph("Into the database", [self._metric(name, Function.SOMA_INGESTOR) for name in counted])
 
     def _source(self) -> list[cloudwatch.GraphWidget]:

@@ -76,7 +76,7 @@ class Loader(ApiFunction):
             )
 
     def ask(self, load_status: lambda_.IFunction) -> None:
-        """Lets it ask FipeLoadStatus, and wake it, before it starts a load."""
+        """Lets it ask FipeLoadStatus what earlier loads found, and wake it."""
         # grant_invoke would also allow every version of the function.
         self.add_to_role_policy(
             iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[load_status.function_arn])

@@ -6,6 +6,8 @@ Pure Python without the CDK, so that the command line and the benchmarks find th
 from enum import StrEnum
 
 METRICS_NAMESPACE = "Fipe"
+LOADS_COMPLETE, LOADS_INCOMPLETE = "LoadsComplete", "LoadsIncomplete"
+"""Metrics: loads that ended in one state of fipe_api.load.state or the other. A test compares the names."""
 
 INGESTOR_ROLE, STATUS_ROLE, READER_ROLE = "fipe_ingestor", "fipe_status", "fipe_reader"
 """The database roles that sign in with IAM tokens: of the ingestor, of FipeLoadStatus, of `fipe query`."""

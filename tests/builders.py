@@ -27,6 +27,7 @@ ROOT_SQL = Path(__file__).resolve().parent.parent / "create_fipe_db.sql"
 RUN = UUID("11111111-2222-3333-4444-555555555555")
 JUNE_2026 = Reference(code=334, month=date(2026, 6, 1))
 MAY_2026 = Reference(code=333, month=date(2026, 5, 1))
+SEARCHED_AT = datetime(2026, 6, 2, 3, 4, 5, tzinfo=UTC)
 
 _counter = itertools.count(1)
 
@@ -70,6 +71,7 @@ def any_brand_message(**given: Any) -> BrandMessage:
 def any_model_message(**given: Any) -> ModelMessage:
     defaults = {
         "models_in_brand": 1,
+        "searched_at": SEARCHED_AT,
         "model": any_named(),
         "years_to_ask": (ModelYearFuel(model_year=2014, fuel_code=3),),
     }
@@ -79,6 +81,7 @@ def any_model_message(**given: Any) -> ModelMessage:
 def any_price_message(**given: Any) -> PriceMessage:
     defaults = {
         "models_in_brand": 1,
+        "searched_at": SEARCHED_AT,
         "model": any_named(),
         "asked_at": any_moment(),
         "prices": (any_price(),),
@@ -87,7 +90,7 @@ def any_price_message(**given: Any) -> PriceMessage:
 
 
 def any_empty_brand_message(**given: Any) -> EmptyBrandMessage:
-    return EmptyBrandMessage(**{**_common(), **given})
+    return EmptyBrandMessage(**{**_common(), "searched_at": SEARCHED_AT, **given})
 
 
 def any_rejected_answer_message(**given: Any) -> RejectedAnswerMessage:
@@ -105,13 +108,21 @@ def any_rejected_answer_message(**given: Any) -> RejectedAnswerMessage:
 
 
 def any_run_plan(**given: Any) -> RunPlanMessage:
-    defaults = {"run_id": RUN, "reference": JUNE_2026, "brands_in_run": 1, "brands": (), "whole_table": True}
+    defaults = {
+        "run_id": RUN,
+        "reference": JUNE_2026,
+        "brands_in_run": 1,
+        "listed_at": SEARCHED_AT,
+        "brands": (),
+        "whole_table": True,
+    }
     return RunPlanMessage(**{**defaults, **given})
 
 
 def any_brand_plan(models: Iterable[tuple[int, int]] = (), **given: Any) -> BrandPlanMessage:
     planned = tuple(PlannedModel(*model) for model in models or [(any_code(), 1)])
-    return BrandPlanMessage(**{**_common(), "models_in_brand": 1, "part": 0, "models": planned, **given})
+    defaults = {"models_in_brand": 1, "searched_at": SEARCHED_AT, "part": 0, "models": planned}
+    return BrandPlanMessage(**{**_common(), **defaults, **given})
 
 
 def sqs_event(*bodies: str, receives: int = 1) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import settings
 from psycopg2.extensions import connection
 
 from tests.databases import database_with_schema, postgres_server, postgres_versions
+from tests.guard import FolderGuard
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,12 +43,22 @@ def postgres_version() -> int:
     return postgres_versions()[0]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderGuard]:
+    """Ends the clouds and databases of this test process if it is killed."""
+    one = FolderGuard()
+    one.watch(tmp_path_factory.getbasetemp())
+    yield one
+    one.stop()
+
+
 @pytest.fixture(scope="session")
-def postgres_servers() -> Iterator[Callable[[int], str]]:
+def postgres_servers(guard: FolderGuard) -> Iterator[Callable[[int], str]]:
     """The DSN of this test process's server of a version, which starts when it is first asked for."""
     # Not in pytest's temporary folder: each pytest that root starts closes that folder to other users,
     # and root's PostgreSQL runs as another user.
     with TemporaryDirectory(prefix="fipe-postgres-") as folder, ExitStack() as servers:
+        guard.watch(Path(folder))
 
         @cache
         def server(version: int) -> str:

@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import parse_request
-from fipe_api.load.start import start_load
+from fipe_api.load.start import send, start_load
+from fipe_api.messages import StartMessage
 from fipe_api.source.factory import price_source
 
 
@@ -19,4 +20,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = parse_request(event)
     # Lambda retries an asynchronous invocation with the same request id, so the retry continues the same run.
     run_id = request.run_id or UUID(context.aws_request_id)
-    return start_load(request, run_id, price_source(context, run_id), loader_environment())
+    message = StartMessage(run_id=run_id, request=event or {})
+    environment = loader_environment()
+    started = start_load(message, price_source(context, run_id), environment)
+    send(started, environment.sqs_output_url)
+    return started.answer

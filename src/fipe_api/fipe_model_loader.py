@@ -1,4 +1,7 @@
-"""FipeModelLoader: reads brands, sends their models with their model years and fuels."""
+"""FipeModelLoader: reads brands, sends their models with their model years and fuels.
+
+It also goes on with starts for which the source did not answer in time.
+"""
 
 from typing import Any
 
@@ -8,10 +11,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
+from fipe_api.environment import consumer_environment, loader_environment
 from fipe_api.load.discovery import find_model_years
 from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.plan import brand_plans
-from fipe_api.messages import MANUFACTURER_QUEUE, Unfinished
+from fipe_api.load.start import outgoing_of, start_load
+from fipe_api.messages import MANUFACTURER_QUEUE, StartMessage, Unfinished
 from fipe_api.source.factory import price_source
 
 
@@ -22,6 +27,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)
+        if isinstance(message, StartMessage):
+            started = start_load(message, price_source(context, message.run_id), loader_environment())
+            return outgoing_of(started, consumer_environment().sqs_input_url)
         found = find_model_years(message, price_source(context, message.run_id, message.reference))
         return outgoing(found if isinstance(found, Unfinished) else [*brand_plans(found), *found])
 

@@ -18,6 +18,7 @@ from fipe_api.aws.observability import logger, metrics
 from fipe_api.database.connection import connect
 from fipe_api.database.ledger import LedgerNews
 from fipe_api.database.writer import ReferenceMismatchError, Written, write_messages
+from fipe_api.load.state import LoadState
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
 
 if TYPE_CHECKING:
@@ -53,10 +54,18 @@ def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
 
 
 def _announce(news: LedgerNews) -> None:
-    for load in news.completed:
-        month = f"{load.reference_month:%Y-%m}"
-        logger.info("load complete", run_id=load.run_id, reference_month=month, changed=load.changed)
-        metrics.add_metric("LoadsCompleted", "Count", 1)
+    for load in news.ended:
+        is_complete = load.state == LoadState.COMPLETE
+        tell = logger.info if is_complete else logger.warning
+        tell(
+            f"load {load.state}",
+            run_id=load.run_id,
+            reference_month=f"{load.reference_month:%Y-%m}",
+            changed=load.changed,
+            unpriced=load.unpriced,
+            rejected=load.rejected,
+        )
+        metrics.add_metric(load.state.metric, "Count", 1)
     for shrunk in news.shrunk:
         logger.warning(
             "this month lost more prices than a finished month does: see fipe.month_comparison",

@@ -6,11 +6,12 @@ arrive in any order and more than once.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Meta, Struct, field
@@ -107,8 +108,16 @@ class Named(_Strict, frozen=True, kw_only=True):
 
 
 def folded(name: str) -> str:
-    """A name as names are compared: in small letters, without spaces around it."""
-    return name.strip().casefold()
+    """A name as names are compared: in small letters, without accents and spaces around it."""
+    return without_accents(name).strip().casefold()
+
+
+def without_accents(text: str) -> str:
+    """The text with plain letters: Citroën becomes Citroen."""
+    if text.isascii():
+        return text
+    marked = unicodedata.normalize("NFD", text)
+    return "".join(character for character in marked if not unicodedata.combining(character))
 
 
 class ModelYearFuel(_Strict, frozen=True, kw_only=True):
@@ -151,36 +160,76 @@ class Discovery(_Strict, frozen=True, kw_only=True):
     """How far the search for a brand's model years has come; part of a brand's message that was handed back.
 
     Attributes:
-        models: all models of the brand that are wanted.
+        searched_at: when the source was asked for the brand's models.
+        models_in_brand: how many models of the brand are wanted.
+        models: those whose model years are to be found: all, or only the missing ones.
         years_to_ask: model years and fuels; each call asks for the models of one.
         models_to_ask: codes of models; each call asks for the model years and fuels of one.
         found: model years and fuels by model code.
     """
 
+    searched_at: Moment
+    models_in_brand: Count
     models: tuple[Named, ...]
     years_to_ask: tuple[ModelYearFuel, ...] = ()
     models_to_ask: tuple[Code, ...] = ()
     found: dict[Code, tuple[ModelYearFuel, ...]] = field(default_factory=dict)
 
 
-class BrandMessage(_Message, frozen=True, kw_only=True):
+class BrandMessage(_Message, frozen=True, kw_only=True, tag_field="kind", tag="brand"):
     """Manufacturer queue: one brand whose models and model years are to be found.
 
     Attributes:
         wanted_models: codes or names; empty means all.
+        missing_models: codes; a resumed load asks for these models of the wanted ones only. Empty means all.
         discovery: what was found before the message was handed back.
         rounds: rounds in a row without a usable answer to what is left.
     """
 
     wanted_models: tuple[Code | Text, ...] = ()
+    missing_models: tuple[Code, ...] = ()
     discovery: Discovery | None = None
     rounds: Count = 0
 
 
+class ListedBrands(_Strict, frozen=True, kw_only=True):
+    """The wanted brands of one vehicle type in one reference month, as the source listed them."""
+
+    reference: Reference
+    vehicle_type: VehicleType
+    brands: tuple[Named, ...]
+
+
+class StartMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="start"):
+    """Manufacturer queue: a load to be started, when the source did not answer in time.
+
+    Attributes:
+        request: the payload of FipeManufacturerLoader.
+        months: how many reference months were chosen; None before that.
+        references: those that were not started so far, the newest first.
+        listed: brands of these months that were found so far.
+        rounds: rounds in a row without a usable answer.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    request: dict[str, Any]
+    months: Count | None = None
+    references: tuple[Reference, ...] = ()
+    listed: tuple[ListedBrands, ...] = ()
+    rounds: Count = 0
+
+
 class _BrandPart(_Message, frozen=True, kw_only=True, tag_field="kind"):
-    """What all messages about a part of a brand begin with. models_in_brand counts those the run loads."""
+    """What all messages about a part of a brand begin with.
+
+    Attributes:
+        models_in_brand: how many models of the brand the run loads.
+        searched_at: when the source was asked for them. Of two messages the newer list counts.
+    """
 
     models_in_brand: Count
+    searched_at: Moment
 
 
 class ModelMessage(_BrandPart, frozen=True, kw_only=True, tag="model"):
@@ -189,12 +238,14 @@ class ModelMessage(_BrandPart, frozen=True, kw_only=True, tag="model"):
     Attributes:
         years_to_ask: the model years and fuels without a price so far.
         prices: the prices that were found before the message was handed back.
+        unpriced: the model years and fuels that were denied in this load as in one before.
         rounds: rounds in a row without a usable answer to what is left.
     """
 
     model: Named
     years_to_ask: Years
     prices: Prices = ()
+    unpriced: Years = ()
     rounds: Count = 0
 
 
@@ -203,8 +254,8 @@ class PriceMessage(_BrandPart, frozen=True, kw_only=True, tag="prices"):
 
     Attributes:
         asked_at: when the prices were asked. Of two messages on one model and month the newer counts.
-        unpriced: model years and fuels that the source lists but has no price for.
-        rejected: model years and fuels whose answers were never for what was asked.
+        unpriced: model years and fuels that the source lists and denied a price for, in three rounds.
+        rejected: model years and fuels that had no usable answer in three rounds.
     """
 
     model: Named
@@ -226,6 +277,9 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
 
     Attributes:
         brands_in_run: how many brands the run loads of the month; its plans may come in parts.
+        listed_at: when the source was asked for them. Of two plans the newer counts.
+        vehicle_types: those that were asked for.
+        wanted_brands: codes or names; empty means all.
         wanted_models: codes or names; empty means all.
         whole_table: whether the run loads all vehicles of the month.
     """
@@ -234,8 +288,11 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
     run_id: UUID
     reference: Reference
     brands_in_run: Annotated[int, Meta(ge=1, le=1_000_000)]
+    listed_at: Moment
     brands: tuple[PlannedBrand, ...]
-    wanted_models: tuple[int | str, ...] = ()
+    vehicle_types: tuple[VehicleType, ...] = (1, 2, 3)
+    wanted_brands: tuple[Code | Text, ...] = ()
+    wanted_models: tuple[Code | Text, ...] = ()
     whole_table: bool
 
 
@@ -273,14 +330,15 @@ class RejectedAnswerMessage(_Strict, frozen=True, kw_only=True, tag_field="kind"
     reason: BoundedText
 
 
+ManufacturerQueueMessage = StartMessage | BrandMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
 LedgerMessage = ResultMessage | PlanMessage
 PriceQueueMessage = LedgerMessage | RejectedAnswerMessage
-Message = BrandMessage | ModelQueueMessage | PriceQueueMessage
+Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage
 
-MANUFACTURER_QUEUE = Decoder(BrandMessage)
+MANUFACTURER_QUEUE: Decoder[ManufacturerQueueMessage] = Decoder(ManufacturerQueueMessage)
 MODEL_QUEUE: Decoder[ModelQueueMessage] = Decoder(ModelQueueMessage)
 PRICE_QUEUE: Decoder[PriceQueueMessage] = Decoder(PriceQueueMessage)
 _ENCODER = Encoder()
@@ -297,7 +355,10 @@ class Unfinished(NamedTuple):
     Attributes:
         message: the message with its progress.
         retry_in: seconds to wait before going on.
+        denied_until: how many seconds from now it is asked again at the latest, if the source answered and
+            denied what is left; None if the source did not serve the calls.
     """
 
-    message: BrandMessage | ModelMessage
+    message: StartMessage | BrandMessage | ModelMessage
     retry_in: float
+    denied_until: float | None = None

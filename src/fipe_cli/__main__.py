@@ -3,8 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,12 +13,13 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
+from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
+from local_cloud.command_errors import CommandGroup
 
 if TYPE_CHECKING:
     from fipe_cli.ledger import Load
@@ -35,16 +35,19 @@ LONGEST_TIMEOUT_SECONDS = 2_147_483
 """PostgreSQL counts milliseconds in 32 bits."""
 
 
-class FipeGroup(TyperGroup):
+class FipeGroup(CommandGroup):
     """The commands; with --from-make, the variables on make's command line are arguments of the command."""
+
+    def one_line_errors(self) -> AbstractContextManager[None]:
+        """AWS and the database have errors, too."""
+        return one_line_errors()
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and ctx.params.get("from_make"):
-            with one_line_errors():
-                given = given_to_make(os.environ.get("MAKEFLAGS", ""))
-                rest = [*rest, *as_arguments(command.params, given)]
+            given = given_to_make(os.environ.get("MAKEFLAGS", ""))
+            rest = [*rest, *as_arguments(command.params, given)]
         return name, command, rest
 
 
@@ -92,11 +95,9 @@ class Where:
     profile: str | None
 
 
-@contextmanager
-def _cloud(context: typer.Context) -> Iterator[Cloud]:
+def _cloud(context: typer.Context) -> Cloud:
     where: Where = context.obj
-    with one_line_errors():
-        yield find_cloud(where.stage, where.profile)
+    return find_cloud(where.stage, where.profile)
 
 
 @app.callback()
@@ -111,9 +112,8 @@ def main(
     ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
-    with one_line_errors():
-        if stage not in STAGES:
-            raise CliError(f"invalid --stage {stage}: use dev, stg or prd", exit_code=USAGE)
+    if stage not in STAGES:
+        raise CliError(f"invalid --stage {stage}: use dev, stg or prd", exit_code=USAGE)
     context.obj = Where(stage, profile)
 
 
@@ -122,10 +122,10 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
     """Deploy a stage, or bring it up to date."""
     from fipe_cli import stage_deployment
 
-    with _cloud(context) as cloud:
-        given = stage_deployment.read_settings(cloud, settings or ())
-        for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
-            print(f"{name} = {value}")
+    cloud = _cloud(context)
+    given = stage_deployment.read_settings(cloud, settings or ())
+    for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
+        print(f"{name} = {value}")
 
 
 @app.command()
@@ -133,8 +133,8 @@ def diff(context: typer.Context, settings: Settings = None) -> None:
     """Show what a deploy would change."""
     from fipe_cli import stage_deployment
 
-    with _cloud(context) as cloud:
-        stage_deployment.diff(cloud, stage_deployment.read_settings(cloud, settings or ()))
+    cloud = _cloud(context)
+    stage_deployment.diff(cloud, stage_deployment.read_settings(cloud, settings or ()))
 
 
 @app.command(hidden=True)
@@ -142,8 +142,8 @@ def synth(context: typer.Context, settings: Settings = None) -> None:
     """Write the stage's templates to cdk.out."""
     from fipe_cli import stage_deployment
 
-    with _cloud(context) as cloud:
-        stage_deployment.synth(cloud, stage_deployment.read_settings(cloud, settings or ()))
+    cloud = _cloud(context)
+    stage_deployment.synth(cloud, stage_deployment.read_settings(cloud, settings or ()))
 
 
 @app.command(hidden=True)
@@ -151,8 +151,8 @@ def bootstrap(context: typer.Context) -> None:
     """Prepare the account and region for the CDK, once."""
     from fipe_cli import stage_deployment
 
-    with _cloud(context) as cloud:
-        stage_deployment.bootstrap(cloud)
+    cloud = _cloud(context)
+    stage_deployment.bootstrap(cloud)
 
 
 @app.command()
@@ -165,23 +165,23 @@ def destroy(
     """Delete a stage with its database, after saying what will be lost."""
     from fipe_cli.destroy_stage import delete_stage, look_before_deleting
 
-    with _cloud(context) as cloud:
-        doomed = look_before_deleting(cloud)
-        if not confirmed and not sys.stdin.isatty():
-            raise CliError(
-                f"not confirmed: to delete {doomed.place} with its database, give CONFIRM=1 (make) or --yes"
-                " (fipe)",
-                USAGE,
-            )
-        print(f"This deletes {doomed.place}:")
-        for loss in doomed.losses:
-            print(f"- {loss}")
-        if not confirmed and not typer.confirm("Delete all this?"):
-            raise CliError("not confirmed: nothing was deleted", USAGE)
-        for event in delete_stage(cloud, doomed):
-            line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
-            print(*line, event.get("ResourceStatusReason", ""), flush=True)
-        print(f"{doomed.place} is gone")
+    cloud = _cloud(context)
+    doomed = look_before_deleting(cloud)
+    if not confirmed and not sys.stdin.isatty():
+        raise CliError(
+            f"not confirmed: to delete {doomed.place} with its database, give CONFIRM=1 (make) or --yes"
+            " (fipe)",
+            USAGE,
+        )
+    print(f"This deletes {doomed.place}:")
+    for loss in doomed.losses:
+        print(f"- {loss}")
+    if not confirmed and not typer.confirm("Delete all this?"):
+        raise CliError("not confirmed: nothing was deleted", USAGE)
+    for event in delete_stage(cloud, doomed):
+        line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
+        print(*line, event.get("ResourceStatusReason", ""), flush=True)
+    print(f"{doomed.place} is gone")
 
 
 @app.command()
@@ -197,11 +197,11 @@ def logs(
     """Show what the functions of a stage have logged."""
     from fipe_cli.stage_logs import read_duration, read_lines
 
-    with _cloud(context) as cloud:
-        begin = datetime.now(UTC) - read_duration(since)
-        for line in read_lines(cloud, begin, function=function, follow=follow):
-            if line.level.is_at_least(level):
-                print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level:7} {line.function}: {line.text}", flush=True)
+    cloud = _cloud(context)
+    begin = datetime.now(UTC) - read_duration(since)
+    for line in read_lines(cloud, begin, function=function, follow=follow):
+        if line.level.is_at_least(level):
+            print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level:7} {line.function}: {line.text}", flush=True)
 
 
 @app.command(hidden=True)
@@ -226,20 +226,20 @@ def local(
 ) -> None:
     """Start the local cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
     from fipe_cli.loads import payload_of
-    from fipe_cli.local_load import interrupted_by_signals, run_load, summarise
+    from fipe_cli.local_load import finished_load, interrupted_by_signals, summarise
     from local_cloud.source import read_source
     from local_cloud.state import LocalState
 
-    with one_line_errors(), interrupted_by_signals():
-        chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
-        progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
-        outcome = run_load(LocalState.from_environment(), chosen, payload, progress)
+    interrupted_by_signals()
+    chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
+    progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    with finished_load(LocalState.from_environment(), chosen, payload, progress) as outcome:
         if as_json:
-            print(json.dumps(outcome.document()))
+            print(json.dumps(outcome.document()), flush=True)
         else:
             summarise(outcome, progress)
-        if outcome.problems:
-            raise typer.Exit(INCOMPLETE)
+    if outcome.state != LoadState.COMPLETE:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -260,24 +260,25 @@ def load(
     from fipe_cli.loads import payload_of, plan, start
     from fipe_cli.watch import follow_load
 
-    with _cloud(context) as cloud:
-        payload = payload_of(reference, types, brands, models)
-        if dry_run:
-            planned = plan(cloud, payload)
-            _answer(planned.document(), planned.words(), as_json)
-            return
-        started = start(cloud, payload)
-        document = started.model_dump(mode="json")
-        words = [started.words(), f"watch it: fipe status {started.run_id}"]
-        if not follow:
-            _answer(document, words, as_json)
-            return
-        for text in words:
-            _progress(as_json).print(text, soft_wrap=True)
-        loads, seen = follow_load(_progress(as_json), cloud, started.run_id, started.brands_sent)
-        if as_json:
-            print(json.dumps(document | _status(loads, seen)))
-        _end_as(seen)
+    cloud = _cloud(context)
+    payload = payload_of(reference, types, brands, models)
+    if dry_run:
+        planned = plan(cloud, payload)
+        _answer(planned.document(), planned.words(), as_json)
+        return
+    started = start(cloud, payload)
+    document = started.model_dump(mode="json")
+    words = [started.words(), f"watch it: fipe status {started.run_id}"]
+    if not follow:
+        _answer(document, words, as_json)
+        return
+    for text in words:
+        _progress(as_json).print(text, soft_wrap=True)
+    brands_known = 0 if started.waiting else started.brands_sent
+    loads, seen = follow_load(_progress(as_json), cloud, started.run_id, brands_known)
+    if as_json:
+        print(json.dumps(document | _status(loads, seen)))
+    _end_as(seen)
 
 
 @app.command()
@@ -296,18 +297,18 @@ def status(
     from fipe_cli.ledger import look
     from fipe_cli.watch import follow_load, show
 
-    with _cloud(context) as cloud:
-        loads, seen = look(cloud, run_id)
+    cloud = _cloud(context)
+    loads, seen = look(cloud, run_id)
+    _refuse_unknown(run_id, loads, seen)
+    follows = follow or (follow is None and console.is_terminal and not as_json)
+    if follows:
+        loads, seen = follow_load(_progress(as_json), cloud, run_id)
         _refuse_unknown(run_id, loads, seen)
-        follows = follow or (follow is None and console.is_terminal and not as_json)
-        if follows:
-            loads, seen = follow_load(_progress(as_json), cloud, run_id)
-            _refuse_unknown(run_id, loads, seen)
-        if as_json:
-            print(json.dumps(_status(loads, seen)))
-        elif not follows:
-            show(console, cloud.name, seen)
-        _end_as(seen)
+    if as_json:
+        print(json.dumps(_status(loads, seen)))
+    elif not follows:
+        show(console, cloud.name, seen)
+    _end_as(seen)
 
 
 def _progress(as_json: bool) -> Console:
@@ -333,7 +334,7 @@ def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
     if seen.complete and not seen.models_found:
         raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
-    if seen.dead_messages or (seen.has_ended and not seen.complete):
+    if seen.dead_messages or seen.state == LoadState.INCOMPLETE:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -351,34 +352,51 @@ def redrive(
     from fipe_cli.redrive_dlq import DeadLetterQueue, move_back, show
     from infrastructure.names import Queue
 
-    with _cloud(context) as cloud:
-        if queue not in (*Queue, "all"):
-            raise CliError(f"unknown queue {queue}: use {', '.join(Queue)} or all", USAGE)
-        words = Console(stderr=as_json, soft_wrap=True, highlight=False)
-        moved = {}
-        for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
-            found = show(dead, words)
-            moved[dead.queue.value] = move_back(dead, rate, words) if found and not dry_run else 0
-        if as_json:
-            print(json.dumps({"moved": moved}))
+    cloud = _cloud(context)
+    if queue not in (*Queue, "all"):
+        raise CliError(f"unknown queue {queue}: use {', '.join(Queue)} or all", USAGE)
+    words = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    moved = {}
+    for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
+        found = show(dead, words)
+        moved[dead.queue.value] = move_back(dead, rate, words) if found and not dry_run else 0
+    if as_json:
+        print(json.dumps({"moved": moved}))
 
 
 @app.command()
-def resume(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+def resume(
+    context: typer.Context,
+    run_id: RunId = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
+    from fipe_cli.watch import follow_load
 
-    with _cloud(context) as cloud:
-        loads = read_loads(cloud, run_id)
-        if not loads:
-            raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
-        run = loads[0].run_id
-        started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
-        brands = sum(one.brands_sent for one in started)
-        words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
-        _answer({"run_id": str(run), "brands_sent": brands}, [words], as_json)
+    cloud = _cloud(context)
+    loads = read_loads(cloud, run_id)
+    if not loads:
+        raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
+    run = loads[0].run_id
+    started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
+    brands = sum(one.brands_sent for one in started)
+    words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
+    waiting = [one.waiting for one in started if one.waiting]
+    document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
+    texts = [words, *(f"waits to start: {why}" for why in waiting)]
+    if not follow:
+        _answer(document, texts, as_json)
+        return
+    for text in texts:
+        _progress(as_json).print(text, soft_wrap=True)
+    loads, seen = follow_load(_progress(as_json), cloud, run)
+    if as_json:
+        print(json.dumps(document | _status(loads, seen)))
+    _end_as(seen)
 
 
 @app.command()
@@ -400,13 +418,13 @@ def query(
     from fipe_cli.database import open_database
     from fipe_cli.query import Form, answer, read_statement
 
-    with _cloud(context) as cloud:
-        if as_json and as_csv:
-            raise CliError("invalid options: use --json or --csv, not both", USAGE)
-        statement = read_statement(sql)
-        with open_database(cloud) as database, database.session(timeout) as session:
-            form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-            answer(session, statement, form, console)
+    cloud = _cloud(context)
+    if as_json and as_csv:
+        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+    statement = read_statement(sql)
+    with open_database(cloud) as database, database.session(timeout) as session:
+        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
+        answer(session, statement, form, console)
 
 
 @app.command(
@@ -417,7 +435,8 @@ def psql(context: typer.Context) -> None:
     from fipe_cli.database import open_database
     from local_cloud.psql import run_psql
 
-    with _cloud(context) as cloud, open_database(cloud) as database:
+    cloud = _cloud(context)
+    with open_database(cloud) as database:
         if database.psql is None:
             raise CliError("psql is not installed; `fipe query` works without it")
         raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
@@ -441,7 +460,8 @@ def export(
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+    cloud = _cloud(context)
+    with open_database(cloud) as database, database.session() as session:
         rows = export_prices(session, Selection(month, brand), file, excel_pt=excel_pt)
         if file != Path("-"):
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
@@ -465,7 +485,8 @@ def report(
     from fipe_cli.report.data import calls_throttled, read_report
     from fipe_cli.report.page import render
 
-    with _cloud(context) as cloud, open_database(cloud) as database, database.session() as session:
+    cloud = _cloud(context)
+    with open_database(cloud) as database, database.session() as session:
         found = read_report(session, run_id, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])

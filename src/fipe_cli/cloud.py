@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from infrastructure.names import Function, Queue
-from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path
+from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
 
 _CREDENTIALS_ARE_GIVEN = (
@@ -32,9 +32,10 @@ _BRISK = Config(read_timeout=30, connect_timeout=10)
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """The messages of a queue in all states, and those of its dead letter queue."""
+    """The messages of a queue in all states, those of them that wait for their time, and the dead letters."""
 
     messages: int
+    delayed: int
     dead: int
 
 
@@ -78,7 +79,13 @@ class Cloud:
     def _make_client(self) -> Callable[[str, Config], Any]:
         # Making a client takes longer than most of its calls, and a load is looked at every second.
         make: Any = self.session.client  # typed for names of services that are literals
-        return cache(lambda service, config: make(service, config=config))
+
+        @cache
+        def make_client(service: str, config: Config) -> Any:
+            with valid_aws_settings():
+                return make(service, config=config)
+
+        return make_client
 
     def local_endpoint(self) -> Endpoint:
         """Where the local cloud listens. Raises CliError when another cloud is meant, or it does not run."""
@@ -135,11 +142,12 @@ class Cloud:
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
         return {
-            queue: QueueDepth(self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage)))
+            queue: QueueDepth(*self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage))[0])
             for queue in Queue
         }
 
-    def _messages(self, queue: str) -> int:
+    def _messages(self, queue: str) -> tuple[int, int]:
+        """All messages of a queue, and those that are delayed."""
         states = ("", "NotVisible", "Delayed")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
@@ -147,7 +155,8 @@ class Cloud:
             found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        return sum(int(found["Attributes"][name]) for name in attributes)
+        counts = [int(found["Attributes"][name]) for name in attributes]
+        return sum(counts), counts[-1]
 
     @cached_property
     def _queue_url(self) -> Callable[[str], str]:

@@ -1,11 +1,12 @@
 """What the database holds."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-from local_cloud.postgres import Connection
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
@@ -21,7 +22,7 @@ class TypeTotals:
     prices: int
 
 
-def totals(connection: Connection, reference_codes: Sequence[int]) -> list[TypeTotals]:
+def totals(session: "connection", reference_codes: Sequence[int]) -> list[TypeTotals]:
     """What the database holds for these references."""
     statement = """
         select reference_month, vehicle_type, count(distinct brand_code),
@@ -30,7 +31,7 @@ def totals(connection: Connection, reference_codes: Sequence[int]) -> list[TypeT
         where reference_month = any(array(select month from fipe.reference_month where code = any(%s)))
         group by reference_month, vehicle_type
         order by reference_month, vehicle_type"""
-    with closing(connection.open()) as session, session.cursor() as cursor:
+    with session.cursor() as cursor:
         cursor.execute(statement, (list(reference_codes),))
         return [
             TypeTotals(month, VEHICLE_TYPES[vehicle_type], brands, models, prices)

@@ -1,11 +1,9 @@
 """Ends a command early with one line that says why, and an exit code for the kind of error."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg2
-import typer
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -16,41 +14,30 @@ from botocore.exceptions import (
 )
 
 from fipe_api.load.request import LoadRequestError
-from local_cloud.lifecycle import LocalCloudError
-from local_cloud.postgres import PostgresError
-from local_cloud.source import SourceError
+from local_cloud import command_errors
+from local_cloud.command_errors import INTERRUPTED, UNREACHABLE, USAGE, CommandError
+
+__all__ = [
+    "INCOMPLETE", "INTERRUPTED", "UNREACHABLE", "USAGE", "CliError", "InvalidInputsError", "aws_errors",
+    "one_line_errors",
+]  # fmt: skip
 
 INCOMPLETE = 1
 """There is no load, or it is not complete: something is missing, or in a dead letter queue."""
-USAGE = 2
-"""The command, its options or the load that was asked for are invalid; nothing was done."""
-UNREACHABLE = 3
-"""The cloud, the database or the source cannot be reached, or refuses."""
-INTERRUPTED = 130
 
 
-class CliError(Exception):
-    """A command cannot do its work.
-
-    Attributes:
-        exit_code: what the command ends with.
-    """
+class CliError(CommandError):
+    """A command of `fipe` cannot do its work."""
 
     def __init__(self, message: str, exit_code: int = UNREACHABLE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+        super().__init__(message, exit_code=exit_code)
 
 
-class InvalidInputsError(CliError):
-    """Several inputs may be wrong at once.
-
-    Attributes:
-        problems: a line for each.
-    """
+class InvalidInputsError(CommandError):
+    """Several inputs may be wrong at once."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems), USAGE)
-        self.problems = problems
+        super().__init__(*problems, exit_code=USAGE)
 
 
 @contextmanager
@@ -73,38 +60,12 @@ def aws_errors() -> Iterator[None]:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns every expected error into one line on stderr and the right exit code."""
-    try:
-        with aws_errors():
-            try:
-                yield
-            finally:
-                sys.stdout.flush()  # here, where an error of it can still be reported
-    except InvalidInputsError as error:
-        _end(*error.problems, exit_code=error.exit_code)
-    except CliError as error:
-        _end(str(error), exit_code=error.exit_code)
-    except (LoadRequestError, SourceError) as error:
-        _end(str(error), exit_code=USAGE)
-    except (LocalCloudError, PostgresError) as error:
-        _end(str(error), exit_code=UNREACHABLE)
-    except psycopg2.OperationalError as error:
-        _end(f"the database cannot be reached: {error}", exit_code=UNREACHABLE)
-    except psycopg2.Error as error:
-        _end(f"the database refuses: {error.diag.message_primary or error}", exit_code=USAGE)
-    except BrokenPipeError:
-        # The reader of the pipe has ended, as `head` does. Drop what Python would still write.
-        sys.stdout = None
-        raise typer.Exit(0) from None
-    except OSError as error:
-        sys.stdout = None  # it may be what cannot be written
-        place = f"{error.filename}: " if error.filename else ""
-        _end(f"{place}{error.strerror or error}", exit_code=UNREACHABLE)
-    except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or Ctrl-D at a question
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _end(*messages: str, exit_code: int) -> None:
-    for message in messages:
-        print("error:", " ".join(message.split()), file=sys.stderr)
-    raise typer.Exit(exit_code) from None
+    with command_errors.one_line_errors(), aws_errors():
+        try:
+            yield
+        except LoadRequestError as error:
+            raise CliError(str(error), USAGE) from error
+        except psycopg2.OperationalError as error:
+            raise CliError(f"the database cannot be reached: {error}") from error
+        except psycopg2.Error as error:
+            raise CliError(f"the database refuses: {error.diag.message_primary or error}", USAGE) from error

@@ -1,7 +1,7 @@
 """Reads the progress of a load from the ledger, the queues and the shared pace."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,12 +10,14 @@ from botocore.exceptions import ClientError
 from psycopg2.extras import RealDictCursor
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from fipe_api.load.denials import DENIED_KEY
+from fipe_api.load.state import LoadState
 from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.source.pace import SOURCE as PACE_KEY
 from fipe_api.source.pace import state_of
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import Refusal, Snapshot
+from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -40,10 +42,14 @@ class Load(BaseModel):
     prices: int
     unpriced: int
     rejected: int = 0
+    corrected: int = 0
+    withdrawn: int = 0
+    state: LoadState
     complete: bool
     started_at: AwareDatetime
     last_write_at: AwareDatetime
     missing: list[str] = []
+    unpriced_prices: list[str] = []
 
 
 def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
@@ -60,12 +66,19 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
 
 
 def loads_in(session: "connection", run_id: UUID) -> list[Load]:
-    """Reads the same from the database itself, but without `missing`."""
+    """Reads the same from the database itself, but without `missing` and `unpriced_prices`."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
             "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
         )
         return [Load.model_validate(dict(row)) for row in cursor.fetchall()]
+
+
+def with_gaps(session: "connection", loads: Sequence[Load]) -> list[Load]:
+    """The loads with what they lack and what FIPE denied them, in words."""
+    from fipe_api.load.status import gaps  # Powertools takes a while to import, and few commands need it
+
+    return [one.model_copy(update=gaps(session, one.model_dump())) for one in loads]
 
 
 def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
@@ -75,42 +88,36 @@ def resume_payloads(cloud: Cloud, run_id: UUID) -> list[dict[str, Any]]:
     return payloads
 
 
-ReadLoads = Callable[[Cloud, UUID | None], list[Load]]
-"""Reads the loads of a run from the ledger, as read_loads does."""
+Look = Callable[[], tuple[list[Load], Snapshot]]
+"""Reads the loads of a run and makes their snapshot."""
 
 
-def look(
-    cloud: Cloud,
-    run_id: UUID | None = None,
-    brands: int = 0,
-    *,
-    read: ReadLoads = read_loads,
-    is_busy: bool = False,
-) -> tuple[list[Load], Snapshot]:
-    """Reads the loads of a run and makes their snapshot, which says what `brands` and `is_busy` are."""
-    loads = read(cloud, run_id)
+def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
+    """Reads the loads of a run and makes their snapshot, which says what `brands` is."""
+    loads = read_loads(cloud, run_id)
     depths = cloud.queue_depths()
-    limit = calls_per_minute(cloud.environment_of(STARTER))
-    waiting = {kind.value: depth.messages for kind, depth in depths.items()}
+    waits = read_waits(cloud)
     return loads, snapshot(
         loads,
-        waiting=waiting,
+        waiting={kind.value: depth.messages for kind, depth in depths.items()},
+        delayed=sum(depth.delayed for depth in depths.values()),
         dead={kind.value: depth.dead for kind, depth in depths.items()},
-        calls_per_minute=limit,
-        refusal=_refusal(cloud),
+        calls_per_minute=calls_per_minute(cloud.environment_of(STARTER)),
+        waits=waits,
         brands=brands,
         # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
-        busy=is_busy or (run_id is None and any(waiting.values())),
+        busy=run_id is None and any(depth.messages for depth in depths.values()),
     )
 
 
 def snapshot(
     loads: Sequence[Load],
     *,
-    waiting: dict[str, int],
+    waiting: Mapping[str, int],
     dead: dict[str, int],
     calls_per_minute: float | None,
-    refusal: Refusal | None = None,
+    delayed: int = 0,
+    waits: Waits = NO_WAITS,
     brands: int = 0,
     busy: bool = False,
 ) -> Snapshot:
@@ -119,9 +126,10 @@ def snapshot(
     Args:
         loads: of one run.
         waiting: messages of all states, per queue.
+        delayed: how many of them wait for their time.
         dead: dead letters, per queue.
         calls_per_minute: the limit that the loaders keep to.
-        refusal: why and for how long the source is not called.
+        waits: why the source is not called, and until when denied answers are asked for again.
         brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
         busy: whether functions are running.
     """
@@ -130,6 +138,7 @@ def snapshot(
         at=datetime.now(UTC),
         months=[f"{load.reference_month:%Y-%m}" for load in loads],
         started_at=min((load.started_at for load in loads), default=None),
+        last_write_at=max((load.last_write_at for load in loads), default=None),
         brands=max(brands, counted, waiting["manufacturer"]),
         brands_complete=sum(load.brands_complete for load in loads),
         brands_waiting=waiting["manufacturer"],
@@ -140,25 +149,33 @@ def snapshot(
         models_waiting=waiting["model"],
         models_to_write=waiting["price"],
         prices=sum(load.prices for load in loads),
+        unpriced=sum(load.unpriced for load in loads),
+        rejected=sum(load.rejected for load in loads),
+        delayed=delayed,
         dead=dead,
         complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
         missing=[what for load in loads for what in load.missing],
+        unpriced_prices=[what for load in loads for what in load.unpriced_prices],
         calls_per_minute=calls_per_minute,
-        refusal=refusal,
+        waits=waits,
         busy=busy,
     )
 
 
-def _refusal(cloud: Cloud) -> Refusal | None:
-    """Why nothing calls the source now, and for how long; None while it is called. From the shared pace."""
-    key = {"source": {"S": PACE_KEY}}
+def read_waits(cloud: Cloud) -> Waits:
+    """What the loaders wait for, from the table of the shared pace."""
     table = names.pace_table(cloud.stage)
+    keys = [{"source": {"S": key}} for key in (PACE_KEY, DENIED_KEY)]
     try:
-        item = cloud.client("dynamodb").get_item(TableName=table, Key=key).get("Item", {})
+        answer = cloud.client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys}})
     except ClientError as error:
         raise cloud.explained(error, f"table {table}") from error
-    state = state_of(item)
+    items = {item["source"]["S"]: item for item in answer["Responses"][table]}
+    state = state_of(items.get(PACE_KEY, {}))
     seconds = state.next_call / 1000 - time.time()
-    return (
-        Refusal(state.outage.kind or "throttled", seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None
+    reason = state.outage.kind or "throttled"
+    until = items.get(DENIED_KEY, {}).get("until", {}).get("N")
+    return Waits(
+        refusal=Refusal(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None,
+        denied_until=datetime.fromtimestamp(int(until) / 1000, UTC) if until else None,
     )

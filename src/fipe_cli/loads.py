@@ -36,16 +36,20 @@ class StartedReference(BaseModel):
 
 
 class StartedLoad(BaseModel):
-    """What FipeManufacturerLoader answers."""
+    """What FipeManufacturerLoader answers; `waiting` is why something was not started yet, if so."""
 
     run_id: UUID
     references: list[StartedReference]
     brands_sent: int
+    waiting: str | None = None
 
     def words(self) -> str:
-        """What was started, in a line."""
+        """What was started, and what waits, in a line."""
+        if not self.references:
+            return f"run {self.run_id} waits to start: {self.waiting}"
         months = [reference.month for reference in self.references]
-        return f"run {self.run_id} started: {_span(months)}, {counted(self.brands_sent, 'brand')}"
+        started = f"run {self.run_id} started: {_span(months)}, {counted(self.brands_sent, 'brand')}"
+        return f"{started}; the other months wait: {self.waiting}" if self.waiting else started
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def code_or_text(text: str) -> int | str:
 
 
 def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
-    """Start the load. Raises CliError with the reason when nothing was started."""
+    """Start the load, now or when the source answers. Raises CliError with the reason if it cannot start."""
     return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
 
 

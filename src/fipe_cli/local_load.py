@@ -5,19 +5,20 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import requests
 from rich.console import Console
 from rich.table import Table
 
+from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
-from fipe_cli.ledger import Load, loads_in
-from fipe_cli.loads import StartedLoad, start
+from fipe_cli.ledger import Load, loads_in, read_waits, snapshot, with_gaps
+from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
+from infrastructure.names import Queue
 from local_cloud import lifecycle
 from local_cloud.deployment import deploy
 from local_cloud.lifecycle import LocalCloudError
@@ -26,6 +27,10 @@ from local_cloud.postgres import Connection
 from local_cloud.source import Source
 from local_cloud.stage_database import find_database
 from local_cloud.state import Endpoint, LocalState
+from local_cloud.steps import step
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 STAGE = "dev"
 
@@ -61,12 +66,7 @@ class Outcome:
                 f"everything of reference {code}"
                 for code in sorted(codes - {o.reference_code for o in self.loads})
             ),
-            *(
-                f"{one.reference_month:%Y-%m}: {one.brands_complete} of {one.brands_expected} brands are"
-                f" complete, {one.models_received} of {one.models_expected} models came"
-                for one in self.loads
-                if not one.complete
-            ),
+            *(f"{one.reference_month:%Y-%m}, {what}" for one in self.loads for what in one.missing),
             *(
                 f"{count} failed messages in the {kind} DLQ"
                 for kind, count in self.seen.dead.items()
@@ -74,12 +74,18 @@ class Outcome:
             ),
         ]
 
+    @property
+    def state(self) -> LoadState:
+        """Complete only if nothing is missing anywhere."""
+        return LoadState.INCOMPLETE if self.problems else self.seen.state
+
     def document(self) -> dict[str, Any]:
         """For scripts."""
         return {
             **self.started.model_dump(mode="json"),
             **self.seen.document(),
-            "complete": not self.problems,
+            "state": self.state,
+            "complete": self.state == LoadState.COMPLETE,
             "missing": self.problems,
             "seconds": round(self.seconds, 3),
             "calls": self.calls,
@@ -87,8 +93,12 @@ class Outcome:
         }
 
 
-def run_load(state: LocalState, source: Source, payload: dict[str, Any], console: Console) -> Outcome:
-    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end.
+@contextmanager
+def finished_load(
+    state: LocalState, source: Source, payload: dict[str, Any], console: Console
+) -> Iterator[Outcome]:
+    """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end,
+    when the caller has shown the outcome.
 
     Raises:
         LocalCloudError: another job runs, or the cloud or the deploy fails.
@@ -101,18 +111,16 @@ def run_load(state: LocalState, source: Source, payload: dict[str, Any], console
         with _running_cloud(state, console) as endpoint:
             context = source.context(endpoint)
             _deploy(state, endpoint, context, console)
-            return _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            yield _load(local_cloud(state, STAGE), endpoint, source, payload, console)
     finally:
         lock.release()
 
 
-@contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it stops what it has started."""
+def interrupted_by_signals() -> None:
+    """From now on SIGTERM and SIGHUP end the command as Ctrl-C does, so that it stops what it has started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _interrupt)
-    yield
 
 
 def _interrupt(*_: object) -> None:
@@ -134,7 +142,8 @@ def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
-        lifecycle.stop(state)
+        with step("Stopping the local cloud"):
+            lifecycle.stop(state)
 
 
 def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:
@@ -149,45 +158,55 @@ def _load(
     calls_before = _simulator_calls(endpoint, source)
     began = time.monotonic()
     started = start(cloud, payload)
-    watched = _LocalLoad(endpoint, _connection(cloud))
-    loads, seen = follow_load(
-        console, cloud, started.run_id, started.brands_sent, read=watched.read, is_busy=watched.is_busy
-    )
-    return Outcome(
-        started,
-        loads,
-        seen,
-        totals(watched.connection, [reference.code for reference in started.references]),
-        seconds=time.monotonic() - began,
-        calls=_simulator_calls(endpoint, source) - calls_before,
-        peak_memory_mb=watched.peak_memory_mb,
-    )
+    with closing(_connection(cloud).open()) as session:
+        session.autocommit = True
+        limit = calls_per_minute(cloud.environment_of(STARTER))
+        watched = _LocalLoad(cloud, endpoint, session, started, limit)
+        loads, seen = follow_load(console, cloud, started.run_id, look=watched.look)
+        return Outcome(
+            started,
+            with_gaps(session, loads),
+            seen,
+            totals(session, [one.reference_code for one in loads]),
+            seconds=time.monotonic() - began,
+            calls=_simulator_calls(endpoint, source) - calls_before,
+            peak_memory_mb=watched.peak_memory_mb,
+        )
 
 
+@dataclass
 class _LocalLoad:
-    """What only the local cloud tells of a load, besides what AWS's APIs do.
+    """A load, looked at by the local cloud's own means, which slow it down less than AWS's APIs.
 
     Attributes:
         peak_memory_mb: the most memory seen.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
-        self._endpoint = endpoint
-        self.connection = connection
-        self.peak_memory_mb = 0.0
+    cloud: Cloud
+    endpoint: Endpoint
+    session: "connection"
+    started: StartedLoad
+    calls_per_minute: float | None
+    peak_memory_mb: float = 0.0
 
-    def read(self, _: Cloud, run_id: UUID | None) -> list[Load]:
-        """The ledger by SQL: FipeLoadStatus would count among the functions that the load took."""
-        assert run_id is not None, "the job knows its run"
-        with closing(self.connection.open()) as session:
-            return loads_in(session, run_id)
-
-    def is_busy(self) -> bool:
-        """Whether functions are running; also measures the memory."""
-        seen = lifecycle.status(self._endpoint)
+    def look(self) -> tuple[list[Load], Snapshot]:
+        """Looks at the load and at the memory."""
+        loads = loads_in(self.session, self.started.run_id)
+        seen = lifecycle.status(self.endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
+        messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
+        delayed = {one["name"]: one["delayed"] for one in seen["queues"]}
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
-        return bool(running or sum(seen["event_sources"].values()))
+        return loads, snapshot(
+            loads,
+            waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
+            dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
+            calls_per_minute=self.calls_per_minute,
+            delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
+            waits=read_waits(self.cloud),
+            brands=self.started.brands_sent,
+            busy=bool(running or sum(seen["event_sources"].values())),
+        )
 
 
 def _connection(cloud: Cloud) -> Connection:
@@ -225,9 +244,25 @@ def summarise(outcome: Outcome, console: Console) -> None:
         + (f", {outcome.calls:,} calls" if outcome.calls else "")
         + f", at most {outcome.peak_memory_mb:,.0f} MiB of memory."
     )
+    corrected, withdrawn = (
+        sum(getattr(one, what) for one in outcome.loads) for what in ("corrected", "withdrawn")
+    )
+    if corrected or withdrawn:
+        console.print(
+            f"Since an earlier load of the month: {corrected:,} prices corrected, {withdrawn:,} withdrawn;"
+            " fipe.price_revision has what they were."
+        )
+    for one in outcome.loads:
+        for denied in one.unpriced_prices:
+            console.print(f"Without a price: {one.reference_month:%Y-%m}, {denied}", markup=False)
     for problem in outcome.problems:
         console.print(f"Missing: {problem}", style="red", markup=False)
-    if not outcome.problems:
-        console.print(
-            "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
-        )
+    console.print(_last_line(outcome), markup=False)
+
+
+def _last_line(outcome: Outcome) -> str:
+    if outcome.state == LoadState.COMPLETE:
+        return "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
+    run = outcome.started.run_id
+    lacks = "messages failed" if outcome.seen.complete else outcome.seen.lacks
+    return f"Incomplete: {lacks}. To ask again: make local-up, then make resume-dev FOLLOW=1 RUN={run}"

@@ -6,12 +6,9 @@ pass through a shell, so spaces, quotes and `$` stay as they are.
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperOption
-
-from fipe_cli.errors import USAGE, CliError
 
 _READ_ELSEWHERE = re.compile(
     r"(AWS|NODE|PIP|REQUESTS|SSL|UV)_\w+|\w+_(PROXY|proxy)|HOME|PYTHON|VENV|STAGE|VERBOSE|RDS_CERTIFICATES"
@@ -47,19 +44,11 @@ def as_arguments(parameters: list[Any], given: Mapping[str, str]) -> list[str]:
 
     Args:
         parameters: those of the command, as typer has them.
-        given: the variables by name; an empty value counts as not given.
-
-    Raises:
-        CliError: the command has no such parameter; names the one that is spelled like it.
+        given: the variables by name; an empty value counts as not given. The Makefile refuses unknown ones.
     """
-    takes = {name: parameter for parameter in parameters for name in _names(parameter)}
+    takes = {name: parameter for parameter in parameters for name in names(parameter)}
     if "SETTINGS" in takes:
         return [f"{name}={value}" for name, value in given.items() if _may_be_setting(name)]
-    for name in sorted(given.keys() - takes.keys()):
-        if not _READ_ELSEWHERE.fullmatch(name):
-            close = get_close_matches(name, takes, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(takes)) or 'none'}"
-            raise CliError(f"unknown variable {name}: {hint}", USAGE)
     options, arguments = [], []
     for name, value in given.items():
         if name in takes and value:
@@ -73,7 +62,7 @@ def as_arguments(parameters: list[Any], given: Mapping[str, str]) -> list[str]:
     return [*options, "--", *arguments]
 
 
-def _names(parameter: Any) -> list[str]:
+def names(parameter: Any) -> list[str]:
     """What make may call a parameter."""
     if isinstance(parameter, TyperOption):
         return [name.removeprefix("--").replace("-", "_").upper() for name in parameter.opts]

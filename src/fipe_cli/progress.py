@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fipe_api.load.size import typical_size
+from fipe_api.load.state import LoadState
 
 _NARROW = 60
 """In a terminal with fewer columns there is no room for bars next to the words."""
@@ -30,6 +31,23 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Waits:
+    """What the loaders wait for.
+
+    Attributes:
+        refusal: why and for how long the source is not called, or None while it is.
+        denied_until: until when, at the latest, answers are asked for again that the source denied; in the
+            past, or None, if none are.
+    """
+
+    refusal: Refusal | None = None
+    denied_until: datetime | None = None
+
+
+NO_WAITS = Waits()
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What was counted at one moment, for all reference months of a run together.
 
@@ -37,6 +55,7 @@ class Snapshot:
         at: the moment.
         months: reference months that the ledger knows, YYYY-MM.
         started_at: when the plan or the first result was written; None before.
+        last_write_at: when the last result was written; None before.
         brands: brands of the run, as far as known.
         brands_complete: those with every model in the database.
         brands_waiting: messages in the manufacturer queue, one per brand.
@@ -47,11 +66,15 @@ class Snapshot:
         calls_found: model years and fuels of the models found; each takes one call for its price.
         calls_done: those with a result in the database.
         prices: prices in the database.
+        unpriced: prices that FIPE lists and denied nine times.
+        rejected: prices that had no usable answer.
+        delayed: messages that wait for their time.
         dead: dead letters, per queue.
-        complete: whether the ledger says that everything has arrived.
+        complete: whether the ledger says that the load is complete.
         missing: what is still missing, in words.
+        unpriced_prices: what FIPE lists and denied, in words.
         calls_per_minute: the limit that the loaders keep to, or None without one.
-        refusal: why and for how long the source is not called, or None while it is.
+        waits: what the loaders wait for.
         busy: whether functions are known to be running; then empty queues do not mean that the load has
             ended.
     """
@@ -59,6 +82,7 @@ class Snapshot:
     at: datetime
     months: Sequence[str] = ()
     started_at: datetime | None = None
+    last_write_at: datetime | None = None
     brands: int = 0
     brands_complete: int = 0
     brands_waiting: int = 0
@@ -69,12 +93,40 @@ class Snapshot:
     calls_found: int = 0
     calls_done: int = 0
     prices: int = 0
+    unpriced: int = 0
+    rejected: int = 0
+    delayed: int = 0
     dead: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     missing: Sequence[str] = ()
+    unpriced_prices: Sequence[str] = ()
     calls_per_minute: float | None = None
-    refusal: Refusal | None = None
+    waits: Waits = NO_WAITS
     busy: bool = False
+
+    @property
+    def state(self) -> LoadState:
+        """The ledger's word. What it takes for loading is incomplete when nothing is left to do."""
+        if self.complete:
+            return LoadState.COMPLETE
+        return LoadState.INCOMPLETE if self.has_ended else LoadState.LOADING
+
+    @property
+    def lacks(self) -> str:
+        """What keeps a load that has ended from being complete, in a few words."""
+        models = max(0, self.models_found - self.models_received)
+        brands = max(0, self.brands - self.brands_complete)
+        if self.rejected and not models:
+            return f"{counted(self.rejected, 'price')} had no usable answer"
+        parts = [f"{counted(models, 'model')} did not arrive"] if models else []
+        parts += [f"{counted(self.rejected, 'price')} had no usable answer"] if self.rejected else []
+        return ", ".join(parts) or f"{counted(brands, 'brand')} did not arrive"
+
+    @property
+    def denied_for(self) -> timedelta | None:
+        """How long messages wait, at the latest, for answers that the source denied; None if none do."""
+        until = self.waits.denied_until
+        return until - self.at if until and self.delayed and until > self.at else None
 
     @property
     def waiting(self) -> int:
@@ -108,7 +160,8 @@ class Snapshot:
         """Calls per minute since the first result, or None before it."""
         if self.started_at is None:
             return None
-        minutes = (self.at - self.started_at).total_seconds() / 60
+        # Until the last result: a load that only waits is not slow.
+        minutes = ((self.last_write_at or self.at) - self.started_at).total_seconds() / 60
         measured = self.calls_made / minutes if minutes > 0 else None
         # calls_made includes calls before the first result, so without the limit the first figures are too
         # high.
@@ -119,7 +172,10 @@ class Snapshot:
         """How long it will take, or None when unknown."""
         if self.complete:
             return timedelta(0)
-        return timedelta(minutes=self.calls_left / self.rate) if self.rate else None
+        if self.denied_for and self.delayed == self.waiting:
+            return self.denied_for
+        by_calls = timedelta(minutes=self.calls_left / self.rate) if self.rate else None
+        return max(filter(None, (by_calls, self.denied_for)), default=by_calls)
 
     @property
     def has_ended(self) -> bool:
@@ -149,10 +205,16 @@ class Snapshot:
             "prices_expected": self.prices if self.complete else round(self.prices_expected),
             "calls_per_minute": None if self.rate is None else round(self.rate, 1),
             "seconds_left": None if left is None else round(left.total_seconds()),
-            "refusal": self.refusal and asdict(self.refusal),
+            "refusal": self.waits.refusal and asdict(self.waits.refusal),
+            "denied": self.denied_for
+            and {"messages": self.delayed, "seconds": round(self.denied_for.total_seconds())},
             "dead": self.dead,
+            "state": self.state,
             "complete": self.complete,
+            "unpriced": self.unpriced,
+            "rejected": self.rejected,
             "missing": list(self.missing),
+            "unpriced_prices": list(self.unpriced_prices),
         }
 
 
@@ -224,17 +286,19 @@ def _bars(shown: Sequence[Stage]) -> Table:
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not show."""
     yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
-    if seen.refusal:
-        yield Text(f"{seen.refusal.reason}: no call for {duration(seen.refusal.seconds)}", style="yellow")
+    for why in _waits(seen):
+        yield Text(why, style="yellow")
     for kind, count in seen.dead.items():
         if count:
             yield Text(f"{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", style="red")
-    if seen.complete:
-        yield Text("complete", style="green")
-    elif seen.has_ended:
-        yield Text("ended, but not complete: run `fipe resume`", style="red")
+    for what in seen.unpriced_prices if seen.has_ended else ():
+        yield Text(f"without a price: {what}")
     for what in seen.missing if seen.has_ended else ():
         yield Text(f"missing: {what}", style="red")
+    if seen.state == LoadState.COMPLETE:
+        yield Text(LoadState.COMPLETE, style="green")
+    elif seen.state == LoadState.INCOMPLETE:
+        yield Text(f"{LoadState.INCOMPLETE}: {seen.lacks}; run `fipe resume` to ask again", style="red")
 
 
 def line(seen: Snapshot) -> str:
@@ -242,11 +306,26 @@ def line(seen: Snapshot) -> str:
     parts = [f"{stage.name} {round(stage.done):,}/{round(stage.total):,}" for stage in stages(seen)]
     parts.append(f"{seen.prices:,} prices{_speed(seen)}")
     parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
-    if seen.refusal:
-        parts.append(f"{seen.refusal.reason} for {duration(seen.refusal.seconds)}")
-    if seen.complete:
-        parts.append("complete")
+    parts += _waits(seen)
+    if seen.state == LoadState.COMPLETE:
+        parts.append(LoadState.COMPLETE)
+    elif seen.state == LoadState.INCOMPLETE:
+        parts.append(f"{LoadState.INCOMPLETE}: {seen.lacks}")
     return f"{seen.at:%H:%M:%S} " + ", ".join(parts)
+
+
+def _waits(seen: Snapshot) -> Iterator[str]:
+    refusal, denied_for = seen.waits.refusal, seen.denied_for
+    if (refusal or denied_for) and seen.brands_waiting and not seen.months:
+        yield "waits to start"
+    if refusal:
+        yield f"{refusal.reason}: no call for {duration(refusal.seconds)}"
+    if denied_for:
+        until = seen.at + denied_for
+        yield (
+            f"{counted(seen.delayed, 'message')} waiting for denied answers: asked again until"
+            f" {until:%H:%M:%S} at the latest, in {duration(denied_for.total_seconds())}"
+        )
 
 
 def _speed(seen: Snapshot) -> str:

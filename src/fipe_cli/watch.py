@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from rich.console import Console
@@ -9,7 +11,7 @@ from rich.live import Live
 
 from fipe_cli import ledger
 from fipe_cli.cloud import Cloud
-from fipe_cli.ledger import Load, ReadLoads
+from fipe_cli.ledger import Load, Look
 from fipe_cli.progress import Snapshot, View, line
 
 LINE_SECONDS = 10.0
@@ -18,14 +20,31 @@ _QUIET_LOOKS = 3
 """A load has ended when this many looks in a row find nothing to do: a message may be between two queues."""
 
 
+@dataclass(frozen=True)
+class Pauses:
+    """How long to wait between two looks, in seconds."""
+
+    shortest: float
+    usual: float
+    longest: float
+
+    def after(self, seen: Snapshot) -> float:
+        """Longer while much is left, because looking slows a load down; short when its end is near."""
+        if seen.has_ended or seen.time_left is None:
+            return self.usual
+        return min(self.longest, max(self.shortest, seen.time_left.total_seconds() / 4))
+
+
+LOCAL_PAUSES = Pauses(shortest=0.5, usual=1.0, longest=2.0)
+AWS_PAUSES = Pauses(shortest=5.0, usual=5.0, longest=5.0)
+
+
 def follow_load(
     console: Console,
     cloud: Cloud,
     run_id: UUID | None,
     brands: int = 0,
-    *,
-    read: ReadLoads = ledger.read_loads,
-    is_busy: Callable[[], bool] = lambda: False,
+    look: Look | None = None,
 ) -> tuple[list[Load], Snapshot]:
     """Shows a load until it ends.
 
@@ -34,41 +53,39 @@ def follow_load(
         cloud: where it runs.
         run_id: the run, or None for the newest one.
         brands: how many brands it has, as far as the caller knows; the ledger may know fewer.
-        read: reads the ledger.
-        is_busy: tells whether functions are running; always False where nothing can tell.
+        look: looks at the load; ledger.look by default.
 
     Returns:
         The run's reference months and the last snapshot.
     """
+    look = look or partial(ledger.look, cloud, run_id, brands)
     loads: list[Load] = []
 
-    def look() -> Snapshot:
-        loads[:], seen = ledger.look(cloud, run_id, brands, read=read, is_busy=is_busy())
+    def take() -> Snapshot:
+        loads[:], seen = look()
         return seen
 
     title = f"{cloud.name}, run {run_id or 'the newest'}"
-    seen = watch(console, title, look, look_seconds=1.0 if cloud.endpoint else 5.0)
+    seen = watch(console, title, take, LOCAL_PAUSES if cloud.endpoint else AWS_PAUSES)
     return loads, seen
 
 
-def watch(console: Console, title: str, look: Callable[[], Snapshot], look_seconds: float) -> Snapshot:
+def watch(console: Console, title: str, look: Callable[[], Snapshot], pauses: Pauses) -> Snapshot:
     """Shows snapshots of a load until it is complete or nothing is left to do.
 
     Args:
         console: a terminal of any width, a pipe or a file.
         title: what is watched.
         look: counts again.
-        look_seconds: between two looks.
+        pauses: between two looks.
 
     Returns:
         The last snapshot.
     """
     if not console.is_terminal:
-        return _follow(
-            look, lambda seen: console.print(line(seen), soft_wrap=True), look_seconds, LINE_SECONDS
-        )
+        return _follow(look, lambda seen: console.print(line(seen), soft_wrap=True), pauses, LINE_SECONDS)
     with Live(console=console, refresh_per_second=4) as live:
-        return _follow(look, lambda seen: live.update(View(title, seen)), look_seconds, 0.0)
+        return _follow(look, lambda seen: live.update(View(title, seen)), pauses, 0.0)
 
 
 def show(console: Console, title: str, seen: Snapshot) -> None:
@@ -82,7 +99,7 @@ def show(console: Console, title: str, seen: Snapshot) -> None:
 def _follow(
     look: Callable[[], Snapshot],
     display: Callable[[Snapshot], None],
-    look_seconds: float,
+    pauses: Pauses,
     show_seconds: float,
 ) -> Snapshot:
     quiet = 0
@@ -96,4 +113,4 @@ def _follow(
             next_show = time.monotonic() + show_seconds
         if is_last:
             return seen
-        time.sleep(look_seconds)
+        time.sleep(pauses.after(seen))

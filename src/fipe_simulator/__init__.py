@@ -1,6 +1,7 @@
 """A FIPE simulator: the official API over HTTP, from a catalogue file, with its quirks and faults."""
 
 from fipe_simulator.answers import Quirks
+from fipe_simulator.brand_quirks import BrandQuirk, BrandQuirks, quirks_of_brands
 from fipe_simulator.catalogue import (
     SAMPLE_CATALOGUE,
     SAMPLE_MONTH,
@@ -17,6 +18,8 @@ from fipe_simulator.server import FipeSimulator, Statistics
 __all__ = [
     "SAMPLE_CATALOGUE",
     "SAMPLE_MONTH",
+    "BrandQuirk",
+    "BrandQuirks",
     "Catalogue",
     "CatalogueError",
     "CatalogueRow",
@@ -29,6 +32,7 @@ __all__ = [
     "Statistics",
     "catalogue_for_month",
     "published_references",
+    "quirks_of_brands",
     "read_catalogue",
     "write_catalogue",
 ]

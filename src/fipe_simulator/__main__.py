@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from fipe_simulator import (
     SAMPLE_CATALOGUE,
     SAMPLE_MONTH,
+    BrandQuirk,
     Ceiling,
     Fault,
     Faults,
     FipeSimulator,
     Quirks,
+    quirks_of_brands,
     read_catalogue,
 )
 
@@ -90,15 +92,26 @@ def serve(
         list[str] | None,
         typer.Option(help=f"Repeatable: {', '.join(Quirks.model_fields)}.", show_default="none"),
     ] = None,
+    brand_quirk: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="BRAND=QUIRK, repeatable, or all for one quirk per brand; quirks: "
+            + ", ".join(BrandQuirk)
+            + ".",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Serve the official FIPE API from a catalogue file until interrupted; print the base URL for clients."""
     try:
+        prices = read_catalogue(catalogue, _month(month))
         simulator = FipeSimulator(
-            read_catalogue(catalogue, _month(month)),
+            prices,
             port=port,
             ceiling=_ceiling(calls, per_seconds, block_seconds, retry_after),
             faults=_faults(fault or [], seed, hold_seconds),
             quirks=_quirks(quirk or []),
+            brand_quirks=quirks_of_brands(prices, brand_quirk or []),
             published=published,
         )
     except ValidationError as error:

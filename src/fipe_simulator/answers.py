@@ -53,6 +53,9 @@ class Quirks(BaseModel):
 
     text_model_codes: bool = Field(default=False, description="ConsultarModelos gives Value as a string")
     padded_fipe_codes: bool = Field(default=False, description="CodigoFipe has a space before and after it")
+    throttled_start: bool = Field(
+        default=False, description="the first three calls are answered 429 with Retry-After: 1"
+    )
     browsers_only: bool = Field(default=False, description="403 without a browser-like User-Agent")
 
 

@@ -94,12 +94,13 @@ def _page(title: str, body: str = "") -> bytes:
     return f"{head}<body><h1>{title}</h1>{body}</body></html>".encode()
 
 
-def _failure(status: int, reason: str) -> Reply:
+def failure(status: int, reason: str) -> Reply:
+    """An HTTP error with an HTML page."""
     return Reply(status, _page(f"{status} {reason}"), HTML_TYPE)
 
 
-TOO_MANY_REQUESTS = _failure(429, "Too Many Requests")
-FORBIDDEN = _failure(403, "Forbidden")
+TOO_MANY_REQUESTS = failure(429, "Too Many Requests")
+FORBIDDEN = failure(403, "Forbidden")
 
 _CHALLENGE = (
     '<form id="challenge-form" method="POST"></form>'
@@ -114,11 +115,11 @@ _FAILED: dict[Fault, Reply] = {
     Fault.CLOUDFLARE_PAGE: Reply(200, _page("Just a moment...", _CHALLENGE), HTML_TYPE),
     Fault.TOO_MANY_REQUESTS: TOO_MANY_REQUESTS,
     Fault.FORBIDDEN: FORBIDDEN,
-    Fault.STATUS_500: _failure(500, "Internal Server Error"),
-    Fault.STATUS_502: _failure(502, "Bad Gateway"),
-    Fault.STATUS_503: _failure(503, "Service Unavailable"),
-    Fault.STATUS_520: _failure(520, "Web server is returning an unknown error"),
-    Fault.STATUS_524: _failure(524, "A timeout occurred"),
+    Fault.STATUS_500: failure(500, "Internal Server Error"),
+    Fault.STATUS_502: failure(502, "Bad Gateway"),
+    Fault.STATUS_503: failure(503, "Service Unavailable"),
+    Fault.STATUS_520: failure(520, "Web server is returning an unknown error"),
+    Fault.STATUS_524: failure(524, "A timeout occurred"),
 }
 
 

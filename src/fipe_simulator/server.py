@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Event, Lock, Thread
 from typing import Annotated, Any, Self
@@ -11,14 +11,26 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from fipe_simulator.answers import INVALID_PARAMETERS, OfficialApi, Quirks
+from fipe_simulator.brand_quirks import BrandKey, BrandQuirk, BrandQuirks
 from fipe_simulator.catalogue import Catalogue
-from fipe_simulator.faults import FORBIDDEN, Ceiling, Faults, Gate, Reply, describe, spoil
+from fipe_simulator.faults import (
+    FORBIDDEN,
+    TOO_MANY_REQUESTS,
+    Ceiling,
+    Faults,
+    Gate,
+    Reply,
+    describe,
+    spoil,
+    with_retry_after,
+)
 from fipe_simulator.http_server import HttpServer, json_reply
 from fipe_simulator.parallelum import DailyLimit, Parallelum
 
 API_PATH = ("api", "veiculos")
 MIRROR_PATH = ("api", "v2")
 CONTROL_PATH = "_simulator"
+THROTTLED_CALLS = 3
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -46,6 +58,7 @@ class FipeSimulator:
         ceiling: how many calls it accepts; None means any number.
         faults: what goes wrong how often.
         quirks: oddities of correct answers.
+        brand_quirks: what it does wrong with some brands, by vehicle type and brand code.
         published: the share of the newest month's models that is published, 0 to 1. FIPE fills a month over
             its first days.
 
@@ -61,9 +74,11 @@ class FipeSimulator:
         ceiling: Ceiling | None = None,
         faults: Faults | None = None,
         quirks: Quirks | None = None,
+        brand_quirks: Mapping[BrandKey, BrandQuirk] | None = None,
         published: float = 1,
     ) -> None:
         self.catalogue = catalogue
+        self.brand_quirks = BrandQuirks(catalogue, brand_quirks or {})
         self._quirks = quirks or Quirks()
         self.published = published
         self.mirror_limit = DailyLimit(None)
@@ -72,6 +87,7 @@ class FipeSimulator:
         self._faults = faults or Faults()
         self._lock = Lock()
         self._attempts: Counter[bytes] = Counter()
+        self._asked: Counter[bytes] = Counter()
         self._counts: Counter[tuple[str, str | int]] = Counter()
         self._stopping = Event()
         self._server = HttpServer(("127.0.0.1", port), self.respond)
@@ -196,6 +212,8 @@ class FipeSimulator:
         if refusal:
             self._count(("refused", call))
             return refusal
+        if self._quirks.throttled_start and self.statistics().total < THROTTLED_CALLS:
+            return with_retry_after(TOO_MANY_REQUESTS, 1)
         if self._quirks.browsers_only and not user_agent.startswith("Mozilla/"):
             return FORBIDDEN
         if method != "POST":
@@ -215,7 +233,14 @@ class FipeSimulator:
             parameters = _parameters(body)
         except ValueError:
             return json_reply(INVALID_PARAMETERS)
-        return json_reply(self._api.answer(call, parameters))
+        reply = json_reply(self._api.answer(call, parameters))
+        if not self.brand_quirks.apply_to(parameters):
+            return reply
+        question = call.encode() + b" " + body
+        with self._lock:
+            self._asked[question] += 1
+            attempt = self._asked[question]
+        return self.brand_quirks.change(call, parameters, attempt, reply)
 
     def _draw(self, call: str, body: bytes) -> Any:
         faults = self._faults

@@ -1,8 +1,5 @@
 """`python -m local_cloud`: starts, shows and stops the local cloud, and deploys the application into it."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +7,12 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from local_cloud.command_errors import USAGE, CommandGroup
 from local_cloud.lifecycle import LocalCloudError, start, status, stop
 from local_cloud.state import REGION, Endpoint, LocalState
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="The application's AWS on this machine.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,30 +36,15 @@ RateOption = Annotated[
 ]
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    from local_cloud.postgres import PostgresError
-
-    try:
-        yield
-    except (LocalCloudError, PostgresError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
 @app.command()
 def up(port: Port = 0) -> None:
     """Start the cloud in the background, and say how to use it."""
-    with _one_line_errors():
-        endpoint = start(LocalState.from_environment(), port)
-        print(f"The local cloud is ready at {endpoint.url}")
-        print("To use it from this shell:")
-        print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
-        print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
-        print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
+    endpoint = start(LocalState.from_environment(), port)
+    print(f"The local cloud is ready at {endpoint.url}")
+    print("To use it from this shell:")
+    print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
+    print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
+    print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
 
 
 @app.command()
@@ -74,17 +58,16 @@ def deploy(
     ] = None,
 ) -> None:
     """Deploy the application into the running cloud, and print the stack's outputs."""
-    with _one_line_errors():
-        from local_cloud.deployment import deploy as cdk_deploy
-        from local_cloud.source import read_source
+    from local_cloud.deployment import deploy as cdk_deploy
+    from local_cloud.source import read_source
 
-        given = read_source(source, catalogue, rate)
-        state = LocalState.from_environment()
-        endpoint = _running(state)
-        settings = given.context(endpoint) | dict(map(_name_and_value, context or ()))
-        outputs = cdk_deploy(state, endpoint, settings)
-        for name, value in sorted(outputs.items()):
-            print(f"{name} = {value}")
+    given = read_source(source, catalogue, rate)
+    state = LocalState.from_environment()
+    endpoint = _running(state)
+    settings = given.context(endpoint) | dict(map(_name_and_value, context or ()))
+    outputs = cdk_deploy(state, endpoint, settings)
+    for name, value in sorted(outputs.items()):
+        print(f"{name} = {value}")
 
 
 @app.command()
@@ -92,30 +75,28 @@ def down(
     databases: Annotated[bool, typer.Option("--all", help="Also stop a database that psql started.")] = False,
 ) -> None:
     """Stop the cloud with all its functions and databases; the data stays."""
-    with _one_line_errors():
-        state = LocalState.from_environment()
-        print("The local cloud is stopped" if stop(state) else "No local cloud is running")
-        if databases:
-            from local_cloud.postgres import clusters
+    state = LocalState.from_environment()
+    print("The local cloud is stopped" if stop(state) else "No local cloud is running")
+    if databases:
+        from local_cloud.postgres import clusters
 
-            for cluster in clusters(state.postgres):
-                cluster.stop()
+        for cluster in clusters(state.postgres):
+            cluster.stop()
 
 
 @app.command("status")
 def show_status() -> None:
     """Show the queues, the functions and the resource types that do nothing here."""
-    with _one_line_errors():
-        seen = status(_running(LocalState.from_environment()))
-        console.print(f"Endpoint {seen['endpoint']}")
-        for database in seen["databases"]:
-            console.print(f"Database {database['identifier']} at {database['host']}:{database['port']}")
-        if seen["simulator"]:
-            console.print(f"FIPE simulator at {seen['simulator']}")
-        console.print(_queues(seen["queues"]))
-        console.print(_functions(seen["functions"]))
-        if seen["skipped_resource_types"]:
-            console.print(f"Resource types that do nothing here: {', '.join(seen['skipped_resource_types'])}")
+    seen = status(_running(LocalState.from_environment()))
+    console.print(f"Endpoint {seen['endpoint']}")
+    for database in seen["databases"]:
+        console.print(f"Database {database['identifier']} at {database['host']}:{database['port']}")
+    if seen["simulator"]:
+        console.print(f"FIPE simulator at {seen['simulator']}")
+    console.print(_queues(seen["queues"]))
+    console.print(_functions(seen["functions"]))
+    if seen["skipped_resource_types"]:
+        console.print(f"Resource types that do nothing here: {', '.join(seen['skipped_resource_types'])}")
 
 
 @app.command(
@@ -123,13 +104,12 @@ def show_status() -> None:
 )
 def psql(arguments: typer.Context) -> None:
     """Run psql on the database; all arguments are psql's own."""
-    with _one_line_errors():
-        from local_cloud.psql import run_psql
-        from local_cloud.stage_database import stage_database
+    from local_cloud.psql import run_psql
+    from local_cloud.stage_database import stage_database
 
-        with stage_database(LocalState.from_environment()) as (cluster, connection):
-            exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
-        raise typer.Exit(exit_code)
+    with stage_database(LocalState.from_environment()) as (cluster, connection):
+        exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+    raise typer.Exit(exit_code)
 
 
 def _running(state: LocalState) -> Endpoint:
@@ -142,7 +122,7 @@ def _running(state: LocalState) -> Endpoint:
 def _name_and_value(entry: str) -> tuple[str, str]:
     name, separator, value = entry.partition("=")
     if not separator:
-        raise LocalCloudError(f"invalid --context {entry}: use NAME=VALUE")
+        raise LocalCloudError(f"invalid --context {entry}: use NAME=VALUE", exit_code=USAGE)
     return name, value
 
 
@@ -173,4 +153,4 @@ def _functions(functions: dict[str, dict[str, int]]) -> Table:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="python -m local_cloud")

@@ -104,7 +104,7 @@ class Deployed:
     def _read(self) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(self._record.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # there is none, or it is damaged
             return {}
         return record
 
@@ -143,5 +143,5 @@ def _create(
         Capabilities=CAPABILITIES,
     )
     cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=stack["name"], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        StackName=stack["name"], WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200}
     )

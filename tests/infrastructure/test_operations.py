@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fipe_api.load.state import LoadState
 from tests.infrastructure.synthesis import ACCOUNT, REGION, Stacks, stage, synthesize
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -37,7 +38,8 @@ def test_there_is_an_alarm_for_everything_that_needs_attention(alarms: dict[str,
         *(f"{kind}-message-old" for kind in KINDS),
         *(f"{function}-{trouble}" for function in FUNCTIONS for trouble in ("errors", "throttles")),
         "load-stalled",
-        "load-completed",
+        "load-complete",
+        "load-incomplete",
         "database-large",
         "database-local-storage-low",
         "database-connections",
@@ -98,9 +100,10 @@ def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alar
     assert alarm["EvaluationPeriods"] == 3
 
 
-def test_a_complete_load_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str):
-    alarm = alarms["load-completed"]
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", "LoadsCompleted", "Sum")
+@pytest.mark.parametrize("state", [LoadState.COMPLETE, LoadState.INCOMPLETE])
+def test_how_a_load_ends_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str, state: LoadState):
+    alarm = alarms[f"load-{state}"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", state.metric, "Sum")
     assert alarm["Dimensions"] == [{"Name": "service", "Value": f"FipeSomaIngestor-{name}"}]
 
 

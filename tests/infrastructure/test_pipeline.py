@@ -239,9 +239,9 @@ def test_loaders_know_the_source_the_pace_and_the_next_queue(stacks: Stacks, fun
     assert not [variable for variable in variables if variable.startswith("PARALLELUM")]
 
 
-def test_what_starts_a_load_knows_how_long_the_queues_keep_it(stacks: Stacks):
-    starter = functions(stacks)["FipeManufacturerLoader"]["Environment"]["Variables"]
-    assert starter["RETENTION_DAYS"] == "4"
+@pytest.mark.parametrize("function", ["FipeManufacturerLoader", "FipeModelLoader"])
+def test_what_starts_a_load_knows_how_long_the_queues_keep_it(stacks: Stacks, function: str):
+    assert functions(stacks)[function]["Environment"]["Variables"]["RETENTION_DAYS"] == "4"
 
 
 @pytest.mark.parametrize("function", FED)
@@ -400,7 +400,8 @@ def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
 
 
 def test_a_function_may_invoke_only_the_one_it_needs(stacks: Stacks, name: str):
-    needed = {"FipeSqlInit": "FipeSqlRunner", "FipeManufacturerLoader": "FipeLoadStatus"}
+    loaders = ("FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader")
+    needed = {"FipeSqlInit": "FipeSqlRunner", **dict.fromkeys(loaders, "FipeLoadStatus")}
     for function in ALL:
         expected = set()
         if function in needed:

@@ -133,7 +133,8 @@ def test_goes_on_where_it_stopped_when_time_runs_out(
             handed_back = MANUFACTURER_QUEUE.decode(to_json(outcome.message))
             outcome = find_model_years(handed_back, api(simulator.url, only_for(calls_at_a_time)))
         assert stops > 0
-        assert outcome == expected
+        searched_at = outcome[0].searched_at
+        assert outcome == [replace(each, searched_at=searched_at) for each in expected]
         model = outcome[0]
         (complete,) = collect_prices(model, unhurried)
         collected = collect_prices(model, api(simulator.url, only_for(calls_at_a_time)))
@@ -169,6 +170,23 @@ def test_closes_a_brand_that_has_none_of_the_wanted_models(
     (fiat,) = brands(source, brands=["fiat"], models=["no such model"])
     (closing,) = find_model_years(fiat, source)
     assert isinstance(closing, EmptyBrandMessage)
+
+
+def test_a_resumed_load_asks_for_the_missing_models_and_for_all_if_one_is_gone(
+    simulator: FipeSimulator, api: Callable[..., FipeApi]
+) -> None:
+    source = api(simulator.url)
+    codes = [code for code, _ in simulator.catalogue.models(1, 329)]
+    (fiat,) = brands(source, brands=["fiat"], missing_models=codes[:2])
+    some = find_model_years(fiat, source)
+    assert isinstance(some, list)
+    assert [each.model.code for each in some if isinstance(each, ModelMessage)] == codes[:2]
+    assert {each.models_in_brand for each in some} == {len(codes)}
+    (fiat,) = brands(source, brands=["fiat"], missing_models=[codes[0], 999_999])
+    whole = find_model_years(fiat, source)
+    assert isinstance(whole, list)
+    assert [each.model.code for each in whole if isinstance(each, ModelMessage)] == codes
+    assert whole[0].searched_at > some[0].searched_at
 
 
 def test_refuses_a_brand_that_the_source_does_not_have(
@@ -262,6 +280,19 @@ def test_reports_a_listed_year_without_a_usable_price_after_three_rounds(
     assert isinstance(message, PriceMessage)
     assert (message.prices, message.unpriced, message.rejected) == ((), unpriced, rejected)
     assert (waits, len(source.asked)) == ([60, 180], 9)
+
+
+def test_what_an_earlier_load_was_denied_is_believed_after_one_round(api: Callable[..., FipeApi]) -> None:
+    year_2015 = ModelYearFuel(model_year=2015, fuel_code=3)
+    model = any_model_message(years_to_ask=(YEAR_2014, year_2015))
+    with scripted_source(NOTHING_FOUND) as source:
+        (message,) = collect_prices(model, api(source.url), lambda _: {YEAR_2014, year_2015})
+        assert (message.unpriced, len(source.asked)) == ((YEAR_2014, year_2015), 6)
+        waits, (message,) = all_rounds(
+            lambda message, api: collect_prices(message, api, lambda _: {YEAR_2014}), model, api(source.url)
+        )
+    assert (waits, message.unpriced) == ([60, 180], (YEAR_2014, year_2015))
+    assert len(source.asked) == 6 + 3 + 9
 
 
 @pytest.mark.parametrize("fault", [Fault.NOTHING_FOUND, Fault.TRUNCATED_JSON, Fault.INVALID_PARAMETERS])

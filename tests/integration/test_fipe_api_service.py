@@ -283,6 +283,27 @@ def test_takes_a_name_that_is_cut_or_spaced_otherwise_and_an_unknown_fuel(
         assert ask_amarok(client(source.url)).fuel == "Hidrogênio"
 
 
+@pytest.mark.parametrize(
+    ("listed", "answered"),
+    [("Citroën", "Citroen"), ("CITROEN", "Citroe\u0308n"), ("MARRUÁ", "Marrua"), ("Citroen", "CITROËN")],
+)
+def test_a_name_that_differs_in_accents_or_case_is_the_vehicle_that_was_asked(
+    client: Callable[..., FipeApi], listed: str, answered: str
+) -> None:
+    answer = AMAROK.decode().replace("VW - VolksWagen", answered).replace("Diesel", "DIESEL").encode()
+    with scripted_source(answer) as source:
+        api = client(source.url)
+        vehicle = api.price(JANUARY_2023, 1, Named(code=1, name=listed), AMAROK_MODEL, AMAROK_2014)
+    assert vehicle.price_brl == PRICED_AMAROK.price_brl
+
+
+@pytest.mark.parametrize("fuel", ["Alcool", "ÁLCOOL"])
+def test_a_fuel_is_known_without_its_accent_too(client: Callable[..., FipeApi], fuel: str) -> None:
+    answer = AMAROK.replace(b"Diesel", fuel.encode())
+    with scripted_source(answer) as source, pytest.raises(MalformedAnswerError, match="another fuel"):
+        ask_amarok(client(source.url))
+
+
 def test_tells_what_was_rejected_with_the_call_that_gave_it() -> None:
     seen: list[RejectedAnswer] = []
 

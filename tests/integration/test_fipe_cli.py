@@ -45,7 +45,7 @@ from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
-from tests.builders import JUNE_2026, ROOT_SQL, RUN, any_moment, any_run_plan
+from tests.builders import JUNE_2026, ROOT_SQL, RUN, SEARCHED_AT, any_moment, any_run_plan
 from tests.http_server import http_server, send_json
 
 SAMPLE_PRICES = 579
@@ -66,6 +66,7 @@ def messages(catalogue: Catalogue) -> Iterator[PriceMessage]:
             brands_in_run=len(brands),
             models_in_brand=sum((one[0].vehicle_type, one[0].brand_code) == brand for one in models),
             model=Named(code=first.model_code, name=first.model),
+            searched_at=SEARCHED_AT,
             asked_at=any_moment(),
             prices=tuple(
                 PricedVehicle(
@@ -232,6 +233,19 @@ def test_csv_of_a_query_holds_lists_and_documents_as_json(fipe: Fipe) -> None:
     sql = "select array['a', null] as list, jsonb '{\"k\": true}' as document"
     (_, row) = csv.reader(io.StringIO(fipe.done("query", sql)))
     assert [json.loads(cell) for cell in row] == [["a", None], {"k": True}]
+
+
+def test_an_output_without_the_letter_is_said_in_one_line(place: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "fipe_cli", "query", "select 'Citro\u00ebn' as brand"],
+        cwd=REPOSITORY,
+        env={**os.environ, "FIPE_LOCAL_DIR": str(place), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = "error: the output's encoding ascii has no '\\xeb': set PYTHONIOENCODING=utf-8\n"
+    assert (ended.returncode, ended.stderr) == (3, words)
 
 
 @pytest.mark.parametrize("arguments", [("export", "-"), ("query", "select * from fipe.vehicle_price")])
@@ -405,9 +419,9 @@ def test_a_closed_output_is_no_error() -> None:
 
 
 def test_ctrl_c_at_a_question_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, one_line_errors():
+    with pytest.raises(SystemExit) as ended, one_line_errors():
         raise typer.Abort
-    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted\n")
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_the_database_tells_how_large_a_brand_is(place: Path) -> None:
@@ -616,7 +630,7 @@ def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
         shown = tab.inner_text("main")
         state = tab.text_content("#load-state")
     assert said == []
-    assert state == "✗ load incomplete"
+    assert state == "… loading"
     assert "Acura" in shown
     assert "Never priced" in shown
 

@@ -28,6 +28,7 @@ from fipe_api.messages import (
     Named,
     PricedVehicle,
     Reference,
+    StartMessage,
     to_json,
 )
 from fipe_api.source import http_source
@@ -37,12 +38,15 @@ from fipe_api.source.parallelum import ParallelumApi
 from fipe_api.source.price_source import BrandModels, PriceSource
 from tests.builders import (
     JUNE_2026,
+    RUN,
     any_brand_message,
+    any_brand_plan,
     any_empty_brand_message,
     any_model_message,
     any_named,
     any_price_message,
     any_rejected_answer_message,
+    any_run_plan,
     sqs_event,
 )
 
@@ -264,7 +268,10 @@ def check_answer(answer: Any) -> None:
 VALID_MESSAGES: list[Any] = [
     json.loads(to_json(message))
     for message in (
-        any_brand_message(wanted_models=(1, "Gol")),
+        any_brand_message(wanted_models=(1, "Gol"), missing_models=(1,)),
+        StartMessage(run_id=RUN, request={"brands": ["Fiat"]}, months=1, references=(JUNE_2026,)),
+        any_run_plan(wanted_brands=(1, "Fiat")),
+        any_brand_plan(),
         any_model_message(),
         any_price_message(unpriced=(YEAR,), rejected=(YEAR,)),
         any_empty_brand_message(),

@@ -25,17 +25,23 @@ from fipe_api.aws.clients import sqs_client
 from fipe_api.aws.observability import logger
 from fipe_api.environment import DatabaseEnvironment, consumer_environment, loader_environment
 from fipe_api.get_db_password import get_db_password
+from fipe_api.load import outbox
 from fipe_api.load.request import LoadRequestError
+from fipe_api.load.start import start_load
 from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
+    EmptyBrandMessage,
     ModelMessage,
     ModelYearFuel,
     Reference,
     RunPlanMessage,
+    StartMessage,
     to_json,
 )
 from fipe_api.source import factory, http_source
+from fipe_api.source.factory import price_source
+from fipe_api.source.http_source import BlockedError
 from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.aws import aws_apis, client
 from tests.builders import (
@@ -203,11 +209,140 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
 
 
-def test_starts_nothing_when_the_source_throttles(queues: Queues, simulator: FipeSimulator) -> None:
-    simulator.faults = Faults.of(Fault.TOO_MANY_REQUESTS, rate=1)
-    with pytest.raises(LoadRequestError, match="nothing was started: throttled"):
-        fipe_manufacturer_loader.handler({}, AnyContext())
-    assert queues.received(queues.output) == []
+# A start while the source does not answer -------------------------------------------------------------------
+
+
+def test_a_start_spends_a_short_wait_in_the_invocation(queues: Queues, simulator: FipeSimulator) -> None:
+    simulator.faults = Faults(rates={Fault.TOO_MANY_REQUESTS_RETRY_AFTER: 0.5}, seed=3, retry_after_seconds=1)
+    answer = fipe_manufacturer_loader.handler({"brands": ["Fiat"]}, AnyContext())
+    assert simulator.statistics().statuses[429] > 0
+    assert (answer["brands_sent"], "waiting" in answer) == (1, False)
+    assert queues.count(queues.output, "") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.TOO_MANY_REQUESTS, "throttled by the source; try again in 61 s"),
+        (Fault.FORBIDDEN, "blocked by the source; try again in 120 s"),
+        (Fault.TRUNCATED_JSON, "Input data was truncated"),
+    ],
+)
+def test_a_start_that_the_source_does_not_answer_goes_on_from_the_queue(
+    queues: Queues,
+    simulator: FipeSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(outbox, "ceil", lambda _: 0)  # handed back without a delay
+    simulator.faults = Faults.of(fault, rate=1)
+    context = AnyContext()
+    payload = {"brands": ["Fiat"], "vehicle_types": ["car"]}
+    answer = fipe_manufacturer_loader.handler(payload, context)
+    assert answer == {
+        "run_id": context.aws_request_id, "references": [], "brands_sent": 0, "waiting": answer["waiting"],
+    }  # fmt: skip
+    assert reason in answer["waiting"]
+    (body,) = queues.received(queues.output)
+    start = convert(body, StartMessage)
+    assert (str(start.run_id), start.request) == (context.aws_request_id, payload)
+    # FipeModelLoader goes on with it: first the source still refuses, then it answers.
+    assert fipe_model_loader.handler(queues.event_of(json.dumps(body)), AnyContext()) == {
+        "batchItemFailures": []
+    }
+    (again,) = queues.received(queues.input)
+    simulator.faults = Faults()
+    factory._pace.cache_clear()
+    fipe_model_loader.handler(sqs_event(json.dumps(again)), AnyContext())
+    (brand,) = (convert(each, BrandMessage) for each in queues.received(queues.input))
+    (plan,) = (convert(each, RunPlanMessage) for each in queues.received(queues.ledger))
+    assert (brand.run_id, plan.run_id) == (start.run_id, start.run_id)
+    assert (brand.brand.name, plan.brands_in_run, plan.whole_table) == ("Fiat", 1, False)
+
+
+def test_a_start_keeps_what_it_has_found_and_starts_each_month_that_is_whole(
+    simulator: FipeSimulator,
+) -> None:
+    source = price_source(AnyContext(), uuid.uuid4())
+    first = StartMessage(run_id=uuid.uuid4(), request={"reference": "2026-04..2026-06"})
+    refused_from = iter([6, 3])
+    sent: list[Any] = []
+
+    def start(message: StartMessage) -> StartMessage | None:
+        calls = next(refused_from, 100)
+        started = start_load(message, _Refusing(source, calls), loader_environment())
+        sent.extend(started.messages)
+        left = started.unfinished and started.unfinished.message
+        assert left is None or isinstance(left, StartMessage)
+        return left
+
+    left = start(first)
+    assert left is not None
+    assert [f"{each.month:%Y-%m}" for each in left.references] == ["2026-05", "2026-04"]
+    assert [each.vehicle_type for each in left.listed] == [1, 2]
+    left = start(left)
+    assert left is not None
+    assert start(left) is None
+    calls = simulator.statistics().calls
+    assert calls == {"ConsultarTabelaDeReferencia": 1, "ConsultarMarcas": 9}
+    plans = [each for each in sent if isinstance(each, RunPlanMessage)]
+    assert [f"{plan.reference.month:%Y-%m}" for plan in plans] == ["2026-06", "2026-05", "2026-04"]
+    assert len([each for each in sent if isinstance(each, BrandMessage)]) == sum(
+        plan.brands_in_run for plan in plans
+    )
+
+
+class _Refusing:
+    """A source that refuses from a call on."""
+
+    def __init__(self, source: Any, calls: int) -> None:
+        self._source, self._left = source, calls
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._left:
+            raise BlockedError("blocked", 120)
+        self._left -= 1
+        return getattr(self._source, name)
+
+
+def test_a_start_from_the_queue_that_is_a_mistake_fails_its_message(queues: Queues) -> None:
+    start = StartMessage(run_id=uuid.uuid4(), request={"brands": ["Fait"]})
+    event = queues.event_of(to_json(start))
+    assert len(fipe_model_loader.handler(event, AnyContext())["batchItemFailures"]) == 1
+    assert queues.count(queues.input, "") == queues.count(queues.ledger, "") == 0
+
+
+# A load that goes on ----------------------------------------------------------------------------------------
+
+
+def test_a_resumed_load_closes_a_brand_that_is_no_longer_listed(queues: Queues) -> None:
+    payload = {"run_id": str(uuid.uuid4()), "reference": 334, "vehicle_types": [1], "brands": [1, 9999]}
+    assert fipe_manufacturer_loader.handler(payload, AnyContext())["brands_sent"] == 1
+    (closed,) = (convert(body, EmptyBrandMessage) for body in queues.received(queues.ledger))
+    assert (closed.vehicle_type, closed.brand.code, closed.models_in_brand) == (1, 9999, 0)
+
+
+def test_a_load_whose_plan_was_lost_is_planned_again_and_asks_for_the_other_brands(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    brands = [code for code, _ in simulator.catalogue.brands(1)]
+    known = [[1, code] for code in brands[2:]]
+    payload = {
+        "run_id": str(uuid.uuid4()), "reference": 334, "vehicle_types": [1], "known_brands": known,
+        "unknown_brands": 2,
+    }  # fmt: skip
+    fipe_manufacturer_loader.handler(payload, AnyContext())
+    (plan,) = (convert(body, RunPlanMessage) for body in queues.received(queues.ledger))
+    assert plan.brands_in_run == len(plan.brands) == len(brands)
+    sent = [convert(body, BrandMessage) for body in queues.received(queues.output)]
+    assert {each.brand.code for each in sent} == set(brands[:2])
+    assert {each.brands_in_run for each in sent} == {len(brands)}
+    with pytest.raises(LoadRequestError, match="it was for 1 of 12 brands: start the load again"):
+        fipe_manufacturer_loader.handler(
+            {**payload, "vehicle_types": [1, 2, 3], "known_brands": [], "unknown_brands": 1}, AnyContext()
+        )
 
 
 def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -> None:

@@ -29,10 +29,12 @@ from tests.builders import (
     JUNE_2026,
     MAY_2026,
     RUN,
+    SEARCHED_AT,
     any_brand_message,
     any_brand_plan,
     any_empty_brand_message,
     any_model_message,
+    any_moment,
     any_named,
     any_price,
     any_price_message,
@@ -108,8 +110,8 @@ def test_names_every_brand_and_model_that_has_not_come(database: connection) -> 
 def test_says_what_it_cannot_name_while_the_plans_have_not_come(database: connection) -> None:
     write_messages(database, [any_price_message(brands_in_run=5, models_in_brand=7)])
     assert sorted(reason for (reason,) in rows(database, "select reason from fipe.load_missing")) == [
-        "1 of 7 models have arrived; the brand's plan, which names the others, has not",
-        "4 of 5 brands are not known yet: the run's plan has not arrived",
+        "1 of 7 models have arrived; what has come of the brand's plan does not name the others",
+        "4 of 5 brands are not known: the run's plan, or a part of it, has not arrived",
     ]
 
 
@@ -176,25 +178,40 @@ def test_believes_the_longer_list_when_a_repeated_search_found_more_models(datab
 
 def test_tells_a_month_that_lost_more_than_a_month_does(database: connection) -> None:
     write_messages(database, whole_load([20, 30, 4], MAY_2026))
-    news = write_messages(database, whole_load([20, 24, 4], JUNE_2026)).news
-    assert [(load.brands, load.prices_before, load.prices) for load in news.shrunk] == [(1, 54, 48)]
+    news = write_messages(database, whole_load([20, 15, 4], JUNE_2026)).news
+    assert [(load.brands, load.prices_before, load.prices) for load in news.shrunk] == [(1, 54, 39)]
     assert rows(
         database,
         "select brand_code, models_before, models, shrunk from fipe.month_comparison order by brand_code",
-    ) == [(100, 20, 20, False), (101, 30, 24, True), (102, 4, 4, False), (None, 54, 48, True)]
-    write_messages(database, whole_load([20, 24, 4], JUNE_2026))
+    ) == [(100, 20, 20, False), (101, 30, 15, True), (102, 4, 4, False), (None, 54, 39, True)]
+    write_messages(database, whole_load([20, 15, 4], JUNE_2026))
     assert rows(
         database, "select shrunk, changed, stable from fipe.load_status where reference_code = 334"
     ) == [
-        (True, 48, False),
+        (True, 39, False),
         (True, 0, False),
     ]
     assert write_messages(database, whole_load([20, 30, 4], JUNE_2026)).news.shrunk == ()
 
 
-def test_small_losses_are_no_sign_of_an_unfinished_table(database: connection) -> None:
-    write_messages(database, whole_load([100, 60], MAY_2026))
-    assert write_messages(database, whole_load([99, 59], JUNE_2026)).news.shrunk == ()
+@pytest.mark.parametrize(
+    ("brands", "is_shrunk"),
+    [
+        ([20, 12, 7], False),
+        ([20, 10, 8], False),  # 5%: finished months have lost up to 4.7%
+        ([18, 11, 8], True),  # 7.5%: about half way to the 12% that a month lacked on its first day
+    ],
+)
+def test_only_what_no_finished_month_loses_is_a_sign_of_an_unfinished_table(
+    database: connection, brands: list[int], is_shrunk: bool
+) -> None:
+    write_messages(database, whole_load([20, 12, 8], MAY_2026, prices=5))
+    assert bool(write_messages(database, whole_load(brands, JUNE_2026, prices=5)).news.shrunk) is is_shrunk
+
+
+def test_a_whole_brand_that_is_gone_is_a_sign_of_an_unfinished_table(database: connection) -> None:
+    write_messages(database, whole_load([15, 1], MAY_2026, prices=5))
+    assert write_messages(database, whole_load([15], JUNE_2026, prices=5)).news.shrunk
 
 
 def test_compares_only_once_the_plan_has_told_that_the_table_is_whole(database: connection) -> None:
@@ -229,7 +246,7 @@ def test_resumes_with_the_missing_brands_and_models_only(database: connection) -
             "reference": 334,
             "vehicle_types": [1],
             "brands": [100],
-            "models": [100_001, 100_002],
+            "missing_models": [100_001, 100_002],
         },
         {"run_id": str(RUN), "reference": 334, "vehicle_types": [1], "brands": [101]},
     ]
@@ -238,6 +255,171 @@ def test_resumes_with_the_missing_brands_and_models_only(database: connection) -
     assert write_messages(database, again).news.completed == ()
     assert len(write_messages(database, of_lost_brand).news.completed) == 1
     assert resumed(database) == []
+
+
+def test_a_price_without_a_usable_answer_leaves_the_load_incomplete_and_is_named(
+    database: connection,
+) -> None:
+    uno = Named(code=7, name="Uno")
+    years = tuple(ModelYearFuel(model_year=year, fuel_code=5) for year in (2014, 32_000))
+    lacking = any_price_message(model=uno, rejected=years)
+    (ended,) = write_messages(database, [any_run_plan(), lacking]).news.ended
+    assert (ended.state, ended.rejected, ended.unpriced) == ("incomplete", 2, 0)
+    assert write_messages(database, [lacking]).news.ended == (), "it is told once"
+    assert rows(database, "select state, complete, rejected, stable from fipe.load_status") == [
+        ("incomplete", False, 2, False)
+    ]
+    assert rows(
+        database, "select brand_code, model, model_year, fuel_code, reason from fipe.load_missing order by 3"
+    ) == [
+        (59, "Uno", year, 5, "no usable answer came: see fipe.rejected_answer") for year in (2014, 32_000)
+    ]  # fmt: skip
+    (payload,) = resumed(database)
+    assert (payload["brands"], payload["missing_models"]) == ([59], [7])
+    assert parse_request(payload).missing_models == (7,)
+    # What the resumed load brings.
+    prices = tuple(any_price(model_year=year.model_year, fuel_code=5) for year in years)
+    whole = replace(lacking, prices=(*lacking.prices, *prices), rejected=(), asked_at=any_moment())
+    (ended,) = write_messages(database, [whole]).news.ended
+    assert (ended.state, ended.rejected) == ("complete", 0)
+    assert missing(database) == resumed(database) == []
+
+
+def test_what_fipe_lists_and_denies_is_told_and_keeps_no_load_from_being_complete(
+    database: connection,
+) -> None:
+    denied = (ModelYearFuel(model_year=2014, fuel_code=5),)
+    message = any_price_message(model=Named(code=7, name="Uno"), unpriced=denied)
+    (ended,) = write_messages(database, [any_run_plan(), message]).news.ended
+    assert (ended.state, ended.unpriced) == ("complete", 1)
+    assert missing(database) == []
+    assert rows(database, "select brand_code, model, model_year, fuel_code from fipe.load_unpriced") == [
+        (59, "Uno", 2014, 5)
+    ]
+
+
+def test_a_model_that_is_listed_without_model_years_is_told(database: connection) -> None:
+    message = any_price_message(model=Named(code=7, name="Uno"), prices=())
+    (ended,) = write_messages(database, [any_run_plan(), message]).news.ended
+    assert (ended.state, ended.unpriced) == ("complete", 0)
+    assert rows(database, "select model, model_year from fipe.load_unpriced") == [("Uno", None)]
+
+
+def test_of_two_results_of_a_load_the_one_with_more_usable_answers_counts(database: connection) -> None:
+    year = (ModelYearFuel(model_year=2014, fuel_code=5),)
+    usable = any_price_message(model=Named(code=7, name="Uno"))
+    later = replace(usable, rejected=year, asked_at=any_moment())
+    for first, second in ((usable, later), (later, usable)):
+        run = uuid4()
+        for message in (first, second):
+            write_messages(database, [replace(message, run_id=run)])
+        assert rows(database, "select state from fipe.load_status where run_id = %s", str(run)) == [
+            ("complete",)
+        ]
+
+
+def test_a_brand_listed_two_ways_names_what_to_ask_again_and_ends_with_the_newer_list(
+    database: connection,
+) -> None:
+    brand = any_named(code=59)
+    plan = any_run_plan(brands=(PlannedBrand(vehicle_type=1, brand=brand),))
+    two = {"brand": brand, "models_in_brand": 2}
+    models = [Named(code=code, name=f"Model {code}") for code in (7, 8)]
+    results = [any_price_message(model=model, **two) for model in models]
+    contradiction = any_brand_plan(models=((7, 1), (8, 1)), **{**two, "models_in_brand": 3})
+    write_messages(database, [plan, contradiction, *results])
+    assert missing(database) == [(brand.name, None, None)]
+    assert [payload["brands"] for payload in resumed(database)] == [[59]]
+    # The whole brand is searched again, and its newer list has two models.
+    again = {"searched_at": any_moment(), **two}
+    newer = any_brand_plan(models=((7, 1), (8, 1)), **again)
+    assert len(write_messages(database, [newer]).news.completed) == 1
+    assert missing(database) == resumed(database) == []
+    # A newer list with three has more to bring, whatever came before.
+    longer = any_brand_plan(models=((9, 4),), searched_at=any_moment(), brand=brand, models_in_brand=3)
+    write_messages(database, [longer])
+    assert missing(database) == [(brand.name, 9, 4)]
+    assert rows(database, "select state, brands_complete from fipe.load_status") == [("loading", 0)]
+
+
+def test_a_lost_part_of_a_brands_plan_names_the_brand_and_a_model_that_is_gone_is_closed(
+    database: connection,
+) -> None:
+    brand = any_named(code=59)
+    plan = any_run_plan(brands=(PlannedBrand(vehicle_type=1, brand=brand),))
+    of_brand = {"brand": brand, "models_in_brand": 4}
+    part = any_brand_plan(models=((7, 1), (8, 1)), **of_brand)
+    write_messages(database, [plan, part, any_price_message(model=Named(code=7, name="A"), **of_brand)])
+    assert missing(database) == [(brand.name, 8, 1), (brand.name, None, None)]
+    (payload,) = resumed(database)
+    assert (payload["brands"], "missing_models" in payload) == ([59], False)
+    # The source lists no model of the brand any more.
+    gone = any_empty_brand_message(brand=brand, searched_at=any_moment())
+    assert len(write_messages(database, [gone, part]).news.completed) == 1
+    assert missing(database) == []
+
+
+def test_a_lost_part_of_a_runs_plan_is_resumed_without_the_brands_that_are_known(
+    database: connection,
+) -> None:
+    known = any_named(code=59)
+    asked = {"vehicle_types": (1, 2), "wanted_models": ("Uno",), "whole_table": False}
+    part = any_run_plan(
+        brands=(PlannedBrand(vehicle_type=1, brand=known),),
+        wanted_brands=("Fiat", 59),
+        brands_in_run=2,
+        **asked,
+    )
+    write_messages(database, [part, any_price_message(brand=known, brands_in_run=2)])
+    (payload,) = resumed(database)
+    assert payload == {
+        "run_id": str(RUN), "reference": 334, "vehicle_types": [1, 2], "brands": ["Fiat", 59],
+        "models": ["Uno"], "known_brands": [[1, 59]],
+    }  # fmt: skip
+    request = parse_request(payload)
+    assert (request.run_id, request.known_brands) == (RUN, ((1, 59),))
+    # The newer list of brands counts: there is only one.
+    newer = replace(part, brands_in_run=1, listed_at=any_moment())
+    assert len(write_messages(database, [newer]).news.completed) == 1
+
+
+def test_a_run_whose_whole_plan_is_lost_says_how_many_brands_nothing_names(database: connection) -> None:
+    write_messages(database, [any_price_message(brands_in_run=3)])
+    (payload,) = resumed(database)
+    assert (payload["unknown_brands"], payload["known_brands"]) == (2, [[1, 59]])
+    assert parse_request(payload).unknown_brands == 2
+
+
+def test_a_load_that_corrects_only_names_or_codes_has_found_something_new(database: connection) -> None:
+    model = any_named()
+    for given in (
+        {"prices": (any_price(),)},
+        {"prices": (any_price(fipe_code="001004-9"),)},
+        {"prices": (any_price(fipe_code="001004-9"),), "model": replace(model, name="Renamed")},
+    ):
+        run = uuid4()
+        message = any_price_message(**{"run_id": run, "model": model, **given})
+        write_messages(database, [any_run_plan(run_id=run), message])
+        assert rows(database, "select stable from fipe.load_status where run_id = %s", str(run)) == [(False,)]
+
+
+def test_a_load_that_was_denied_what_the_month_has_is_not_stable(database: connection) -> None:
+    model = any_named()
+    year = (ModelYearFuel(model_year=2014, fuel_code=3),)
+    never_priced = (ModelYearFuel(model_year=2015, fuel_code=3),)
+    for prices, unpriced, stable in (
+        ((any_price(),), never_priced, False),  # the price is new
+        ((), (*year, *never_priced), False),  # every price was denied
+        ((any_price(model_year=2016),), year, False),
+        ((any_price(model_year=2016),), year, False),  # found nothing new, and was denied one
+        ((any_price(), any_price(model_year=2016)), never_priced, True),
+    ):
+        run = uuid4()
+        message = any_price_message(run_id=run, model=model, prices=prices, unpriced=unpriced)
+        write_messages(database, [any_run_plan(run_id=run), message])
+        assert rows(database, "select stable from fipe.load_status where run_id = %s", str(run)) == [
+            (stable,)
+        ]
 
 
 def test_resumes_a_whole_brand_with_the_runs_own_choice_of_models(database: connection) -> None:
@@ -253,7 +435,7 @@ def test_resumes_a_whole_brand_with_the_runs_own_choice_of_models(database: conn
 
 def test_plans_are_bounded_in_size_and_complete_together() -> None:
     brands = [any_brand_message(brand=any_named(name="N" * 40), brands_in_run=1200) for _ in range(1200)]
-    plans = run_plans(LoadRequest(), brands)
+    plans = run_plans(LoadRequest(), brands, SEARCHED_AT)
     assert [len(plan.brands) for plan in plans] == [500, 500, 200]
     models = [
         any_model_message(
@@ -262,6 +444,7 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
         for _ in range(12_000)
     ]
     parts = brand_plans(models)
+    assert brand_plans(models[1:]) == [], "some of the models are no plan of the brand"
     assert [(part.part, len(part.models)) for part in parts] == [(0, 5000), (1, 5000), (2, 2000)]
     assert {models for part in parts for _, models in part.models} == {3}
     assert largest(plans) < 262_144

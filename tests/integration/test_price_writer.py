@@ -280,7 +280,7 @@ def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(
         "load_run", "load_brand", "load_brand_plan", "load_model", "rejected_answer", "writers_turn",
     }  # fmt: skip
     assert {name for name, _, may_delete in relations if may_delete} == {
-        "price", "price_revision", "model_answer",
+        "price", "price_revision", "model_answer", "load_brand_plan",
     }  # fmt: skip
 
 

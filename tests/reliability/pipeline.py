@@ -86,7 +86,7 @@ def install(module):
         from fipe_api.database import writer
 
         # After the last statement, before the commit; and after the commit, before the answer.
-        writer.complete_runs = _killing("before_commit", writer.complete_runs, True)
+        writer.end_runs = _killing("before_commit", writer.end_runs, True)
         fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
     else:
         from fipe_api.load import outbox
@@ -508,14 +508,14 @@ def _package() -> bytes:
 
 
 @contextmanager
-def running_pipeline(folder: Path, catalogue: Catalogue) -> Iterator[Pipeline]:
-    """A pipeline with its own cloud, database and source."""
+def running_pipeline(folder: Path, catalogue: Catalogue, **source: Any) -> Iterator[Pipeline]:
+    """A pipeline with its own cloud, database and source; `source` has more options of the simulator."""
     postgres = PostgresCluster(folder / "postgres")
     postgres.start()
     try:
         place = postgres.set_up(user="postgres", password=uuid.uuid4().hex, database="fipedata")
         (folder / "cloud").mkdir()
-        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue) as simulator:
+        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue, **source) as simulator:
             pipeline = Pipeline(cloud, simulator, postgres, place)
             pipeline.query((ROOT / "create_fipe_db.sql").read_text().replace("%", "%%"))
             yield pipeline

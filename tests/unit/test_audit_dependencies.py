@@ -31,9 +31,20 @@ def test_fails_on_a_package_that_is_known_to_be_vulnerable(
     assert printed.count("leaky 2.0: PYSEC-2026-1, fixed in 2.1") == 1
 
 
-def test_says_that_nothing_was_audited_when_the_tool_gives_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ("", "no answer"),
+        ('{"dependencies": [{"name": "any", "skip_reason": "no connection"}]}', "no connection"),
+    ],
+)
+def test_fails_when_nothing_was_audited(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    document: str,
+    reason: str,
 ) -> None:
-    answering(tmp_path, "", monkeypatch)
-    assert audit_dependencies.main() == 0
-    assert "requirements.txt: not audited: no answer" in capsys.readouterr().out
+    answering(tmp_path, document, monkeypatch)
+    assert audit_dependencies.main() == 3
+    assert capsys.readouterr().err == f"error: requirements-uv.txt: not audited: {reason}\n"

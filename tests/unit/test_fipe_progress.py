@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fipe_cli.progress import Refusal, Snapshot, View, duration, line, stages
-from fipe_cli.watch import watch
+from fipe_cli.progress import Refusal, Snapshot, View, Waits, duration, line, stages
+from fipe_cli.watch import Pauses, watch
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -51,6 +51,35 @@ def test_the_time_left_is_that_of_the_calls_left_at_the_rate() -> None:
     assert seen.time_left.total_seconds() / 60 == pytest.approx(seen.calls_left / 40)
 
 
+def test_a_load_that_only_waits_does_not_get_slower() -> None:
+    an_hour_ago = any_snapshot(at=NOON, last_write_at=NOON)
+    assert any_snapshot(at=NOON + timedelta(hours=1), last_write_at=NOON).rate == an_hour_ago.rate
+
+
+def test_while_denied_answers_are_waited_for_it_says_so_and_until_when() -> None:
+    waits = Waits(denied_until=NOON + timedelta(minutes=4))
+    idle = {"brands_waiting": 0, "models_waiting": 3, "models_to_write": 0}
+    seen = any_snapshot(waits=waits, delayed=3, **idle)
+    assert seen.time_left == timedelta(minutes=4)
+    words = "3 messages waiting for denied answers: asked again until 12:04:00 at the latest, in 4 min 0 s"
+    assert words in line(seen)
+    assert words in " ".join(shown(seen, 200))
+    assert seen.document()["denied"] == {"messages": 3, "seconds": 240}
+    # While there is other work, the longer of the two.
+    assert any_snapshot(waits=waits, delayed=3).time_left == any_snapshot().time_left
+    nearly_done = any_snapshot(waits=waits, delayed=3, calls_found=4521, calls_done=4520, brands_waiting=0)
+    assert nearly_done.time_left == timedelta(minutes=4)
+    # What was denied before is over.
+    assert any_snapshot(waits=waits, delayed=0).time_left == any_snapshot().time_left
+    over = any_snapshot(waits=Waits(denied_until=NOON), delayed=3)
+    assert (over.denied_for, "denied" in line(over)) == (None, False)
+
+
+def test_a_load_that_waits_to_start_says_so() -> None:
+    seen = Snapshot(at=NOON, brands=1, brands_waiting=1, waits=Waits(Refusal("throttled", 60)))
+    assert line(seen).endswith("0 prices, waits to start, throttled: no call for 1 min 0 s")
+
+
 def test_nothing_is_estimated_before_the_first_result() -> None:
     seen = Snapshot(at=NOON, brands=12, brands_waiting=12)
     assert (seen.rate, seen.time_left) == (None, None)
@@ -74,7 +103,7 @@ def test_a_load_has_ended_when_nothing_waits_unless_functions_are_at_work() -> N
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
 def test_the_view_fits_terminals_of_any_width(width: int) -> None:
-    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, refusal=Refusal("blocked", 42))
+    seen = any_snapshot(dead={"manufacturer": 0, "model": 3, "price": 0}, waits=Waits(Refusal("blocked", 42)))
     lines = shown(seen, width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
@@ -98,17 +127,48 @@ def test_what_is_missing_is_said_at_the_end() -> None:
     ended = any_snapshot(brands_waiting=0, models_waiting=0, models_to_write=0, missing=("2026-06: Fiat",))
     text = "\n".join(shown(ended, 80))
     assert "missing: 2026-06: Fiat" in text
-    assert "fipe resume" in text
+    assert "incomplete: 5,620 models did not arrive; run `fipe resume` to ask again" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "lacks"),
+    [
+        ({"rejected": 1, "models_received": 6620}, "1 price had no usable answer"),
+        ({"rejected": 4}, "5,620 models did not arrive, 4 prices had no usable answer"),
+        ({"models_received": 6620, "brands_complete": 235}, "1 brand did not arrive"),
+    ],
+)
+def test_says_in_a_few_words_what_a_load_lacks(given: dict[str, Any], lacks: str) -> None:
+    assert any_snapshot(**given).lacks == lacks
+
+
+IDLE = {"brands_waiting": 0, "models_waiting": 0, "models_to_write": 0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "seconds"),
+    [
+        (any_snapshot(), 3),
+        (any_snapshot(brands_waiting=0, calls_done=29_598, calls_per_minute=40), 0.75),
+        (any_snapshot(brands_waiting=0, calls_done=29_600, busy=True), 0.5),
+        (any_snapshot(started_at=None), 2),
+        (any_snapshot(**IDLE), 2),
+    ],
+    ids=["much is left", "3 s are left", "almost done", "nothing is known yet", "nothing waits"],
+)
+def test_looks_more_often_towards_the_end(seen: Snapshot, seconds: float) -> None:
+    assert Pauses(shortest=0.5, usual=2, longest=3).after(seen) == pytest.approx(seconds)
 
 
 def test_watching_ends_at_once_when_complete_and_after_some_quiet_looks_when_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    idle = any_snapshot(brands_waiting=0, models_waiting=0, models_to_write=0)
+    none = Pauses(0, 0, 0)
+    idle = any_snapshot(**IDLE)
     looks = iter([any_snapshot(), idle, any_snapshot(), idle, idle, idle])
-    assert watch(Console(), "dev", lambda: next(looks), look_seconds=0) is idle
+    assert watch(Console(), "dev", lambda: next(looks), none) is idle
     complete = any_snapshot(complete=True)
-    assert watch(Console(), "dev", iter([idle, idle, complete]).__next__, look_seconds=0) is complete
+    assert watch(Console(), "dev", iter([idle, idle, complete]).__next__, none) is complete
     assert capsys.readouterr().out.splitlines()[-1].endswith("complete")
 
 

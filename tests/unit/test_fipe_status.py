@@ -25,7 +25,8 @@ def any_load(**given: Any) -> Load:
     defaults = {
         "run_id": RUN, "reference_code": 334, "reference_month": date(2026, 6, 1), "brands_expected": 1,
         "brands_complete": 1, "models_expected": 3, "models_received": 3, "year_fuels_expected": 15,
-        "prices": 15, "unpriced": 0, "complete": True, "started_at": datetime(2026, 6, 1, tzinfo=UTC),
+        "prices": 15, "unpriced": 0, "state": "complete", "complete": True,
+        "started_at": datetime(2026, 6, 1, tzinfo=UTC),
         "last_write_at": datetime(2026, 6, 1, tzinfo=UTC),
     }  # fmt: skip
     return Load(**{**defaults, **given})
@@ -85,6 +86,32 @@ def test_a_load_of_models_that_do_not_exist_is_not_done(fipe: Fipe, command: lis
     ended = fipe(*command, known=[any_load(models_expected=0, models_received=0, prices=0)])
     assert ended.exit_code == 1
     assert ended.stderr == "error: nothing was loaded: none of these models exists\n"
+
+
+@pytest.mark.parametrize("command", [["load", "--follow"], ["status", "--once"], ["status", "--follow"]])
+def test_a_price_without_a_usable_answer_makes_a_load_incomplete(fipe: Fipe, command: list[str]) -> None:
+    lacking = any_load(rejected=4, state="incomplete", complete=False, brands_complete=0)
+    ended = fipe(*command, known=[lacking])
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[-1].endswith("incomplete: 4 prices had no usable answer")
+    document = json.loads(fipe("status", "--json", known=[lacking]).stdout)
+    assert (document["state"], document["complete"], document["rejected"]) == ("incomplete", False, 4)
+
+
+def test_what_fipe_denied_does_not_make_a_load_incomplete(fipe: Fipe) -> None:
+    ended = fipe("status", "--json", known=[any_load(unpriced=2, unpriced_prices=["cars, Fiat: 2 prices"])])
+    document = json.loads(ended.stdout)
+    assert (ended.exit_code, document["state"], document["unpriced"]) == (0, "complete", 2)
+    assert document["unpriced_prices"] == ["cars, Fiat: 2 prices"]
+
+
+def test_a_load_that_waits_to_start_says_why(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = StartedLoad(run_id=RUN, references=[], brands_sent=0, waiting="throttled; try again in 60 s")
+    monkeypatch.setattr(loads, "start", lambda *_: waiting)
+    ended = fipe("load", known=[])
+    assert (ended.exit_code, ended.stdout.splitlines()[0]) == (
+        0, f"run {RUN} waits to start: throttled; try again in 60 s",
+    )  # fmt: skip
 
 
 def test_a_followed_load_ends_with_one_json_document(fipe: Fipe) -> None:

@@ -102,5 +102,6 @@ def test_refuses_an_invalid_payload_in_one_line(payload: Any, words: str) -> Non
 def test_knows_a_wanted_name_in_any_case_and_with_outer_spaces() -> None:
     named = Named(code=21, name="Citroën ")
     assert named.is_among(["CITROËN"])
+    assert named.is_among([" citroen "])
     assert named.is_among([7, 21])
     assert not named.is_among(["Citro", "21"])

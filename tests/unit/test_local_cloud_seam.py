@@ -1,6 +1,8 @@
 """The emulator has one seam: nothing outside it knows how it is made."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +34,17 @@ def test_the_emulator_imports_the_local_cloud_alone() -> None:
     imports = {module for path in EMULATOR.rglob("*.py") for module in imported_modules(path)}
     packages = {module.split(".")[0] for module in imports}
     assert packages.isdisjoint({"fipe_api", "fipe_cli", "fipe_simulator", "infrastructure"})
+
+
+def test_the_server_does_not_read_the_same_file_again_and_again_while_it_starts() -> None:
+    """moto reads EC2's model of 3 MB per question about regions, and the instance types of all regions."""
+    script = (
+        "import sys\n"
+        "sys.addaudithook(lambda event, given: event == 'open' and print(given[0]))\n"
+        "import local_cloud.aws.server"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    opened = ended.stdout.splitlines()
+    assert len([path for path in opened if "/ec2/" in path and "service-2.json" in path]) == 1
+    offerings = [path for path in opened if "instance_type_offerings" in path]
+    assert {Path(path).name for path in offerings} == {"us-east-1.json.gz"}

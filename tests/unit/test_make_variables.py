@@ -8,8 +8,8 @@ import pytest
 import typer.main
 
 from fipe_cli.__main__ import app
-from fipe_cli.errors import CliError
-from fipe_cli.make_variables import as_arguments, given_to_make
+from fipe_cli.make_variables import as_arguments, given_to_make, names
+from tests.conftest import ROOT
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -60,14 +60,14 @@ def test_a_deploy_takes_every_variable_as_a_setting_but_those_that_are_read_else
 
 
 @pytest.mark.parametrize(
-    ("command", "name", "words"),
-    [
-        ("load", "BRAND", "unknown variable BRAND: did you mean BRANDS"),
-        ("local", "RATES", "unknown variable RATES: did you mean RATE"),
-        ("destroy", "FORCE", "unknown variable FORCE: known are CONFIRM, YES"),
-        ("bootstrap", "FORCE", "unknown variable FORCE: known are none"),
-    ],
+    "target",
+    ["local", "bootstrap", "destroy-dev", "load-dev", "status-stg", "resume-prd", "redrive-dev", "logs-dev"],
 )
-def test_a_misspelt_variable_is_refused(command: str, name: str, words: str) -> None:
-    with pytest.raises(CliError, match=words):
-        arguments(command, **{name: "1", "AWS_PROFILE": "me"})
+def test_make_knows_the_variables_of_each_command(target: str) -> None:
+    known = subprocess.run(
+        ["make", "-s", f"--eval=shown: ; @echo $(KNOWN.$(or $(call action,{target}),{target}))", "shown"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert set(known) == {
+        name for parameter in COMMANDS[target.partition("-")[0]].params for name in names(parameter)
+    }

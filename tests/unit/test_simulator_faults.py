@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from fipe_simulator import Ceiling, Fault, Faults, Quirks
+from fipe_simulator import BrandQuirk, Ceiling, Fault, Faults, Quirks
 from fipe_simulator.faults import Gate
 
 README = Path(__file__).parents[2] / "src" / "fipe_simulator" / "README.md"
@@ -112,4 +112,5 @@ def test_another_ceiling_ends_the_block() -> None:
 
 def test_the_readme_lists_every_fault_and_quirk() -> None:
     readme = README.read_text(encoding="utf-8")
-    assert [name for name in (*Fault, *Quirks.model_fields) if f"`{name}`" not in readme] == []
+    named = (*Fault, *Quirks.model_fields, *BrandQuirk)
+    assert [name for name in named if f"`{name}`" not in readme] == []

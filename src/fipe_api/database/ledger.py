@@ -1,7 +1,10 @@
 """The ledger of loads in PostgreSQL: what a load expects, what has arrived, and when it is complete.
 
 The ledger is written after the prices, in their transaction, by one writer at a time. So exactly one writer
-marks a load complete. Plans, results and repetitions of them may arrive in any order.
+finds that a load has ended. Plans, results and repetitions of them may arrive in any order.
+
+Of two lists of a brand's models the newer counts, and of two lists of a month's brands. Of two results of a
+model in one load, the one with fewer prices without a usable answer counts, then the newer.
 """
 
 import json
@@ -14,7 +17,16 @@ from psycopg2.extras import execute_values
 
 from fipe_api.database.answers import Tally
 from fipe_api.database.staging import copy_rows
-from fipe_api.messages import BrandPlanMessage, LedgerMessage, PriceMessage, ResultMessage, RunPlanMessage
+from fipe_api.load.state import LoadState
+from fipe_api.messages import (
+    BrandPlanMessage,
+    EmptyBrandMessage,
+    LedgerMessage,
+    ModelYearFuel,
+    PriceMessage,
+    ResultMessage,
+    RunPlanMessage,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
@@ -31,29 +43,36 @@ class LedgerEntry(NamedTuple):
     vehicle_type: int
     brand_code: int
     models_expected: int
+    searched_at: datetime
     model_code: int | None = None
     prices: int = 0
     unpriced: int = 0
     rejected: int = 0
     mirrored: int = 0
+    gaps: str | None = None
     asked_at: datetime | None = None
 
-    def age(self) -> tuple[object, ...]:
-        """What decides which of two entries of a key counts: the newer one."""
-        return (self.asked_at, self.prices, self.unpriced, self.rejected, self.mirrored)
 
-    def key(self) -> tuple[int | None, ...]:
-        """What identifies an entry: a batch has one of each."""
-        return (self.load_run_id, self.vehicle_type, self.brand_code, self.model_code)
+class EndedLoad(NamedTuple):
+    """A load that became complete, or whose last results arrived and left it incomplete.
 
-
-class CompletedLoad(NamedTuple):
-    """A load that became complete; `changed` counts the prices it found new or changed."""
+    Attributes:
+        run_id: its run.
+        reference_code: its month's code.
+        reference_month: its month.
+        state: complete or incomplete.
+        changed: prices that it found new, changed or withdrawn.
+        unpriced: prices that FIPE lists and denied.
+        rejected: prices that had no usable answer.
+    """
 
     run_id: str
     reference_code: int
     reference_month: date
+    state: LoadState
     changed: int
+    unpriced: int
+    rejected: int
 
 
 class ShrunkMonth(NamedTuple):
@@ -69,16 +88,21 @@ class ShrunkMonth(NamedTuple):
 class LedgerNews(NamedTuple):
     """What happened for the first time in a transaction: to be announced once that is committed."""
 
-    completed: tuple[CompletedLoad, ...] = ()
+    ended: tuple[EndedLoad, ...] = ()
     shrunk: tuple[ShrunkMonth, ...] = ()
 
+    @property
+    def completed(self) -> tuple[EndedLoad, ...]:
+        """The loads that became complete."""
+        return tuple(load for load in self.ended if load.state == LoadState.COMPLETE)
 
-# A repeated start may find more brands than the first one: the largest number counts.
+
+# Until a plan has arrived, the largest number counts: a resumed part of a load has fewer brands.
 MERGE_LOAD_RUNS = """
 merge into fipe.load_run as kept
 using (values %s) as given (run_id, reference_code, brands_expected)
 on (kept.run_id, kept.reference_code) = (given.run_id, given.reference_code)
-when matched and kept.brands_expected < given.brands_expected then
+when matched and kept.planned_at is null and kept.brands_expected < given.brands_expected then
     update set brands_expected = given.brands_expected
 when not matched then
     insert (run_id, reference_code, brands_expected)
@@ -91,10 +115,15 @@ from fipe.load_run
 where (run_id, reference_code) in %s
 """
 
+# A repeated start may find other brands than the first one: the newer list counts.
 UPDATE_RUN_PLANS = """
-update fipe.load_run as run set whole_table = plan.whole_table, wanted_models = plan.wanted_models::jsonb
-from (values %s) as plan (id, whole_table, wanted_models)
-where run.id = plan.id and run.whole_table is null
+update fipe.load_run as run
+set planned_at = plan.listed_at, brands_expected = plan.brands, whole_table = plan.whole_table,
+    wanted_types = plan.types::smallint[], wanted_brands = plan.wanted_brands::jsonb,
+    wanted_models = plan.wanted_models::jsonb
+from (values %s) as plan (id, listed_at, brands, whole_table, types, wanted_brands, wanted_models)
+where run.id = plan.id
+  and (run.planned_at is null or (run.planned_at, run.brands_expected) < (plan.listed_at, plan.brands))
 """
 
 MERGE_PLANNED_BRANDS = """
@@ -112,38 +141,72 @@ when not matched then
 MERGE_LOAD_BRANDS = """
 merge into fipe.load_brand as kept
 using (
-    select load_run_id, vehicle_type, brand_code, max(models_expected) as models_expected
+    select distinct on (load_run_id, vehicle_type, brand_code)
+           load_run_id, vehicle_type, brand_code, searched_at, models_expected
     from staged_load
-    group by load_run_id, vehicle_type, brand_code
+    order by load_run_id, vehicle_type, brand_code, searched_at desc, models_expected desc
 ) as staged
 on (kept.load_run_id, kept.vehicle_type, kept.brand_code)
  = (staged.load_run_id, staged.vehicle_type, staged.brand_code)
-when matched and (kept.models_expected is null or kept.models_expected < staged.models_expected) then
-    update set models_expected = staged.models_expected
+when matched and (kept.searched_at is null or (kept.searched_at, kept.models_expected)
+                                            < (staged.searched_at, staged.models_expected)) then
+    update set searched_at = staged.searched_at, models_expected = staged.models_expected
 when not matched then
-    insert (load_run_id, vehicle_type, brand_code, models_expected)
-    values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.models_expected)
+    insert (load_run_id, vehicle_type, brand_code, searched_at, models_expected)
+    values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.searched_at,
+            staged.models_expected)
+"""
+
+# A plan is of one list of the brand's models, in parts; a brand without models has a plan without parts.
+REPLACE_OLDER_BRAND_PLANS = """
+with replaced as (
+    update fipe.load_brand as brand set planned_at = plan.searched_at
+    from (
+        select load_run_id, vehicle_type, brand_code, max(searched_at) as searched_at
+        from (values %s) as given (load_run_id, vehicle_type, brand_code, searched_at)
+        group by load_run_id, vehicle_type, brand_code
+    ) as plan
+    where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+        = (plan.load_run_id, plan.vehicle_type, plan.brand_code)
+      and (brand.planned_at is null or brand.planned_at < plan.searched_at)
+    returning brand.load_run_id, brand.vehicle_type, brand.brand_code
+)
+delete from fipe.load_brand_plan as plan using replaced
+where (plan.load_run_id, plan.vehicle_type, plan.brand_code)
+    = (replaced.load_run_id, replaced.vehicle_type, replaced.brand_code)
 """
 
 INSERT_BRAND_PLANS = """
 insert into fipe.load_brand_plan (load_run_id, vehicle_type, brand_code, part, model_codes, year_fuels)
-values %s
+select load_run_id, vehicle_type, brand_code, part, model_codes, year_fuels
+from (values %s) as given (load_run_id, vehicle_type, brand_code, searched_at, part, model_codes, year_fuels)
+join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
+where brand.planned_at = given.searched_at
 on conflict do nothing
 """
 
 MERGE_LOAD_MODELS = """
 merge into fipe.load_model as kept
-using (select * from staged_load where model_code is not null) as staged
+using (
+    select distinct on (load_run_id, vehicle_type, brand_code, model_code) *
+    from staged_load
+    where model_code is not null
+    order by load_run_id, vehicle_type, brand_code, model_code, rejected, asked_at desc, prices desc,
+             unpriced desc, mirrored desc, gaps::text desc
+) as staged
 on (kept.load_run_id, kept.vehicle_type, kept.brand_code, kept.model_code)
  = (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code)
-when matched and (kept.asked_at, kept.prices, kept.unpriced, kept.rejected, kept.mirrored)
-               < (staged.asked_at, staged.prices, staged.unpriced, staged.rejected, staged.mirrored) then
+when matched and (staged.rejected, kept.asked_at, kept.prices, kept.unpriced, kept.mirrored, kept.gaps::text)
+               < (kept.rejected, staged.asked_at, staged.prices, staged.unpriced, staged.mirrored,
+                  staged.gaps::text) then
     update set prices = staged.prices, unpriced = staged.unpriced, rejected = staged.rejected,
-               mirrored = staged.mirrored, asked_at = staged.asked_at, received_at = default
+               mirrored = staged.mirrored, gaps = staged.gaps, asked_at = staged.asked_at,
+               received_at = default
 when not matched then
-    insert (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected, mirrored, asked_at)
+    insert (load_run_id, vehicle_type, brand_code, model_code, prices, unpriced, rejected, mirrored, gaps,
+            asked_at)
     values (staged.load_run_id, staged.vehicle_type, staged.brand_code, staged.model_code, staged.prices,
-            staged.unpriced, staged.rejected, staged.mirrored, staged.asked_at)
+            staged.unpriced, staged.rejected, staged.mirrored, staged.gaps, staged.asked_at)
 """
 
 COUNT_CHANGES = """
@@ -154,37 +217,53 @@ from (values %s) as counted (id, changed, corrected, withdrawn)
 where run.id = counted.id
 """
 
-# A brand is complete when as many models have arrived as any message expects, with all that its plan names.
-# Returns how many became complete, and whether one of these brands was so before or has a model that was not
-# answered alike.
-COMPLETE_BRANDS = """
+# A brand has ended when as many models have arrived as the newest list has, with all that its plan names. It
+# is complete when each of them had usable answers. Both follow from what has arrived, so both may end again:
+# a newer list may have more models.
+# Returns how many brands changed, and whether one of the brands is or was complete or has a model that was
+# not answered alike.
+END_BRANDS = """
 with touched as (
-    select distinct load_run_id, vehicle_type, brand_code from staged_load
+    select brand.load_run_id, brand.vehicle_type, brand.brand_code, brand.models_expected,
+           brand.completed_at is not null as was_complete,
+           (
+               select count(*) from fipe.load_model as model
+               where (model.load_run_id, model.vehicle_type, model.brand_code)
+                   = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
+           ) as models_received
+    from (select distinct load_run_id, vehicle_type, brand_code from staged_load) as staged
+    join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
 ),
-completed as (
-    update fipe.load_brand as brand set completed_at = clock_timestamp()
+found as (
+    select touched.*,
+           case when models_expected <= models_received then not exists (
+               select from fipe.load_missing_model as missing
+               where (missing.load_run_id, missing.vehicle_type, missing.brand_code)
+                   = (touched.load_run_id, touched.vehicle_type, touched.brand_code)
+           ) else false end as has_ended
     from touched
+),
+judged as (
+    select found.*,
+           case when has_ended then not exists (
+               select from fipe.load_model as model
+               where (model.load_run_id, model.vehicle_type, model.brand_code)
+                   = (found.load_run_id, found.vehicle_type, found.brand_code) and model.rejected > 0
+           ) else false end as is_complete
+    from found
+),
+changed as (
+    update fipe.load_brand as brand
+    set ended_at = case when has_ended then coalesce(brand.ended_at, clock_timestamp()) end,
+        completed_at = case when is_complete then coalesce(brand.completed_at, clock_timestamp()) end
+    from judged
     where (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-        = (touched.load_run_id, touched.vehicle_type, touched.brand_code)
-      and brand.completed_at is null
-      and brand.models_expected <= (
-          select count(*) from fipe.load_model as model
-          where (model.load_run_id, model.vehicle_type, model.brand_code)
-              = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-      )
-      and not exists (
-          select from fipe.load_missing_model as missing
-          where (missing.load_run_id, missing.vehicle_type, missing.brand_code)
-              = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-      )
+        = (judged.load_run_id, judged.vehicle_type, judged.brand_code)
+      and (brand.ended_at is not null, brand.completed_at is not null) <> (has_ended, is_complete)
     returning 1
 )
-select (select count(*) from completed),
-       exists (
-           select from touched
-           join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
-           where brand.completed_at is not null
-       ) or exists (
+select (select count(*) from changed),
+       exists (select from judged where was_complete or is_complete) or exists (
            select from touched
            join fipe.load_run as run on run.id = touched.load_run_id
            join fipe.reference_month as reference on reference.code = run.reference_code
@@ -194,18 +273,34 @@ select (select count(*) from completed),
        )
 """
 
-COMPLETE_RUNS = """
-update fipe.load_run as run set completed_at = clock_timestamp()
-from fipe.reference_month as reference
-where run.id = any(%s) and run.completed_at is null and reference.code = run.reference_code
-  and run.brands_expected <= (
-      select count(*) from fipe.load_brand as brand
-      where brand.load_run_id = run.id and brand.completed_at is not null
-  )
-  and not exists (
-      select from fipe.load_brand as brand where brand.load_run_id = run.id and brand.completed_at is null
-  )
-returning run.run_id::text, run.reference_code, reference.month, run.changed
+# Returns the loads that have just become complete, or that have just ended otherwise.
+END_RUNS = """
+with judged as (
+    select run.id, run.ended_at is not null as had_ended, run.completed_at is not null as was_complete,
+           run.brands_expected <= count(brand.ended_at) and bool_and(brand.ended_at is not null) as has_ended,
+           run.brands_expected <= count(brand.completed_at)
+               and bool_and(brand.completed_at is not null) as is_complete
+    from fipe.load_run as run
+    join fipe.load_brand as brand on brand.load_run_id = run.id
+    where run.id = any(%s)
+    group by run.id
+),
+changed as (
+    update fipe.load_run as run
+    set ended_at = case when has_ended then coalesce(run.ended_at, clock_timestamp()) end,
+        completed_at = case when is_complete then coalesce(run.completed_at, clock_timestamp()) end
+    from judged
+    where run.id = judged.id and (had_ended, was_complete) <> (has_ended, is_complete)
+    returning run.id, run.run_id, run.reference_code, run.changed, run.ended_at, run.completed_at,
+              is_complete > was_complete or has_ended > had_ended as is_news
+)
+select changed.run_id::text, changed.reference_code, reference.month,
+       fipe.load_state(changed.ended_at, changed.completed_at), changed.changed,
+       (select coalesce(sum(unpriced), 0)::integer from fipe.load_model where load_run_id = changed.id),
+       (select coalesce(sum(rejected), 0)::integer from fipe.load_model where load_run_id = changed.id)
+from changed
+join fipe.reference_month as reference on reference.code = changed.reference_code
+where is_news
 """
 
 # Once per load, as soon as it is complete and known to be of the whole month.
@@ -229,35 +324,34 @@ group by reference_code, reference_month
 
 
 class Arrivals(NamedTuple):
-    """Whether messages completed a brand, and whether prices may have been withdrawn with them."""
+    """Whether messages ended or completed a brand, and whether prices may have been withdrawn with them."""
 
-    complete_a_brand: bool
+    end_a_brand: bool
     may_withdraw: bool
 
 
 def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Mapping[Run, int]) -> Arrivals:
-    """Writes what the messages say about the brands and models of their loads, and completes brands.
+    """Writes what the messages say about the brands and models of their loads, and ends brands.
 
     Args:
         cursor: of the transaction that has written the prices of the messages.
         messages: at least one; repetitions change nothing.
         runs: what `write_runs` answered.
     """
-    entries: dict[tuple[int | None, ...], LedgerEntry] = {}
-    for message in messages:
-        if isinstance(message, RunPlanMessage):
-            continue
-        entry = _entry(message, runs[message.run_id, message.reference.code])
-        known = entries.setdefault(entry.key(), entry)
-        if isinstance(message, PriceMessage) and known.age() < entry.age():
-            entries[entry.key()] = entry
-    copy_rows(cursor, "staged_load", LedgerEntry._fields, entries.values())
+    entries = {
+        _entry(message, runs[message.run_id, message.reference.code])
+        for message in messages
+        if not isinstance(message, RunPlanMessage)
+    }
+    copy_rows(cursor, "staged_load", LedgerEntry._fields, entries)
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
     cursor.execute(f"{MERGE_LOAD_BRANDS}; {MERGE_LOAD_MODELS}")
-    _write_brand_plans(cursor, [each for each in messages if isinstance(each, BrandPlanMessage)], runs)
-    cursor.execute(COMPLETE_BRANDS)
-    ((completed, may_withdraw),) = cursor.fetchall()
-    return Arrivals(completed > 0, completed > 0 or may_withdraw)
+    _write_brand_plans(
+        cursor, [each for each in messages if isinstance(each, BrandPlanMessage | EmptyBrandMessage)], runs
+    )
+    cursor.execute(END_BRANDS)
+    ((changed, may_withdraw),) = cursor.fetchall()
+    return Arrivals(changed > 0, changed > 0 or may_withdraw)
 
 
 def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:
@@ -292,22 +386,54 @@ def _select_runs(cursor: "cursor", runs: Iterable[Run]) -> dict[Run, tuple[int, 
 
 
 def _entry(message: ResultMessage | BrandPlanMessage, load_run_id: int) -> LedgerEntry:
-    brand = (load_run_id, message.vehicle_type, message.brand.code, message.models_in_brand)
+    brand = (
+        load_run_id,
+        message.vehicle_type,
+        message.brand.code,
+        message.models_in_brand,
+        message.searched_at,
+    )
     if not isinstance(message, PriceMessage):
         return LedgerEntry(*brand)
     counts = (len(message.prices), len(message.unpriced), len(message.rejected))
     mirrored = sum(price.source != "fipe" for price in message.prices)
-    return LedgerEntry(*brand, message.model.code, *counts, mirrored, message.asked_at)
+    return LedgerEntry(*brand, message.model.code, *counts, mirrored, _gaps(message), message.asked_at)
+
+
+def _gaps(message: PriceMessage) -> str | None:
+    """The listed prices that did not come, as fipe.load_model keeps them; None if all came."""
+    if message.prices and not (message.unpriced or message.rejected):
+        return None
+    gaps = {"unpriced": _listed(message.unpriced), "rejected": _listed(message.rejected)}
+    return json.dumps({"model": message.model.name, **gaps})
+
+
+def _listed(years: Iterable[ModelYearFuel]) -> list[tuple[int, int]]:
+    return sorted((year.model_year, year.fuel_code) for year in years)
 
 
 def _write_run_plans(cursor: "cursor", plans: Sequence[RunPlanMessage], runs: Mapping[Run, int]) -> None:
     if not plans:
         return
-    said = {
-        runs[plan.run_id, plan.reference.code]: (plan.whole_table, json.dumps(plan.wanted_models))
-        for plan in plans
-    }
-    execute_values(cursor, UPDATE_RUN_PLANS, [(key, *plan) for key, plan in said.items()])
+    newest: dict[int, RunPlanMessage] = {}
+    for plan in plans:
+        key = runs[plan.run_id, plan.reference.code]
+        known = newest.setdefault(key, plan)
+        if (known.listed_at, known.brands_in_run) < (plan.listed_at, plan.brands_in_run):
+            newest[key] = plan
+    rows = [
+        (
+            key,
+            plan.listed_at,
+            plan.brands_in_run,
+            plan.whole_table,
+            sorted(plan.vehicle_types),
+            json.dumps(plan.wanted_brands),
+            json.dumps(plan.wanted_models),
+        )
+        for key, plan in newest.items()
+    ]
+    execute_values(cursor, UPDATE_RUN_PLANS, rows)
     brands = {
         (runs[plan.run_id, plan.reference.code], each.vehicle_type, each.brand.code): each.brand.name
         for plan in plans
@@ -317,33 +443,49 @@ def _write_run_plans(cursor: "cursor", plans: Sequence[RunPlanMessage], runs: Ma
         execute_values(cursor, MERGE_PLANNED_BRANDS, sorted((*key, name) for key, name in brands.items()))
 
 
-def _write_brand_plans(cursor: "cursor", plans: Sequence[BrandPlanMessage], runs: Mapping[Run, int]) -> None:
-    rows = [
+def _write_brand_plans(
+    cursor: "cursor", plans: Sequence[BrandPlanMessage | EmptyBrandMessage], runs: Mapping[Run, int]
+) -> None:
+    if not plans:
+        return
+    brands = [
         (
             runs[plan.run_id, plan.reference.code],
             plan.vehicle_type,
             plan.brand.code,
+            plan.searched_at,
+        )
+        for plan in plans
+    ]
+    execute_values(cursor, REPLACE_OLDER_BRAND_PLANS, brands)
+    rows = [
+        (
+            *brand,
             plan.part,
             [model.code for model in plan.models],
             [model.year_fuels for model in plan.models],
         )
-        for plan in plans
+        for brand, plan in zip(brands, plans, strict=True)
+        if isinstance(plan, BrandPlanMessage)
     ]
     if rows:
-        template = "(%s, %s, %s, %s, %s::integer[], %s::smallint[])"
+        template = "(%s, %s, %s, %s::timestamptz, %s, %s::integer[], %s::smallint[])"
         execute_values(cursor, INSERT_BRAND_PLANS, rows, template=template)
 
 
-def complete_runs(cursor: "cursor", runs: Mapping[Run, int]) -> LedgerNews:
-    """Completes the loads that lack nothing, and compares whole months; returns what is to be announced."""
+def end_runs(cursor: "cursor", runs: Mapping[Run, int]) -> LedgerNews:
+    """Ends the loads whose last results have arrived, and compares whole months; returns the news."""
     if not runs:
         return LedgerNews()
     run_keys = list(runs.values())
-    cursor.execute(COMPLETE_RUNS, (run_keys,))
-    completed = tuple(CompletedLoad(*row) for row in cursor.fetchall())
+    cursor.execute(END_RUNS, (run_keys,))
+    ended = tuple(
+        EndedLoad(run_id, code, month, LoadState(state), *counts)
+        for run_id, code, month, state, *counts in cursor.fetchall()
+    )
     cursor.execute(COMPARE_MONTHS, (run_keys,))
     shrunk_codes = [reference_code for reference_code, shrunk in cursor.fetchall() if shrunk]
     if not shrunk_codes:
-        return LedgerNews(completed)
+        return LedgerNews(ended)
     cursor.execute(SELECT_SHRUNK_MONTHS, (shrunk_codes,))
-    return LedgerNews(completed, tuple(ShrunkMonth(*row) for row in cursor.fetchall()))
+    return LedgerNews(ended, tuple(ShrunkMonth(*row) for row in cursor.fetchall()))

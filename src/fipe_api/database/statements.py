@@ -33,8 +33,8 @@ create temporary table staged_subject (
 ) on commit delete rows;
 create temporary table staged_load (
     load_run_id integer, vehicle_type smallint, brand_code integer, models_expected integer,
-    model_code integer, prices smallint, unpriced smallint, rejected smallint,
-    mirrored smallint, asked_at timestamptz
+    searched_at timestamptz, model_code integer, prices smallint, unpriced smallint, rejected smallint,
+    mirrored smallint, gaps jsonb, asked_at timestamptz
 ) on commit delete rows
 """
 

@@ -22,8 +22,8 @@ from fipe_api.database.answers import Answer, Key, Published, Tally, follow
 from fipe_api.database.ledger import (
     LedgerNews,
     Run,
-    complete_runs,
     count_changes,
+    end_runs,
     write_arrivals,
     write_runs,
 )
@@ -158,7 +158,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
             withdrawn = _withdraw(cursor, planned) if planned or arrivals.may_withdraw else {}
             changed += _changed(withdrawn)
             count_changes(cursor, _sum([tallies, withdrawn]))
-            news = complete_runs(cursor, runs if planned or arrivals.complete_a_brand else {})
+            news = end_runs(cursor, runs if planned or arrivals.end_a_brand else {})
     return Written(sum(len(message.prices) for message in priced), changed, news)
 
 

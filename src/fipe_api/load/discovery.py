@@ -6,6 +6,7 @@ included, this takes 1.088 calls per price instead of 1.228.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -34,6 +35,9 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
     complete it. If the source answers "nothing found" for something that it listed, it is asked again in
     later rounds.
 
+    A resumed load asks for the missing models only; for all, if the source no longer lists one of them: then
+    its list is another one than the load's plan.
+
     Returns:
         One message per model; or the unfinished brand, if it has to wait.
 
@@ -42,9 +46,9 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
     """
     search: _Search | None = None
 
-    def unfinished(rounds: int, retry_in: float) -> Unfinished:
+    def unfinished(rounds: int, retry_in: float, denied_until: float | None = None) -> Unfinished:
         progress = search.progress() if search else None
-        return Unfinished(replace(message, discovery=progress, rounds=rounds), retry_in)
+        return Unfinished(replace(message, discovery=progress, rounds=rounds), retry_in, denied_until)
 
     try:
         search = _Search.resumed(message) if message.discovery else _Search.started(message, source)
@@ -61,13 +65,15 @@ def find_model_years(message: BrandMessage, source: PriceSource) -> list[ModelQu
         return unfinished(message.rounds, not_now.retry_in)
     except NoDataError:
         again = next_round(message.rounds, made_progress=False)
-        return unfinished(*again) if again else [_empty_brand(message)]
-    return search.model_messages() or [_empty_brand(message)]
+        return unfinished(*again) if again else [empty_brand(message)]
+    return search.model_messages() or [empty_brand(message)]
 
 
 class _Search:
     def __init__(self, message: BrandMessage, discovery: Discovery) -> None:
         self._message = message
+        self._searched_at = discovery.searched_at
+        self._models_in_brand = discovery.models_in_brand
         self._models = discovery.models
         self._years_to_ask = list(discovery.years_to_ask)
         self._models_to_ask = list(discovery.models_to_ask)
@@ -82,12 +88,16 @@ class _Search:
 
     @classmethod
     def started(cls, message: BrandMessage, source: PriceSource) -> "_Search":
+        searched_at = datetime.now(UTC)
         answer = source.models(message.reference, message.vehicle_type, message.brand.code)
         wanted = message.wanted_models
-        models = tuple(model for model in answer.models if not wanted or model.is_among(wanted))
+        listed = tuple(model for model in answer.models if not wanted or model.is_among(wanted))
+        missing = tuple(model for model in listed if model.code in message.missing_models)
+        models = missing if missing and len(missing) == len(message.missing_models) else listed
+        started = Discovery(searched_at=searched_at, models_in_brand=len(listed), models=models)
         if answer.years and len(answer.years) < len(models):
-            return cls(message, Discovery(models=models, years_to_ask=answer.years))
-        return cls(message, Discovery(models=models, models_to_ask=tuple(model.code for model in models)))
+            return cls(message, replace(started, years_to_ask=answer.years))
+        return cls(message, replace(started, models_to_ask=tuple(model.code for model in models)))
 
     @property
     def is_in_doubt(self) -> bool:
@@ -127,6 +137,8 @@ class _Search:
 
     def progress(self) -> Discovery:
         return Discovery(
+            searched_at=self._searched_at,
+            models_in_brand=self._models_in_brand,
             models=self._models,
             years_to_ask=tuple(self._years_to_ask),
             models_to_ask=tuple(self._models_to_ask),
@@ -141,7 +153,8 @@ class _Search:
                 vehicle_type=self._message.vehicle_type,
                 brand=self._message.brand,
                 brands_in_run=self._message.brands_in_run,
-                models_in_brand=len(self._models),
+                models_in_brand=self._models_in_brand,
+                searched_at=self._searched_at,
                 model=model,
                 years_to_ask=tuple(self._found.get(model.code, ())),
             )
@@ -173,11 +186,13 @@ class _Search:
         )
 
 
-def _empty_brand(message: BrandMessage) -> EmptyBrandMessage:
+def empty_brand(message: BrandMessage) -> EmptyBrandMessage:
+    """What tells the ledger that the source lists no models of a brand."""
     return EmptyBrandMessage(
         run_id=message.run_id,
         reference=message.reference,
         vehicle_type=message.vehicle_type,
         brand=message.brand,
         brands_in_run=message.brands_in_run,
+        searched_at=datetime.now(UTC),
     )

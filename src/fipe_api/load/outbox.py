@@ -8,11 +8,13 @@ from fipe_api.aws.clients import sqs_client
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing, SendError, send_all
 from fipe_api.environment import consumer_environment, loader_environment
+from fipe_api.load.denials import note_denied
 from fipe_api.messages import (
     BrandPlanMessage,
     Message,
     ModelMessage,
     RunPlanMessage,
+    StartMessage,
     Unfinished,
     to_json,
 )
@@ -29,7 +31,7 @@ def outgoing(outcome: Sequence[Message] | Unfinished) -> list[Outgoing]:
     Results go to the next queue and plans to the ledger's. Unfinished work goes back to its own queue.
     """
     if isinstance(outcome, Unfinished):
-        return [_handed_back(outcome)]
+        return [handed_back(outcome, consumer_environment().sqs_input_url)]
     return [Outgoing(_queue_of(message), to_json(message)) for message in outcome]
 
 
@@ -59,19 +61,22 @@ def retry_soon(record: "SQSRecord") -> None:
     )
 
 
-def _handed_back(unfinished: Unfinished) -> Outgoing:
+def handed_back(unfinished: Unfinished, queue_url: str) -> Outgoing:
+    """Unfinished work as a fresh message, which does not count the receives so far."""
     message = unfinished.message
     # A message can be sent back for days without ever failing, so each time is logged and counted.
     logger.info(
         "handed back",
         run_id=str(message.run_id),
-        brand=message.brand.name,
+        brand=None if isinstance(message, StartMessage) else message.brand.name,
         model=message.model.name if isinstance(message, ModelMessage) else None,
         rounds=message.rounds,
         retry_in=unfinished.retry_in,
     )
     metrics.add_metric("MessagesHandedBack", "Count", 1)
-    return Outgoing(consumer_environment().sqs_input_url, to_json(message), ceil(unfinished.retry_in))
+    if unfinished.denied_until is not None:
+        note_denied(unfinished.denied_until)
+    return Outgoing(queue_url, to_json(message), ceil(unfinished.retry_in))
 
 
 def _queue_of(message: Message) -> str:

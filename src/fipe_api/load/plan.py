@@ -1,6 +1,7 @@
 """The plans: they tell the ledger what to expect, before any results, so that it can name what is missing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from fipe_api.messages import (
@@ -25,8 +26,16 @@ MODELS_PER_PLAN = 5_000
 Item = TypeVar("Item")
 
 
-def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[RunPlanMessage]:
-    """The brands that a run will load, per reference month, split into messages."""
+def run_plans(
+    request: "LoadRequest", messages: Iterable[BrandMessage], listed_at: datetime
+) -> list[RunPlanMessage]:
+    """The brands that a run will load, per reference month, split into messages.
+
+    Args:
+        request: what was asked for.
+        messages: those of all brands.
+        listed_at: when the source was asked for the brands.
+    """
     by_reference: dict[Reference, list[BrandMessage]] = {}
     for message in messages:
         by_reference.setdefault(message.reference, []).append(message)
@@ -35,7 +44,10 @@ def run_plans(request: "LoadRequest", messages: Iterable[BrandMessage]) -> list[
             run_id=part[0].run_id,
             reference=reference,
             brands_in_run=part[0].brands_in_run,
+            listed_at=listed_at,
             brands=tuple(PlannedBrand(vehicle_type=each.vehicle_type, brand=each.brand) for each in part),
+            vehicle_types=tuple(sorted(request.vehicle_types)),
+            wanted_brands=request.brands or (),
             wanted_models=request.models or (),
             whole_table=request.whole_table,
         )
@@ -48,9 +60,11 @@ def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]
     """The models that a run will load of a brand, split into messages.
 
     Args:
-        messages: the messages of all models of the brand.
+        messages: the messages of all models of the brand; of some of them, there is no plan.
     """
     models = [message for message in messages if isinstance(message, ModelMessage)]
+    if any(len(models) < message.models_in_brand for message in models):
+        return []
     return [
         BrandPlanMessage(
             run_id=part[0].run_id,
@@ -59,6 +73,7 @@ def brand_plans(messages: Iterable[ModelQueueMessage]) -> list[BrandPlanMessage]
             brand=part[0].brand,
             brands_in_run=part[0].brands_in_run,
             models_in_brand=part[0].models_in_brand,
+            searched_at=part[0].searched_at,
             part=number,
             models=tuple(PlannedModel(each.model.code, len(each.years_to_ask)) for each in part),
         )

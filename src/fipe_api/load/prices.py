@@ -1,5 +1,6 @@
 """The prices of one model: one call per vehicle."""
 
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -7,6 +8,7 @@ from msgspec.structs import replace
 from fipe_api.load.rounds import next_round
 from fipe_api.messages import (
     EmptyBrandMessage,
+    ModelMessage,
     ModelQueueMessage,
     ModelYearFuel,
     PriceMessage,
@@ -17,11 +19,21 @@ from fipe_api.source.http_source import NoDataError, NotNowError, UnusableAnswer
 from fipe_api.source.price_source import PriceSource
 
 
-def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[PriceQueueMessage] | Unfinished:
+def collect_prices(
+    message: ModelQueueMessage,
+    source: PriceSource,
+    denied_before: Callable[[ModelMessage], Collection[ModelYearFuel]] = lambda _: (),
+) -> list[PriceQueueMessage] | Unfinished:
     """Gets the prices of all vehicles of a model.
 
     A vehicle without a price or without a usable answer is tried again in later rounds. After the last round
     it is reported as unpriced or rejected. An empty brand is passed on.
+
+    Args:
+        message: the model, or the empty brand.
+        source: what to ask.
+        denied_before: tells which vehicles of the model were denied by an earlier load; they are believed to
+            be unpriced after one round.
 
     Returns:
         One message with all prices; or the unfinished model, if it has to wait.
@@ -29,12 +41,15 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
     if isinstance(message, EmptyBrandMessage):
         return [message]
     prices = list(message.prices)
+    known = list(message.unpriced)
     unpriced: list[ModelYearFuel] = []
     rejected: list[ModelYearFuel] = []
 
-    def unfinished(left: tuple[ModelYearFuel, ...], rounds: int, retry_in: float) -> Unfinished:
-        rest = replace(message, years_to_ask=left, prices=tuple(prices), rounds=rounds)
-        return Unfinished(rest, retry_in)
+    def unfinished(
+        left: tuple[ModelYearFuel, ...], rounds: int, retry_in: float, denied_until: float | None = None
+    ) -> Unfinished:
+        rest = replace(message, years_to_ask=left, prices=tuple(prices), unpriced=tuple(known), rounds=rounds)
+        return Unfinished(rest, retry_in, denied_until)
 
     for position, year in enumerate(message.years_to_ask):
         try:
@@ -48,6 +63,10 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
         except NotNowError as not_now:
             left = (*message.years_to_ask[position:], *unpriced, *rejected)
             return unfinished(left, message.rounds, not_now.retry_in)
+    if unpriced:
+        before = denied_before(message)
+        known += [year for year in unpriced if year in before]
+        unpriced = [year for year in unpriced if year not in before]
     if unpriced or rejected:
         again = next_round(message.rounds, made_progress=len(prices) > len(message.prices))
         if again is not None:
@@ -60,10 +79,11 @@ def collect_prices(message: ModelQueueMessage, source: PriceSource) -> list[Pric
             brand=message.brand,
             brands_in_run=message.brands_in_run,
             models_in_brand=message.models_in_brand,
+            searched_at=message.searched_at,
             model=message.model,
             asked_at=datetime.now(UTC),
             prices=tuple(prices),
-            unpriced=tuple(unpriced),
+            unpriced=(*known, *unpriced),
             rejected=tuple(rejected),
         )
     ]

@@ -1,7 +1,8 @@
 """Checks the payload that starts a load, and turns it into one message per brand."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from fipe_api.messages import (
     BrandMessage,
     Code,
+    ListedBrands,
     Named,
     PositiveInt,
     Reference,
@@ -47,7 +49,10 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         brands: names (in capital or small letters) or codes.
         models: names (in capital or small letters) or codes.
         until_stable: skip each reference month whose last complete load changed nothing.
-        run_id: continue this run, which the ledger knows already (see fipe.resume_payloads).
+        run_id: continue this run, which the ledger knows already. fipe.resume_payloads says with what.
+        missing_models: codes; of a run that is continued, the only models to ask for.
+        known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
+        unknown_brands: how many brands the run has besides these, if nothing else is known of them.
     """
 
     reference: (
@@ -58,6 +63,9 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     models: Wanted | None = None
     until_stable: bool = False
     run_id: UUID | None = None
+    missing_models: Annotated[tuple[Code, ...], Meta(min_length=1)] | None = None
+    known_brands: tuple[tuple[VehicleType, Code], ...] | None = None
+    unknown_brands: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
@@ -80,6 +88,9 @@ _HINTS = {
     "models": "use a list of names or codes; leave it out for all",
     "until_stable": "use true or false",
     "run_id": "use the id of a run in the ledger; leave it out for a new run",
+    "missing_models": "use a list of codes, as `fipe resume` does; leave it out for a new run",
+    "known_brands": "use a list of pairs, as `fipe resume` does; leave it out for a new run",
+    "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
 }
 
 
@@ -149,50 +160,79 @@ def brand_messages(
         LoadRequestError: the source does not list a wanted brand, or lists no brands at all.
     """
     seen: list[Named] = []
-    messages: list[BrandMessage] = []
+    listed: list[ListedBrands] = []
     for reference in references:
-        found = [
-            (vehicle_type, brand)
-            for vehicle_type in sorted(request.vehicle_types)
-            for brand in _brands(api, reference, vehicle_type)
-        ]
-        seen += [brand for _, brand in found]
-        kept = [
-            (vehicle_type, brand)
-            for vehicle_type, brand in found
-            if request.brands is None or brand.is_among(request.brands)
-        ]
-        messages += [
-            BrandMessage(
-                run_id=run_id,
-                reference=reference,
-                vehicle_type=vehicle_type,
-                brand=brand,
-                brands_in_run=len(kept),
-                wanted_models=request.models or (),
-            )
-            for vehicle_type, brand in kept
-        ]
-    _refuse_unknown_brands(request.brands or (), seen)
-    if not messages:
-        raise LoadRequestError("the source lists no brands: try another month or other vehicle types")
+        for vehicle_type in sorted(request.vehicle_types):
+            found = list_brands(reference, vehicle_type, api)
+            seen += found
+            listed.append(wanted_brands(request, reference, vehicle_type, found))
+    refuse_unknown_brands(request.brands or (), listed, seen)
+    messages = messages_of(run_id, request, listed)
+    refuse_nothing(messages)
     return messages
 
 
-def _brands(api: PriceSource, reference: Reference, vehicle_type: VehicleType) -> list[Named]:
+def messages_of(run_id: UUID, request: LoadRequest, listed: Sequence[ListedBrands]) -> list[BrandMessage]:
+    """One message per brand that was listed."""
+    brands_in_run = Counter(each.reference for each in listed for _ in each.brands)
+    return [
+        BrandMessage(
+            run_id=run_id,
+            reference=each.reference,
+            vehicle_type=each.vehicle_type,
+            brand=brand,
+            brands_in_run=brands_in_run[each.reference],
+            wanted_models=request.models or (),
+            missing_models=request.missing_models or (),
+        )
+        for each in listed
+        for brand in each.brands
+    ]
+
+
+def list_brands(reference: Reference, vehicle_type: VehicleType, api: PriceSource) -> list[Named]:
+    """All brands of a vehicle type in a month; none if the source says so again and again."""
     for _ in range(ANSWERS_BEFORE_ACCEPTED):
         with suppress(NoDataError):
             return api.brands(reference, vehicle_type)
     return []
 
 
-def _refuse_unknown_brands(wanted: Iterable[int | str], seen: Sequence[Named]) -> None:
+def wanted_brands(
+    request: LoadRequest, reference: Reference, vehicle_type: VehicleType, found: Iterable[Named]
+) -> ListedBrands:
+    """Those of the brands that were asked for."""
+    wanted = request.brands
+    kept = tuple(brand for brand in found if wanted is None or brand.is_among(wanted))
+    return ListedBrands(reference=reference, vehicle_type=vehicle_type, brands=kept)
+
+
+def refuse_unknown_brands(
+    wanted: Iterable[int | str], listed: Iterable[ListedBrands], seen: Iterable[Named]
+) -> None:
+    """Refuses a request for a brand that no month has.
+
+    Args:
+        wanted: names or codes.
+        listed: the wanted brands that were found.
+        seen: all brands that were seen, for a hint.
+
+    Raises:
+        LoadRequestError: says which brand it is, and what may have been meant.
+    """
+    found = [brand for each in listed for brand in each.brands]
     for want in wanted:
-        if not any(brand.is_among([want]) for brand in seen):
+        if not any(brand.is_among([want]) for brand in found):
             names = {folded(brand.name): brand.name for brand in seen}
             close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
             hint = f"did you mean {', '.join(close)}?" if close else "use a name or code that FIPE lists"
             raise LoadRequestError(f"the source lists no brand {want!r}: {hint}")
+
+
+def refuse_nothing(messages: Sized) -> None:
+    """Raises LoadRequestError when there is no brand to load."""
+    if not messages:
+        raise LoadRequestError("the source lists no brands: try another month or other vehicle types")
 
 
 def _month(text: str) -> date:

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from fipe_api.aws.clients import invoke
+from fipe_api.load.state import LoadState
 from fipe_api.messages import Reference
 
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ class LoadStatusError(RuntimeError):
 
 
 class _Load(Struct):
-    complete: bool
-    whole_table: bool | None
+    state: LoadState
     stable: bool
-    changed: int
-    shrunk: bool
     last_write_at: Annotated[datetime, Meta(tz=True)]
 
 
@@ -39,6 +37,9 @@ _ANSWER = Decoder(_Answer)
 def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) -> str | None:
     """Why not to load a month now: it is stable, or a load of it is running. None if it needs a load.
 
+    Only loads of the whole month count. The newest one that is not running decides: if it is incomplete, or
+    found something new, the month needs another load.
+
     Args:
         client: a Lambda client.
         function: the name of FipeLoadStatus.
@@ -47,17 +48,17 @@ def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) 
     Raises:
         LoadStatusError: the function failed.
     """
-    answer = invoke(client, function, {"reference_code": reference.code})
+    answer = invoke(client, function, {"reference_code": reference.code, "whole_table": True})
     payload = answer["Payload"].read()
     if "FunctionError" in answer:
         raise LoadStatusError(f"{function}: {payload.decode(errors='replace')[:300]}")
-    loads = [load for load in _ANSWER.decode(payload).loads if load.whole_table]
-    if not loads:
-        return None
-    newest = loads[0]
-    if not newest.complete and datetime.now(UTC) - newest.last_write_at < STALLED_AFTER:
+    loads = _ANSWER.decode(payload).loads
+    if any(load.state == LoadState.LOADING and not _has_stalled(load) for load in loads):
         return f"{reference.month:%Y-%m}: a load is running"
-    complete = next((load for load in loads if load.complete), None)
-    if complete is not None and complete.stable:
+    if loads and loads[0].stable:
         return f"{reference.month:%Y-%m} is stable: nothing to load"
     return None
+
+
+def _has_stalled(load: _Load) -> bool:
+    return datetime.now(UTC) - load.last_write_at >= STALLED_AFTER

@@ -1,51 +1,269 @@
-"""The start of a load: from what was asked for to the messages in the queues."""
+"""The start of a load: from what was asked for to the messages in the queues.
 
-from collections.abc import Sequence
-from typing import Any
-from uuid import UUID
+A start is work like any other. Short waits for the source are spent in the invocation. For longer ones the
+start is sent to the manufacturer queue with its progress, and FipeModelLoader goes on with it.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from fipe_api.aws.clients import client
 from fipe_api.aws.observability import logger, metrics
-from fipe_api.aws.queue_publisher import SendError
-from fipe_api.environment import LoaderEnvironment
-from fipe_api.load.outbox import outgoing, publish
+from fipe_api.aws.queue_publisher import Outgoing, SendError
+from fipe_api.environment import LoaderEnvironment, loader_environment
+from fipe_api.load.discovery import empty_brand
+from fipe_api.load.outbox import handed_back, publish
 from fipe_api.load.plan import run_plans
-from fipe_api.load.request import LoadRequest, LoadRequestError, brand_messages, choose_references
+from fipe_api.load.request import (
+    LoadRequestError,
+    choose_references,
+    list_brands,
+    messages_of,
+    parse_request,
+    refuse_nothing,
+    refuse_unknown_brands,
+    wanted_brands,
+)
+from fipe_api.load.rounds import next_round
 from fipe_api.load.size import refuse_what_expires, size_of
 from fipe_api.load.stability import reason_to_wait
-from fipe_api.messages import BrandMessage, Reference, RunPlanMessage
-from fipe_api.source.http_source import FipeError
+from fipe_api.messages import (
+    BrandMessage,
+    EmptyBrandMessage,
+    ListedBrands,
+    Named,
+    Reference,
+    RunPlanMessage,
+    StartMessage,
+    Unfinished,
+    to_json,
+)
+from fipe_api.source.http_source import (
+    LONGEST_WAIT_SECONDS,
+    FipeError,
+    NoDataError,
+    NotNowError,
+    UnusableAnswerError,
+)
 from fipe_api.source.price_source import PriceSource
 
+Answer = TypeVar("Answer")
+StartedMessage = RunPlanMessage | BrandMessage | EmptyBrandMessage
 
-def start_load(
-    request: LoadRequest, run_id: UUID, source: PriceSource, environment: LoaderEnvironment
-) -> dict[str, Any]:
-    """Sends the load's plan to the ledger and one message per brand to the manufacturer queue.
+
+class Started(NamedTuple):
+    """What a start has come to.
+
+    Attributes:
+        messages: to be sent: plans to the ledger, brands to the manufacturer queue.
+        answer: what FipeManufacturerLoader answers.
+        unfinished: what is left to start, if the source did not answer in time.
+    """
+
+    messages: Sequence[StartedMessage]
+    answer: dict[str, Any]
+    unfinished: Unfinished | None = None
+
+
+def start_load(message: StartMessage, source: PriceSource, environment: LoaderEnvironment) -> Started:
+    """Finds the months and brands of a load.
+
+    With named brands nothing is started before all months are known, because a brand that no month has is a
+    mistake. Otherwise each month is started as soon as its brands are known.
 
     Returns:
-        `run_id`; `references`, each with its code, month and number of brands; and `brands_sent`. When
-        until_stable leaves nothing to load, `run_id` is null and `nothing_to_load` gives the reasons.
+        What to send, and the answer: `run_id`; `references`, each with its code, month and number of brands;
+        and `brands_sent`. If something is left, `waiting` says why. When until_stable leaves nothing to load,
+        `run_id` is null and `nothing_to_load` gives the reasons.
 
     Raises:
-        LoadRequestError: the source does not have what was asked for or does not answer, or the load would
-            take longer than the queues keep a message. Nothing was started.
-        SendError: SQS did not accept all messages.
+        LoadRequestError: the source does not have what was asked for, or the load would take longer than the
+            queues keep a message. Nothing was started.
     """
+    start = _Start(message, source, environment)
     try:
-        references = choose_references(request, source.references())
-        if request.until_stable:
-            references, reasons = _still_to_load(references, environment.load_status_function)
-            if not references:
-                return _nothing_to_load(reasons)
-        messages = brand_messages(run_id, request, references, source)
+        reasons = start.go_on()
+    except NotNowError as refused:
+        return start.waiting(refused, message.rounds, refused.retry_in)
+    except (NoDataError, UnusableAnswerError) as error:
+        again = next_round(message.rounds, made_progress=start.made_progress)
+        if again is None:
+            raise LoadRequestError(f"nothing was started: {error}") from error
+        return start.waiting(error, *again)
     except FipeError as error:
         raise LoadRequestError(f"nothing was started: {error}") from error
-    _send([*_plans(request, messages, environment), *messages])
-    started = _with_brand_counts(references, messages)
-    logger.info("load started", run_id=str(run_id), references=started, brands_sent=len(messages))
-    metrics.add_metric("BrandsSent", "Count", len(messages))
-    return {"run_id": str(run_id), "references": started, "brands_sent": len(messages)}
+    return Started(start.messages, _nothing_to_load(reasons) if reasons else start.answer())
+
+
+def outgoing_of(started: Started, manufacturer_queue: str) -> list[Outgoing]:
+    """What to send after the work on a start."""
+    ledger_queue = loader_environment().sqs_ledger_url
+    sent = [
+        Outgoing(manufacturer_queue if isinstance(message, BrandMessage) else ledger_queue, to_json(message))
+        for message in started.messages
+    ]
+    if started.answer["brands_sent"]:
+        logger.info("load started", **started.answer)
+        metrics.add_metric("BrandsSent", "Count", started.answer["brands_sent"])
+    return [*sent, handed_back(started.unfinished, manufacturer_queue)] if started.unfinished else sent
+
+
+def send(started: Started, manufacturer_queue: str) -> None:
+    """Sends the messages of a start.
+
+    Raises:
+        SendError: SQS did not accept all messages.
+    """
+    messages = outgoing_of(started, manufacturer_queue)
+    failed = publish([[message] for message in messages])
+    if failed:
+        lost = f"{len(failed)} of {len(messages)} messages were not sent; start the load again"
+        raise SendError(lost) from next(iter(failed.values()))
+
+
+class _Start:
+    def __init__(self, message: StartMessage, source: PriceSource, environment: LoaderEnvironment) -> None:
+        self._message = message
+        self._request = parse_request(message.request)
+        self._source = source
+        self._environment = environment
+        self._months = message.months
+        self._references = list(message.references)
+        self._listed = list(message.listed)
+        self._seen: list[Named] = []
+        self._started: dict[Reference, int] = {}
+        self.messages: list[StartedMessage] = []
+        self.made_progress = False
+
+    @property
+    def _is_resumed(self) -> bool:
+        return self._request.run_id is not None
+
+    def go_on(self) -> list[str]:
+        """Starts what is left. Returns why there is nothing to load, if so."""
+        if self._months is None:
+            chosen = choose_references(self._request, self._ask(self._source.references))
+            reasons: list[str] = []
+            if self._request.until_stable:
+                chosen, reasons = _still_to_load(chosen, self._environment.load_status_function)
+            self._months, self._references = len(chosen), chosen[::-1]
+            if not chosen:
+                return reasons
+        for reference in list(self._references):
+            self._list_brands(reference)
+            if self._request.brands is None:
+                self._start([reference])
+        if self._request.brands is not None:
+            self._refuse_unknown_brands()
+            self._start(self._references)
+        if self._months == len(self._started):
+            refuse_nothing(self.messages)
+        return []
+
+    def waiting(
+        self, reason: FipeError, rounds: int, retry_in: float, denied_until: float | None = None
+    ) -> Started:
+        """What was started, and what is left for later."""
+        left = replace(
+            self._message,
+            months=self._months,
+            references=tuple(self._references),
+            listed=tuple(self._listed),
+            rounds=rounds,
+        )
+        return Started(
+            self.messages,
+            {**self.answer(), "waiting": str(reason)},
+            Unfinished(left, retry_in, denied_until),
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """What was started so far, the oldest month first."""
+        months = sorted(self._started.items(), key=lambda each: each[0].month)
+        return {
+            "run_id": str(self._message.run_id),
+            "references": [
+                {"code": reference.code, "month": f"{reference.month:%Y-%m}", "brands": brands}
+                for reference, brands in months
+            ],
+            "brands_sent": sum(isinstance(message, BrandMessage) for message in self.messages),
+        }
+
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        """Asks the source, and spends short waits here."""
+        while True:
+            try:
+                answer = ask()
+            except NotNowError as refused:
+                # The next call waits for its turn. A wait of 0 s means that this invocation has no time left.
+                if not 0 < refused.retry_in <= LONGEST_WAIT_SECONDS:
+                    raise
+            else:
+                self.made_progress = True
+                return answer
+
+    def _list_brands(self, reference: Reference) -> None:
+        known = {each.vehicle_type for each in self._listed if each.reference == reference}
+        for vehicle_type in sorted(self._request.vehicle_types - known):
+            found = self._ask(partial(list_brands, reference, vehicle_type, self._source))
+            self._seen += found
+            listed = wanted_brands(self._request, reference, vehicle_type, found)
+            self._listed.append(listed)
+            if self._is_resumed and self._request.known_brands is None and found:
+                self._close_brands_that_are_gone(listed)
+
+    def _start(self, references: Sequence[Reference]) -> None:
+        """Makes the messages of months whose brands are all known."""
+        listed = [each for each in self._listed if each.reference in references]
+        brands = messages_of(self._message.run_id, self._request, listed)
+        known = set(self._request.known_brands or ())
+        if not self._is_resumed and len(self._references) == self._months:
+            # The first time; each of the months is about as large as these.
+            size = size_of(brands).times(self._months // len(references))
+            refuse_what_expires(size, self._environment.calls_per_minute, self._environment.retention_days)
+        unknown = self._request.unknown_brands
+        if unknown and len(brands) > unknown + len(known):
+            raise LoadRequestError(
+                f"the plan of run {self._message.run_id} is lost, and it was for {unknown + len(known)} of"
+                f" {len(brands)} brands: start the load again"
+            )
+        # The ledger has the plan of a resumed run, unless the plan is what is missing.
+        if not self._is_resumed or self._request.known_brands is not None:
+            self.messages += run_plans(self._request, brands, datetime.now(UTC))
+        self.messages += [brand for brand in brands if (brand.vehicle_type, brand.brand.code) not in known]
+        for reference in tuple(references):
+            self._started[reference] = sum(brand.reference == reference for brand in brands)
+            self._references.remove(reference)
+        self._listed = [each for each in self._listed if each not in listed]
+
+    def _refuse_unknown_brands(self) -> None:
+        wanted = self._request.brands or ()
+        if self._is_resumed:
+            # A code was listed once, and is closed if it is no longer.
+            wanted = tuple(want for want in wanted if isinstance(want, str))
+        refuse_unknown_brands(wanted, self._listed, self._seen)
+
+    def _close_brands_that_are_gone(self, listed: ListedBrands) -> None:
+        """Tells the ledger which brands of a resumed run the source no longer lists."""
+        # `fipe resume` asks for the brands of one vehicle type.
+        found = {brand.code for brand in listed.brands}
+        gone = [want for want in self._request.brands or () if isinstance(want, int) and want not in found]
+        self.messages += [
+            empty_brand(
+                BrandMessage(
+                    run_id=self._message.run_id,
+                    reference=listed.reference,
+                    vehicle_type=listed.vehicle_type,
+                    brand=Named(code=code, name=str(code)),
+                    brands_in_run=1,
+                )
+            )
+            for code in gone
+        ]
 
 
 def _still_to_load(
@@ -67,30 +285,3 @@ def _nothing_to_load(reasons: Sequence[str]) -> dict[str, Any]:
     why = "; ".join(reasons)
     logger.info("nothing to load", reason=why)
     return {"run_id": None, "references": [], "brands_sent": 0, "nothing_to_load": why}
-
-
-def _plans(
-    request: LoadRequest, messages: Sequence[BrandMessage], environment: LoaderEnvironment
-) -> list[RunPlanMessage]:
-    if request.run_id is not None:
-        # A resumed run was checked when it first started, and the ledger has its plan since then.
-        return []
-    refuse_what_expires(size_of(messages), environment.calls_per_minute, environment.retention_days)
-    return run_plans(request, messages)
-
-
-def _send(messages: Sequence[RunPlanMessage | BrandMessage]) -> None:
-    failed = publish([outgoing([message]) for message in messages])
-    if failed:
-        lost = f"{len(failed)} of {len(messages)} messages were not sent; start the load again"
-        raise SendError(lost) from next(iter(failed.values()))
-
-
-def _with_brand_counts(
-    references: Sequence[Reference], messages: Sequence[BrandMessage]
-) -> list[dict[str, Any]]:
-    brands = {message.reference.code: message.brands_in_run for message in messages}
-    return [
-        {"code": reference.code, "month": f"{reference.month:%Y-%m}", "brands": brands.get(reference.code, 0)}
-        for reference in references
-    ]

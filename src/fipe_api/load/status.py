@@ -1,6 +1,8 @@
 """FipeLoadStatus: tells what the ledger knows about loads, also to those who cannot reach the database."""
 
+from collections.abc import Mapping
 from contextlib import closing
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 LOADS_SHOWN = 20
-MISSING_SHOWN = 50
+LINES_SHOWN = 50
 MODELS_NAMED = 5
+UNPRICED_KNOWN = 20_000
+"""About 500 KB; Lambda answers with 6 MB at most. FIPE lists some hundred vehicles without a price."""
 
 # A lateral join, one load at a time: with a plain join, PostgreSQL counts the whole ledger to show one load.
 SELECT_LOADS = """
@@ -26,6 +30,7 @@ from (
     from fipe.load_run
     where (%(run_id)s is null or run_id = %(run_id)s::uuid)
       and (%(reference_code)s is null or reference_code = %(reference_code)s)
+      and (not %(whole_table)s or whole_table is not false)
     order by started_at desc, id desc
     limit %(limit)s
 ) as run
@@ -38,15 +43,44 @@ order by load.started_at desc, load.reference_month desc
 """
 
 SELECT_MISSING = """
-select run_id, reference_code, vehicle_type, coalesce(brand, brand_code::text) as brand, reason,
+select vehicle_type, coalesce(brand, brand_code::text) as brand, model_year is not null as is_price, reason,
        count(model_code)::integer as models,
-       (array_agg(coalesce(model, model_code::text) order by model_code)
+       (array_agg(concat_ws(' ', coalesce(model, model_code::text), year.named, fuel)
+                  order by model_code, model_year, fuel_code)
            filter (where model_code is not null))[1:%(named)s] as named
 from fipe.load_missing
+cross join lateral (
+    select case when model_year = 32000 then 'zero km' else model_year::text end as named
+) as year
 where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
-group by run_id, reference_code, vehicle_type, brand_code, brand, reason
-order by vehicle_type nulls first, brand
+group by vehicle_type, brand_code, brand, is_price, reason
+order by vehicle_type nulls first, brand, is_price
 limit %(limit)s + 1
+"""
+
+SELECT_UNPRICED = """
+select vehicle_type, coalesce(brand, brand_code::text) as brand, model_year is not null as is_price,
+       case when model_year is null then 'FIPE lists it without model years'
+            else 'FIPE lists it, and denied it nine times'
+       end as reason,
+       count(*)::integer as models,
+       (array_agg(concat_ws(' ', model, year.named, fuel)
+                  order by model_code, model_year, fuel_code))[1:%(named)s] as named
+from fipe.load_unpriced
+cross join lateral (
+    select case when model_year = 32000 then 'zero km' else model_year::text end as named
+) as year
+where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
+group by vehicle_type, brand_code, brand, is_price, reason
+order by vehicle_type, brand, is_price
+limit %(limit)s + 1
+"""
+
+SELECT_UNPRICED_UP_TO = """
+select distinct vehicle_type, brand_code, model_code, model_year, fuel_code
+from fipe.load_unpriced
+where model_year is not null and reference_month between %(month)s::date - interval '1 year' and %(month)s
+limit %(limit)s
 """
 
 SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
@@ -55,11 +89,17 @@ VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
 
 class StatusRequest(Struct, forbid_unknown_fields=True):
-    """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`."""
+    """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`.
+
+    With `whole_table` only loads of a whole month, and those whose plan has not arrived. With
+    `unpriced_up_to`, a month, no loads but what FIPE denied.
+    """
 
     run_id: UUID | None = None
     reference_code: Annotated[int, Meta(ge=1)] | None = None
+    whole_table: bool = False
     resume: bool = False
+    unpriced_up_to: date | None = None
 
 
 @logger.inject_lambda_context
@@ -67,9 +107,11 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
     """Returns rows of fipe.load_status, the newest first: all of a run, otherwise at most 20.
 
     Returns:
-        `loads`, each with `missing`: one line per incomplete brand, at most 50, then a line that says how
-        to see the others. With a run and `resume`, also `resume`: payloads for
-        FipeManufacturerLoader that load what is missing.
+        `loads`, each with `missing` and `unpriced_prices`: what it lacks, and what FIPE lists and denied; one
+        line per brand, at most 50, then a line that says how to see the others. With a run and `resume`, also
+        `resume`: payloads for FipeManufacturerLoader that load what is missing. With `unpriced_up_to`, only
+        `unpriced`: vehicle type, brand, model, model year and fuel (codes) of what FIPE lists and denied in
+        the year up to that month.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -78,6 +120,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
     request = convert(event or {}, StatusRequest)
     with closing(connect("FipeLoadStatus")) as connection:
         connection.set_session(readonly=True)
+        if request.unpriced_up_to:
+            return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
         if request.resume and request.run_id is not None:
             answer["resume"] = _resume_payloads(connection, request.run_id)
@@ -89,21 +133,46 @@ def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, A
     run_id = str(request.run_id) if request.run_id else None
     # A run is shown with all its months, which may be hundreds.
     limit = None if run_id else LOADS_SHOWN
-    asked = {"run_id": run_id, "reference_code": request.reference_code, "limit": limit}
+    asked = {
+        "run_id": run_id,
+        "reference_code": request.reference_code,
+        "whole_table": request.whole_table,
+        "limit": limit,
+    }
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(SELECT_LOADS, asked)
         loads = [dict(row) for row in cursor.fetchall()]
-        for load in loads:
-            load["missing"] = [] if load["complete"] and not load["rejected"] else _missing(cursor, load)
-    return loads
+    return [load | gaps(connection, load) for load in loads]
 
 
-def _missing(cursor: RealDictCursor, load: dict[str, Any]) -> list[str]:
-    bounds = {"limit": MISSING_SHOWN, "named": MODELS_NAMED}
-    cursor.execute(SELECT_MISSING, {**load, **bounds})
-    lines = [_line(dict(row)) for row in cursor.fetchall()]
-    if len(lines) > MISSING_SHOWN:
-        lines[MISSING_SHOWN:] = ["and others: `fipe query 'select * from fipe.load_missing'` shows all"]
+def gaps(connection: "connection", load: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What a load lacks, and what FIPE denied it, in lines for people.
+
+    Args:
+        connection: reads the ledger.
+        load: run_id, reference_code and complete, as fipe.load_status has them.
+
+    Returns:
+        `missing` and `unpriced_prices`, as the handler describes them.
+    """
+    return {
+        "missing": [] if load["complete"] else _lines(connection, SELECT_MISSING, "fipe.load_missing", load),
+        "unpriced_prices": _lines(connection, SELECT_UNPRICED, "fipe.load_unpriced", load),
+    }
+
+
+def _lines(connection: "connection", query: str, view: str, load: Mapping[str, Any]) -> list[str]:
+    asked = {
+        "run_id": str(load["run_id"]),
+        "reference_code": load["reference_code"],
+        "limit": LINES_SHOWN,
+        "named": MODELS_NAMED,
+    }
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(query, asked)
+        lines = [_line(dict(row)) for row in cursor.fetchall()]
+    if len(lines) > LINES_SHOWN:
+        lines[LINES_SHOWN:] = [f"and others: {view} has all"]
     return lines
 
 
@@ -113,8 +182,15 @@ def _line(row: dict[str, Any]) -> str:
     where = f"{VEHICLE_TYPES[row['vehicle_type']]}, {row['brand']}"
     if not row["models"]:
         return f"{where}: {row['reason']}"
+    what = f"{row['models']} {'price' if row['is_price'] else 'model'}{'' if row['models'] == 1 else 's'}"
     more = ", ..." if row["models"] > len(row["named"]) else ""
-    return f"{where}: {row['models']} models ({', '.join(row['named'])}{more}): {row['reason']}"
+    return f"{where}: {what} ({', '.join(row['named'])}{more}): {row['reason']}"
+
+
+def _unpriced(connection: "connection", month: date) -> list[tuple[int, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_UNPRICED_UP_TO, {"month": month, "limit": UNPRICED_KNOWN})
+        return cursor.fetchall()
 
 
 def _resume_payloads(connection: "connection", run_id: UUID) -> list[dict[str, Any]]:

@@ -14,7 +14,15 @@ from typing import NamedTuple, NoReturn, Protocol, TypeVar
 from msgspec import convert
 from msgspec.json import Decoder
 
-from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, Source, VehicleType
+from fipe_api.messages import (
+    ModelYearFuel,
+    Named,
+    PricedVehicle,
+    Reference,
+    Source,
+    VehicleType,
+    without_accents,
+)
 from fipe_api.source.http_source import MalformedAnswerError, NoDataError
 
 MONTHS = (
@@ -237,11 +245,11 @@ def _is_same_fuel(code: int, name: str) -> bool:
 
 
 def _is_same_name(listed: str, answered: str) -> bool:
-    """Whether two names differ only in case, spaces or signs, or one is the beginning of the other."""
+    """Whether two names differ only in case, accents, spaces or signs, or one begins the other."""
     one, other = _letters(listed), _letters(answered)
     return one.startswith(other) or other.startswith(one) if one and other else one == other
 
 
 def _letters(name: str) -> str:
-    """The letters and digits of a name, in lower case."""
-    return "".join(character for character in name.casefold() if character.isalnum())
+    """The letters and digits of a name, in lower case and without accents."""
+    return "".join(character for character in without_accents(name).casefold() if character.isalnum())

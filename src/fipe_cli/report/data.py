@@ -40,7 +40,7 @@ def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> d
         session,
         """
         select run_id::text, reference_code, reference_month, started_at, last_write_at, brands_expected,
-               brands_complete, models_expected, models_received, prices, unpriced, complete
+               brands_complete, models_expected, models_received, prices, unpriced, rejected, state
         from fipe.load_status
         where run_id = coalesce(%s, (select run_id from fipe.load_run order by started_at desc limit 1))
         order by reference_month
@@ -121,7 +121,7 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             """
             select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
                    coalesce(brand.brand, named.brand) as brand,
-                   brand.models_received, brand.models_expected
+                   brand.models_received, brand.models_expected, brand.rejected
             from fipe.load_brand_status as brand
             join fipe.reference_month as reference on reference.code = brand.reference_code
             left join lateral (
@@ -131,7 +131,7 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
                 limit 1
             ) as named on true
             where brand.run_id = %s and not brand.complete
-            order by brand.models_expected - brand.models_received desc
+            order by brand.models_expected - brand.models_received desc, brand.rejected desc
             limit %s
             """,
             (*run, INCOMPLETE_BRANDS),

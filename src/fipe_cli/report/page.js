@@ -92,14 +92,19 @@ function lines(datasets, x, y, options = {}) {
   };
 }
 
-const isComplete = (load) => load.months.every((month) => month.complete);
+const MARKS = { loading: "…", complete: "✓", incomplete: "✗" };
+const CLASSES = { loading: "", complete: "good", incomplete: "bad" };
+
+// The ledger's word for all months together: the one that is furthest from complete.
+const stateOf = (load) =>
+  ["loading", "incomplete"].find((state) => load.months.some((month) => month.state === state)) || "complete";
 
 function loadSection(load) {
   const sum = (name) => load.months.reduce((total, month) => total + month[name], 0);
   const began = Math.min(...load.months.map((month) => Date.parse(month.started_at)));
   const ended = Math.max(...load.months.map((month) => Date.parse(month.last_write_at)));
   const seconds = (ended - began) / 1000;
-  const complete = isComplete(load);
+  const state = stateOf(load);
   const unit = seconds < 180 ? ["seconds", 1] : seconds < 10800 ? ["minutes", 60] : ["hours", 3600];
   const arrivals = load.arrivals.map((point) => ({ x: point.seconds / unit[1], y: point.prices }));
   return section(
@@ -111,10 +116,12 @@ function loadSection(load) {
       [say("rate"), seconds > 0 ? number((sum("prices") / seconds) * 60) : "–"],
       [say("models"), `${number(sum("models_received"))} / ${number(sum("models_expected"))}`],
       [say("brands"), `${number(sum("brands_complete"))} / ${number(sum("brands_expected"))}`],
-      [say("price_calls"), number(sum("prices") + sum("unpriced"))],
+      [say("unpriced"), number(sum("unpriced"))],
+      [say("rejected"), number(sum("rejected"))],
+      [say("price_calls"), number(sum("prices") + sum("unpriced") + sum("rejected"))],
       [say("throttled"), load.throttled === null ? say("unknown") : number(load.throttled)],
       [say("run"), load.run_id, "small"],
-      [complete ? say("complete") : say("incomplete"), complete ? "✓" : "✗", complete ? "good" : "bad"],
+      [say(state), MARKS[state], CLASSES[state]],
     ]),
     cards(
       card(
@@ -166,6 +173,7 @@ function loadSection(load) {
                 [say("type"), (row) => say(row.vehicle_type)],
                 [say("brand"), (row) => row.brand],
                 [say("models"), (row) => `${number(row.models_received)} / ${row.models_expected === null ? "–" : number(row.models_expected)}`, "number"],
+                [say("rejected"), (row) => number(row.rejected), "number"],
               ],
               load.incomplete,
             )
@@ -310,10 +318,10 @@ function draw() {
   document.title = `FIPE ${monthName(data.month.month)}`;
   document.getElementById("title-month").textContent = monthName(data.month.month);
   if (data.load) {
-    const complete = isComplete(data.load);
+    const word = stateOf(data.load);
     const state = document.getElementById("load-state");
-    state.textContent = complete ? "✓ " + say("load_complete") : "✗ " + say("load_incomplete");
-    state.className = complete ? "good" : "bad";
+    state.textContent = `${MARKS[word]} ${say("load_" + word)}`;
+    state.className = CLASSES[word];
   }
   document.querySelectorAll("[data-language]").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.language === language));

@@ -8,3 +8,5 @@ Nothing outside this package imports it, or moto. Another emulator can take its 
 - It answers the AWS APIs at that endpoint, and the three paths in `local_cloud.state`: STATUS_PATH,
   FAULTS_PATH and SIMULATOR_PATH.
 """
+
+from local_cloud.aws import moto_imports  # noqa: F401  before anything imports moto

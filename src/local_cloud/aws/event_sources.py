@@ -57,10 +57,6 @@ class QueuePoller:
         """Receive no more messages. Batches that run already continue to their end."""
         self._stopping.set()
 
-    def join(self, timeout: float) -> None:
-        """Wait until the poller has ended."""
-        self._thread.join(timeout)
-
     @property
     def mapping_id(self) -> str:
         """The id of the event source mapping."""

@@ -1,13 +1,15 @@
-"""What the running local cloud holds: its queues and databases."""
+"""What the running local cloud holds: its queues, databases and default VPC."""
 
 from dataclasses import dataclass
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.rds.models import rds_backends
 from moto.sqs.models import sqs_backends
 
 from local_cloud.aws.services import services
 from local_cloud.postgres import PostgresCluster, clusters
+from local_cloud.state import REGION
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,9 @@ def databases() -> list[Database]:
         for backend in rds_backends[DEFAULT_ACCOUNT_ID].values()
         for cluster in backend.clusters.values()
     ]
+
+
+def default_vpc() -> str | None:
+    """The id of the default VPC; None if it was deleted."""
+    vpc = ec2_backends[DEFAULT_ACCOUNT_ID][REGION].get_default_vpc()
+    return vpc.id if vpc else None

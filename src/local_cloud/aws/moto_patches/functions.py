@@ -118,6 +118,7 @@ def poll_queues(start_poller: StartPoller) -> None:
             )
         mapping = create(self, spec)
         if queue is not None:
+            services().runner.prepare(spec_of(self.get_function(mapping.function_arn)))
             start_poller(
                 QueuePoller(
                     mapping,

@@ -176,7 +176,9 @@ class ExecutionEnvironment:
     def _report(self, invocation: Invocation, ended_at: float, statistics: FunctionStatistics) -> None:
         taken_at = invocation.taken_at.result() if invocation.taken_at.done() else ended_at
         duration_ms = (ended_at - taken_at) * 1000
-        init_ms = (taken_at - self._started_at) * 1000 if self._is_new else 0.0
+        # Not until it took the event: it may have been started long before.
+        ready_at = self._api.ready_at or ended_at
+        init_ms = (ready_at - self._started_at) * 1000 if self._is_new else 0.0
         billed_ms = math.ceil(duration_ms + init_ms)
         report = (
             f"REPORT RequestId: {invocation.request_id}\tDuration: {duration_ms:.2f} ms\t"

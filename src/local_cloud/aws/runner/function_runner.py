@@ -100,6 +100,14 @@ class FunctionRunner:
             target=self._run_with_retries, args=(spec, event, reserved_concurrency), daemon=True
         ).start()
 
+    def prepare(self, spec: FunctionSpec) -> None:
+        """Start an environment before the first invocation, unless there is one. Lambda may do so, too.
+
+        Raises:
+            RunnerStoppedError: the cloud is stopping.
+        """
+        self._release(*self._acquire(spec, reserved_concurrency=None))
+
     def statistics(self) -> dict[str, dict[str, int]]:
         """Figures by function name."""
         with self._lock:

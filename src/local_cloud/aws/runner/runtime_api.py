@@ -43,6 +43,8 @@ class RuntimeApi:
     def __init__(self, on_answer: Callable[[], None]) -> None:
         """Listen on a free port; `on_answer` is called before an answer is passed on."""
         self.init_error: Future[Answer] = Future()
+        self.ready_at: float | None = None
+        """time.monotonic() when the runtime first asked for an invocation: its code is loaded."""
         self._on_answer = on_answer
         self._waiting: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._current: Invocation | None = None
@@ -67,6 +69,7 @@ class RuntimeApi:
 
     def next(self) -> Invocation | None:
         """Wait for the next invocation and mark it as taken; None once closed."""
+        self.ready_at = self.ready_at or time.monotonic()
         invocation = self._waiting.get()
         if invocation is not None:
             self._current = invocation

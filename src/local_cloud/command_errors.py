@@ -1,0 +1,86 @@
+"""Ends a command early with one line that says why, and an exit code for the kind of error."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+USAGE = 2
+"""The command, its options, a setting or the load that was asked for are invalid; nothing was done."""
+UNREACHABLE = 3
+"""The cloud, the database or the source cannot be reached, or refuses; or the output cannot be written."""
+INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """A command cannot do its work.
+
+    Attributes:
+        exit_code: what the command ends with.
+        problems: what is wrong, a line each.
+    """
+
+    def __init__(self, *problems: str, exit_code: int = UNREACHABLE) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+        self.exit_code = exit_code
+
+
+class CommandGroup(TyperGroup):
+    """The commands of a program, which end with one line for every error, expected or not."""
+
+    def one_line_errors(self) -> AbstractContextManager[None]:
+        """Turns the expected errors of these commands into one line."""
+        return one_line_errors()
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the program: its help, too, may be impossible to write."""
+        try:
+            with one_line_errors():
+                return super().main(*args, **options)
+        except Exception as error:
+            if os.environ.get("VERBOSE"):
+                raise
+            _end(f"unexpected {type(error).__name__}: {error} (VERBOSE=1 shows where)")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, before typer ends it for Ctrl-C or a closed pipe in its own way."""
+        with self.one_line_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns every expected error into one line on stderr and the right exit code."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where an error of it can still be reported
+    except CommandError as error:
+        _end(*error.problems, exit_code=error.exit_code)
+    except BrokenPipeError:
+        # The reader of the pipe has ended, as `head` does. Drop what Python would still write.
+        sys.stdout = None
+        raise SystemExit(0) from None
+    except OSError as error:
+        sys.stdout = None  # it may be what cannot be written
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"{place}{error.strerror or error}")
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        _end(f"the output's encoding {error.encoding} has no {character!r}: set PYTHONIOENCODING=utf-8")
+    except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or Ctrl-D at a question
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _end(*messages: str, exit_code: int = UNREACHABLE) -> NoReturn:
+    for message in messages:
+        print("error:", " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(exit_code) from None
