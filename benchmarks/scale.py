@@ -138,6 +138,7 @@ def _messages(history: History, number: int) -> Iterator[PriceMessage]:
             brands_in_run=len(models),
             models_in_brand=len(models[kind, brand_code]),
             model=Named(code=model_code, name=model),
+            searched_at=ASKED_AT,
             asked_at=ASKED_AT,
             prices=tuple(
                 PricedVehicle(
