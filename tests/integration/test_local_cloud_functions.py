@@ -54,7 +54,7 @@ def test_runs_the_deployed_code_and_keeps_its_process_warm(cloud: Cloud) -> None
 
 def test_runs_as_many_processes_as_invocations_at_once(cloud: Cloud) -> None:
     with ThreadPoolExecutor(3) as pool:
-        responses = list(pool.map(lambda _: answer(cloud.invoke("echo", {"sleep": 0.5})), range(3)))
+        responses = list(pool.map(lambda _: answer(cloud.invoke("echo", {"sleep": 1.5})), range(3)))
     assert len({response["process"] for response in responses}) == 3
 
 
