@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn
 
 from benchmarks.month import REPOSITORY
 from local_cloud.postgres import PostgresCluster
+from tests.databases import cluster as cluster_of_version
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -50,11 +51,11 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A PostgreSQL server in a temporary folder, with the settings of the local cloud."""
+def server(version: int = 18) -> Iterator[Server]:
+    """A PostgreSQL server of version 17 or 18 in a temporary folder, with the settings of the local cloud."""
     with TemporaryDirectory(prefix="fipe-benchmark-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL's own user has to get through
-        cluster = PostgresCluster(Path(folder) / "postgres")
+        cluster = cluster_of_version(Path(folder) / "postgres", version)
         cluster.start()
         try:
             place = cluster.set_up(user="postgres", password=uuid.uuid4().hex, database=None)

@@ -85,7 +85,7 @@ def _rows(shape: Shape) -> Iterator[CatalogueRow]:
                     model_year=model_year,
                     fuel_code=fuel_code,
                     fuel=FUELS[fuel_code],
-                    fipe_code=_fipe_code(f"{shape.first_digit}{number:05}"),
+                    fipe_code=fipe_code(f"{shape.first_digit}{number:05}"),
                     price_brl=_reais(value * 0.93**age),
                 )
 
@@ -101,7 +101,7 @@ def _split(total: int, weights: Sequence[float]) -> list[int]:
     return [1 + end - start for start, end in pairwise(bounds)]
 
 
-def _fipe_code(digits: str) -> str:
+def fipe_code(digits: str) -> str:
     """A FIPE code with its check digit."""
     total = sum(weight * int(digit) for weight, digit in zip(range(7, 1, -1), digits, strict=True))
     return f"{digits}-{(11 - total % 11) % 11 % 10}"

@@ -1,139 +1,233 @@
-"""Scale: 330 months of 50,332 prices loaded by the adapted ingestor, their size, and what people ask of them.
+"""Scale: the real shape of the history, 309 months and 9.5 million prices, on PostgreSQL 17 and 18.
 
-Every month has the same vehicles, each of which has risen or fallen by itself, and a run of its own in the
-ledger. What a month costs is counted in CPU seconds of the ingestor and of its database, the last months and
-the first side by side. A query's time is the median of warm runs, from sending it to having all its rows,
-after the vacuum and analyze that autovacuum would do. The examples of the README are asked of one month as
-well.
+The months before the last few are written in bulk, as loads would leave them (benchmarks/bulk.py). The last
+ones are loaded by the adapted ingestor, each beside the first month into an empty database: what a load costs
+is counted in CPU seconds of the ingestor and of its database, and the medians are compared.
+
+A question's time is the median of warm runs, from sending it to having all its rows, after the vacuum and
+analyze that autovacuum would do. The versions take turns.
 """
 
 import io
-import json
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from datetime import date
-from random import Random
+from decimal import Decimal
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from msgspec import to_builtins
-
+from benchmarks.bulk import Seconds, write_history
 from benchmarks.database import Server, connected, server
-from benchmarks.month import REPOSITORY, month
-from benchmarks.price_messages import JUNE_2026, price_messages
+from benchmarks.history import REFERENCES, History
+from benchmarks.month import REPOSITORY
+from benchmarks.price_messages import ASKED_AT
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import PriceMessage
+from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference, to_json
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-MONTHS = 330
-AROUND = 5
-"""The last months, each loaded beside the first into an empty database; the medians are compared."""
+VERSIONS = (18, 17)
+LOADED = 5
+"""How many of the last months are loaded; the ones before are written in bulk."""
 RUNS = 21
+SECONDS_PER_QUESTION = 3.0
+"""A slow question is asked less often, but three times."""
+
+QUESTION_MS, COMPARISON_MS, AGGREGATE_MS = 10, 60, 100
 EXAMPLE = re.compile(r'^fipe query "(.+)"', re.MULTILINE)
+COMPARISON = re.compile(r"fipe\.(price_changes|month_differences|biggest_movers)\(")
+AGGREGATE = re.compile(r"\b(count|max)\(")
 LARGE_TABLES = ("price", "vehicle", "model", "load_model")
+MONTHS = {
+    "June 2019, an ordinary month": (date(2019, 6, 1), date(2019, 5, 1)),
+    "January 2023, when Flex came": (date(2023, 1, 1), date(2022, 12, 1)),
+    "July 2023, when the other fuels came": (date(2023, 7, 1), date(2023, 6, 1)),
+    "June 2026 since May 2022": (date(2026, 6, 1), date(2022, 5, 1)),
+    "September 2026, the newest": (date(2026, 9, 1), date(2026, 8, 1)),
+}
 
 
 def run() -> Sequence[Row]:
-    lines = _Lines(list(price_messages(month(), JUNE_2026, UUID(int=0))))
-    with server() as postgres:
-        dsn = postgres.fresh_database()
+    with ExitStack() as stack:
+        servers = {version: stack.enter_context(server(version)) for version in VERSIONS}
+        dsns = {version: each.fresh_database() for version, each in servers.items()}
         start = time.perf_counter()
-        for number in range(MONTHS - AROUND):
-            _cost_of_load(postgres, dsn, lines.of_month(number))
-        first, late = [], []
-        for number in range(MONTHS - AROUND, MONTHS):
-            dsn_of_one_month = postgres.fresh_database()
-            first.append(_cost_of_load(postgres, dsn_of_one_month, lines.of_month(0)))
-            late.append(_cost_of_load(postgres, dsn, lines.of_month(number)))
+        with ProcessPoolExecutor() as processes:
+            in_bulk = dict(zip(dsns, processes.map(_write_all_but_the_last, dsns.values()), strict=True))
         minutes = (time.perf_counter() - start) / 60
-        with _vacuumed(dsn_of_one_month) as of_one_month, _vacuumed(dsn) as connection:
-            return [
-                Row(f"loading {MONTHS} months", minutes, "minutes"),
-                Row(
-                    f"month {MONTHS}",
-                    statistics.median(late),
-                    "CPU s",
-                    Baseline("month 1", statistics.median(first)),
-                    at_most(1.3),
-                ),
-                *_sizes(connection),
-                *(row for query in _queries(connection) for row in _query_rows(connection, query)),
-                *_example_rows("one month", of_one_month, 10),
-                *_example_rows(f"{MONTHS} months", connection, 50),
-            ]
+        costs = _cost_rows(servers, dsns)
+        databases = {version: stack.enter_context(connected(dsn)) for version, dsn in dsns.items()}
+        for each in databases.values():
+            each.autocommit = True
+            each.cursor().execute("vacuum (analyze)")
+        questions = _questions(databases[VERSIONS[0]])
+        return [
+            Row("writing both databases in bulk, at once", minutes, "minutes"),
+            *_series_rows(in_bulk),
+            *costs,
+            *(row for version, each in databases.items() for row in _size_rows(version, each)),
+            *(row for question in questions for row in _question_rows(question, databases)),
+        ]
 
 
-@contextmanager
-def _vacuumed(dsn: str) -> Iterator["connection"]:
-    with connected(dsn) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("vacuum (analyze)")
-        yield connection
+def _write_all_but_the_last(dsn: str) -> Seconds:
+    return write_history(dsn, History(), len(REFERENCES) - LOADED)
 
 
-class _Lines:
-    """The JSON Lines of any month, as messages of the price queue: made from a template, which is quick."""
-
-    def __init__(self, messages: Sequence[PriceMessage]) -> None:
-        self._prices = [float(price.price_brl) for message in messages for price in message.prices]
-        self._template = "\n".join(map(_template, messages))
-
-    def of_month(self, number: int) -> Iterator[str]:
-        """The lines of the month with that number, counted from January 1999, at prices of its own."""
-        day = f"{1999 + number // 12}-{number % 12 + 1:02}-01"
-        reference = json.dumps({"code": 1000 + number, "month": day})
-        level, moved = 0.5 + number / MONTHS, Random(number).uniform
-        prices = (f"{price * level * moved(0.97, 1.03):.2f}" for price in self._prices)
-        text = self._template.replace("RUN", str(UUID(int=number))).replace('"REFERENCE"', reference)
-        return iter((text % tuple(prices)).split("\n"))
+def _series_rows(in_bulk: Mapping[int, Seconds]) -> Iterator[Row]:
+    for version, seconds in in_bulk.items():
+        yield Row(f"PostgreSQL {version}: finding the series of all vehicles anew", seconds.series, "s")
 
 
-def _template(message: PriceMessage) -> str:
-    line = to_builtins(message)
-    line |= {"run_id": "RUN", "reference": "REFERENCE"}
-    line["prices"] = [price | {"price_brl": "PRICE"} for price in line["prices"]]
-    return json.dumps(line).replace("%", "%%").replace("PRICE", "%s")
+# What a load costs ------------------------------------------------------------------------------------------
 
 
-def _cost_of_load(postgres: Server, dsn: str, lines: Iterator[str]) -> float:
-    """CPU seconds to load the lines, of this process and of all the server's processes."""
+def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str]) -> list[Row]:
+    history = History()
+    first: dict[int, list[float]] = {version: [] for version in servers}
+    late: dict[int, list[float]] = {version: [] for version in servers}
+    for number in range(len(REFERENCES) - LOADED, len(REFERENCES)):
+        for version, postgres in servers.items():
+            first[version].append(_cost_of_load(postgres, postgres.fresh_database(), history, 0))
+            late[version].append(_cost_of_load(postgres, dsns[version], history, number))
+    return [
+        Row(
+            f"PostgreSQL {version}: a load of month {len(REFERENCES)}, per 1,000 prices",
+            statistics.median(late[version]),
+            "CPU ms",
+            Baseline("month 1, in an empty database", statistics.median(first[version])),
+            at_most(1.3),
+        )
+        for version in servers
+    ]
+
+
+def _cost_of_load(postgres: Server, dsn: str, history: History, number: int) -> float:
+    """CPU milliseconds per 1,000 prices, of this process and of all the server's processes."""
+    messages = list(_messages(history, number))
+    lines = list(map(to_json, messages))
+    prices = sum(len(message.prices) for message in messages)
     before = time.process_time() + postgres.cpu_seconds()
     totals = ingest(lines, dsn, report=io.StringIO())
     cost = time.process_time() + postgres.cpu_seconds() - before
     assert totals.refused == 0
-    assert totals.changed == len(month().rows), totals
-    return cost
+    assert totals.changed == prices, totals
+    return 1_000_000 * cost / prices
 
 
-def _sizes(connection: "connection") -> list[Row]:
-    with connection, connection.cursor() as cursor:
-        cursor.execute("select count(*), pg_total_relation_size('fipe.price') from fipe.price")
-        rows, price_bytes = cursor.fetchone() or (0, 0)
-        cursor.execute("select pg_database_size(current_database())")
-        (all_bytes,) = cursor.fetchone() or (0,)
-    return [
-        Row("prices", rows, "rows"),
-        Row("the database on disk", all_bytes / 2**30, "GiB"),
-        Row("fipe.price with its indexes", price_bytes / rows, "bytes a row"),
-        Row("everything, the ledger included", all_bytes / rows, "bytes a row"),
-    ]
+def _messages(history: History, number: int) -> Iterator[PriceMessage]:
+    """A month as messages of the price queue, one per model."""
+    code, month = REFERENCES[number].code, REFERENCES[number].month
+    prices = [(stretch.published, price) for stretch, price in history.month(number)]
+    models: dict[tuple[int, int], set[int]] = {}
+    for published, _ in prices:
+        models.setdefault(published[:2], set()).add(published.model_code)
+    for (kind, brand_code, brand, model_code, model), rows in groupby(prices, lambda each: each[0][:5]):
+        yield PriceMessage(
+            run_id=UUID(int=number + 1),
+            reference=Reference(code=code, month=month),
+            vehicle_type=kind,
+            brand=Named(code=brand_code, name=brand),
+            brands_in_run=len(models),
+            models_in_brand=len(models[kind, brand_code]),
+            model=Named(code=model_code, name=model),
+            searched_at=ASKED_AT,
+            asked_at=ASKED_AT,
+            prices=tuple(
+                PricedVehicle(
+                    model_year=each.model_year,
+                    fuel_code=each.fuel_code,
+                    fuel=each.fuel,
+                    fipe_code=each.fipe_code,
+                    price_brl=Decimal(price),
+                )
+                for each, price in rows
+            ),
+        )
 
 
-class _Query(NamedTuple):
+# Size -------------------------------------------------------------------------------------------------------
+
+
+def _size_rows(version: int, connection: "connection") -> Iterator[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute("select count(*), pg_database_size(current_database()) from fipe.price")
+        prices, all_bytes = cursor.fetchone() or (0, 0)
+        cursor.execute(
+            "select relname, pg_total_relation_size(oid) from pg_class"
+            " where relkind = 'r' and relnamespace = 'fipe'::regnamespace order by 2 desc, 1"
+        )
+        sizes = cursor.fetchall()
+    yield Row(f"PostgreSQL {version}: prices", prices, "rows")
+    yield Row(f"PostgreSQL {version}: the database on disk", all_bytes / 2**30, "GiB")
+    yield Row(f"PostgreSQL {version}: everything, the ledger included", all_bytes / prices, "bytes a price")
+    for table, table_bytes in sizes:
+        if table_bytes > prices / 10:
+            yield Row(
+                f"PostgreSQL {version}: fipe.{table} with its indexes", table_bytes / prices, "bytes a price"
+            )
+
+
+# Questions --------------------------------------------------------------------------------------------------
+
+
+class _Question(NamedTuple):
     what: str
     sql: str
-    parameters: tuple[object, ...]
+    most_milliseconds: float
+    parameters: tuple[object, ...] = ()
+    has_plan: bool = False
 
 
-def _queries(connection: "connection") -> list[_Query]:
-    """What people ask; of the largest brand, and of a vehicle in the middle of it."""
-    with connection, connection.cursor() as cursor:
+def _questions(connection: "connection") -> Iterator[_Question]:
+    yield from _examples()
+    yield from _of_the_view(connection)
+    yield from _comparisons(connection)
+    for what, sql in (
+        (
+            "vehicle_price, by brand",
+            "select brand, count(*), avg(price_brl) from fipe.vehicle_price"
+            " where reference_month = fipe.newest_month() group by brand",
+        ),
+        (
+            "latest_price, by brand",
+            "select brand, count(*), avg(price_brl) from fipe.latest_price"
+            " where reference_month = fipe.newest_month() group by brand",
+        ),
+        (
+            "latest_price of all that ever was, by type",
+            "select vehicle_type, count(*), avg(price_brl) from fipe.latest_price group by vehicle_type",
+        ),
+        ("flagged_price, by flag", "select flag, count(*) from fipe.flagged_price group by flag"),
+        ("max(reference_month)", "select max(reference_month) from fipe.vehicle_price"),
+    ):
+        yield _Question(f"newest: {what}", sql, AGGREGATE_MS)
+
+
+def _examples() -> Iterator[_Question]:
+    """The example queries of the documents."""
+    documents = (REPOSITORY / "README.md", REPOSITORY / "docs" / "queries.md")
+    for sql in dict.fromkeys(sql for each in documents for sql in EXAMPLE.findall(each.read_text())):
+        most = (
+            COMPARISON_MS
+            if COMPARISON.search(sql)
+            else AGGREGATE_MS
+            if AGGREGATE.search(sql)
+            else QUESTION_MS
+        )
+        yield _Question(sql, sql, most)
+
+
+def _of_the_view(connection: "connection") -> Iterator[_Question]:
+    """What people ask of fipe.vehicle_price: of the largest brand, and of a vehicle in the middle of it."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "select vehicle_type, brand_code from fipe.model"
             " group by vehicle_type, brand_code order by count(*) desc, vehicle_type, brand_code limit 1"
@@ -150,56 +244,94 @@ def _queries(connection: "connection") -> list[_Query]:
             (vehicle_type, brand_code),
         )
         model_code, model_year, fuel_code, fipe_code = cursor.fetchone() or (0, 0, 0, "")
-    newest = date(1999 + (MONTHS - 1) // 12, (MONTHS - 1) % 12 + 1, 1)
-    return [
-        _Query(
-            "the history of one FIPE code",
-            "select reference_month, model_year, fuel, price_brl from fipe.vehicle_price"
-            " where fipe_code = %s order by reference_month, model_year",
-            (fipe_code,),
-        ),
-        _Query(
-            "the latest price of one model year",
-            "select reference_month, price_brl from fipe.vehicle_price"
-            " where (vehicle_type, brand_code, model_code, model_year, fuel_code) = (%s, %s, %s, %s, %s)"
-            " order by reference_month desc limit 1",
-            (vehicle_type, brand_code, model_code, model_year, fuel_code),
-        ),
-        _Query(
-            "one month of the largest brand",
-            "select model, model_year, fuel, price_brl from fipe.vehicle_price"
-            " where reference_month = %s and (vehicle_type, brand_code) = (%s, %s)",
-            (newest, vehicle_type, brand_code),
-        ),
-    ]
-
-
-def _query_rows(connection: "connection", query: _Query) -> tuple[Row, Row]:
-    with connection.cursor() as cursor:
-        cursor.execute("explain " + query.sql, query.parameters)
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    milliseconds, found = _ask(connection, query)
-    scanned = [table for table in LARGE_TABLES if f"Seq Scan on {table} " in plan]
-    return (
-        Row(f"{query.what}: {found:,} rows", milliseconds, "ms", target=at_most(10)),
-        Row("large tables it reads without an index", len(scanned), "tables", target=at_most(0)),
+    yield _Question(
+        "the history of one FIPE code",
+        "select reference_month, model_year, fuel, price_brl from fipe.vehicle_price"
+        " where fipe_code = %s order by reference_month, model_year",
+        QUESTION_MS,
+        (fipe_code,),
+        has_plan=True,
+    )
+    yield _Question(
+        "the latest price of one model year",
+        "select reference_month, price_brl from fipe.vehicle_price"
+        " where (vehicle_type, brand_code, model_code, model_year, fuel_code) = (%s, %s, %s, %s, %s)"
+        " order by reference_month desc limit 1",
+        QUESTION_MS,
+        (vehicle_type, brand_code, model_code, model_year, fuel_code),
+        has_plan=True,
+    )
+    yield _Question(
+        "one month of the largest brand",
+        "select model, model_year, fuel, price_brl from fipe.vehicle_price"
+        " where reference_month = %s and (vehicle_type, brand_code) = (%s, %s)",
+        QUESTION_MS,
+        (REFERENCES[-1].month, vehicle_type, brand_code),
+        has_plan=True,
     )
 
 
-def _example_rows(of_what: str, connection: "connection", most_milliseconds: float) -> Iterator[Row]:
-    """A row for each example query of docs/queries.md."""
-    for sql in EXAMPLE.findall((REPOSITORY / "docs" / "queries.md").read_text()):
-        milliseconds, found = _ask(connection, _Query(sql, sql, ()))
-        yield Row(f"{of_what}, {sql}: {found:,} rows", milliseconds, "ms", target=at_most(most_milliseconds))
-
-
-def _ask(connection: "connection", query: _Query) -> tuple[float, int]:
-    """Milliseconds from sending the query to having its rows, median of warm runs; and how many rows."""
-    seconds = []
+def _comparisons(connection: "connection") -> Iterator[_Question]:
+    """Questions about whole months; the server adds up price_changes, of which there are 50,000."""
     with connection.cursor() as cursor:
-        for _ in range(RUNS):
+        cursor.execute(
+            "select brand from fipe.vehicle_price where reference_month = %s"
+            " group by brand order by count(*) desc limit 1",
+            (REFERENCES[-1].month,),
+        )
+        ((brand,),) = cursor.fetchall()
+    for when, months in MONTHS.items():
+        for what, sql, parameters in (
+            (
+                "price_changes",
+                "select count(*), avg(change_percent) from fipe.price_changes(%s, %s)",
+                months,
+            ),
+            (
+                "price_changes of the largest brand",
+                "select * from fipe.price_changes(%s, %s) where brand = %s",
+                (*months, brand),
+            ),
+            ("biggest_movers", "select * from fipe.biggest_movers(10, %s, %s)", months),
+            (
+                "month_differences",
+                "select difference, count(*) from fipe.month_differences(%s, %s) group by difference",
+                months,
+            ),
+            (
+                "vehicles_between",
+                "select * from fipe.vehicles_between(%s, 40000, 60000, %s)",
+                (brand, months[0]),
+            ),
+        ):
+            yield _Question(f"{when}: {what}", sql, COMPARISON_MS, parameters)
+
+
+def _question_rows(question: _Question, databases: Mapping[int, "connection"]) -> Iterator[Row]:
+    for version, connection in databases.items():
+        milliseconds, found = _ask(connection, question)
+        what = f"PostgreSQL {version}: {question.what}: {found:,} rows"
+        yield Row(what, milliseconds, "ms", target=at_most(question.most_milliseconds))
+        if question.has_plan:
+            scanned = _tables_scanned(connection, question)
+            what = f"PostgreSQL {version}: large tables it reads without an index"
+            yield Row(what, len(scanned), "tables", target=at_most(0))
+
+
+def _tables_scanned(connection: "connection", question: _Question) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("explain " + question.sql, question.parameters)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    return [table for table in LARGE_TABLES if f"Seq Scan on {table} " in plan]
+
+
+def _ask(connection: "connection", question: _Question) -> tuple[float, int]:
+    """Milliseconds from sending the question to having its rows, median of warm runs; and how many rows."""
+    seconds: list[float] = []
+    with connection.cursor() as cursor:
+        while len(seconds) < 4 or (len(seconds) < RUNS and sum(seconds) < SECONDS_PER_QUESTION):
             start = time.perf_counter()
-            cursor.execute(query.sql, query.parameters)
+            cursor.execute(question.sql, question.parameters)
             found = len(cursor.fetchall())
             seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds[1:]), found

@@ -49,10 +49,10 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
 
     The template database has the schema.
     """
-    cluster = PostgresCluster(folder) if version == 18 else _Cluster17(folder)
-    cluster.start()
+    server = cluster(folder, version)
+    server.start()
     try:
-        place = cluster.set_up(user="postgres", password=uuid.uuid4().hex, database=TEMPLATE)
+        place = server.set_up(user="postgres", password=uuid.uuid4().hex, database=TEMPLATE)
         dsn = make_dsn(
             host=place.host, port=place.port, user=place.user, password=place.password, dbname="postgres"
         )
@@ -63,7 +63,12 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
             template.cursor().execute(ROOT_SQL.read_text())
         yield dsn
     finally:
-        cluster.stop()
+        server.stop()
+
+
+def cluster(folder: Path, version: int) -> PostgresCluster:
+    """A server of this version, 17 or 18, with its data under `folder`; it is not started."""
+    return PostgresCluster(folder) if version == 18 else _Cluster17(folder)
 
 
 def _write_without_waiting_for_the_disk(admin: connection) -> None:

@@ -52,16 +52,17 @@ class History:
         nodes = [self._group({key}) for key in self.of_key]
         chains = self._linked(nodes, lambda group: {key[:4] for key in group.keys})
         units = self._without_duplicates(chains)
-        return [group.keys for group in self._linked(units, self._codes)]
+        models = self._linked(units, lambda group: self._codes(group, "fuel_code"))
+        return [group.keys for group in self._linked(models, self._codes)]
 
     def _group(self, keys: Iterable[Key]) -> Group:
         together = frozenset(keys)
         months = [month for key in together for month in self.of_key[key]]
         return Group(together, min(months), max(months))
 
-    def _codes(self, group: Group) -> set[tuple[Any, ...]]:
+    def _codes(self, group: Group, *more: str) -> set[tuple[Any, ...]]:
         return {
-            (row.vehicle_type, row.fipe_code, row.model_year)
+            tuple(getattr(row, field) for field in ("vehicle_type", "fipe_code", "model_year", *more))
             for key in group.keys
             for row in self.of_key[key].values()
         }

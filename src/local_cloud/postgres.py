@@ -221,7 +221,7 @@ class PostgresCluster:
     def _remove_sockets(self) -> None:
         with self._lock:
             sockets = self._sockets()
-            if self.port is None and sockets != self._data.resolve():
+            if self.port is None and sockets != self._data.resolve() and sockets.exists():
                 shutil.rmtree(sockets)
 
     def _free_port(self) -> int:

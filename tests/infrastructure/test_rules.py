@@ -15,8 +15,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from fipe_data_stack import FipeDataStack
 from stage_settings import StageSettings
-from tests.conftest import ROOT
-from tests.infrastructure.synthesis import ACCOUNT, DEFAULT_VPC, REGION, VPC_ID, VPC_KEY
+from tests.infrastructure.synthesis import ACCOUNT, REGION, VPC_ID, new_app
 
 NEEDED = {"vpc_id": VPC_ID, "allowed_ip": "203.0.113.7", "alarm_email": "me@example.com", "schedule": "on"}
 STACKS = {
@@ -31,8 +30,7 @@ STACKS = {
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the templates of all stages, checked by cdk-nag: an error ends the synthesis."""
     folder = tmp_path_factory.mktemp("assembly")
-    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
-    app = App(context={**flags, VPC_KEY: DEFAULT_VPC}, outdir=str(folder), analytics_reporting=False)
+    app = new_app(outdir=folder)
     for name, settings in STACKS.items():
         FipeDataStack(
             app,

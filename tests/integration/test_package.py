@@ -67,10 +67,13 @@ def test_what_the_command_shares_with_the_cdk_can_be_imported_anywhere(
 
 
 def _copy(folder: Path) -> Path:
+    """Copies the packages, without what other tests are compiling at this moment."""
     folder.mkdir()
     for name in PACKAGED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, folder / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(ROOT / name, folder / name)
     return folder
 
 

@@ -48,6 +48,7 @@ def test_a_path_that_is_too_long_for_a_socket_has_it_in_a_folder_elsewhere(
     finally:
         cluster.stop()
     assert not sockets.exists()
+    cluster.stop()
 
 
 def test_a_server_that_cannot_start_says_why_not_that_it_has_ended(tmp_path: Path) -> None:

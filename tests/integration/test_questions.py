@@ -200,6 +200,16 @@ def test_a_model_that_takes_over_a_fipe_code_goes_on_with_its_series(database: c
     assert ask(database, history) == [("Gol 1.0", 100, None), ("Gol 1.0 Flex", 90, -10)]
 
 
+def test_a_model_that_takes_over_a_fipe_code_with_two_fuels_goes_on_with_each(database: connection) -> None:
+    ethanol = (2, "Álcool")
+    write_rows(database, [
+        row(NOVEMBER, 100), row(NOVEMBER, 80, fuel=ethanol),
+        row(DECEMBER, 101, model_code=8), row(DECEMBER, 81, model_code=8, fuel=ethanol),
+    ])  # fmt: skip
+    question = "select fuel, price_before, price_brl from fipe.price_changes('2022-12-01') order by price_brl"
+    assert ask(database, question) == [("Álcool", 80, 81), ("Gasolina", 100, 101)]
+
+
 def test_two_models_of_one_fipe_code_side_by_side_have_histories_of_their_own(database: connection) -> None:
     rows = [(DECEMBER, 100, 7), (DECEMBER, 500, 8), (JANUARY, 110, 7), (JANUARY, 550, 8)]
     write_rows(

@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,26 @@ def small_catalogue(seed: int = 0) -> Catalogue:
     return Catalogue(whole.month, [row for brand in brands for rows in models[brand][:4] for row in rows[:4]])
 
 
+def earlier_state(catalogue: Catalogue, seed: int = 0) -> Catalogue:
+    """The month before its corrections: other prices and names, vehicles that are gone or new since."""
+    chance = random.Random(seed)
+    rows = []
+    for model in catalogue.by_model():
+        name = f"{model[0].model} (old)" if chance.random() < 0.1 else model[0].model
+        for row in model:
+            if chance.random() < 0.2:
+                row = row._replace(price_brl=row.price_brl + 1)
+            if chance.random() > 0.1:
+                rows.append(row._replace(model=name))
+        if chance.random() < 0.2:
+            rows.append(model[0]._replace(model=name, model_year=1949))
+        if chance.random() < 0.1:
+            rows.append(
+                model[0]._replace(model=f"{model[0].model} (gone)", model_code=90_000 + model[0].model_code)
+            )
+    return Catalogue(catalogue.month, rows)
+
+
 class Pipeline:
     """Queues, functions, database and source, and the faults of each."""
 
@@ -186,6 +206,26 @@ class Pipeline:
                     moved += 1
         return moved
 
+    def results_of(self, catalogue: Catalogue, seconds: float = 60) -> list[str]:
+        """The messages that a load of another state of the month sends to the ingestor; none is written."""
+        published = self.simulator.catalogue
+        self._publish(catalogue)
+        with self.paused("price"):
+            self.start()
+            self.until_only_waiting_in("price", seconds)
+            messages = self._take_all("price")
+        self._publish(published)
+        return messages
+
+    def deliver(self, messages: Sequence[str]) -> None:
+        """Sends messages to the ingestor; what the queue refuses is sent again."""
+        client, left = self.cloud.client("sqs"), list(messages)
+        while left:
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(left[:10])]
+            answer = client.send_message_batch(QueueUrl=self.queues["price"], Entries=entries)
+            refused = {int(entry["Id"]) for entry in answer.get("Failed", [])}
+            left = [body for place, body in enumerate(left) if place >= 10 or place in refused]
+
     # What people look at
 
     def waiting(self) -> int:
@@ -220,12 +260,16 @@ class Pipeline:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def assert_equal_to_the_source(self, run_id: str) -> None:
-        """Asserts that the database equals the catalogue, the load is complete and no DLQ has a message."""
+    def assert_prices_equal_to_the_source(self) -> None:
+        """Asserts that the prices in the database are those of the catalogue."""
         columns = ", ".join(CatalogueRow._fields)
         assert set(self.query(f"select {columns} from fipe.vehicle_price")) == {
             tuple(row) for row in self.simulator.catalogue.rows
         }
+
+    def assert_equal_to_the_source(self, run_id: str) -> None:
+        """Asserts that the database equals the catalogue, the load is complete and no DLQ has a message."""
+        self.assert_prices_equal_to_the_source()
         missing = self.query("select * from fipe.load_missing where run_id = %s", run_id)
         assert missing == []
         status = "select complete, rejected, unpriced, prices from fipe.load_status where run_id = %s"
@@ -373,6 +417,21 @@ class Pipeline:
         # A worker whose message was delivered twice may still be writing.
         eventually(lambda: not any(each["running"] for each in self.cloud.status()["functions"].values()))
         self.query(f"truncate {', '.join('fipe.' + table.strip() for table in TABLES.split(','))} cascade")
+
+    def _publish(self, catalogue: Catalogue) -> None:
+        self.simulator.catalogue = catalogue
+        self.simulator.published = 1
+
+    def _take_all(self, kind: str) -> list[str]:
+        """Removes the messages of a queue; returns their bodies."""
+        client, taken = self.cloud.client("sqs"), []
+        while found := client.receive_message(QueueUrl=self.queues[kind], MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            taken += [message["Body"] for message in found]
+            for message in found:
+                client.delete_message(QueueUrl=self.queues[kind], ReceiptHandle=message["ReceiptHandle"])
+        return taken
 
     def _connect(self) -> Any:
         place = self.postgres.connection()

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from fipe_simulator import Fault, Faults
@@ -12,8 +12,14 @@ API_FAULTS = [fault for fault in Fault if fault is not Fault.TIMEOUT]
 ROUNDS_OF_REDRIVE = 5
 
 
-def run_schedule(pipeline: Pipeline, seed: int) -> list[str]:
+def run_schedule(pipeline: Pipeline, older_results: Sequence[str], seed: int) -> list[str]:
     """Runs a load among faults, then without faults, then a redrive: it must end equal to the source.
+
+    Args:
+        pipeline: where it runs.
+        older_results: what an earlier load of the month sent to the ingestor. Some of it arrives before this
+            load, some during it and some after it.
+        seed: decides all that happens.
 
     Returns:
         What was done, in order. If the load does not end equal, it is in the notes of the error.
@@ -25,7 +31,11 @@ def run_schedule(pipeline: Pipeline, seed: int) -> list[str]:
         done.append(what)
 
     pipeline.clear()
+    before, during, after = _parts(older_results, chance)
     try:
+        pipeline.deliver(before)
+        pipeline.until_idle()
+        note(f"of the older load: {len(before)} before, {len(during)} during, {len(after)} after")
         faults = chance.sample(API_FAULTS, chance.randint(0, 4))
         if faults:
             share = chance.choice([0.05, 0.1, 0.3]) / len(faults)
@@ -42,12 +52,14 @@ def run_schedule(pipeline: Pipeline, seed: int) -> list[str]:
         pipeline.queue_faults(**sqs)
         note(f"queues: {sqs}")
         run_id = pipeline.start()
+        pipeline.deliver(during)
         for _ in range(chance.randint(1, 4)):
             time.sleep(chance.uniform(0, 0.6))
             _strike(pipeline, chance, note)
         time.sleep(chance.uniform(0, 0.5))
         pipeline.calm()
         note("calm")
+        pipeline.deliver(after)
         for _ in range(ROUNDS_OF_REDRIVE):
             pipeline.until_idle()
             moved = pipeline.redrive()
@@ -59,6 +71,15 @@ def run_schedule(pipeline: Pipeline, seed: int) -> list[str]:
         error.add_note(f"replay it: make soak SEED={seed}; what was done: {done}")
         raise
     return done
+
+
+def _parts(messages: Sequence[str], chance: random.Random) -> list[list[str]]:
+    """Three parts of random sizes, in random order."""
+    parts: list[list[str]] = [[], [], []]
+    weights = [chance.random() for _ in parts]
+    for message in chance.sample(messages, len(messages)):
+        chance.choices(parts, weights)[0].append(message)
+    return parts
 
 
 def _strike(pipeline: Pipeline, chance: random.Random, note: Callable[[str], None]) -> None:

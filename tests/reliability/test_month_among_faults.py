@@ -1,5 +1,5 @@
-"""Loads the real month with a fault in one call of twenty: it must be complete; prints how much longer it
-took."""
+"""Loads the real month with a fault in one call of twenty, and results of an earlier load that arrive
+late: it must be complete and equal; prints how much longer it took."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from fipe_simulator import Fault, Faults, read_catalogue
 from tests.real_month import REAL_MONTH, needs_real_month
-from tests.reliability.pipeline import Pipeline, running_pipeline
+from tests.reliability.pipeline import Pipeline, earlier_state, running_pipeline
 
 SPOILT = 0.05
 SECONDS = 1200
@@ -26,10 +26,18 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 def test_the_real_month_among_all_faults_is_complete_and_equal(
     month: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    older_results = month.results_of(earlier_state(month.simulator.catalogue), SECONDS)
+    month.clear()
     quiet = load(month)
     month.clear()
+    late = older_results[::3]
+    month.deliver([message for message in older_results if message not in set(late)])
+    month.until_idle(SECONDS)
     month.simulator.faults = Faults.of(rate=SPOILT / len(Fault), seed=8, hold_seconds=3)
     spoilt = load(month)
+    month.deliver(late)
+    month.until_idle(SECONDS)
+    month.assert_prices_equal_to_the_source()
     with capsys.disabled():
         print(
             f"\nwithout faults {quiet:.0f} s, with {SPOILT:.0%} of the calls spoilt {spoilt:.0f} s:"

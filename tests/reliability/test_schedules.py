@@ -15,5 +15,7 @@ def seeds() -> range:
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_a_load_among_faults_ends_equal_to_the_source(pipeline: Pipeline, seed: int) -> None:
-    print(*run_schedule(pipeline, seed), sep="\n")
+def test_a_load_among_faults_ends_equal_to_the_source(
+    pipeline: Pipeline, older_results: list[str], seed: int
+) -> None:
+    print(*run_schedule(pipeline, older_results, seed), sep="\n")

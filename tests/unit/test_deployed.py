@@ -21,7 +21,7 @@ def repository(tmp_path: Path) -> Path:
             (tmp_path / name / "api/python").mkdir(parents=True)
             (tmp_path / name / "api/python/layer.py").touch()
         elif (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tmp_path / name)
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path
