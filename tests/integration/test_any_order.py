@@ -87,7 +87,10 @@ def result(draw: st.DrawFn, model: int, common: dict[str, Any]) -> PriceMessage:
 
 @st.composite
 def load(draw: st.DrawFn, number: int) -> list[PriceQueueMessage]:
-    """All messages of a load: plans, and at least one result of each model."""
+    """All messages of a load: plans, and at least one result of each model.
+
+    A brand may be searched twice, and the source may list other models then.
+    """
     brands = draw(st.lists(st.sampled_from([1, 2]), unique=True, min_size=1))
     common = {
         "run_id": UUID(int=number),
@@ -100,9 +103,15 @@ def load(draw: st.DrawFn, number: int) -> list[PriceQueueMessage]:
     messages: list[PriceQueueMessage] = [
         any_run_plan(brands=planned, whole_table=not wanted, wanted_models=wanted, **common)
     ]
-    for brand in named.values():
+    searches = st.sampled_from([1, 1, 2])
+    for brand, hour in [(brand, hour) for brand in named.values() for hour in range(draw(searches))]:
         models = draw(st.lists(st.sampled_from([7, 8]), unique=True, min_size=1))
-        of_brand = {**common, "brand": brand, "models_in_brand": len(models)}
+        of_brand = {
+            **common,
+            "brand": brand,
+            "models_in_brand": len(models),
+            "searched_at": datetime(2026, 1, 1, hour, tzinfo=UTC),
+        }
         messages.append(any_brand_plan(models=tuple((model, 1) for model in models), **of_brand))
         for model in models:
             messages += draw(st.lists(result(model, of_brand), min_size=1, max_size=2))
@@ -148,19 +157,20 @@ STATE = {
     """,
     "loads": """
         select run_id, reference_code, brands_expected, changed, corrected, withdrawn, whole_table,
-               completed_at is not null
+               fipe.load_state(ended_at, completed_at)
         from fipe.load_run
     """,
     "brands": """
-        select run_id, reference_code, vehicle_type, brand_code, models_expected,
-               load_brand.completed_at is not null
+        select run_id, reference_code, vehicle_type, brand_code, models_expected, searched_at,
+               load_brand.planned_at, fipe.load_state(load_brand.ended_at, load_brand.completed_at)
         from fipe.load_brand join fipe.load_run on load_run.id = load_run_id
     """,
     "models": """
         select run_id, reference_code, vehicle_type, brand_code, model_code, prices, unpriced, rejected,
-               mirrored, asked_at
+               mirrored, gaps, asked_at
         from fipe.load_model join fipe.load_run on load_run.id = load_run_id
     """,
+    "missing": "select * from fipe.load_missing",
 }  # fmt: skip
 """Everything that the database says, without numbers of its own and without times of writing."""
 
@@ -182,3 +192,20 @@ def test_all_ends_alike(reused: connection, messages: list[PriceQueueMessage], s
         assert renewed == 0, "the writer's series are those that all prices together give"
     for name in STATE:
         assert ends[0][name] == ends[1][name], name
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(messages=loads(), seed=st.integers(0, 2**32))
+def test_a_load_is_complete_or_names_what_to_ask_again(
+    reused: connection, messages: list[PriceQueueMessage], seed: int
+) -> None:
+    """Whatever part of the messages is lost."""
+    empty(reused)
+    for message in Random(seed).sample(messages, Random(seed).randint(1, len(messages))):
+        write_messages(reused, [message])
+    lacking = select(reused, "select distinct run_id, reference_code from fipe.load_missing")
+    found = select(reused, "select run_id, reference_code, state from fipe.load_status")
+    assert {(run, code) for run, code, state in found if state != "complete"} == set(lacking)
+    for run_id, code in lacking:
+        payloads = select(reused, f"select fipe.resume_payloads('{run_id}')")
+        assert code in {payload["reference"] for (payload,) in payloads}

@@ -2,6 +2,7 @@
 
 import time
 from functools import lru_cache
+from uuid import UUID
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import DecodeError, Struct
@@ -31,13 +32,16 @@ def denied_before(message: ModelMessage) -> frozenset[ModelYearFuel]:
     key = (message.vehicle_type, message.brand.code, message.model.code)
     return frozenset(
         ModelYearFuel(model_year=model_year, fuel_code=fuel_code)
-        for *model, model_year, fuel_code in _denied_up_to(message.reference)
+        for *model, model_year, fuel_code in _denied_up_to(message.reference, message.run_id)
         if tuple(model) == key
     )
 
 
-@lru_cache(maxsize=4)  # a load asks once per execution environment, and only if something is denied
-def _denied_up_to(reference: Reference) -> frozenset[tuple[int, int, int, int, int]]:
+@lru_cache(maxsize=4)
+def _denied_up_to(
+    reference: Reference,
+    run_id: UUID,  # noqa: ARG001  each load asks once per execution environment, if something is denied
+) -> frozenset[tuple[int, int, int, int, int]]:
     """Those of all models, in the year up to this month."""
     function = loader_environment().load_status_function
     if not function:
