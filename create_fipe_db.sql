@@ -881,7 +881,7 @@ create table if not exists fipe.load_run (
     brands_expected integer     not null,
     started_at      timestamptz not null default now(),
     planned_at      timestamptz,
-    whole_table     boolean,
+    whole_month     boolean,
     wanted_types    smallint[]  not null default '{1,2,3}',
     wanted_brands   jsonb       not null default '[]',
     wanted_models   jsonb       not null default '[]',
@@ -916,11 +916,11 @@ create table if not exists fipe.load_brand_plan (
     brand_code   integer    not null,
     part         smallint   not null,
     model_codes  integer[]  not null,
-    year_fuels   smallint[] not null,
+    vehicles   smallint[] not null,
     primary key (load_run_id, vehicle_type, brand_code, part),
     foreign key (load_run_id, vehicle_type, brand_code)
         references fipe.load_brand (load_run_id, vehicle_type, brand_code) on delete cascade,
-    check (cardinality(model_codes) = cardinality(year_fuels))
+    check (cardinality(model_codes) = cardinality(vehicles))
 );
 comment on table fipe.load_brand_plan is
     'The models that a load expects of a brand. In arrays: twenty years have millions of them, and nobody asks for'
@@ -978,9 +978,9 @@ comment on function fipe.load_state(timestamptz, timestamptz) is
     ' times. incomplete: all results have arrived, and some prices had no usable answer.';
 
 create or replace view fipe.load_missing_model as
-select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.year_fuels
+select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.vehicles
 from fipe.load_brand_plan as plan
-cross join unnest(plan.model_codes, plan.year_fuels) as planned (model_code, year_fuels)
+cross join unnest(plan.model_codes, plan.vehicles) as planned (model_code, vehicles)
 where not exists (
     select from fipe.load_model as received
     where (received.load_run_id, received.vehicle_type, received.brand_code, received.model_code)
@@ -1003,12 +1003,12 @@ select run.run_id,
        brand.brand,
        brand.completed_at,
        (
-           select sum(planned.year_fuels)::integer
+           select sum(planned.vehicles)::integer
            from fipe.load_brand_plan as plan
-           cross join unnest(plan.year_fuels) as planned (year_fuels)
+           cross join unnest(plan.vehicles) as planned (vehicles)
            where (plan.load_run_id, plan.vehicle_type, plan.brand_code)
                = (brand.load_run_id, brand.vehicle_type, brand.brand_code)
-       ) as year_fuels_expected,
+       ) as vehicles_expected,
        coalesce(sum(model.rejected), 0)::integer as rejected
 from fipe.load_run as run
 join fipe.load_brand as brand on brand.load_run_id = run.id
@@ -1071,10 +1071,10 @@ select run.run_id,
        fipe.load_state(run.ended_at, run.completed_at)    as state,
        run.completed_at,
        run.changed,
-       coalesce(sum(brand.year_fuels_expected), 0)::integer as year_fuels_expected,
-       run.whole_table,
+       coalesce(sum(brand.vehicles_expected), 0)::integer as vehicles_expected,
+       run.whole_month,
        coalesce(run.shrunk, false)                        as shrunk,
-       case when run.completed_at is not null and run.whole_table is true and run.changed = 0
+       case when run.completed_at is not null and run.whole_month is true and run.changed = 0
                  and run.shrunk is false and sum(brand.prices) > 0
             -- A price that the month has and that this load was denied: not nothing new, but nothing known.
             then not exists (
@@ -1113,7 +1113,7 @@ with complete as (
     select distinct on (run.reference_code) run.id, run.reference_code, reference.month
     from fipe.load_run as run
     join fipe.reference_month as reference on reference.code = run.reference_code
-    where run.whole_table and run.completed_at is not null
+    where run.whole_month and run.completed_at is not null
     order by run.reference_code, run.completed_at desc
 )
 select load.reference_code,
@@ -1173,14 +1173,14 @@ select run.run_id,
        missing.model_year,
        missing.fuel_code,
        fipe.fuel_name(missing.fuel_code) as fuel,
-       missing.year_fuels,
+       missing.vehicles,
        missing.reason
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
 cross join lateral (
     select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
            null::integer as model_code, null::text as model, null::smallint as model_year,
-           null::smallint as fuel_code, null::smallint as year_fuels,
+           null::smallint as fuel_code, null::smallint as vehicles,
            format('%s of %s brands are not known: the run''s plan, or a part of it, has not arrived',
                   run.brands_expected - count(*), run.brands_expected) as reason
     from fipe.load_brand as brand
@@ -1212,7 +1212,7 @@ cross join lateral (
     where brand.load_run_id = run.id and brand.ended_at is null
       and known.received + known.named < brand.models_expected
     union all
-    select model.vehicle_type, model.brand_code, brand.brand, model.model_code, null, null, null, model.year_fuels,
+    select model.vehicle_type, model.brand_code, brand.brand, model.model_code, null, null, null, model.vehicles,
            'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the model'
            ' or the price DLQ'
     from fipe.load_missing_model as model
@@ -1375,17 +1375,16 @@ begin
             ('upgraded_at', 'when the schema came to this version'),
             ('vehicle_id', 'the vehicle: fipe.vehicle.id'),
             ('vehicle_type', '1 car, 2 motorcycle, 3 truck'),
+            ('vehicles', 'how many vehicles: model years with a fuel'),
+            ('vehicles_expected', 'vehicles that the load expects; null until they are known'),
             ('version', 'the version of the schema'),
             ('wanted_brands', 'codes or names of the only brands to load; empty means all'),
             ('wanted_types', 'the vehicle types to load'),
             ('wanted_models', 'codes or names of the only models to load; empty means all'),
-            ('whole_table', 'whether the load is of everything that FIPE published for the month; null until its'
+            ('whole_month', 'whether the load is of everything that FIPE published for the month; null until its'
              ' plan has arrived'),
             ('withdrawn', 'prices that this load no longer found and an earlier load of the same month did'),
             ('words', 'the words of both names, for searching'),
-            ('year_fuels', 'how many pairs of model year and fuel'),
-            ('year_fuels_expected', 'how many pairs of model year and fuel the load expects; null until they are'
-             ' known'),
             ('zero_km', 'whether this is a new car, which FIPE publishes as model year 32000')
         ) as word (name, meaning)
         join pg_attribute as attribute on attribute.attname = word.name and attribute.attnum > 0
@@ -1406,11 +1405,11 @@ comment on column fipe.price_revision.load_run_id is
 comment on column fipe.price_revision.price_brl is 'the price that no longer holds, in reais';
 comment on column fipe.price_revision.reason is
     'why it ended: corrected, withdrawn, or official (it came from a mirror, and the official API gave it then)';
-comment on column fipe.load_brand_plan.year_fuels is 'for each model, how many pairs of model year and fuel it has';
+comment on column fipe.load_brand_plan.vehicles is 'for each model, how many vehicles it has';
 comment on column fipe.load_missing.model_code is 'FIPE''s code of the model; null when the whole brand is missing';
 comment on column fipe.load_missing.reason is 'why it is missing, and where to look';
-comment on column fipe.load_missing.year_fuels is
-    'how many pairs of model year and fuel are missing; null when that is not known';
+comment on column fipe.load_missing.vehicles is
+    'how many vehicles are missing; null when that is not known';
 comment on column fipe.month_comparison.brand_code is 'FIPE''s code of the brand; null in the row of the whole month';
 comment on column fipe.month_comparison.shrunk is
     'whether the brand lost half (and five) of its models or prices, or the month 7% of its prices';

@@ -126,7 +126,7 @@ def _write_load(cursor: "cursor", number: int, published: Sequence[Published]) -
     copy_rows(
         cursor,
         "fipe.load_run",
-        ("id", "run_id", "reference_code", "brands_expected", "started_at", "whole_table", "changed",
+        ("id", "run_id", "reference_code", "brands_expected", "started_at", "whole_month", "changed",
          "completed_at", "shrunk"),
         [(load, uuid.UUID(int=load), reference.code, len(brands), started, True, len(published), ended,
           False)],
@@ -140,7 +140,7 @@ def _write_load(cursor: "cursor", number: int, published: Sequence[Published]) -
     copy_rows(
         cursor,
         "fipe.load_brand_plan",
-        ("load_run_id", "vehicle_type", "brand_code", "part", "model_codes", "year_fuels"),
+        ("load_run_id", "vehicle_type", "brand_code", "part", "model_codes", "vehicles"),
         (
             (load, *codes, 0, _array(code for code, _ in models), _array(vehicles for _, vehicles in models))
             for codes, models in brands.items()

@@ -114,7 +114,7 @@ def any_run_plan(**given: Any) -> RunPlanMessage:
         "brands_in_run": 1,
         "listed_at": SEARCHED_AT,
         "brands": (),
-        "whole_table": True,
+        "whole_month": True,
     }
     return RunPlanMessage(**{**defaults, **given})
 

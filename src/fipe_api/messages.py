@@ -281,7 +281,7 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
         vehicle_types: those that were asked for.
         wanted_brands: codes or names; empty means all.
         wanted_models: codes or names; empty means all.
-        whole_table: whether the run loads all vehicles of the month.
+        whole_month: whether the run loads all vehicles of the month.
     """
 
     version: Literal[1] = 1
@@ -293,14 +293,14 @@ class RunPlanMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="
     vehicle_types: tuple[VehicleType, ...] = (1, 2, 3)
     wanted_brands: tuple[Code | Text, ...] = ()
     wanted_models: tuple[Code | Text, ...] = ()
-    whole_table: bool
+    whole_month: bool
 
 
 class PlannedModel(NamedTuple):
     """A model that a run will load, with the number of its vehicles."""
 
     code: Code
-    year_fuels: SmallCode
+    vehicles: SmallCode
 
 
 class BrandPlanMessage(_BrandPart, frozen=True, kw_only=True, tag="brand_plan"):

@@ -38,7 +38,7 @@ class Load(BaseModel):
     brands_complete: int
     models_expected: int
     models_received: int
-    year_fuels_expected: int
+    vehicles_expected: int
     prices: int
     unpriced: int
     rejected: int = 0
@@ -144,7 +144,7 @@ def snapshot(
         brands_waiting=waiting["manufacturer"],
         models_found=sum(load.models_expected for load in loads),
         models_received=sum(load.models_received for load in loads),
-        calls_found=sum(load.year_fuels_expected for load in loads),
+        calls_found=sum(load.vehicles_expected for load in loads),
         calls_done=sum(load.prices + load.unpriced + load.rejected for load in loads),
         models_waiting=waiting["model"],
         models_to_write=waiting["price"],

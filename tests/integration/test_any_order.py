@@ -101,7 +101,7 @@ def load(draw: st.DrawFn, number: int) -> list[PriceQueueMessage]:
     planned = tuple(PlannedBrand(vehicle_type=1, brand=brand) for brand in named.values())
     wanted = draw(st.sampled_from([(), (), ("Model 7",)]))
     messages: list[PriceQueueMessage] = [
-        any_run_plan(brands=planned, whole_table=not wanted, wanted_models=wanted, **common)
+        any_run_plan(brands=planned, whole_month=not wanted, wanted_models=wanted, **common)
     ]
     searches = st.sampled_from([1, 1, 2])
     for brand, hour in [(brand, hour) for brand in named.values() for hour in range(draw(searches))]:
@@ -156,7 +156,7 @@ STATE = {
         group by series_id
     """,
     "loads": """
-        select run_id, reference_code, brands_expected, changed, corrected, withdrawn, whole_table,
+        select run_id, reference_code, brands_expected, changed, corrected, withdrawn, whole_month,
                fipe.load_state(ended_at, completed_at)
         from fipe.load_run
     """,

@@ -167,7 +167,7 @@ def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
 def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Queues) -> None:
     fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 395]}, AnyContext())
     (plan,) = (convert(body, RunPlanMessage) for body in queues.received(queues.ledger))
-    assert ({each.brand.name for each in plan.brands}, plan.brands_in_run, plan.whole_table) == (
+    assert ({each.brand.name for each in plan.brands}, plan.brands_in_run, plan.whole_month) == (
         {"Fiat", "VW - VolksWagen"}, 2, False,
     )  # fmt: skip
     brand = any_brand_message(brand=any_named(code=1, name="Acura"))
@@ -259,7 +259,7 @@ def test_a_start_that_the_source_does_not_answer_goes_on_from_the_queue(
     (brand,) = (convert(each, BrandMessage) for each in queues.received(queues.input))
     (plan,) = (convert(each, RunPlanMessage) for each in queues.received(queues.ledger))
     assert (brand.run_id, plan.run_id) == (start.run_id, start.run_id)
-    assert (brand.brand.name, plan.brands_in_run, plan.whole_table) == ("Fiat", 1, False)
+    assert (brand.brand.name, plan.brands_in_run, plan.whole_month) == ("Fiat", 1, False)
 
 
 def test_a_start_keeps_what_it_has_found_and_starts_each_month_that_is_whole(

@@ -82,7 +82,7 @@ def whole_load(
 def missing(database: connection) -> list[tuple[Any, ...]]:
     return rows(
         database,
-        "select brand, model_code, year_fuels from fipe.load_missing order by brand_code, model_code",
+        "select brand, model_code, vehicles from fipe.load_missing order by brand_code, model_code",
     )
 
 
@@ -129,7 +129,7 @@ def test_ends_alike_in_any_order_and_with_any_repetition(database: connection, s
     assert rows(
         database,
         "select brands_expected, brands_complete, models_expected, models_received, prices,"
-        " year_fuels_expected, changed, complete, whole_table, stable from fipe.load_status",
+        " vehicles_expected, changed, complete, whole_month, stable from fipe.load_status",
     ) == [(3, 3, 5, 5, 5, 5, 5, True, True, False)]
 
 
@@ -161,7 +161,7 @@ def test_a_load_that_changes_nothing_is_stable(database: connection) -> None:
 def test_a_load_of_a_part_is_never_called_stable(database: connection) -> None:
     for _ in range(2):
         plan, *results = whole_load([2])
-        write_messages(database, [replace(plan, whole_table=False), *results])
+        write_messages(database, [replace(plan, whole_month=False), *results])
     assert rows(database, "select bool_or(stable), bool_and(complete) from fipe.load_status") == [
         (False, True)
     ]
@@ -363,7 +363,7 @@ def test_a_lost_part_of_a_runs_plan_is_resumed_without_the_brands_that_are_known
     database: connection,
 ) -> None:
     known = any_named(code=59)
-    asked = {"vehicle_types": (1, 2), "wanted_models": ("Uno",), "whole_table": False}
+    asked = {"vehicle_types": (1, 2), "wanted_models": ("Uno",), "whole_month": False}
     part = any_run_plan(
         brands=(PlannedBrand(vehicle_type=1, brand=known),),
         wanted_brands=("Fiat", 59),
@@ -425,7 +425,7 @@ def test_a_load_that_was_denied_what_the_month_has_is_not_stable(database: conne
 def test_resumes_a_whole_brand_with_the_runs_own_choice_of_models(database: connection) -> None:
     brand = any_named()
     plan = any_run_plan(
-        brands=(PlannedBrand(vehicle_type=2, brand=brand),), wanted_models=(7, "CG 125"), whole_table=False
+        brands=(PlannedBrand(vehicle_type=2, brand=brand),), wanted_models=(7, "CG 125"), whole_month=False
     )
     write_messages(database, [plan])
     (payload,) = resumed(database)

@@ -171,7 +171,7 @@ def test_a_load_that_was_denied_every_price_does_not_end_the_loading(database: c
 def test_twenty_loads_of_a_part_do_not_hide_a_whole_one_at_work(database: connection) -> None:
     write_messages(database, [any_run_plan(brands_in_run=3)])
     for _ in range(21):
-        write_messages(database, [any_run_plan(run_id=uuid4(), whole_table=False)])
+        write_messages(database, [any_run_plan(run_id=uuid4(), whole_month=False)])
     assert why_wait() == "2026-06: a load is running"
 
 

@@ -416,7 +416,7 @@ def test_a_complete_load_of_a_brand_withdraws_what_it_no_longer_lists(database: 
 
 
 @pytest.mark.parametrize(
-    "given", [{"wanted_models": (7,), "whole_table": False}, {"reference": MAY_2026}], ids=str
+    "given", [{"wanted_models": (7,), "whole_month": False}, {"reference": MAY_2026}], ids=str
 )
 def test_a_load_of_chosen_models_or_of_another_month_withdraws_nothing(
     database: connection, given: dict[str, Any]

@@ -24,7 +24,7 @@ def any_load(**given: Any) -> Load:
     """A complete one."""
     defaults = {
         "run_id": RUN, "reference_code": 334, "reference_month": date(2026, 6, 1), "brands_expected": 1,
-        "brands_complete": 1, "models_expected": 3, "models_received": 3, "year_fuels_expected": 15,
+        "brands_complete": 1, "models_expected": 3, "models_received": 3, "vehicles_expected": 15,
         "prices": 15, "unpriced": 0, "state": "complete", "complete": True,
         "started_at": datetime(2026, 6, 1, tzinfo=UTC),
         "last_write_at": datetime(2026, 6, 1, tzinfo=UTC),

@@ -118,10 +118,10 @@ where (run_id, reference_code) in %s
 # A repeated start may find other brands than the first one: the newer list counts.
 UPDATE_RUN_PLANS = """
 update fipe.load_run as run
-set planned_at = plan.listed_at, brands_expected = plan.brands, whole_table = plan.whole_table,
+set planned_at = plan.listed_at, brands_expected = plan.brands, whole_month = plan.whole_month,
     wanted_types = plan.types::smallint[], wanted_brands = plan.wanted_brands::jsonb,
     wanted_models = plan.wanted_models::jsonb
-from (values %s) as plan (id, listed_at, brands, whole_table, types, wanted_brands, wanted_models)
+from (values %s) as plan (id, listed_at, brands, whole_month, types, wanted_brands, wanted_models)
 where run.id = plan.id
   and (run.planned_at is null or (run.planned_at, run.brands_expected) < (plan.listed_at, plan.brands))
 """
@@ -177,9 +177,9 @@ where (plan.load_run_id, plan.vehicle_type, plan.brand_code)
 """
 
 INSERT_BRAND_PLANS = """
-insert into fipe.load_brand_plan (load_run_id, vehicle_type, brand_code, part, model_codes, year_fuels)
-select load_run_id, vehicle_type, brand_code, part, model_codes, year_fuels
-from (values %s) as given (load_run_id, vehicle_type, brand_code, searched_at, part, model_codes, year_fuels)
+insert into fipe.load_brand_plan (load_run_id, vehicle_type, brand_code, part, model_codes, vehicles)
+select load_run_id, vehicle_type, brand_code, part, model_codes, vehicles
+from (values %s) as given (load_run_id, vehicle_type, brand_code, searched_at, part, model_codes, vehicles)
 join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
 where brand.planned_at = given.searched_at
 on conflict do nothing
@@ -309,7 +309,7 @@ update fipe.load_run as run set shrunk = exists (
     select from fipe.month_comparison as compared
     where compared.reference_code = run.reference_code and compared.shrunk
 )
-where run.id = any(%s) and run.completed_at is not null and run.whole_table and run.shrunk is null
+where run.id = any(%s) and run.completed_at is not null and run.whole_month and run.shrunk is null
 returning run.reference_code, run.shrunk
 """
 
@@ -426,7 +426,7 @@ def _write_run_plans(cursor: "cursor", plans: Sequence[RunPlanMessage], runs: Ma
             key,
             plan.listed_at,
             plan.brands_in_run,
-            plan.whole_table,
+            plan.whole_month,
             sorted(plan.vehicle_types),
             json.dumps(plan.wanted_brands),
             json.dumps(plan.wanted_models),
@@ -463,7 +463,7 @@ def _write_brand_plans(
             *brand,
             plan.part,
             [model.code for model in plan.models],
-            [model.year_fuels for model in plan.models],
+            [model.vehicles for model in plan.models],
         )
         for brand, plan in zip(brands, plans, strict=True)
         if isinstance(plan, BrandPlanMessage)

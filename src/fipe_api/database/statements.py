@@ -97,7 +97,7 @@ cross join lateral (
         join fipe.load_brand as brand on brand.load_run_id = run.id
         where run.reference_code = reference.code and run.id <> staged.load_run_id
           and (brand.vehicle_type, brand.brand_code) = (staged.vehicle_type, staged.brand_code)
-          and brand.completed_at is not null and run.whole_table is not null and run.wanted_models = '[]'
+          and brand.completed_at is not null and run.whole_month is not null and run.wanted_models = '[]'
           and not exists (
               select from fipe.load_model as model
               where (model.load_run_id, model.vehicle_type, model.brand_code, model.model_code)
@@ -199,7 +199,7 @@ join fipe.load_brand as brand on brand.load_run_id = run.id
 join fipe.load_model as of_brand
     on (of_brand.load_run_id, of_brand.vehicle_type, of_brand.brand_code)
      = (run.id, subject.vehicle_type, subject.brand_code)
-where brand.completed_at is not null and run.whole_table is not null and run.wanted_models = '[]'
+where brand.completed_at is not null and run.whole_month is not null and run.wanted_models = '[]'
   and not exists (
       select from fipe.model_answer as answer
       where (answer.reference_month, answer.vehicle_type, answer.brand_code, answer.model_code)
@@ -241,7 +241,7 @@ TALLY_TEMPLATE = "(%s, %s, %s, %s, %s::integer, %s::timestamptz, %s, %s, %s)"
 STAGE_ABSENT_MODELS = """
 with touched as (
     select run.id, run.run_id, reference.code, reference.month, brand.vehicle_type, brand.brand_code,
-           brand.completed_at is not null and run.whole_table is not null
+           brand.completed_at is not null and run.whole_month is not null
                and run.wanted_models = '[]' as is_whole,
            (
                select min(model.asked_at) from fipe.load_model as model

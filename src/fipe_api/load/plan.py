@@ -49,7 +49,7 @@ def run_plans(
             vehicle_types=tuple(sorted(request.vehicle_types)),
             wanted_brands=request.brands or (),
             wanted_models=request.models or (),
-            whole_table=request.whole_table,
+            whole_month=request.whole_month,
         )
         for reference, brands in by_reference.items()
         for part in _parts(brands, BRANDS_PER_PLAN)

@@ -76,7 +76,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError("not a name or a code")
 
     @property
-    def whole_table(self) -> bool:
+    def whole_month(self) -> bool:
         """Whether all vehicles of a month are wanted."""
         return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
 

@@ -48,7 +48,7 @@ def reason_to_wait(client: "LambdaClient", function: str, reference: Reference) 
     Raises:
         LoadStatusError: the function failed.
     """
-    answer = invoke(client, function, {"reference_code": reference.code, "whole_table": True})
+    answer = invoke(client, function, {"reference_code": reference.code, "whole_month": True})
     payload = answer["Payload"].read()
     if "FunctionError" in answer:
         raise LoadStatusError(f"{function}: {payload.decode(errors='replace')[:300]}")

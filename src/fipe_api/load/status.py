@@ -30,7 +30,7 @@ from (
     from fipe.load_run
     where (%(run_id)s is null or run_id = %(run_id)s::uuid)
       and (%(reference_code)s is null or reference_code = %(reference_code)s)
-      and (not %(whole_table)s or whole_table is not false)
+      and (not %(whole_month)s or whole_month is not false)
     order by started_at desc, id desc
     limit %(limit)s
 ) as run
@@ -91,13 +91,13 @@ VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 class StatusRequest(Struct, forbid_unknown_fields=True):
     """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`.
 
-    With `whole_table` only loads of a whole month, and those whose plan has not arrived. With
+    With `whole_month` only loads of a whole month, and those whose plan has not arrived. With
     `unpriced_up_to`, a month, no loads but what FIPE denied.
     """
 
     run_id: UUID | None = None
     reference_code: Annotated[int, Meta(ge=1)] | None = None
-    whole_table: bool = False
+    whole_month: bool = False
     resume: bool = False
     unpriced_up_to: date | None = None
 
@@ -136,7 +136,7 @@ def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, A
     asked = {
         "run_id": run_id,
         "reference_code": request.reference_code,
-        "whole_table": request.whole_table,
+        "whole_month": request.whole_month,
         "limit": limit,
     }
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
