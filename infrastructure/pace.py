@@ -1,4 +1,4 @@
-"""The table of the shared pace: its one item says when the source may be called next."""
+"""The table of the shared pace: when a source may be called next, and what else makes a load wait."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -24,7 +24,7 @@ class PaceTable(dynamodb.Table):
         acknowledge(
             self,
             "AwsSolutions::AwsSolutions-DDB3",
-            "No backup: the only item is out of date after a minute.",
+            "No backup: its items are out of date after minutes.",
         )
 
     def grant_pacing(self, function: iam.IGrantable) -> None:

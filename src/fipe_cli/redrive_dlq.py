@@ -243,6 +243,8 @@ def _subject(body: str) -> str:
     """What a message is about, in a few words; for any other text, its beginning."""
     try:
         message = json.loads(body)
+        if isinstance(message, dict) and message.get("kind") == "start":
+            return f"the start of run {message['run_id']}"
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

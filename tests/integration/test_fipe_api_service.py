@@ -304,6 +304,16 @@ def test_a_fuel_is_known_without_its_accent_too(client: Callable[..., FipeApi], 
         ask_amarok(client(source.url))
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_names_the_new_address(
+    client: Callable[..., FipeApi], status: int
+) -> None:
+    moved = Answer(b"", status, (("Location", "https://new.example/api"),))
+    words = f"HTTP {status} to https://new.example/api: if the source has moved, deploy with its new address"
+    with scripted_source(moved) as source, pytest.raises(MalformedAnswerError, match=words):
+        ask_amarok(client(source.url))
+
+
 def test_tells_what_was_rejected_with_the_call_that_gave_it() -> None:
     seen: list[RejectedAnswer] = []
 

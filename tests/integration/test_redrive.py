@@ -200,18 +200,20 @@ def test_shows_what_a_message_is_about_and_says_what_it_moved(stage: Stage) -> N
         "brand": {"code": 21, "name": "Fiat"},
         "model": {"code": 1, "name": "UNO Mille"},
     }
-    (message_id, _) = stage.fail(json.dumps(message), "[not JSON")
+    start = {"kind": "start", "run_id": "7", "references": []}
+    (message_id, *_) = stage.fail(json.dumps(message), "[not JSON", json.dumps(start))
     stage.log(message_id, "DataError: no")
     shown = io.StringIO()
     console = Console(file=shown, width=200)
     show(stage.letters, console)
-    assert move_back(stage.letters, None, console) == 2
+    assert move_back(stage.letters, None, console) == 3
     for words in (
-        f"fipe-price-dlq-{stage.name}: 2 messages",
+        f"fipe-price-dlq-{stage.name}: 3 messages",
+        "the start of run 7",
         "2026-06 Fiat UNO Mille",
         "[not JSON",
-        "1 of 2 looked at: DataError: no",
-        "2 moved back",
+        "1 of 3 looked at: DataError: no",
+        "3 moved back",
     ):
         assert words in shown.getvalue()
 

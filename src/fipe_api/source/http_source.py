@@ -250,6 +250,10 @@ class HttpSource:
 
     def _parsed(self, call: Call, response: requests.Response, parse: Callable[[bytes], Answer]) -> Answer:
         try:
+            if response.is_redirect:
+                # A POST that is redirected becomes a GET, which FIPE does not answer.
+                where = f"HTTP {response.status_code} to {response.headers['Location']}"
+                raise MalformedAnswerError(f"{where}: if the source has moved, deploy with its new address")
             if response.status_code not in (200, 404):
                 raise MalformedAnswerError(f"HTTP {response.status_code}")
             return parse(response.content)
