@@ -20,7 +20,7 @@ def stacks(request: pytest.FixtureRequest) -> Stacks:
 def test_is_aurora_postgresql_with_backups_encryption_and_iam_authentication(stacks: Stacks):
     cluster = stacks.only("AWS::RDS::DBCluster")
     assert cluster["Engine"] == "aurora-postgresql"
-    assert cluster["EngineVersion"] == "17.9"
+    assert cluster["EngineVersion"] == "17.11"
     assert cluster["DatabaseName"] == "fipedata"
     assert cluster["MasterUsername"] == "postgres"
     assert cluster["BackupRetentionPeriod"] == 7
