@@ -1,5 +1,6 @@
 """The Aurora PostgreSQL cluster, its secret, and who may connect to it."""
 
+import re
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -20,6 +21,9 @@ VERIFY_FULL = "verify-full"
 
 ZONES_OF_AURORA = 2
 """Aurora needs subnets in at least two availability zones."""
+
+_AVAILABILITY_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-\d+[a-z]")
+"""Such as us-east-1a. Aurora runs neither in Local Zones, such as us-east-1-bos-1a, nor in Wavelength Zones."""
 
 
 class Database(Construct):
@@ -73,6 +77,12 @@ class Database(Construct):
         return secret
 
     def _acknowledge_findings(self, settings: StageSettings) -> None:
+        acknowledge(
+            self.cluster,
+            "CloudFormation-Validate::E9006",
+            "The CDK's list of Aurora's versions is older than the one in stage_settings.py, which refuses"
+            " versions that do not exist.",
+        )
         acknowledge(
             self.cluster,
             "CloudFormation-Validate::W9011",
@@ -207,7 +217,12 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
     kinds = {"isolated": vpc.isolated_subnets, "private": vpc.private_subnets, "public": vpc.public_subnets}
     excluded = settings.excluded_zones.split(",")
     for kind, subnets in kinds.items():
-        usable = [subnet for subnet in subnets if subnet.availability_zone not in excluded]
+        usable = [
+            subnet
+            for subnet in subnets
+            if _AVAILABILITY_ZONE.fullmatch(subnet.availability_zone)
+            and subnet.availability_zone not in excluded
+        ]
         zones = {subnet.availability_zone for subnet in usable}
         if settings.database_subnets in ("auto", kind) and len(zones) >= ZONES_OF_AURORA:
             return kind, ec2.SubnetSelection(subnets=usable)
@@ -215,6 +230,6 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
     raise SettingsError(
         [
             f"invalid vpc_id={settings.vpc_id}: Aurora needs subnets of {wanted} in {ZONES_OF_AURORA}"
-            " availability zones; add a subnet or use another VPC"
+            " availability zones (a Local Zone is none); add a subnet or use another VPC"
         ]
     )

@@ -85,6 +85,6 @@ def alarm_topic(stage: str) -> str:
     return f"fipe-alarms-{stage}"
 
 
-def dashboard(stage: str) -> str:
-    """The CloudWatch dashboard."""
-    return f"fipe-{stage}"
+def dashboard(stage: str, region: str) -> str:
+    """The CloudWatch dashboard. Dashboards of all regions of an account share their names."""
+    return f"fipe-{stage}-{region}"

@@ -1,6 +1,8 @@
 """The database: what it is, how it is protected, and who reaches it."""
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,8 +212,23 @@ def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     ids=["one zone", "no subnets", "none of the kind asked for", "a zone excluded"],
 )
 def test_a_vpc_without_subnets_in_two_zones_is_refused(found, settings: dict[str, str]):
-    with pytest.raises(SettingsError, match="availability zones; add a subnet or use another VPC"):
+    with pytest.raises(SettingsError, match="availability zones .*; add a subnet or use another VPC"):
         synthesize(found, **settings)
+
+
+def with_local_zone(found: dict[str, Any], place: str) -> dict[str, Any]:
+    """A VPC whose last subnet is in a Local Zone or Wavelength Zone."""
+    changed = copy.deepcopy(found)
+    changed["subnetGroups"][0]["subnets"][-1]["availabilityZone"] = f"{REGION}-{place}"
+    return changed
+
+
+@pytest.mark.parametrize("place", ["bos-1a", "wl1-bos-wlz-1"])
+def test_a_local_zone_is_no_availability_zone(place: str):
+    ids = synthesize(with_local_zone(vpc(Public=3), place)).only("AWS::RDS::DBSubnetGroup")["SubnetIds"]
+    assert ids == ["subnet-public0", "subnet-public1"]
+    with pytest.raises(SettingsError, match=r"2 availability zones \(a Local Zone is none\)"):
+        synthesize(with_local_zone(vpc(Public=2), place))
 
 
 def test_keeps_out_of_excluded_zones():

@@ -117,6 +117,15 @@ def test_the_database_is_watched_without_being_asked_anything(alarms: dict[str, 
     assert metrics["database-connections"]["Threshold"] == 42
 
 
+def test_low_local_storage_says_what_helps_the_database_that_there_is():
+    def advice(**settings: str) -> str:
+        alarms = synthesize(**settings).by_name(ALARM, "AlarmName")
+        return str(alarms["fipe-database-local-storage-low-dev"]["AlarmDescription"])
+
+    assert advice().endswith("or deploy with a larger INSTANCE_CLASS.")
+    assert "an INSTANCE_CLASS that is not serverless" in advice(instance_class="db.serverless")
+
+
 def test_thresholds_follow_the_settings():
     alarms = synthesize(
         stalled_hours="5", database_alarm_gib="7", ingestor_concurrency="10", retention_days="2"
@@ -144,7 +153,7 @@ def test_alarms_are_mailed_to_an_address_that_is_given(stacks: Stacks):
 
 def test_the_dashboard_shows_the_pipeline_from_left_to_right(stacks: Stacks, name: str):
     dashboard = stacks.only("AWS::CloudWatch::Dashboard")
-    assert dashboard["DashboardName"] == f"fipe-{name}"
+    assert dashboard["DashboardName"] == f"fipe-{name}-{REGION}"
     parts = dashboard["DashboardBody"]["Fn::Join"][1]
     body = json.loads("".join(part if isinstance(part, str) else "x" for part in parts))
     places = {widget["properties"]["title"]: (widget["y"], widget["x"]) for widget in body["widgets"]}
