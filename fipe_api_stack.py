@@ -67,6 +67,7 @@ class FipeApiStack(NestedStack):
         # No alarm watches it: whoever invokes it sees its errors.
         load_status = build_database_function(Function.LOAD_STATUS, "load.status", role=names.STATUS_ROLE)
         start.ask(load_status)
+        start.wake(ingestor)
 
         model_loader.consume(manufacturers, settings.model_concurrency)
         price_loader.consume(models, settings.price_concurrency)

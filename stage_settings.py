@@ -32,22 +32,20 @@ USUAL_SCHEDULE = "cron(0 9 1-10 * ? *)"
 SERVERLESS = "db.serverless"
 
 ENGINE_VERSIONS = ("17.4", "17.5", "17.6", "17.7", "17.9", "17.10", "17.11", "18.3", "18.4", "18.6")
-"""Aurora PostgreSQL's versions; some numbers of PostgreSQL are missing. The tests compare them with cfn-lint's
-list, which follows AWS."""
+"""Aurora skips some of PostgreSQL's versions. A test compares these with cfn-lint's list, which follows AWS."""
 
 # PostgreSQL and RDS keep roles of their own, and so does create_fipe_db.sql.
 _RESERVED_USERS = re.compile(r"admin|(rds|pg_|fipe_).*")
-# pg_get_keywords() lists them; a test compares.
-RESERVED_WORDS = frozenset(
-    """
+_WORDS = """
     all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create
     current_catalog current_date current_role current_time current_timestamp current_user default deferrable
     desc distinct do else end except false fetch for foreign from grant group having in initially intersect
     into lateral leading limit localtime localtimestamp not null offset on only or order placing primary
     references returning select session_user some symmetric system_user table then to trailing true union
     unique user using variadic when where window with
-    """.split()
-)
+"""
+RESERVED_WORDS = frozenset(_WORDS.split())
+"""PostgreSQL's; RDS accepts none of them as a user. A test compares them with pg_get_keywords()."""
 
 # The CDK keeps its own keys in the context; they contain ':', '@' or '-', which settings never do.
 _OWN_KEY = re.compile(r"[a-z0-9_]+", re.IGNORECASE)

@@ -23,7 +23,7 @@ ZONES_OF_AURORA = 2
 """Aurora needs subnets in at least two availability zones."""
 
 _AVAILABILITY_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-\d+[a-z]")
-"""Such as us-east-1a. Aurora runs neither in Local Zones, such as us-east-1-bos-1a, nor in Wavelength Zones."""
+"""Such as us-east-1a. Aurora does not run in a Local Zone, such as us-east-1-bos-1a, or a Wavelength Zone."""
 
 
 class Database(Construct):

@@ -83,6 +83,13 @@ class Loader(ApiFunction):
         )
         self.add_environment("LOAD_STATUS_FUNCTION", load_status.function_name)
 
+    def wake(self, ingestor: lambda_.IFunction) -> None:
+        """Lets it wake the ingestor when a load starts."""
+        self.add_to_role_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[ingestor.function_arn])
+        )
+        self.add_environment("INGESTOR_FUNCTION", ingestor.function_name)
+
 
 def _mirror_variables(settings: StageSettings) -> dict[str, str]:
     if not settings.parallelum_calls_per_day:

@@ -176,7 +176,7 @@ def test_what_is_packed_has_the_same_modes_whatever_the_umask_was(tmp_path: Path
         path.chmod(0o700 if path.is_dir() or path.suffix == ".so" else 0o600)
     run = run_app(SETTINGS, tmp_path / "out", folder=checkout)
     assert run.returncode == 0, run.stderr
-    packed = [path for path in (tmp_path / "out").glob("asset.*/**/*")]
+    packed = list((tmp_path / "out").glob("asset.*/**/*"))
     assert {path.name for path in packed} >= {"index.py", "messages.py", "create_fipe_db.sql", "psycopg2"}
     wrong = [
         path

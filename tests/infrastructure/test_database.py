@@ -212,7 +212,7 @@ def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     ids=["one zone", "no subnets", "none of the kind asked for", "a zone excluded"],
 )
 def test_a_vpc_without_subnets_in_two_zones_is_refused(found, settings: dict[str, str]):
-    with pytest.raises(SettingsError, match="availability zones .*; add a subnet or use another VPC"):
+    with pytest.raises(SettingsError, match=r"availability zones .*; add a subnet or use another VPC"):
         synthesize(found, **settings)
 
 

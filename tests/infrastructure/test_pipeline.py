@@ -399,15 +399,21 @@ def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
             assert not secrets
 
 
-def test_a_function_may_invoke_only_the_one_it_needs(stacks: Stacks, name: str):
-    needed = {"FipeSqlInit": "FipeSqlRunner", "FipeManufacturerLoader": "FipeLoadStatus"}
+def test_a_function_may_invoke_only_those_it_needs_and_wait_for_one(stacks: Stacks, name: str):
+    waits_for = {"FipeSqlInit": "FipeSqlRunner", "FipeManufacturerLoader": "FipeLoadStatus"}
+    wakes = {"FipeManufacturerLoader": "FipeSomaIngestor"}
+
+    def allowed(function: str | None, *actions: str) -> set[tuple[str, str]]:
+        if function is None:
+            return set()
+        target = stacks.logical_id(FUNCTION, "FunctionName", f"{function}-{name}")
+        return {(f"lambda:{action}", str({"Fn::GetAtt": [target, "Arn"]})) for action in actions}
+
     for function in ALL:
-        expected = set()
-        if function in needed:
-            target = stacks.logical_id(FUNCTION, "FunctionName", f"{needed[function]}-{name}")
-            arn = str({"Fn::GetAtt": [target, "Arn"]})
-            expected = {("lambda:InvokeFunction", arn), ("lambda:GetFunctionConfiguration", arn)}
-        assert permissions(stacks, name, function, "lambda") == expected
+        assert permissions(stacks, name, function, "lambda") == (
+            allowed(waits_for.get(function), "InvokeFunction", "GetFunctionConfiguration")
+            | allowed(wakes.get(function), "InvokeFunction")
+        )
 
 
 @pytest.mark.parametrize("function", ALL)

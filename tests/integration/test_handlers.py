@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
@@ -46,6 +47,7 @@ from tests.builders import (
     any_price_message,
     sqs_event,
 )
+from tests.http_server import http_server, send_json
 
 CACHED = (
     loader_environment, consumer_environment, sqs_client, factory._session, factory._pace,
@@ -171,6 +173,25 @@ def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Que
     assert [tuple(model) for model in told.models] == [
         (body["model"]["code"], len(body["years_to_ask"])) for body in found
     ]
+
+
+def test_a_start_wakes_the_ingestor_which_takes_the_empty_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken: list[tuple[str, Any]] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        woken.append((request.path, json.loads(body)))
+        send_json(request, {}, 202)
+
+    with http_server(answer) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", endpoint)
+        monkeypatch.setenv("INGESTOR_FUNCTION", "FipeSomaIngestor-dev")
+        assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
+    ((path, event),) = woken
+    assert path == "/2015-03-31/functions/FipeSomaIngestor-dev/invocations"
+    # It needs no database for that.
+    assert fipe_soma_ingestor.handler(event, AnyContext()) == {"batchItemFailures": []}
 
 
 def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:

@@ -170,7 +170,9 @@ def test_refuses_an_invalid_value(name: str, value: str):
 )
 def test_refuses_a_master_user_that_rds_refuses_or_the_application_needs(name: str):
     (problem,) = problems(NEEDED | {"database_user": name})
-    assert problem.startswith(f"invalid database_user={name}: a reserved name; use the name of the master user")
+    assert problem.startswith(
+        f"invalid database_user={name}: a reserved name; use the name of the master user"
+    )
 
 
 @pytest.mark.parametrize("name", ["postgres", "administrator", "dbadmin", "fipe", "pgadmin"])
