@@ -32,7 +32,7 @@ USUAL_SCHEDULE = "cron(0 9 1-10 * ? *)"
 SERVERLESS = "db.serverless"
 
 ENGINE_VERSIONS = ("17.4", "17.5", "17.6", "17.7", "17.9", "17.10", "17.11", "18.3", "18.4", "18.6")
-"""Aurora skips some of PostgreSQL's versions. A test compares these with cfn-lint's list, which follows AWS."""
+"""Aurora skips some of PostgreSQL's versions. A test compares these with cfn-lint, which follows AWS."""
 
 # PostgreSQL and RDS keep roles of their own, and so does create_fipe_db.sql.
 _RESERVED_USERS = re.compile(r"admin|(rds|pg_|fipe_).*")
