@@ -10,6 +10,7 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.findings import acknowledge
 from infrastructure.functions import FunctionNetwork
 from infrastructure.paths import RDS_CERTIFICATES
@@ -43,6 +44,8 @@ class Database(Construct):
         vpc = ec2.Vpc.from_lookup(self, "Vpc", vpc_id=settings.vpc_id)
         kind, subnets = choose_subnets(vpc, settings)
         is_public = kind == "public"
+        if is_public and self.node.try_get_context(names.NO_DNS_HOSTNAMES) == settings.vpc_id:
+            raise SettingsError([_how_to_give_host_names(settings.vpc_id)])
         if not is_public and IPv4Network(settings.allowed_ip).is_global:
             Annotations.of(self).add_warning_v2(
                 "fipe:allowed-ip-has-no-way-in",
@@ -160,6 +163,14 @@ class Database(Construct):
         assert isinstance(resource, rds.CfnDBCluster)
         resource.cfn_options.update_replace_policy = CfnDeletionPolicy.SNAPSHOT
         return cluster
+
+
+def _how_to_give_host_names(vpc_id: str) -> str:
+    return (
+        f"invalid vpc_id={vpc_id}: the database would be in public subnets, and RDS refuses a public database"
+        " in a VPC without DNS hostnames; run `aws ec2 modify-vpc-attribute --vpc-id"
+        f" {vpc_id} --enable-dns-hostnames`, or use a VPC with private or isolated subnets"
+    )
 
 
 def tls_variables(settings: StageSettings) -> dict[str, str]:

@@ -7,6 +7,10 @@ from enum import StrEnum
 
 METRICS_NAMESPACE = "Fipe"
 
+NO_DNS_HOSTNAMES = "fipe:no-dns-hostnames"
+"""A key of the CDK context: `fipe` puts the VPC's id there if the VPC gives no host names. Only the
+application finds out whether the database will be public, and so needs one."""
+
 INGESTOR_ROLE, STATUS_ROLE, READER_ROLE = "fipe_ingestor", "fipe_status", "fipe_reader"
 """The database roles that sign in with IAM tokens: of the ingestor, of FipeLoadStatus, of `fipe query`."""
 

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError, InvalidInputsError
+from infrastructure import names
 from local_cloud.deployment import CDK, DEFAULTS, default_vpc
 from local_cloud.deployment import deploy as deploy_locally
 from local_cloud.lifecycle import start_simulator, status
@@ -49,6 +50,10 @@ def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
     except SettingsError as error:
         raise InvalidInputsError(error.problems) from error
     if not cloud.local:
+        _refuse_unknown_vpc(cloud, checked.vpc_id)
+        _refuse_vpc_without_dns(cloud, checked.vpc_id)
+        if not _vpc_has(cloud, checked.vpc_id, "enableDnsHostnames"):
+            settings[names.NO_DNS_HOSTNAMES] = checked.vpc_id
         zones = _zones_without_lambda(cloud, checked.vpc_id)
         if zones and not checked.excluded_zones:
             settings["excluded_zones"] = ",".join(zones)
@@ -137,16 +142,11 @@ def _context(settings: Settings) -> list[str]:
     return [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
 
 
-def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
-    """The names of those zones of the VPC in which Lambda cannot run functions.
-
-    Raises:
-        InvalidInputsError: there is no such VPC.
-    """
+def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
+    """Raises InvalidInputsError when there is no such VPC."""
     account = cloud.account()
-    ec2 = cloud.client("ec2")
     try:
-        ec2.describe_vpcs(VpcIds=[vpc_id])
+        cloud.client("ec2").describe_vpcs(VpcIds=[vpc_id])
     except ClientError as error:
         if error.response["Error"]["Code"] != "InvalidVpcID.NotFound":
             raise
@@ -156,7 +156,28 @@ def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
                 " `aws ec2 describe-vpcs` lists what does"
             ]
         ) from error
-    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["Subnets"]
+
+
+def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
+    """Raises InvalidInputsError when functions in the VPC cannot look up the database's host name."""
+    if not _vpc_has(cloud, vpc_id, "enableDnsSupport"):
+        raise InvalidInputsError(
+            [
+                f"invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
+                f" database; run `aws ec2 modify-vpc-attribute --vpc-id {vpc_id} --enable-dns-support`"
+            ]
+        )
+
+
+def _vpc_has(cloud: Cloud, vpc_id: str, attribute: str) -> bool:
+    answer = cloud.client("ec2").describe_vpc_attribute(VpcId=vpc_id, Attribute=attribute)
+    return bool(answer[attribute[0].upper() + attribute[1:]]["Value"])
+
+
+def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
+    """The names of those zones of the VPC in which Lambda cannot run functions."""
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    subnets = cloud.client("ec2").describe_subnets(Filters=of_vpc)["Subnets"]
     return sorted(
         {
             subnet["AvailabilityZone"]

@@ -115,7 +115,7 @@ class Stacks:
 def synthesize(vpc_found: dict[str, Any] = DEFAULT_VPC, **settings: str) -> Stacks:
     """Both templates, with the feature flags of cdk.json."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
-    app = App(context={**flags, VPC_KEY: vpc_found}, analytics_reporting=False)
+    app = App(context={**flags, VPC_KEY: vpc_found, **settings}, analytics_reporting=False)
     parent = FipeDataStack(
         app,
         "FipeDataStack-test",

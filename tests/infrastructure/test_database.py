@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from infrastructure.names import NO_DNS_HOSTNAMES
 from infrastructure.paths import SQL_SCRIPT
 from stage_settings import SettingsError
-from tests.infrastructure.synthesis import REGION, Stacks, stage, synthesize, vpc
+from tests.infrastructure.synthesis import REGION, VPC_ID, Stacks, stage, synthesize, vpc
 
 STAGES = ["dev", "stg", "prd"]
 ALL_KINDS = vpc(Public=2, Private=2, Isolated=2)
@@ -185,6 +186,13 @@ def test_uses_the_most_closed_subnets_of_two_zones(found, kind: str, is_public: 
     stacks = synthesize(found)
     assert subnets(stacks) == {kind}
     assert stacks.only("AWS::RDS::DBInstance")["PubliclyAccessible"] is is_public
+
+
+def test_a_public_database_needs_a_vpc_that_gives_host_names():
+    without_names = {NO_DNS_HOSTNAMES: VPC_ID}
+    with pytest.raises(SettingsError, match=f"--vpc-id {VPC_ID} --enable-dns-hostnames"):
+        synthesize(vpc(Public=2), **without_names)
+    assert subnets(synthesize(vpc(Public=2, Private=2), **without_names)) == {"private"}
 
 
 def test_uses_public_subnets_when_asked_to():

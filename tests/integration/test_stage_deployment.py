@@ -82,6 +82,31 @@ def test_zones_that_were_excluded_by_hand_stay_so(vpc_id: str) -> None:
     assert read_settings(find_cloud("dev", None), given)["excluded_zones"] == "us-east-1a"
 
 
+@pytest.fixture
+def plain_vpc(endpoint: str) -> Iterator[str]:
+    """A VPC as AWS makes it when nothing more is asked for: with DNS resolution, without host names."""
+    ec2 = client("ec2", endpoint)
+    vpc_id = str(ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"])
+    yield vpc_id
+    ec2.delete_vpc(VpcId=vpc_id)
+
+
+def test_the_cdk_is_told_when_the_vpc_gives_no_host_names(plain_vpc: str, cdk: Cdk) -> None:
+    ended = CliRunner().invoke(app, ["deploy", f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7"])
+    assert ended.exit_code == 0, ended.output
+    assert f"fipe:no-dns-hostnames={plain_vpc}" in cdk.command
+
+
+def test_a_vpc_without_dns_resolution_is_refused(endpoint: str, plain_vpc: str, cdk: Cdk) -> None:
+    client("ec2", endpoint).modify_vpc_attribute(VpcId=plain_vpc, EnableDnsSupport={"Value": False})
+    ended = CliRunner().invoke(app, ["deploy", f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7"])
+    assert (ended.exit_code, cdk.command) == (2, [])
+    assert ended.stderr == (
+        f"error: invalid vpc_id={plain_vpc}: the VPC has no DNS resolution, so nothing in it finds the"
+        f" database; run `aws ec2 modify-vpc-attribute --vpc-id {plain_vpc} --enable-dns-support`\n"
+    )
+
+
 def test_vpc_and_address_may_stand_in_the_environment(vpc_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VPC_ID", "vpc-0a1b2c3d")
     monkeypatch.setenv("ALLOWED_IP", "203.0.113.7")
