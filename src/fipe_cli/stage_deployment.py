@@ -3,8 +3,10 @@
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError, InvalidInputsError
@@ -18,6 +20,10 @@ from stage_settings import SettingsError, StageSettings
 
 ZONES_WITHOUT_LAMBDA = {"use1-az3"}
 """Ids of the zones in whose subnets Lambda cannot run functions; a default VPC in us-east-1 includes one."""
+
+REGION_OF_PLANS = "us-east-1"
+"""The only region that tells an account's plan."""
+_ASKED_ONCE = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})
 
 _ALSO_FROM_ENVIRONMENT = ("VPC_ID", "ALLOWED_IP")
 
@@ -58,6 +64,27 @@ def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
         if zones and not checked.excluded_zones:
             settings["excluded_zones"] = ",".join(zones)
     return settings
+
+
+def account_warnings(cloud: Cloud) -> list[str]:
+    """What about the account will make a deploy fail, as far as AWS tells."""
+    if cloud.local or _account_plan(cloud) != "FREE":
+        return []
+    return [
+        "this AWS account is on the Free plan, on which AWS refuses this database with"
+        " FreeTierRestrictionError; upgrade the plan first (in the console: Billing, or"
+        " `aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1`)"
+    ]
+
+
+def _account_plan(cloud: Cloud) -> str | None:
+    """FREE or PAID. None if AWS does not tell: older accounts have no plan, and asking needs a permission."""
+    make: Any = cloud.session.client
+    try:
+        client = make("freetier", region_name=REGION_OF_PLANS, config=_ASKED_ONCE)
+        return str(client.get_account_plan_state()["accountPlanType"])
+    except (BotoCoreError, ClientError):
+        return None
 
 
 def deploy(cloud: Cloud, settings: Settings) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fipe_cli.errors import CliError, InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
 from local_cloud.state import LocalState
 from tests.aws import aws_apis, client
+from tests.http_server import http_server, send_json
 from tests.local_cloud_support import running_cloud
 
 
@@ -105,6 +107,34 @@ def test_a_vpc_without_dns_resolution_is_refused(endpoint: str, plain_vpc: str, 
         f"error: invalid vpc_id={plain_vpc}: the VPC has no DNS resolution, so nothing in it finds the"
         f" database; run `aws ec2 modify-vpc-attribute --vpc-id {plain_vpc} --enable-dns-support`\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "is_warned"),
+    [
+        (200, {"accountId": "123456789012", "accountPlanType": "FREE"}, True),
+        (200, {"accountId": "123456789012", "accountPlanType": "PAID"}, False),
+        (400, {"__type": "AccessDeniedException", "message": "not authorized"}, False),
+        (400, {"__type": "ResourceNotFoundException", "message": "no plan"}, False),
+        (500, {}, False),
+    ],
+    ids=["free", "paid", "no permission", "no plan", "broken"],
+)
+def test_a_free_plan_is_said_before_the_deploy_and_nothing_else_about_plans_stops_it(
+    vpc_id: str, cdk: Cdk, monkeypatch: pytest.MonkeyPatch, status: int, answer: Any, is_warned: bool
+) -> None:
+    asked: list[str] = []
+
+    def reply(request: BaseHTTPRequestHandler, _: bytes) -> None:
+        asked.append(request.headers["X-Amz-Target"])
+        send_json(request, answer, status)
+
+    with http_server(reply) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FREETIER", url)
+        ended = CliRunner().invoke(app, ["deploy", f"vpc_id={vpc_id}", "allowed_ip=203.0.113.7"])
+    assert (ended.exit_code, "deploy" in cdk.command) == (0, True)
+    assert asked == ["AWSFreeTierService.GetAccountPlanState"]
+    assert ("FreeTierRestrictionError" in ended.stderr) is is_warned
 
 
 def test_vpc_and_address_may_stand_in_the_environment(vpc_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
