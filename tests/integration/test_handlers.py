@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+import annotated_types
 import psycopg2
 import pytest
 from msgspec import convert
@@ -38,6 +39,7 @@ from fipe_api.messages import (
 )
 from fipe_api.source import factory, http_source
 from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from stage_settings import StageSettings
 from tests.aws import aws_apis, client
 from tests.builders import (
     AnyContext,
@@ -250,6 +252,45 @@ def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queu
     fipe_price_loader.handler(event, AnyContext())
     assert [call["VisibilityTimeout"] for call in asked] == [7 * 2**2]
     assert queues.count(queues.input, "NotVisible") == 1
+
+
+def test_a_message_that_failed_stays_failed_when_sqs_does_not_let_it_be_tried_again_soon(
+    queues: Queues,
+) -> None:
+    good = to_json(any_brand_message(brand=any_named(code=329, name="Fiat")))
+    event = queues.event_of(good, "not JSON")
+    for record in event["Records"]:
+        record["receiptHandle"] = "of another queue"
+    answer = fipe_model_loader.handler(event, AnyContext())
+    assert len(answer["batchItemFailures"]) == 1
+    assert {body["brand"]["name"] for body in queues.received(queues.output)} == {"Fiat"}
+
+
+def test_the_shortest_timeout_is_enough_for_all_attempts_of_a_call(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    (least,) = (
+        rule.ge
+        for rule in StageSettings.model_fields["function_timeout_seconds"].metadata
+        if isinstance(rule, annotated_types.Ge)
+    )
+    context = AnyContext(seconds_left=least)
+    # Each of the others may take a turn before this function does, at the default rate.
+    turns = 5 * 60 / 40 * http_source.ATTEMPTS
+    needed = turns + factory.RESERVED_SECONDS + http_source.TIMEOUT_SECONDS
+    assert least >= needed
+    code, name = simulator.catalogue.models(1, 1)[1]
+    years = simulator.catalogue.model_years_of_model(1, 1, code)[:2]
+    model = any_model_message(
+        brand=any_named(code=1, name="Acura"),
+        model=any_named(code=code, name=name),
+        years_to_ask=tuple(
+            ModelYearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years
+        ),
+    )
+    fipe_price_loader.handler(queues.event_of(to_json(model)), context)
+    (price,) = queues.received(queues.output)
+    assert len(price["prices"]) == 2
 
 
 def test_hands_a_model_back_when_the_source_throttles_without_failing_it(
