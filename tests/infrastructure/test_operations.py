@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fipe_api.load.request import parse_request
 from tests.infrastructure.synthesis import ACCOUNT, REGION, Stacks, stage, synthesize
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -179,7 +180,13 @@ def test_a_schedule_loads_the_newest_reference_until_it_is_stable():
     assert schedule["ScheduleExpression"] == "cron(0 9 1-10 * ? *)"
     assert schedule["ScheduleExpressionTimezone"] == "America/Sao_Paulo"
     assert schedule["Target"]["Arn"] == {"Fn::GetAtt": [start, "Arn"]}
-    assert json.loads(schedule["Target"]["Input"]) == {"reference": "latest", "until_stable": True}
+    payload = json.loads(schedule["Target"]["Input"])
+    assert payload == {
+        "reference": "latest",
+        "until_stable": True,
+        "start_key": "<aws.scheduler.schedule-arn> <aws.scheduler.scheduled-time>",
+    }
+    assert parse_request(payload).until_stable
 
 
 def test_a_schedule_may_start_loads_and_nothing_else():

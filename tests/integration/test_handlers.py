@@ -162,6 +162,16 @@ def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
     assert {str(message.run_id) for message in messages} == {context.aws_request_id}
 
 
+def test_starts_with_the_same_key_are_the_same_run() -> None:
+    def run(**payload: str) -> str:
+        return str(fipe_manufacturer_loader.handler({"brands": ["Acura"], **payload}, AnyContext())["run_id"])
+
+    key = "arn:aws:scheduler:sa-east-1:123456789012:schedule/default/fipe-load-dev 2026-11-01T12:00:00Z"
+    first = run(start_key=key)
+    assert run(start_key=key) == first
+    assert len({first, run(start_key=key.replace("01T", "02T")), run(), run()}) == 4
+
+
 def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Queues) -> None:
     fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 395]}, AnyContext())
     (plan,) = (convert(body, RunPlanMessage) for body in queues.received(queues.ledger))
@@ -206,10 +216,10 @@ def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
 
 
 def test_starts_nothing_on_an_invalid_payload(queues: Queues, simulator: FipeSimulator) -> None:
-    with pytest.raises(LoadRequestError):
-        fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
-    with pytest.raises(LoadRequestError):
-        fipe_manufacturer_loader.handler({"reference": "2031-01"}, AnyContext())
+    for payload in ({"brands": []}, {"reference": "2031-01"}):
+        answer = fipe_manufacturer_loader.handler(payload, AnyContext())
+        assert answer.keys() == {"errorType", "errorMessage"}, "not raised: nobody needs an alarm"
+        assert answer["errorType"] == "LoadRequestError"
     assert queues.received(queues.output) == []
     assert set(simulator.statistics().calls) == {"ConsultarTabelaDeReferencia"}
 
@@ -218,8 +228,8 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
-    with pytest.raises(LoadRequestError, match="the queues keep a message for 4 days: load fewer"):
-        fipe_manufacturer_loader.handler({}, AnyContext())
+    refused = fipe_manufacturer_loader.handler({}, AnyContext())
+    assert "the queues keep a message for 4 days: load fewer" in refused["errorMessage"]
     assert queues.received(queues.output) == queues.received(queues.ledger) == []
     monkeypatch.setenv("RETENTION_DAYS", "14")
     loader_environment.cache_clear()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from msgspec import Meta, Struct, ValidationError, convert
 
@@ -48,6 +48,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         models: names (in capital or small letters) or codes.
         until_stable: skip each reference month whose last complete load changed nothing.
         run_id: continue this run, which the ledger knows already (see fipe.resume_payloads).
+        start_key: any text; starts with the same text are the same run.
     """
 
     reference: (
@@ -58,6 +59,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     models: Wanted | None = None
     until_stable: bool = False
     run_id: UUID | None = None
+    start_key: Text | None = None
 
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
@@ -66,6 +68,11 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         for want in (*(self.brands or ()), *(self.models or ())):
             if not (want.strip() if isinstance(want, str) else want):
                 raise ValueError("not a name or a code")
+
+    @property
+    def known_run(self) -> UUID | None:
+        """The run that this request belongs to; None if it starts a new one."""
+        return self.run_id or (uuid5(NAMESPACE_OID, self.start_key) if self.start_key else None)
 
     @property
     def whole_table(self) -> bool:
@@ -80,6 +87,7 @@ _HINTS = {
     "models": "use a list of names or codes; leave it out for all",
     "until_stable": "use true or false",
     "run_id": "use the id of a run in the ledger; leave it out for a new run",
+    "start_key": "use a text of your own; leave it out unless a start may be repeated",
 }
 
 
@@ -175,7 +183,8 @@ def brand_messages(
         ]
     _refuse_unknown_brands(request.brands or (), seen)
     if not messages:
-        raise LoadRequestError("the source lists no brands: try another month or other vehicle types")
+        reason = "the source lists no brands: try another month or other vehicle types"
+        raise LoadRequestError(reason) from NoDataError("no brands")
     return messages
 
 
