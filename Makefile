@@ -42,7 +42,7 @@ KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
 ANY_SETTING        := synth $(STAGES:%=deploy-%) $(STAGES:%=diff-%)
-KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
+KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES COMPILE_LAYERS HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter $(ANY_SETTING),$(MAKECMDGOALS)),)
 action   = $(strip $(foreach stage,$(STAGES),$(patsubst %-$(stage),%,$(filter %-$(stage),$(1)))))
@@ -79,8 +79,9 @@ ACTIONS := deploy diff destroy load status resume redrive logs
 # It reads the variables on make's command line as its options.
 FIPE := fipe --from-make --stage
 
-# Only databases on AWS have certificates to check.
+# Only databases on AWS have certificates to check, and the local cloud runs the packages of .venv.
 local local-up test: export RDS_CERTIFICATES ?= none
+local local-up test: export COMPILE_LAYERS ?= no
 prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
 	@$(INSTALL) layers
 
@@ -153,10 +154,11 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 	npm update --silent
+	npm update --silent --package-lock-only --prefix lambda-layer
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules tests/postgres17/node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules tests/postgres17/node_modules
 
 # --- What the targets need: the script finds out what is not up to date ---
 $(RUNTIME): FORCE

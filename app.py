@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Environment
@@ -40,6 +41,16 @@ def check_vpc_lookup(context: Mapping[str, Any], settings: StageSettings, env: E
             )
 
 
+def make_readable(assembly: Path) -> None:
+    """Gives what is packed the same modes on every machine.
+
+    A zip holds its files' modes, and Lambda runs as another user: it cannot read the files of a checkout that
+    was made with umask 077.
+    """
+    for packed in assembly.glob("asset.*/**/*"):
+        packed.chmod(0o755 if packed.is_dir() or packed.stat().st_mode & 0o100 else 0o644)
+
+
 def main() -> None:
     """Synthesizes the templates, or prints one line per problem and exits."""
     app = App()
@@ -52,7 +63,7 @@ def main() -> None:
         FipeDataStack(app, names.stack(settings.stage), settings=settings, env=env)
     except SettingsError as error:
         sys.exit(str(error))
-    app.synth()
+    make_readable(Path(app.synth().directory))
 
 
 if __name__ == "__main__":

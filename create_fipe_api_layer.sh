@@ -5,9 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 PYTHON=${PYTHON:-.venv/bin/python}
+PATH=$(dirname "$PYTHON"):$PATH # Node.js is there, too
 BUILD=lambda-layer/build
 # Where to get the certificates of the authorities that sign RDS's certificates: a URL (also file:///...), or none.
 RDS_CERTIFICATES=${RDS_CERTIFICATES:-https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem}
+# Whether to compile the layers: no, or anything else.
+COMPILE_LAYERS=${COMPILE_LAYERS:-yes}
 LIMIT_KIB=$((30 * 1024)) # a layer counts against the 250 MB of a function, and against its cold start
 
 sha256() {
@@ -73,10 +76,29 @@ print("layer psycopg2: with RDS's certificates (sslmode=verify-full)")
 PYTHON
 }
 
+# Takes 40% off a cold start, which takes seconds: a function of 128 MB has a fourteenth of a processor.
+compile_layers() {
+    local layer uncompiled=()
+    for layer in api psycopg2; do
+        [ -n "$(find "$BUILD/$layer" -name '*.pyc' -print -quit)" ] || uncompiled+=("$BUILD/$layer")
+    done
+    if [ "$COMPILE_LAYERS" = no ] || [ ${#uncompiled[@]} = 0 ]; then
+        return
+    fi
+    if npm ci --prefix lambda-layer --no-audit --no-fund --loglevel=error >/dev/null &&
+        node lambda-layer/compile.mjs "${uncompiled[@]}"; then
+        echo "layers: compiled for Python 3.14"
+    else
+        find "${uncompiled[@]}" -name __pycache__ -prune -exec rm -rf {} +
+        echo "the layers could not be compiled: each cold start will take some seconds more" >&2
+    fi
+}
+
 mkdir -p "$BUILD" lambda/assets
 DRAFTS=$(mktemp -d "$BUILD/draft.XXXXXX")
 trap 'rm -rf "$DRAFTS"' EXIT
 build_layer api
 build_layer psycopg2
 fetch_rds_certificates
+compile_layers
 cmp -s create_fipe_db.sql lambda/assets/create_fipe_db.sql || cp create_fipe_db.sql lambda/assets/

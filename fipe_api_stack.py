@@ -70,6 +70,7 @@ class FipeApiStack(NestedStack):
             starter.add_environment("RETENTION_DAYS", str(settings.retention_days))
         for loader in (start, model_loader, price_loader):
             loader.ask(load_status)
+        start.wake(ingestor)
 
         model_loader.consume(manufacturers, settings.model_concurrency)
         price_loader.consume(models, settings.price_concurrency)

@@ -31,6 +31,22 @@ USUAL_SCHEDULE = "cron(0 9 1-10 * ? *)"
 
 SERVERLESS = "db.serverless"
 
+ENGINE_VERSIONS = ("17.4", "17.5", "17.6", "17.7", "17.9", "17.10", "17.11", "18.3", "18.4", "18.6")
+"""Aurora skips some of PostgreSQL's versions. A test compares these with cfn-lint, which follows AWS."""
+
+# PostgreSQL and RDS keep roles of their own, and so does create_fipe_db.sql.
+_RESERVED_USERS = re.compile(r"admin|(rds|pg_|fipe_).*")
+_WORDS = """
+    all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create
+    current_catalog current_date current_role current_time current_timestamp current_user default deferrable
+    desc distinct do else end except false fetch for foreign from grant group having in initially intersect
+    into lateral leading limit localtime localtimestamp not null offset on only or order placing primary
+    references returning select session_user some symmetric system_user table then to trailing true union
+    unique user using variadic when where window with
+"""
+RESERVED_WORDS = frozenset(_WORDS.split())
+"""PostgreSQL's; RDS accepts none of them as a user. A test compares them with pg_get_keywords()."""
+
 # The CDK keeps its own keys in the context; they contain ':', '@' or '-', which settings never do.
 _OWN_KEY = re.compile(r"[a-z0-9_]+", re.IGNORECASE)
 
@@ -79,6 +95,19 @@ def _call_budget(text: str) -> str:
     """Checks for `max` or a number above zero; it stays a text, since functions read texts."""
     if text != "max" and not re.fullmatch(r"(?!0*\.?0*$)\d+(\.\d+)?", text):
         raise ValueError("not `max` or a number above 0")
+    return text
+
+
+def _engine_version(text: str) -> str:
+    if text not in ENGINE_VERSIONS:
+        raise ValueError("no such version")
+    return text
+
+
+def _database_user(text: str) -> str:
+    """Checks that RDS accepts the name, and that it is not that of a role of our own."""
+    if _RESERVED_USERS.fullmatch(text) or text in RESERVED_WORDS | {"none", "public"}:
+        raise ValueError("a reserved name")
     return text
 
 
@@ -149,10 +178,11 @@ class StageSettings(BaseModel):
         pattern=r"^[a-z][a-z0-9_]{0,62}$",
         description="the name of the database: lower-case letters, digits and underscores",
     )
-    database_user: str = Field(
+    database_user: Annotated[str, AfterValidator(_database_user)] = Field(
         default="postgres",
         pattern=r"^[a-z][a-z0-9_]{0,62}$",
-        description="the name of the master user: lower-case letters, digits and underscores",
+        description="the name of the master user: lower-case letters, digits and underscores; not admin, a"
+        " reserved word of PostgreSQL, or a name that begins with rds, pg_ or fipe_",
     )
     database_subnets: Literal["auto", "isolated", "private", "public"] = Field(
         default="auto",
@@ -190,11 +220,10 @@ class StageSettings(BaseModel):
         le=1440,
         description="the minutes without a connection before db.serverless pauses, 5 to 1440",
     )
-    engine_version: str = Field(
-        default="17.9",
-        pattern=r"^1[78]\.\d{1,2}$",
-        description="a version 17.x or 18.x of Aurora PostgreSQL from `aws rds describe-db-engine-versions"
-        " --engine aurora-postgresql`",
+    engine_version: Annotated[str, AfterValidator(_engine_version)] = Field(
+        default="17.11",
+        description=f"a version of Aurora PostgreSQL: {', '.join(ENGINE_VERSIONS[:-1])} or"
+        f" {ENGINE_VERSIONS[-1]}",
     )
     database_tls: Literal["auto", "require", "verify-full"] = Field(
         default="auto",
@@ -203,8 +232,10 @@ class StageSettings(BaseModel):
     )
     backup_days: int = Field(default=7, ge=1, le=35, description="the days to keep backups, 1 to 35")
 
+    # A loader keeps 10 s for its results and 20 s for a call that hangs. In the rest it makes up to three
+    # attempts, each in its turn.
     function_timeout_seconds: int = Field(
-        default=300, ge=30, le=900, description="the timeout of a function in seconds, 30 to 900"
+        default=300, ge=60, le=900, description="the timeout of a function in seconds, 60 to 900"
     )
     batch_size: int = Field(
         default=10, ge=1, le=10_000, description="the messages per invocation, 1 to 10000"

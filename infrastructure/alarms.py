@@ -184,7 +184,13 @@ class Alarms(Construct):
             threshold=LEAST_LOCAL_STORAGE,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             what_to_do="Temporary files fill the instance. Stop the query that writes them"
-            " (pg_stat_activity lists it), or deploy with a larger INSTANCE_CLASS.",
+            " (pg_stat_activity lists it), or deploy with"
+            + (
+                # AWS says of this metric that a larger class, which serverless does not have, brings more.
+                " an INSTANCE_CLASS that is not serverless, such as db.r6g.large, which has more."
+                if settings.is_serverless
+                else " a larger INSTANCE_CLASS."
+            ),
         )
         connections = settings.ingestor_concurrency + SPARE_CONNECTIONS
         self._alarm(

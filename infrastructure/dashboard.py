@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration, Tags
+from aws_cdk import Duration, Stack, Tags
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_rds as rds
@@ -41,7 +41,10 @@ class Dashboard(Construct):
         Tags.of(self).add("component", "operations")
         self._stage = stage
         dashboard = cloudwatch.Dashboard(
-            self, "Pipeline", dashboard_name=names.dashboard(stage), default_interval=Duration.days(1)
+            self,
+            "Pipeline",
+            dashboard_name=names.dashboard(stage, Stack.of(self).region),
+            default_interval=Duration.days(1),
         )
         dashboard.add_widgets(
             cloudwatch.AlarmStatusWidget(title=f"FIPE {stage}", alarms=list(alarms), width=24, height=3)

@@ -1,5 +1,6 @@
 """The Aurora PostgreSQL cluster, its secret, and who may connect to it."""
 
+import re
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -9,6 +10,7 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infrastructure import names
 from infrastructure.findings import acknowledge
 from infrastructure.functions import FunctionNetwork
 from infrastructure.paths import RDS_CERTIFICATES
@@ -20,6 +22,9 @@ VERIFY_FULL = "verify-full"
 
 ZONES_OF_AURORA = 2
 """Aurora needs subnets in at least two availability zones."""
+
+_AVAILABILITY_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-\d+[a-z]")
+"""Such as us-east-1a. Aurora does not run in a Local Zone, such as us-east-1-bos-1a, or a Wavelength Zone."""
 
 
 class Database(Construct):
@@ -39,6 +44,8 @@ class Database(Construct):
         vpc = ec2.Vpc.from_lookup(self, "Vpc", vpc_id=settings.vpc_id)
         kind, subnets = choose_subnets(vpc, settings)
         is_public = kind == "public"
+        if is_public and self.node.try_get_context(names.NO_DNS_HOSTNAMES) == settings.vpc_id:
+            raise SettingsError([_how_to_give_host_names(settings.vpc_id)])
         if not is_public and IPv4Network(settings.allowed_ip).is_global:
             Annotations.of(self).add_warning_v2(
                 "fipe:allowed-ip-has-no-way-in",
@@ -73,6 +80,12 @@ class Database(Construct):
         return secret
 
     def _acknowledge_findings(self, settings: StageSettings) -> None:
+        acknowledge(
+            self.cluster,
+            "CloudFormation-Validate::E9006",
+            "The CDK's list of Aurora's versions is older than the one in stage_settings.py, which refuses"
+            " versions that do not exist.",
+        )
         acknowledge(
             self.cluster,
             "CloudFormation-Validate::W9011",
@@ -152,6 +165,14 @@ class Database(Construct):
         return cluster
 
 
+def _how_to_give_host_names(vpc_id: str) -> str:
+    return (
+        f"invalid vpc_id={vpc_id}: the database would be in public subnets, and RDS refuses a public database"
+        " in a VPC without DNS hostnames; run `aws ec2 modify-vpc-attribute --vpc-id"
+        f" {vpc_id} --enable-dns-hostnames`, or use a VPC with private or isolated subnets"
+    )
+
+
 def tls_variables(settings: StageSettings) -> dict[str, str]:
     """Sets PGSSLMODE, and PGSSLROOTCERT if certificates are checked.
 
@@ -207,7 +228,12 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
     kinds = {"isolated": vpc.isolated_subnets, "private": vpc.private_subnets, "public": vpc.public_subnets}
     excluded = settings.excluded_zones.split(",")
     for kind, subnets in kinds.items():
-        usable = [subnet for subnet in subnets if subnet.availability_zone not in excluded]
+        usable = [
+            subnet
+            for subnet in subnets
+            if _AVAILABILITY_ZONE.fullmatch(subnet.availability_zone)
+            and subnet.availability_zone not in excluded
+        ]
         zones = {subnet.availability_zone for subnet in usable}
         if settings.database_subnets in ("auto", kind) and len(zones) >= ZONES_OF_AURORA:
             return kind, ec2.SubnetSelection(subnets=usable)
@@ -215,6 +241,6 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
     raise SettingsError(
         [
             f"invalid vpc_id={settings.vpc_id}: Aurora needs subnets of {wanted} in {ZONES_OF_AURORA}"
-            " availability zones; add a subnet or use another VPC"
+            " availability zones (a Local Zone is none); add a subnet or use another VPC"
         ]
     )

@@ -13,7 +13,6 @@ from constructs import Construct
 
 from infrastructure.findings import acknowledge
 from infrastructure.names import log_group as log_group_name
-from infrastructure.paths import NOT_PACKED
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
@@ -116,7 +115,7 @@ def build_layer(scope: Construct, construct_id: str, folder: Path, description: 
     return lambda_.LayerVersion(
         scope,
         construct_id,
-        code=lambda_.Code.from_asset(str(folder), exclude=NOT_PACKED),
+        code=lambda_.Code.from_asset(str(folder)),
         compatible_runtimes=[RUNTIME],
         compatible_architectures=[ARCHITECTURE],
         description=description,

@@ -9,6 +9,10 @@ METRICS_NAMESPACE = "Fipe"
 LOADS_COMPLETE, LOADS_INCOMPLETE = "LoadsComplete", "LoadsIncomplete"
 """Metrics: loads that ended in one state of fipe_api.load.state or the other. A test compares the names."""
 
+NO_DNS_HOSTNAMES = "fipe:no-dns-hostnames"
+"""A key of the CDK context: `fipe` puts the VPC's id there if the VPC gives no host names. Only the
+application finds out whether the database will be public, and so needs one."""
+
 INGESTOR_ROLE, STATUS_ROLE, READER_ROLE = "fipe_ingestor", "fipe_status", "fipe_reader"
 """The database roles that sign in with IAM tokens: of the ingestor, of FipeLoadStatus, of `fipe query`."""
 
@@ -87,6 +91,6 @@ def alarm_topic(stage: str) -> str:
     return f"fipe-alarms-{stage}"
 
 
-def dashboard(stage: str) -> str:
-    """The CloudWatch dashboard."""
-    return f"fipe-{stage}"
+def dashboard(stage: str, region: str) -> str:
+    """The CloudWatch dashboard. Dashboards of all regions of an account share their names."""
+    return f"fipe-{stage}-{region}"

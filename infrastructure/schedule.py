@@ -11,8 +11,16 @@ from constructs import Construct
 from infrastructure import names
 
 TIME_ZONE = "America/Sao_Paulo"
-PAYLOAD = {"reference": "latest", "until_stable": True}
-"""FIPE publishes a month over several days, so the load is repeated until it brings nothing new."""
+PAYLOAD = {
+    "reference": "latest",
+    "until_stable": True,
+    "start_key": "<aws.scheduler.schedule-arn> <aws.scheduler.scheduled-time>",
+}
+"""FIPE publishes a month over several days, so the load is repeated until it brings nothing new.
+
+Scheduler puts its own name and time there. It may deliver a start twice, and then both are the same run. Its
+execution id would not do: each attempt has its own.
+"""
 
 
 class LoadSchedule(Construct):

@@ -27,6 +27,7 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
     parallelum_calls_per_day: Annotated[int, Meta(ge=0)] = 0
     parallelum_token_secret_arn: str = ""
     load_status_function: str = ""
+    ingestor_function: str = ""
     retention_days: Annotated[int, Meta(ge=1)] = RETENTION_DAYS
 
     @property

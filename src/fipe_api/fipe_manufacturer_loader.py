@@ -5,23 +5,42 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from fipe_api.aws.clients import client, wake
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
-from fipe_api.load.request import parse_request
+from fipe_api.load.request import LoadRequestError, parse_request
 from fipe_api.load.start import send, start_load
 from fipe_api.messages import StartMessage
 from fipe_api.source.factory import price_source
+from fipe_api.source.http_source import FipeError
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Starts a load. The payload is described at LoadRequest, the answer at start_load."""
+    """Starts a load. The payload is described at LoadRequest, the answer at start_load.
+
+    A payload that asks for what cannot be loaded is not a failure of the function: no alarm goes off, and
+    Lambda does not invoke it again. The answer then holds `errorType` and `errorMessage`, as after a failure.
+    """
+    try:
+        return _start(event, context)
+    except LoadRequestError as error:
+        if isinstance(error.__cause__, FipeError):
+            raise  # the source may answer when Lambda tries again
+        logger.warning("load refused", reason=str(error))
+        return {"errorType": type(error).__name__, "errorMessage": str(error)}
+
+
+def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = parse_request(event)
     # Lambda retries an asynchronous invocation with the same request id, so the retry continues the same run.
-    run_id = request.run_id or UUID(context.aws_request_id)
+    run_id = request.known_run or UUID(context.aws_request_id)
     message = StartMessage(run_id=run_id, request=event or {})
     environment = loader_environment()
+    if environment.ingestor_function:
+        # It is in a VPC, so Lambda deactivates it after some weeks without a load.
+        wake(client("lambda"), environment.ingestor_function)
     started = start_load(message, price_source(context, run_id), environment)
     send(started, environment.sqs_output_url)
     return started.answer

@@ -34,6 +34,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 def _write(messages: Sequence[PriceQueueMessage]) -> Mapping[int, Exception]:
     """Writes all messages at once, or one by one if that fails; returns the errors by position."""
+    if not messages:
+        return {}
     try:
         written = _write_together(messages)
     except psycopg2.OperationalError as error:

@@ -124,6 +124,8 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
 
     cloud = _cloud(context)
     given = stage_deployment.read_settings(cloud, settings or ())
+    for warning in stage_deployment.account_warnings(cloud):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
 

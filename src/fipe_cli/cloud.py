@@ -124,7 +124,7 @@ class Cloud:
         except ClientError as error:
             raise self.explained(error, f"function {name}") from error
         document = json.load(answer["Payload"])
-        if "FunctionError" in answer:
+        if "FunctionError" in answer or "errorType" in document:
             refused = document.get("errorType") == "LoadRequestError"
             words = document.get("errorMessage", f"{name} failed")
             raise CliError(words, USAGE if refused else UNREACHABLE)

@@ -12,7 +12,7 @@ from typer.core import TyperOption
 
 _READ_ELSEWHERE = re.compile(
     r"(AWS|NODE|PIP|REQUESTS|SSL|UV)_\w+|\w+_(PROXY|proxy)|HOME|PYTHON|VENV|STAGE|VERBOSE|RDS_CERTIFICATES"
-    r"|FIPE_LOCAL_DIR|FIPE_STAGE|FIPE_API_URL"
+    r"|COMPILE_LAYERS|FIPE_LOCAL_DIR|FIPE_STAGE|FIPE_API_URL"
 )
 """Variables of the Makefile, and of the environment of what it calls."""
 

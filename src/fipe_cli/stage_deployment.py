@@ -3,11 +3,14 @@
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError, InvalidInputsError
+from infrastructure import names
 from local_cloud.deployment import CDK, DEFAULTS, default_vpc
 from local_cloud.deployment import deploy as deploy_locally
 from local_cloud.lifecycle import start_simulator, status
@@ -17,6 +20,10 @@ from stage_settings import SettingsError, StageSettings
 
 ZONES_WITHOUT_LAMBDA = {"use1-az3"}
 """Ids of the zones in whose subnets Lambda cannot run functions; a default VPC in us-east-1 includes one."""
+
+REGION_OF_PLANS = "us-east-1"
+"""The only region that tells an account's plan."""
+_ASKED_ONCE = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})
 
 _ALSO_FROM_ENVIRONMENT = ("VPC_ID", "ALLOWED_IP")
 
@@ -49,10 +56,35 @@ def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
     except SettingsError as error:
         raise InvalidInputsError(error.problems) from error
     if not cloud.local:
+        _refuse_unknown_vpc(cloud, checked.vpc_id)
+        _refuse_vpc_without_dns(cloud, checked.vpc_id)
+        if not _vpc_has(cloud, checked.vpc_id, "enableDnsHostnames"):
+            settings[names.NO_DNS_HOSTNAMES] = checked.vpc_id
         zones = _zones_without_lambda(cloud, checked.vpc_id)
         if zones and not checked.excluded_zones:
             settings["excluded_zones"] = ",".join(zones)
     return settings
+
+
+def account_warnings(cloud: Cloud) -> list[str]:
+    """What about the account will make a deploy fail, as far as AWS tells."""
+    if cloud.local or _account_plan(cloud) != "FREE":
+        return []
+    return [
+        "this AWS account is on the Free plan, on which AWS refuses this database with"
+        " FreeTierRestrictionError; upgrade the plan first (in the console: Billing, or"
+        " `aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1`)"
+    ]
+
+
+def _account_plan(cloud: Cloud) -> str | None:
+    """FREE or PAID. None if AWS does not tell: older accounts have no plan, and asking needs a permission."""
+    make: Any = cloud.session.client
+    try:
+        client = make("freetier", region_name=REGION_OF_PLANS, config=_ASKED_ONCE)
+        return str(client.get_account_plan_state()["accountPlanType"])
+    except (BotoCoreError, ClientError):
+        return None
 
 
 def deploy(cloud: Cloud, settings: Settings) -> dict[str, str]:
@@ -137,16 +169,11 @@ def _context(settings: Settings) -> list[str]:
     return [part for name, value in settings.items() for part in ("--context", f"{name}={value}")]
 
 
-def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
-    """The names of those zones of the VPC in which Lambda cannot run functions.
-
-    Raises:
-        InvalidInputsError: there is no such VPC.
-    """
+def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
+    """Raises InvalidInputsError when there is no such VPC."""
     account = cloud.account()
-    ec2 = cloud.client("ec2")
     try:
-        ec2.describe_vpcs(VpcIds=[vpc_id])
+        cloud.client("ec2").describe_vpcs(VpcIds=[vpc_id])
     except ClientError as error:
         if error.response["Error"]["Code"] != "InvalidVpcID.NotFound":
             raise
@@ -156,7 +183,28 @@ def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
                 " `aws ec2 describe-vpcs` lists what does"
             ]
         ) from error
-    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["Subnets"]
+
+
+def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
+    """Raises InvalidInputsError when functions in the VPC cannot look up the database's host name."""
+    if not _vpc_has(cloud, vpc_id, "enableDnsSupport"):
+        raise InvalidInputsError(
+            [
+                f"invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
+                f" database; run `aws ec2 modify-vpc-attribute --vpc-id {vpc_id} --enable-dns-support`"
+            ]
+        )
+
+
+def _vpc_has(cloud: Cloud, vpc_id: str, attribute: str) -> bool:
+    answer = cloud.client("ec2").describe_vpc_attribute(VpcId=vpc_id, Attribute=attribute)
+    return bool(answer[attribute[0].upper() + attribute[1:]]["Value"])
+
+
+def _zones_without_lambda(cloud: Cloud, vpc_id: str) -> list[str]:
+    """The names of those zones of the VPC in which Lambda cannot run functions."""
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    subnets = cloud.client("ec2").describe_subnets(Filters=of_vpc)["Subnets"]
     return sorted(
         {
             subnet["AvailabilityZone"]

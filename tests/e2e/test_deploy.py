@@ -77,6 +77,7 @@ class Deployment:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "RDS_CERTIFICATES": "none",
+            "COMPILE_LAYERS": "no",
             # The copy shares the project's .venv, in which `fipe` is the project's own, not the copy's.
             "PYTHONPATH": os.pathsep.join([str(self.project / "src"), str(self.project)]),
         }

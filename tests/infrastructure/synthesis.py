@@ -114,16 +114,16 @@ class Stacks:
         return [str(entry.entry.data) for entry in found]
 
 
-def new_app(vpc_found: dict[str, Any] = DEFAULT_VPC, outdir: Path | None = None) -> App:
-    """An application with the feature flags of cdk.json."""
+def new_app(vpc_found: dict[str, Any] = DEFAULT_VPC, outdir: Path | None = None, **settings: str) -> App:
+    """An application with the feature flags of cdk.json and these settings."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context = {**flags, VPC_KEY: vpc_found, "aws:cdk:disable-asset-staging": True}
+    context = {**flags, VPC_KEY: vpc_found, "aws:cdk:disable-asset-staging": True, **settings}
     return App(context=context, outdir=str(outdir) if outdir else None, analytics_reporting=False)
 
 
 def synthesize(vpc_found: dict[str, Any] = DEFAULT_VPC, **settings: str) -> Stacks:
     """Both templates. They are the same when the CDK does not copy what is packed, which takes most time."""
-    app = new_app(vpc_found)
+    app = new_app(vpc_found, **settings)
     parent = FipeDataStack(
         app,
         "FipeDataStack-test",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -148,7 +149,7 @@ def test_layers_hold_what_the_functions_import_and_nothing_that_the_runtime_has(
 @pytest.mark.parametrize("folder", [API_LAYER, PSYCOPG2_LAYER], ids=["api", "psycopg2"])
 def test_a_layer_is_built_for_the_functions_platform_and_is_small(folder: Path):
     files = [path for path in folder.rglob("*") if path.is_file()]
-    compiled = [path.name for path in files if ".cpython-" in path.name]
+    compiled = [path.name for path in files if ".cpython-" in path.name and path.suffix == ".so"]
     assert compiled
     assert all("cpython-314-aarch64-linux-gnu" in name for name in compiled)
     assert sum(path.stat().st_size for path in files) < 30 * 1024 * 1024
@@ -165,6 +166,26 @@ def test_the_functions_code_is_packed_without_what_python_leaves_behind(tmp_path
     }
 
 
+def test_what_is_packed_has_the_same_modes_whatever_the_umask_was(tmp_path: Path):
+    checkout = tmp_path / "checkout"
+    for name in ("src", "infrastructure", "lambda", "lambda-layer/build"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("app.py", "cdk.json", "create_fipe_db.sql", *(path.name for path in ROOT.glob("*_*.py"))):
+        shutil.copy(ROOT / name, checkout)
+    for path in checkout.rglob("*"):
+        path.chmod(0o700 if path.is_dir() or path.suffix == ".so" else 0o600)
+    run = run_app(SETTINGS, tmp_path / "out", folder=checkout)
+    assert run.returncode == 0, run.stderr
+    packed = list((tmp_path / "out").glob("asset.*/**/*"))
+    assert {path.name for path in packed} >= {"index.py", "messages.py", "create_fipe_db.sql", "psycopg2"}
+    wrong = [
+        path
+        for path in packed
+        if path.stat().st_mode & 0o777 != (0o755 if path.is_dir() or path.suffix == ".so" else 0o644)
+    ]
+    assert wrong == []
+
+
 # app.py -----------------------------------------------------------------------------------------------------
 
 SETTINGS = {
@@ -176,7 +197,7 @@ SETTINGS = {
 
 
 def run_app(
-    context: dict[str, Any], outdir: Path, account: str | None = ACCOUNT
+    context: dict[str, Any], outdir: Path, account: str | None = ACCOUNT, folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """Runs app.py as the CDK CLI does: context, account and region in the environment."""
     environment = {
@@ -185,7 +206,7 @@ def run_app(
     if account:
         environment |= {"CDK_DEFAULT_ACCOUNT": account, "CDK_DEFAULT_REGION": REGION}
     return subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "app.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
 

@@ -1,12 +1,15 @@
 """The database: what it is, how it is protected, and who reaches it."""
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from infrastructure.names import NO_DNS_HOSTNAMES
 from infrastructure.paths import SQL_SCRIPT
 from stage_settings import SettingsError
-from tests.infrastructure.synthesis import REGION, Stacks, stage, synthesize, vpc
+from tests.infrastructure.synthesis import REGION, VPC_ID, Stacks, stage, synthesize, vpc
 
 STAGES = ["dev", "stg", "prd"]
 ALL_KINDS = vpc(Public=2, Private=2, Isolated=2)
@@ -20,7 +23,7 @@ def stacks(request: pytest.FixtureRequest) -> Stacks:
 def test_is_aurora_postgresql_with_backups_encryption_and_iam_authentication(stacks: Stacks):
     cluster = stacks.only("AWS::RDS::DBCluster")
     assert cluster["Engine"] == "aurora-postgresql"
-    assert cluster["EngineVersion"] == "17.9"
+    assert cluster["EngineVersion"] == "17.11"
     assert cluster["DatabaseName"] == "fipedata"
     assert cluster["MasterUsername"] == "postgres"
     assert cluster["BackupRetentionPeriod"] == 7
@@ -185,6 +188,13 @@ def test_uses_the_most_closed_subnets_of_two_zones(found, kind: str, is_public: 
     assert stacks.only("AWS::RDS::DBInstance")["PubliclyAccessible"] is is_public
 
 
+def test_a_public_database_needs_a_vpc_that_gives_host_names():
+    without_names = {NO_DNS_HOSTNAMES: VPC_ID}
+    with pytest.raises(SettingsError, match=f"--vpc-id {VPC_ID} --enable-dns-hostnames"):
+        synthesize(vpc(Public=2), **without_names)
+    assert subnets(synthesize(vpc(Public=2, Private=2), **without_names)) == {"private"}
+
+
 def test_uses_public_subnets_when_asked_to():
     stacks = synthesize(ALL_KINDS, database_subnets="public")
     assert subnets(stacks) == {"public"}
@@ -210,8 +220,23 @@ def test_warns_that_an_outside_address_does_not_reach_a_closed_subnet():
     ids=["one zone", "no subnets", "none of the kind asked for", "a zone excluded"],
 )
 def test_a_vpc_without_subnets_in_two_zones_is_refused(found, settings: dict[str, str]):
-    with pytest.raises(SettingsError, match="availability zones; add a subnet or use another VPC"):
+    with pytest.raises(SettingsError, match=r"availability zones .*; add a subnet or use another VPC"):
         synthesize(found, **settings)
+
+
+def with_local_zone(found: dict[str, Any], place: str) -> dict[str, Any]:
+    """A VPC whose last subnet is in a Local Zone or Wavelength Zone."""
+    changed = copy.deepcopy(found)
+    changed["subnetGroups"][0]["subnets"][-1]["availabilityZone"] = f"{REGION}-{place}"
+    return changed
+
+
+@pytest.mark.parametrize("place", ["bos-1a", "wl1-bos-wlz-1"])
+def test_a_local_zone_is_no_availability_zone(place: str):
+    ids = synthesize(with_local_zone(vpc(Public=3), place)).only("AWS::RDS::DBSubnetGroup")["SubnetIds"]
+    assert ids == ["subnet-public0", "subnet-public1"]
+    with pytest.raises(SettingsError, match=r"2 availability zones \(a Local Zone is none\)"):
+        synthesize(with_local_zone(vpc(Public=2), place))
 
 
 def test_keeps_out_of_excluded_zones():

@@ -33,7 +33,7 @@ def build(project: Path, source: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["./create_fipe_api_layer.sh"],
         cwd=project,
-        env={**os.environ, "PYTHON": sys.executable, "RDS_CERTIFICATES": source},
+        env={**os.environ, "PYTHON": sys.executable, "RDS_CERTIFICATES": source, "COMPILE_LAYERS": "no"},
         capture_output=True,
         text=True,
         check=False,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fipe_api.load.request import parse_request
 from fipe_api.load.state import LoadState
 from tests.infrastructure.synthesis import ACCOUNT, REGION, Stacks, stage, synthesize
 
@@ -120,6 +121,15 @@ def test_the_database_is_watched_without_being_asked_anything(alarms: dict[str, 
     assert metrics["database-connections"]["Threshold"] == 42
 
 
+def test_low_local_storage_says_what_helps_the_database_that_there_is():
+    def advice(**settings: str) -> str:
+        alarms = synthesize(**settings).by_name(ALARM, "AlarmName")
+        return str(alarms["fipe-database-local-storage-low-dev"]["AlarmDescription"])
+
+    assert advice().endswith("or deploy with a larger INSTANCE_CLASS.")
+    assert "an INSTANCE_CLASS that is not serverless" in advice(instance_class="db.serverless")
+
+
 def test_thresholds_follow_the_settings():
     alarms = synthesize(
         stalled_hours="5", database_alarm_gib="7", ingestor_concurrency="10", retention_days="2"
@@ -147,7 +157,7 @@ def test_alarms_are_mailed_to_an_address_that_is_given(stacks: Stacks):
 
 def test_the_dashboard_shows_the_pipeline_from_left_to_right(stacks: Stacks, name: str):
     dashboard = stacks.only("AWS::CloudWatch::Dashboard")
-    assert dashboard["DashboardName"] == f"fipe-{name}"
+    assert dashboard["DashboardName"] == f"fipe-{name}-{REGION}"
     parts = dashboard["DashboardBody"]["Fn::Join"][1]
     body = json.loads("".join(part if isinstance(part, str) else "x" for part in parts))
     places = {widget["properties"]["title"]: (widget["y"], widget["x"]) for widget in body["widgets"]}
@@ -173,7 +183,13 @@ def test_a_schedule_loads_the_newest_reference_until_it_is_stable():
     assert schedule["ScheduleExpression"] == "cron(0 9 1-10 * ? *)"
     assert schedule["ScheduleExpressionTimezone"] == "America/Sao_Paulo"
     assert schedule["Target"]["Arn"] == {"Fn::GetAtt": [start, "Arn"]}
-    assert json.loads(schedule["Target"]["Input"]) == {"reference": "latest", "until_stable": True}
+    payload = json.loads(schedule["Target"]["Input"])
+    assert payload == {
+        "reference": "latest",
+        "until_stable": True,
+        "start_key": "<aws.scheduler.schedule-arn> <aws.scheduler.scheduled-time>",
+    }
+    assert parse_request(payload).until_stable
 
 
 def test_a_schedule_may_start_loads_and_nothing_else():

@@ -116,7 +116,7 @@ def test_queues_are_encrypted_and_refuse_plain_http(stacks: Stacks):
 
 @pytest.mark.parametrize(
     ("timeout", "window"),
-    [("300", "30"), ("900", "300"), ("30", "0")],
+    [("300", "30"), ("900", "300"), ("60", "0")],
     ids=["defaults", "longest", "shortest"],
 )
 def test_a_message_stays_invisible_for_six_timeouts_and_the_window(timeout: str, window: str):
@@ -399,16 +399,22 @@ def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
             assert not secrets
 
 
-def test_a_function_may_invoke_only_the_one_it_needs(stacks: Stacks, name: str):
+def test_a_function_may_invoke_only_those_it_needs_and_wait_for_one(stacks: Stacks, name: str):
     loaders = ("FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader")
-    needed = {"FipeSqlInit": "FipeSqlRunner", **dict.fromkeys(loaders, "FipeLoadStatus")}
+    waits_for = {"FipeSqlInit": "FipeSqlRunner", **dict.fromkeys(loaders, "FipeLoadStatus")}
+    wakes = {"FipeManufacturerLoader": "FipeSomaIngestor"}
+
+    def allowed(function: str | None, *actions: str) -> set[tuple[str, str]]:
+        if function is None:
+            return set()
+        target = stacks.logical_id(FUNCTION, "FunctionName", f"{function}-{name}")
+        return {(f"lambda:{action}", str({"Fn::GetAtt": [target, "Arn"]})) for action in actions}
+
     for function in ALL:
-        expected = set()
-        if function in needed:
-            target = stacks.logical_id(FUNCTION, "FunctionName", f"{needed[function]}-{name}")
-            arn = str({"Fn::GetAtt": [target, "Arn"]})
-            expected = {("lambda:InvokeFunction", arn), ("lambda:GetFunctionConfiguration", arn)}
-        assert permissions(stacks, name, function, "lambda") == expected
+        assert permissions(stacks, name, function, "lambda") == (
+            allowed(waits_for.get(function), "InvokeFunction", "GetFunctionConfiguration")
+            | allowed(wakes.get(function), "InvokeFunction")
+        )
 
 
 @pytest.mark.parametrize("function", ALL)

@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+import annotated_types
 import psycopg2
 import pytest
 from msgspec import convert
@@ -43,6 +45,7 @@ from fipe_api.source import factory, http_source
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import BlockedError
 from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from stage_settings import StageSettings
 from tests.aws import aws_apis, client
 from tests.builders import (
     AnyContext,
@@ -52,6 +55,7 @@ from tests.builders import (
     any_price_message,
     sqs_event,
 )
+from tests.http_server import http_server, send_json
 
 CACHED = (
     loader_environment, consumer_environment, sqs_client, factory._session, factory._pace,
@@ -164,6 +168,16 @@ def test_starts_a_load_with_a_message_a_brand(queues: Queues) -> None:
     assert {str(message.run_id) for message in messages} == {context.aws_request_id}
 
 
+def test_starts_with_the_same_key_are_the_same_run() -> None:
+    def run(**payload: str) -> str:
+        return str(fipe_manufacturer_loader.handler({"brands": ["Acura"], **payload}, AnyContext())["run_id"])
+
+    key = "arn:aws:scheduler:sa-east-1:123456789012:schedule/default/fipe-load-dev 2026-11-01T12:00:00Z"
+    first = run(start_key=key)
+    assert run(start_key=key) == first
+    assert len({first, run(start_key=key.replace("01T", "02T")), run(), run()}) == 4
+
+
 def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Queues) -> None:
     fipe_manufacturer_loader.handler({"vehicle_types": ["car"], "brands": ["Fiat", 395]}, AnyContext())
     (plan,) = (convert(body, RunPlanMessage) for body in queues.received(queues.ledger))
@@ -179,6 +193,25 @@ def test_tells_the_ledger_the_brands_and_models_before_their_results(queues: Que
     ]
 
 
+def test_a_start_wakes_the_ingestor_which_takes_the_empty_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    woken: list[tuple[str, Any]] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        woken.append((request.path, json.loads(body)))
+        send_json(request, {}, 202)
+
+    with http_server(answer) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", endpoint)
+        monkeypatch.setenv("INGESTOR_FUNCTION", "FipeSomaIngestor-dev")
+        assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
+    ((path, event),) = woken
+    assert path == "/2015-03-31/functions/FipeSomaIngestor-dev/invocations"
+    # It needs no database for that.
+    assert fipe_soma_ingestor.handler(event, AnyContext()) == {"batchItemFailures": []}
+
+
 def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
     run_id = str(uuid.uuid4())
     payload = {"run_id": run_id, "reference": 334, "vehicle_types": [1], "brands": [1], "models": [2]}
@@ -189,10 +222,10 @@ def test_a_resumed_load_keeps_its_run_and_its_plan(queues: Queues) -> None:
 
 
 def test_starts_nothing_on_an_invalid_payload(queues: Queues, simulator: FipeSimulator) -> None:
-    with pytest.raises(LoadRequestError):
-        fipe_manufacturer_loader.handler({"brands": []}, AnyContext())
-    with pytest.raises(LoadRequestError):
-        fipe_manufacturer_loader.handler({"reference": "2031-01"}, AnyContext())
+    for payload in ({"brands": []}, {"reference": "2031-01"}):
+        answer = fipe_manufacturer_loader.handler(payload, AnyContext())
+        assert answer.keys() == {"errorType", "errorMessage"}, "not raised: nobody needs an alarm"
+        assert answer["errorType"] == "LoadRequestError"
     assert queues.received(queues.output) == []
     assert set(simulator.statistics().calls) == {"ConsultarTabelaDeReferencia"}
 
@@ -201,8 +234,8 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FIPE_CALLS_PER_MINUTE", "0.1")
-    with pytest.raises(LoadRequestError, match="the queues keep a message for 4 days: load fewer"):
-        fipe_manufacturer_loader.handler({}, AnyContext())
+    refused = fipe_manufacturer_loader.handler({}, AnyContext())
+    assert "the queues keep a message for 4 days: load fewer" in refused["errorMessage"]
     assert queues.received(queues.output) == queues.received(queues.ledger) == []
     monkeypatch.setenv("RETENTION_DAYS", "14")
     loader_environment.cache_clear()
@@ -364,6 +397,45 @@ def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queu
     fipe_price_loader.handler(event, AnyContext())
     assert [call["VisibilityTimeout"] for call in asked] == [7 * 2**2]
     assert queues.count(queues.input, "NotVisible") == 1
+
+
+def test_a_message_that_failed_stays_failed_when_sqs_does_not_let_it_be_tried_again_soon(
+    queues: Queues,
+) -> None:
+    good = to_json(any_brand_message(brand=any_named(code=329, name="Fiat")))
+    event = queues.event_of(good, "not JSON")
+    for record in event["Records"]:
+        record["receiptHandle"] = "of another queue"
+    answer = fipe_model_loader.handler(event, AnyContext())
+    assert len(answer["batchItemFailures"]) == 1
+    assert {body["brand"]["name"] for body in queues.received(queues.output)} == {"Fiat"}
+
+
+def test_the_shortest_timeout_is_enough_for_all_attempts_of_a_call(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    (least,) = (
+        rule.ge
+        for rule in StageSettings.model_fields["function_timeout_seconds"].metadata
+        if isinstance(rule, annotated_types.Ge)
+    )
+    context = AnyContext(seconds_left=least)
+    # Each of the others may take a turn before this function does, at the default rate.
+    turns = 5 * 60 / 40 * http_source.ATTEMPTS
+    needed = turns + factory.RESERVED_SECONDS + http_source.TIMEOUT_SECONDS
+    assert least >= needed
+    code, name = simulator.catalogue.models(1, 1)[1]
+    years = simulator.catalogue.model_years_of_model(1, 1, code)[:2]
+    model = any_model_message(
+        brand=any_named(code=1, name="Acura"),
+        model=any_named(code=code, name=name),
+        years_to_ask=tuple(
+            ModelYearFuel(model_year=year.model_year, fuel_code=year.fuel_code) for year in years
+        ),
+    )
+    fipe_price_loader.handler(queues.event_of(to_json(model)), context)
+    (price,) = queues.received(queues.output)
+    assert len(price["prices"]) == 2
 
 
 def test_hands_a_model_back_when_the_source_throttles_without_failing_it(

@@ -15,7 +15,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from local_cloud.state import SIMULATOR_PATH
+from local_cloud.state import REGION, SIMULATOR_PATH
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
 ANSWERING_FUNCTION = """
@@ -334,6 +334,39 @@ def test_sets_the_policy_of_a_queue(cloud: Cloud) -> None:
         "Attributes"
     ]
     assert json.loads(attributes["Policy"])["Statement"] == [statement]
+
+
+def test_refuses_a_public_database_in_a_vpc_without_host_names_as_rds_does(cloud: Cloud) -> None:
+    ec2 = cloud.client("ec2")
+    vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")
+        for number, zone in enumerate("ab")
+    ]
+    template = json.loads(json.dumps(DATABASE_STACK))
+    template["Resources"]["Secret"]["Properties"]["Name"] = "public"
+    template["Resources"]["Subnets"] = {
+        "Type": "AWS::RDS::DBSubnetGroup",
+        "Properties": {
+            "DBSubnetGroupDescription": "public",
+            "SubnetIds": [one["Subnet"]["SubnetId"] for one in subnets],
+        },
+    }
+    template["Resources"]["Cluster"]["Properties"]["DBSubnetGroupName"] = {"Ref": "Subnets"}
+    template["Resources"]["Writer"]["Properties"]["PubliclyAccessible"] = True
+    stack = cloud.deploy("public", template)
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    events = cloud.client("cloudformation").describe_stack_events(StackName="public")["StackEvents"]
+    (reason,) = (
+        event["ResourceStatusReason"]
+        for event in events
+        if event["ResourceStatus"] == "CREATE_FAILED" and event["LogicalResourceId"] == "Writer"
+    )
+    assert "does not support DNS resolution, DNS hostnames, or both" in reason
+    ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsHostnames={"Value": True})
+    cloud.client("cloudformation").delete_stack(StackName="public")
+    eventually(lambda: not _stack_exists(cloud, "public"))
+    assert cloud.deploy("public", template)["StackStatus"] == "CREATE_COMPLETE"
 
 
 def test_lists_the_resource_types_that_it_skipped(cloud: Cloud) -> None:

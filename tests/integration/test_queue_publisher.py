@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from fipe_api.aws import queue_publisher
 from fipe_api.aws.queue_publisher import Outgoing, send_all
@@ -119,3 +120,26 @@ def test_does_not_send_again_what_is_the_senders_fault(sqs: Any, queue: str) -> 
     refuse(sqs, lambda body: body == "wrong", sender_fault=True)
     assert list(send_all(sqs, [Outgoing(queue, "wrong"), Outgoing(queue, "right")])) == [0]
     assert len(sizes) == 1
+
+
+def test_a_call_that_fails_as_a_whole_is_made_again(sqs: Any, queue: str) -> None:
+    fails = iter([True, True, False])
+
+    def fail(**_: Any) -> None:
+        if next(fails):
+            raise ReadTimeoutError(endpoint_url=queue)
+
+    sqs.meta.events.register("before-call.sqs.SendMessageBatch", fail)
+    assert send_all(sqs, [Outgoing(queue, "first"), Outgoing(queue, "second")]) == {}
+    assert sorted(bodies_in(sqs, queue)) == ["first", "second"]
+
+
+def test_messages_of_a_call_that_fails_again_and_again_are_reported_and_the_others_sent(
+    sqs: Any, queue: str
+) -> None:
+    gone = queue.replace("queue-", "gone-")
+    messages = [Outgoing(gone, "lost"), Outgoing(queue, "sent"), Outgoing(gone, "lost too")]
+    failed = send_all(sqs, messages)
+    assert sorted(failed) == [0, 2]
+    assert "does not exist" in str(failed[0])
+    assert bodies_in(sqs, queue) == ["sent"]

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection, make_dsn
 
 from fipe_api.database.statements import BEGIN_WRITING
 from fipe_api.database.writer import write_messages
+from stage_settings import RESERVED_WORDS
 from tests.builders import ROOT_SQL, any_price_message
 from tests.integration.test_price_writer import row_versions
 
@@ -138,3 +139,8 @@ def test_the_script_refuses_a_database_that_is_not_in_utf8(postgres_dsn: str) ->
                 opened.cursor().execute(ROOT_SQL.read_text())
         finally:
             admin.cursor().execute(f"drop database {name}")
+
+
+def test_the_reserved_words_that_no_master_user_may_have_are_postgresqls(database: connection) -> None:
+    reserved = select(database, "select word from pg_get_keywords() where catcode = 'R'")
+    assert {word for (word,) in reserved} == RESERVED_WORDS

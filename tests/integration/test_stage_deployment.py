@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fipe_cli.errors import CliError, InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
 from local_cloud.state import LocalState
 from tests.aws import aws_apis, client
+from tests.http_server import http_server, send_json
 from tests.local_cloud_support import running_cloud
 
 
@@ -80,6 +82,59 @@ def test_keeps_out_of_the_zone_that_lambda_does_not_serve(vpc_id: str) -> None:
 def test_zones_that_were_excluded_by_hand_stay_so(vpc_id: str) -> None:
     given = [f"vpc_id={vpc_id}", "allowed_ip=203.0.113.7", "excluded_zones=us-east-1a"]
     assert read_settings(find_cloud("dev", None), given)["excluded_zones"] == "us-east-1a"
+
+
+@pytest.fixture
+def plain_vpc(endpoint: str) -> Iterator[str]:
+    """A VPC as AWS makes it when nothing more is asked for: with DNS resolution, without host names."""
+    ec2 = client("ec2", endpoint)
+    vpc_id = str(ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"])
+    yield vpc_id
+    ec2.delete_vpc(VpcId=vpc_id)
+
+
+def test_the_cdk_is_told_when_the_vpc_gives_no_host_names(plain_vpc: str, cdk: Cdk) -> None:
+    ended = CliRunner().invoke(app, ["deploy", f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7"])
+    assert ended.exit_code == 0, ended.output
+    assert f"fipe:no-dns-hostnames={plain_vpc}" in cdk.command
+
+
+def test_a_vpc_without_dns_resolution_is_refused(endpoint: str, plain_vpc: str, cdk: Cdk) -> None:
+    client("ec2", endpoint).modify_vpc_attribute(VpcId=plain_vpc, EnableDnsSupport={"Value": False})
+    ended = CliRunner().invoke(app, ["deploy", f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7"])
+    assert (ended.exit_code, cdk.command) == (2, [])
+    assert ended.stderr == (
+        f"error: invalid vpc_id={plain_vpc}: the VPC has no DNS resolution, so nothing in it finds the"
+        f" database; run `aws ec2 modify-vpc-attribute --vpc-id {plain_vpc} --enable-dns-support`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "is_warned"),
+    [
+        (200, {"accountId": "123456789012", "accountPlanType": "FREE"}, True),
+        (200, {"accountId": "123456789012", "accountPlanType": "PAID"}, False),
+        (400, {"__type": "AccessDeniedException", "message": "not authorized"}, False),
+        (400, {"__type": "ResourceNotFoundException", "message": "no plan"}, False),
+        (500, {}, False),
+    ],
+    ids=["free", "paid", "no permission", "no plan", "broken"],
+)
+def test_a_free_plan_is_said_before_the_deploy_and_nothing_else_about_plans_stops_it(
+    vpc_id: str, cdk: Cdk, monkeypatch: pytest.MonkeyPatch, status: int, answer: Any, is_warned: bool
+) -> None:
+    asked: list[str] = []
+
+    def reply(request: BaseHTTPRequestHandler, _: bytes) -> None:
+        asked.append(request.headers["X-Amz-Target"])
+        send_json(request, answer, status)
+
+    with http_server(reply) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FREETIER", url)
+        ended = CliRunner().invoke(app, ["deploy", f"vpc_id={vpc_id}", "allowed_ip=203.0.113.7"])
+    assert (ended.exit_code, "deploy" in cdk.command) == (0, True)
+    assert asked == ["AWSFreeTierService.GetAccountPlanState"]
+    assert ("FreeTierRestrictionError" in ended.stderr) is is_warned
 
 
 def test_vpc_and_address_may_stand_in_the_environment(vpc_id: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ SERVICES = (
     "CLOUDWATCH_LOGS",
     "DYNAMODB",
     "EC2",
+    "FREETIER",
     "LAMBDA",
     "RDS",
     "SECRETS_MANAGER",
@@ -170,6 +171,7 @@ def run(state: LocalState, folder: Path, start: Start, target: str, situation: S
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "RDS_CERTIFICATES": "none",
+            "COMPILE_LAYERS": "no",
             "FIPE_LOCAL_DIR": str(state.root),
             # A command that means AWS reaches the server in its place, and never the network.
             **{f"AWS_ENDPOINT_URL_{service}": aws_url for service in SERVICES},

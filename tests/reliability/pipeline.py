@@ -189,7 +189,8 @@ class Pipeline:
         def invoke() -> Any:
             answer = self.cloud.invoke("FipeManufacturerLoader", payload)
             document = json.load(answer["Payload"])
-            return None if "FunctionError" in answer else document
+            has_failed = "FunctionError" in answer or "errorType" in document
+            return None if has_failed else document
 
         answer: dict[str, Any] = eventually(invoke, 60)
         return answer

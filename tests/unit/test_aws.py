@@ -49,6 +49,26 @@ def test_an_inactive_function_is_waited_for_and_invoked_again(invoke: Invoke) ->
     assert invoke({"run_id": "1"}, "Inactive", "Pending", "Active") == {"run_id": "1"}
 
 
+@pytest.mark.parametrize("status", [202, 404, 502])
+def test_a_function_that_a_queue_feeds_is_woken_with_an_empty_batch_and_not_waited_for(status: int) -> None:
+    asked: list[tuple[str | None, Any]] = []
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        asked.append((request.headers["X-Amz-Invocation-Type"], json.loads(body)))
+        if status == 502:
+            asleep(request)
+        else:
+            send_json(request, {}, status)
+
+    with http_server(answer) as endpoint:
+        clients.wake(client("lambda", endpoint), "FipeSomaIngestor-dev")
+    assert set(map(str, asked)) == {str(("Event", {"Records": []}))}
+
+
+def test_a_lambda_that_does_not_answer_keeps_no_load_from_starting() -> None:
+    clients.wake(client("lambda", "http://127.0.0.1:1"), "FipeSomaIngestor-dev")
+
+
 def test_another_error_is_raised_at_once(invoke: Invoke) -> None:
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         invoke({})

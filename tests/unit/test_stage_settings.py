@@ -1,10 +1,14 @@
 """The settings of a stage: defaults, and one clear line for each problem."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
+import cfnlint
 import pytest
 
-from stage_settings import SettingsError, StageSettings
+from stage_settings import ENGINE_VERSIONS, SettingsError, StageSettings
 
 NEEDED = {"stage": "dev", "vpc_id": "vpc-0a1b2c3d", "allowed_ip": "203.0.113.7"}
 
@@ -127,6 +131,7 @@ def test_a_serverless_database_has_a_most_that_is_no_less_than_its_least():
         ("batch_size", "ten"),
         ("batch_size", "10001"),
         ("function_timeout_seconds", "901"),
+        ("function_timeout_seconds", "59"),
         ("model_concurrency", "1"),
         ("calls_per_minute", "0"),
         ("calls_per_minute", "0.00"),
@@ -159,6 +164,49 @@ def test_refuses_an_invalid_value(name: str, value: str):
     (problem,) = problems(NEEDED | {name: value})
     assert problem.startswith(f"invalid {name}={value}: ")
     assert "use " in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["admin", "rdsadmin", "rds_superuser", "pg_dba", "fipe_ingestor", "user", "table", "public"]
+)
+def test_refuses_a_master_user_that_rds_refuses_or_the_application_needs(name: str):
+    (problem,) = problems(NEEDED | {"database_user": name})
+    assert problem.startswith(
+        f"invalid database_user={name}: a reserved name; use the name of the master user"
+    )
+
+
+@pytest.mark.parametrize("name", ["postgres", "administrator", "dbadmin", "fipe", "pgadmin"])
+def test_takes_another_master_user(name: str):
+    assert settings(database_user=name).database_user == name
+
+
+@pytest.mark.parametrize("version", ["17.3", "17.8", "17.12", "18.5", "16.9", "17"])
+def test_refuses_a_version_that_aurora_does_not_have_and_names_those_that_it_has(version: str):
+    (problem,) = problems(NEEDED | {"engine_version": version})
+    assert problem == (
+        f"invalid engine_version={version}: no such version; use a version of Aurora PostgreSQL: 17.4, 17.5,"
+        " 17.6, 17.7, 17.9, 17.10, 17.11, 18.3, 18.4 or 18.6"
+    )
+
+
+def test_the_newest_17_is_the_default():
+    newest = max((version for version in ENGINE_VERSIONS if version.startswith("17.")), key=_number)
+    assert settings().engine_version == newest
+
+
+def test_the_versions_are_those_that_cfn_lint_knows():
+    rules = Path(cfnlint.__file__).parent / "data/schemas/extensions/aws_rds_dbcluster/engine_version.json"
+    (known,) = (
+        rule["then"]["properties"]["EngineVersion"]["enum"]
+        for rule in json.loads(rules.read_text())["allOf"]
+        if rule["if"]["properties"]["Engine"].get("const") == "aurora-postgresql"
+    )
+    assert {version for version in known if re.match(r"1[78]\.", version)} == set(ENGINE_VERSIONS)
+
+
+def _number(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 @pytest.mark.parametrize("budget", ["40", "0.5", "max", "1200"])

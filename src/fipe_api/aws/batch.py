@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fipe_api.aws.observability import logger, metrics
 
@@ -49,6 +50,15 @@ def process_batch(
             notes=getattr(failure, "__notes__", []),
         )
         if retry is not None:
-            retry(record)
+            _retry(record, retry)
     metrics.add_metric("MessagesFailed", "Count", len(processor.fail_messages))
     return processor.response()
+
+
+def _retry(record: SQSRecord, retry: Callable[[SQSRecord], None]) -> None:
+    """Decides when a message is tried again; if SQS fails at that, the visibility timeout decides."""
+    try:
+        retry(record)
+    except (BotoCoreError, ClientError) as error:
+        # Not raised: it would fail the messages that succeeded, too.
+        logger.warning("cannot retry soon", message_id=record.message_id, error=str(error))

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
+
+from fipe_api.aws.observability import logger
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
 """Lambda's error codes for a function that is inactive, or that is just being activated."""
+NO_MESSAGES: Mapping[str, Any] = {"Records": []}
+"""The event of an empty batch."""
 WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
 
 
@@ -33,6 +37,19 @@ def client(service: str) -> Any:
 def sqs_client() -> "SQSClient":
     """The SQS client of this execution environment."""
     return client("sqs")  # type: ignore[no-any-return]
+
+
+def wake(lambda_client: "LambdaClient", function: str) -> None:
+    """Activates a function that a queue feeds, without waiting for it, if Lambda has deactivated it.
+
+    Otherwise its first batch would fail, stay hidden for the queue's visibility timeout, and have one attempt
+    less. Nothing is raised: without this, the function wakes by its queue, only later.
+    """
+    try:
+        lambda_client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(NO_MESSAGES))
+    except (ClientError, BotoCoreError) as error:
+        # An inactive function may refuse even this, and wakes nevertheless.
+        logger.warning("could not wake", function=function, error=str(error))
 
 
 def invoke(

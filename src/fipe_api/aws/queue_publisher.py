@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
     from types_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef, SendMessageBatchRequestEntryTypeDef
@@ -29,7 +31,7 @@ class SendError(Exception):
 
 
 def send_all(client: "SQSClient", messages: Sequence[Outgoing]) -> dict[int, SendError]:
-    """Sends messages, in as few calls as the limits allow. Failed entries of a batch are sent again.
+    """Sends messages, in as few calls as the limits allow. What failed is sent again: entries or whole calls.
 
     Returns:
         The error of each message that could not be sent, by its position; empty if all were sent.
@@ -64,9 +66,13 @@ def _send_batch(
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(FIRST_BACKOFF_SECONDS * 2**attempt)
-        answer = client.send_message_batch(
-            QueueUrl=queue_url, Entries=[_entry(position, messages[position]) for position in pending]
-        )
+        entries = [_entry(position, messages[position]) for position in pending]
+        try:
+            answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
+        except (BotoCoreError, ClientError) as error:
+            # The messages may have arrived; sending one twice does no harm.
+            pending = dict.fromkeys(pending, SendError(str(error)))
+            continue
         failed = answer.get("Failed", [])
         # SenderFault means that the entry itself is wrong, so sending it again would not help.
         rejected |= {int(entry["Id"]): _error(entry) for entry in failed if entry["SenderFault"]}

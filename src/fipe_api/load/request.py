@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from msgspec import Meta, Struct, ValidationError, convert
 
@@ -53,6 +53,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         missing_models: codes; of a run that is continued, the only models to ask for.
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
+        start_key: any text; starts with the same text are the same run.
     """
 
     reference: (
@@ -66,6 +67,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     missing_models: Annotated[tuple[Code, ...], Meta(min_length=1)] | None = None
     known_brands: tuple[tuple[VehicleType, Code], ...] | None = None
     unknown_brands: PositiveInt | None = None
+    start_key: Text | None = None
 
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
@@ -74,6 +76,11 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         for want in (*(self.brands or ()), *(self.models or ())):
             if not (want.strip() if isinstance(want, str) else want):
                 raise ValueError("not a name or a code")
+
+    @property
+    def known_run(self) -> UUID | None:
+        """The run that this request belongs to; None if it starts a new one."""
+        return self.run_id or (uuid5(NAMESPACE_OID, self.start_key) if self.start_key else None)
 
     @property
     def whole_month(self) -> bool:
@@ -91,6 +98,7 @@ _HINTS = {
     "missing_models": "use a list of codes, as `fipe resume` does; leave it out for a new run",
     "known_brands": "use a list of pairs, as `fipe resume` does; leave it out for a new run",
     "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
+    "start_key": "use a text of your own; leave it out unless a start may be repeated",
 }
 
 
@@ -232,7 +240,8 @@ def refuse_unknown_brands(
 def refuse_nothing(messages: Sized) -> None:
     """Raises LoadRequestError when there is no brand to load."""
     if not messages:
-        raise LoadRequestError("the source lists no brands: try another month or other vehicle types")
+        reason = "the source lists no brands: try another month or other vehicle types"
+        raise LoadRequestError(reason) from NoDataError("no brands")
 
 
 def _month(text: str) -> date:

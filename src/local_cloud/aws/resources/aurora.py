@@ -3,10 +3,11 @@
 import json
 from typing import Any, ClassVar, Self
 
+from moto.ec2.models import ec2_backends
 from moto.rds.models import rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from local_cloud.aws.resources.base import Resource, Wanted
+from local_cloud.aws.resources.base import Resource, Wanted, is_true
 from local_cloud.aws.services import services
 from local_cloud.postgres import PostgresCluster
 from local_cloud.state import file_name
@@ -110,13 +111,14 @@ class AuroraInstance(Resource):
 
     @classmethod
     def create(cls, wanted: Wanted) -> Self:
-        """Record an instance. Raises ValueError when it belongs to no cluster."""
+        """Record an instance. Raises ValueError for what RDS or the local cloud refuses."""
         if "DBClusterIdentifier" not in wanted.properties:
             raise ValueError(
                 "the local cloud has instances of a cluster only: give the instance a DBClusterIdentifier"
             )
         backend = wanted.backend(rds_backends)
         cluster = backend.clusters[wanted.properties["DBClusterIdentifier"]]
+        _refuse_public_instance_without_host_names(wanted, cluster)
         instance = backend.create_db_instance(
             {
                 "db_instance_identifier": wanted.name.lower(),
@@ -140,8 +142,21 @@ class AuroraInstance(Resource):
         self.wanted.backend(rds_backends).delete_db_instance(self.physical_resource_id)
 
 
+def _refuse_public_instance_without_host_names(wanted: Wanted, cluster: Any) -> None:
+    if not wanted.flag("PubliclyAccessible") or cluster.db_subnet_group_name == "default":
+        return
+    (group,) = wanted.backend(rds_backends).describe_db_subnet_groups(cluster.db_subnet_group_name)
+    vpc = wanted.backend(ec2_backends).get_vpc(group.vpc_id)
+    if not (is_true(vpc.enable_dns_support) and is_true(vpc.enable_dns_hostnames)):
+        raise ValueError(
+            "Cannot create a publicly accessible DBInstance. The specified VPC does not support DNS"
+            " resolution, DNS hostnames, or both. Update the VPC and then try again"
+        )
+
+
 def _settings(wanted: Wanted) -> dict[str, Any]:
     given = wanted.properties
+    subnets = given.get("DBSubnetGroupName")  # a Ref to a group is moto's record of it
     return _given(
         {
             "engine": given["Engine"],
@@ -151,7 +166,7 @@ def _settings(wanted: Wanted) -> dict[str, Any]:
             "manage_master_user_password": wanted.flag("ManageMasterUserPassword"),
             "database_name": given.get("DatabaseName"),
             "backup_retention_period": int(given.get("BackupRetentionPeriod", 1)),
-            "db_subnet_group_name": given.get("DBSubnetGroupName"),
+            "db_subnet_group_name": getattr(subnets, "name", subnets),
             "db_cluster_parameter_group_name": given.get("DBClusterParameterGroupName"),
             "vpc_security_group_ids": given.get("VpcSecurityGroupIds"),
             "storage_encrypted": wanted.flag("StorageEncrypted"),
