@@ -12,6 +12,7 @@ import io
 import re
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from uuid import UUID
 
 from benchmarks.bulk import Seconds, write_history
 from benchmarks.database import Server, connected, server
-from benchmarks.history import REFERENCES, History
+from benchmarks.history import REFERENCES, History, Published
 from benchmarks.month import REPOSITORY
 from benchmarks.price_messages import ASKED_AT
 from benchmarks.rows import Baseline, Row, at_most
@@ -62,7 +63,8 @@ def run() -> Sequence[Row]:
         with ProcessPoolExecutor() as processes:
             in_bulk = dict(zip(dsns, processes.map(_write_all_but_the_last, dsns.values()), strict=True))
         minutes = (time.perf_counter() - start) / 60
-        costs = _cost_rows(servers, dsns)
+        history = History()
+        costs = _cost_rows(servers, dsns, history)
         databases = {version: stack.enter_context(connected(dsn)) for version, dsn in dsns.items()}
         for each in databases.values():
             each.autocommit = True
@@ -71,6 +73,7 @@ def run() -> Sequence[Row]:
         return [
             Row("writing both databases in bulk, at once", minutes, "minutes"),
             *_series_rows(in_bulk),
+            *(_wrong_series_row(version, each, history) for version, each in databases.items()),
             *costs,
             *(row for version, each in databases.items() for row in _size_rows(version, each)),
             *(row for question in questions for row in _question_rows(question, databases)),
@@ -86,11 +89,31 @@ def _series_rows(in_bulk: Mapping[int, Seconds]) -> Iterator[Row]:
         yield Row(f"PostgreSQL {version}: finding the series of all vehicles anew", seconds.series, "s")
 
 
+def _wrong_series_row(version: int, connection: "connection", history: History) -> Row:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select {', '.join(Published._fields)}, series_id"
+            " from fipe.vehicle join fipe.model on model.id = model_id"
+        )
+        series = {Published(*row[:-1]): row[-1] for row in cursor.fetchall()}
+    series_of: dict[int, set[int]] = defaultdict(set)
+    vehicles_of: dict[int, set[int]] = defaultdict(set)
+    for each in history.stretches:
+        series_of[each.vehicle].add(series[each.published])
+        vehicles_of[series[each.published]].add(each.vehicle)
+    wrong = [
+        vehicle
+        for vehicle, found in series_of.items()
+        if len(found) > 1 or any(len(vehicles_of[each]) > 1 for each in found)
+    ]
+    what = f"PostgreSQL {version}: of {len(series_of):,} vehicles, those that are not just one series"
+    return Row(what, len(wrong), "vehicles", target=at_most(0))
+
+
 # What a load costs ------------------------------------------------------------------------------------------
 
 
-def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str]) -> list[Row]:
-    history = History()
+def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str], history: History) -> list[Row]:
     first: dict[int, list[float]] = {version: [] for version in servers}
     late: dict[int, list[float]] = {version: [] for version in servers}
     for number in range(len(REFERENCES) - LOADED, len(REFERENCES)):
