@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -26,10 +25,11 @@ from benchmarks.bulk import Seconds, write_history
 from benchmarks.database import Server, connected, server
 from benchmarks.history import REFERENCES, History, Published
 from benchmarks.month import REPOSITORY
-from benchmarks.price_messages import ASKED_AT
+from benchmarks.price_messages import price_messages
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference, to_json
+from fipe_api.messages import PriceMessage, Reference, to_json
+from fipe_simulator import Catalogue, CatalogueRow
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -148,31 +148,8 @@ def _cost_of_load(postgres: Server, dsn: str, history: History, number: int) -> 
 def _messages(history: History, number: int) -> Iterator[PriceMessage]:
     """A month as messages of the price queue, one per model."""
     code, month = REFERENCES[number].code, REFERENCES[number].month
-    prices = [(stretch.published, price) for stretch, price in history.month(number)]
-    models: dict[tuple[int, int], set[int]] = {}
-    for published, _ in prices:
-        models.setdefault(published[:2], set()).add(published.model_code)
-    for (kind, brand_code, brand, model_code, model), rows in groupby(prices, lambda each: each[0][:5]):
-        yield PriceMessage(
-            run_id=UUID(int=number + 1),
-            reference=Reference(code=code, month=month),
-            vehicle_type=kind,
-            brand=Named(code=brand_code, name=brand),
-            brands_in_run=len(models),
-            models_in_brand=len(models[kind, brand_code]),
-            model=Named(code=model_code, name=model),
-            asked_at=ASKED_AT,
-            prices=tuple(
-                PricedVehicle(
-                    model_year=each.model_year,
-                    fuel_code=each.fuel_code,
-                    fuel=each.fuel,
-                    fipe_code=each.fipe_code,
-                    price_brl=Decimal(price),
-                )
-                for each, price in rows
-            ),
-        )
+    rows = (CatalogueRow(*each.published, Decimal(price)) for each, price in history.month(number))
+    return price_messages(Catalogue(month, rows), Reference(code=code, month=month), UUID(int=number + 1))
 
 
 # Size -------------------------------------------------------------------------------------------------------
