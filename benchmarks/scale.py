@@ -198,7 +198,7 @@ def _questions(connection: "connection") -> Iterator[_Question]:
         (
             "latest_price, by brand",
             "select brand, count(*), avg(price_brl) from fipe.latest_price"
-            " where reference_month = fipe.newest_month() group by brand",
+            " where reference_month = (select fipe.newest_month()) group by brand",
         ),
         (
             "latest_price of all that ever was, by type",
