@@ -70,7 +70,7 @@ class Shape:
 
     RENAMED_CODES = ((12, 202, 80), (202, 257, 174), (257, 306, 201))
     """From and until which month, and how many FIPE codes had another model name before."""
-    ONE_WITH_NEW_MODEL_CODE_IN = 5
+    ONE_WITH_NEW_MODEL_CODE_IN, RENAMED_WITH_TWO_FUELS = 5, 40
     REBRANDED_CODES = 10
     CHANGED_CODES, GONE_CODES = 60, 61
     COLLISIONS, COPIES = 168, 83
@@ -439,16 +439,20 @@ class _Maker:
         for place in range(self._size(Shape.REBRANDED_CODES)):
             vehicles = _take_there(motorcycles, number_of(2023, 2))
             names: dict[str, Any] = {"brand": f"{vehicles[0].now.brand} Motos"}
-            if place % 2 and self._has_one_fuel(vehicles):
+            if place % 2:
                 names |= {"brand_code": next(self._codes), "model_code": next(self._codes)}
             self._was_called(vehicles, number_of(2023, 2), names)
             models.remove(vehicles)
+        # Some with two fuels are among the first, of which there would be one or two by chance.
+        models.sort(key=lambda vehicles: all(self._fuels[each.cell] == 1 for each in vehicles))
+        ahead = self._size(Shape.RENAMED_WITH_TWO_FUELS)
+        models = models[:ahead] + chance.sample(models[ahead:], len(models) - ahead)
         for begin, end, real in Shape.RENAMED_CODES:
             for place in range(self._size(real)):
                 until = chance.randint(begin + 1, end - 1)
                 vehicles = _take_there(models, until)
                 names = {"model": _former_name(vehicles[0].now.model)}
-                if place % Shape.ONE_WITH_NEW_MODEL_CODE_IN == 0 and self._has_one_fuel(vehicles):
+                if place % Shape.ONE_WITH_NEW_MODEL_CODE_IN == 0:
                     names["model_code"] = next(self._codes)
                 self._was_called(vehicles, until, names)
         for _ in range(self._size(Shape.CHANGED_CODES)):
@@ -456,9 +460,6 @@ class _Maker:
             vehicles = _take_there(models, until)
             self._was_called(vehicles, until, {"fipe_code": self._new_fipe_code(vehicles[0])})
         self._called_once = models
-
-    def _has_one_fuel(self, vehicles: Iterable[_Vehicle]) -> bool:
-        return all(self._fuels[each.cell] == 1 for each in vehicles)
 
     def _was_called(self, vehicles: Iterable[_Vehicle], until: int, names: dict[str, Any]) -> None:
         for each in vehicles:

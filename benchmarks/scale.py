@@ -12,23 +12,24 @@ import io
 import re
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from benchmarks.bulk import Seconds, write_history
 from benchmarks.database import Server, connected, server
-from benchmarks.history import REFERENCES, History
+from benchmarks.history import REFERENCES, History, Published
 from benchmarks.month import REPOSITORY
-from benchmarks.price_messages import ASKED_AT
+from benchmarks.price_messages import price_messages
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference, to_json
+from fipe_api.messages import PriceMessage, Reference, to_json
+from fipe_simulator import Catalogue, CatalogueRow
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -62,7 +63,8 @@ def run() -> Sequence[Row]:
         with ProcessPoolExecutor() as processes:
             in_bulk = dict(zip(dsns, processes.map(_write_all_but_the_last, dsns.values()), strict=True))
         minutes = (time.perf_counter() - start) / 60
-        costs = _cost_rows(servers, dsns)
+        history = History()
+        costs = _cost_rows(servers, dsns, history)
         databases = {version: stack.enter_context(connected(dsn)) for version, dsn in dsns.items()}
         for each in databases.values():
             each.autocommit = True
@@ -71,6 +73,7 @@ def run() -> Sequence[Row]:
         return [
             Row("writing both databases in bulk, at once", minutes, "minutes"),
             *_series_rows(in_bulk),
+            *(_wrong_series_row(version, each, history) for version, each in databases.items()),
             *costs,
             *(row for version, each in databases.items() for row in _size_rows(version, each)),
             *(row for question in questions for row in _question_rows(question, databases)),
@@ -86,11 +89,31 @@ def _series_rows(in_bulk: Mapping[int, Seconds]) -> Iterator[Row]:
         yield Row(f"PostgreSQL {version}: finding the series of all vehicles anew", seconds.series, "s")
 
 
+def _wrong_series_row(version: int, connection: "connection", history: History) -> Row:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select {', '.join(Published._fields)}, series_id"
+            " from fipe.vehicle join fipe.model on model.id = model_id"
+        )
+        series = {Published(*row[:-1]): row[-1] for row in cursor.fetchall()}
+    series_of: dict[int, set[int]] = defaultdict(set)
+    vehicles_of: dict[int, set[int]] = defaultdict(set)
+    for each in history.stretches:
+        series_of[each.vehicle].add(series[each.published])
+        vehicles_of[series[each.published]].add(each.vehicle)
+    wrong = [
+        vehicle
+        for vehicle, found in series_of.items()
+        if len(found) > 1 or any(len(vehicles_of[each]) > 1 for each in found)
+    ]
+    what = f"PostgreSQL {version}: of {len(series_of):,} vehicles, those that are not just one series"
+    return Row(what, len(wrong), "vehicles", target=at_most(0))
+
+
 # What a load costs ------------------------------------------------------------------------------------------
 
 
-def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str]) -> list[Row]:
-    history = History()
+def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str], history: History) -> list[Row]:
     first: dict[int, list[float]] = {version: [] for version in servers}
     late: dict[int, list[float]] = {version: [] for version in servers}
     for number in range(len(REFERENCES) - LOADED, len(REFERENCES)):
@@ -125,32 +148,8 @@ def _cost_of_load(postgres: Server, dsn: str, history: History, number: int) -> 
 def _messages(history: History, number: int) -> Iterator[PriceMessage]:
     """A month as messages of the price queue, one per model."""
     code, month = REFERENCES[number].code, REFERENCES[number].month
-    prices = [(stretch.published, price) for stretch, price in history.month(number)]
-    models: dict[tuple[int, int], set[int]] = {}
-    for published, _ in prices:
-        models.setdefault(published[:2], set()).add(published.model_code)
-    for (kind, brand_code, brand, model_code, model), rows in groupby(prices, lambda each: each[0][:5]):
-        yield PriceMessage(
-            run_id=UUID(int=number + 1),
-            reference=Reference(code=code, month=month),
-            vehicle_type=kind,
-            brand=Named(code=brand_code, name=brand),
-            brands_in_run=len(models),
-            models_in_brand=len(models[kind, brand_code]),
-            model=Named(code=model_code, name=model),
-            searched_at=ASKED_AT,
-            asked_at=ASKED_AT,
-            prices=tuple(
-                PricedVehicle(
-                    model_year=each.model_year,
-                    fuel_code=each.fuel_code,
-                    fuel=each.fuel,
-                    fipe_code=each.fipe_code,
-                    price_brl=Decimal(price),
-                )
-                for each, price in rows
-            ),
-        )
+    rows = (CatalogueRow(*each.published, Decimal(price)) for each, price in history.month(number))
+    return price_messages(Catalogue(month, rows), Reference(code=code, month=month), UUID(int=number + 1))
 
 
 # Size -------------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def _questions(connection: "connection") -> Iterator[_Question]:
         (
             "latest_price, by brand",
             "select brand, count(*), avg(price_brl) from fipe.latest_price"
-            " where reference_month = fipe.newest_month() group by brand",
+            " where reference_month = (select fipe.newest_month()) group by brand",
         ),
         (
             "latest_price of all that ever was, by type",
