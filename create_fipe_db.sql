@@ -678,7 +678,9 @@ language sql stable parallel safe as $$
            vehicle.fipe_code, counted.price_brl
     from (select distinct vehicle_type, brand_code from fipe.brands_named($1)) as named
     join fipe.model using (vehicle_type, brand_code)
+    -- Most vehicles of a brand are from other times; they need not be looked up among the prices.
     join fipe.vehicle on vehicle.model_id = model.id
+        and (select fipe.asked_month($4)) between vehicle.first_month and vehicle.last_month
     join fipe.counted_price as counted on counted.vehicle_id = vehicle.id
     where counted.reference_month = (select fipe.asked_month($4)) and counted.price_brl between $2 and $3
     order by counted.price_brl, model.model, vehicle.model_year, vehicle.fuel_code, model.brand_code, model.model_code
