@@ -1,14 +1,14 @@
 """Whether a month needs another load. A month fills up over days, so it is loaded until nothing changes."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 
 from fipe_api.aws.clients import invoke
 from fipe_api.load.state import LoadState
-from fipe_api.messages import Reference
+from fipe_api.messages import Moment, Reference
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -24,7 +24,7 @@ class LoadStatusError(RuntimeError):
 class _Load(Struct):
     state: LoadState
     stable: bool
-    last_write_at: Annotated[datetime, Meta(tz=True)]
+    last_write_at: Moment
 
 
 class _Answer(Struct):
