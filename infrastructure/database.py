@@ -23,8 +23,8 @@ VERIFY_FULL = "verify-full"
 ZONES_OF_AURORA = 2
 """Aurora needs subnets in at least two availability zones."""
 
-_AVAILABILITY_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-\d+[a-z]")
-"""Such as us-east-1a. Aurora does not run in a Local Zone, such as us-east-1-bos-1a, or a Wavelength Zone."""
+_LOCAL_ZONE = re.compile(r"-\d+-")
+"""In the name of a Local Zone, such as us-east-1-bos-1a, or of a Wavelength Zone. Aurora runs in neither."""
 
 
 class Database(Construct):
@@ -231,8 +231,7 @@ def choose_subnets(vpc: ec2.IVpc, settings: StageSettings) -> tuple[str, ec2.Sub
         usable = [
             subnet
             for subnet in subnets
-            if _AVAILABILITY_ZONE.fullmatch(subnet.availability_zone)
-            and subnet.availability_zone not in excluded
+            if not _LOCAL_ZONE.search(subnet.availability_zone) and subnet.availability_zone not in excluded
         ]
         zones = {subnet.availability_zone for subnet in usable}
         if settings.database_subnets in ("auto", kind) and len(zones) >= ZONES_OF_AURORA:

@@ -210,6 +210,14 @@ def run_app(
     )
 
 
+def test_app_asks_for_the_vpc_when_the_cdk_has_not_looked_it_up_yet(tmp_path: Path):
+    """Until it has, the library works with a VPC of its own, whose zones are dummy1a and dummy1b."""
+    run = run_app({name: value for name, value in SETTINGS.items() if name != VPC_KEY}, tmp_path)
+    assert run.returncode == 0, run.stderr
+    (missing,) = json.loads((tmp_path / "manifest.json").read_text())["missing"]
+    assert missing["key"] == VPC_KEY
+
+
 def test_app_ends_with_one_line_for_each_problem_and_creates_nothing(tmp_path: Path):
     run = run_app({"stage": "dev", "allowed_ip": "123.456.789.0"}, tmp_path)
     assert run.returncode == 1
