@@ -63,6 +63,7 @@ def build(project: Path, npm: str, **variables: str) -> subprocess.CompletedProc
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHON": str(tools / "python"),
             "RDS_CERTIFICATES": "none",
+            "COMPILE_LAYERS": "yes",
             **variables,
         },
         capture_output=True,

@@ -1,5 +1,9 @@
-"""However messages are ordered, repeated and put into batches, the database ends alike: random loads."""
+"""However messages are ordered, repeated and put into batches, the database ends alike: random loads.
 
+`make fuzz` tries many more of them.
+"""
+
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +32,8 @@ from tests.builders import any_brand_plan, any_price_message, any_run_plan
 from tests.databases import database_with_schema
 
 pytestmark = pytest.mark.both_postgres
+
+EXAMPLES = 600 if "FUZZ_EXAMPLES" in os.environ else 40
 
 MONTHS = [Reference(code=code, month=month) for code, month in (
     (290, date(2020, 1, 1)), (270, date(2020, 2, 1)), (300, date(2021, 6, 1)), (310, date(2022, 1, 1)),
@@ -179,7 +185,9 @@ def state(database: connection) -> dict[str, list[str]]:
     return {name: sorted(map(repr, select(database, query))) for name, query in STATE.items()}
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(messages=loads(), seed=st.integers(0, 2**32))
 def test_all_ends_alike(reused: connection, messages: list[PriceQueueMessage], seed: int) -> None:
     ends = []
@@ -194,7 +202,9 @@ def test_all_ends_alike(reused: connection, messages: list[PriceQueueMessage], s
         assert ends[0][name] == ends[1][name], name
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(messages=loads(), seed=st.integers(0, 2**32))
 def test_a_load_is_complete_or_names_what_to_ask_again(
     reused: connection, messages: list[PriceQueueMessage], seed: int
