@@ -33,6 +33,7 @@ from tests.databases import database_with_schema
 
 pytestmark = pytest.mark.both_postgres
 
+SLOW_BY_NATURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 EXAMPLES = 600 if "FUZZ_EXAMPLES" in os.environ else 40
 
 MONTHS = [Reference(code=code, month=month) for code, month in (
