@@ -273,6 +273,13 @@ select (select count(*) from changed),
        )
 """
 
+PREPARED = {
+    "merge_load_brands": MERGE_LOAD_BRANDS,
+    "merge_load_models": MERGE_LOAD_MODELS,
+    "end_brands": END_BRANDS,
+}
+"""The statements here that every batch needs."""
+
 # Returns the loads that have just become complete, or that have just ended otherwise.
 END_RUNS = """
 with judged as (
@@ -345,11 +352,11 @@ def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Ma
     }
     copy_rows(cursor, "staged_load", LedgerEntry._fields, entries)
     _write_run_plans(cursor, [each for each in messages if isinstance(each, RunPlanMessage)], runs)
-    cursor.execute(f"{MERGE_LOAD_BRANDS}; {MERGE_LOAD_MODELS}")
+    cursor.execute("execute merge_load_brands; execute merge_load_models")
     _write_brand_plans(
         cursor, [each for each in messages if isinstance(each, BrandPlanMessage | EmptyBrandMessage)], runs
     )
-    cursor.execute(END_BRANDS)
+    cursor.execute("execute end_brands")
     ((changed, may_withdraw),) = cursor.fetchall()
     return Arrivals(changed > 0, changed > 0 or may_withdraw)
 

@@ -296,11 +296,7 @@ where not exists (
 order by vehicle_type, brand_code, model_code, brand, model
 """
 
-# Most of what is written: prices of models that have none in the month so far. Nothing has to be compared or
-# removed then, and one pass over the staged prices finds or numbers their vehicles.
-WRITE_NEW_PRICES = """
-delete from staged_vehicle;
-
+STAGE_VEHICLES = """
 insert into staged_vehicle
 select coalesce(vehicle.id, nextval('fipe.vehicle_id_seq')), vehicle.id is null,
        vehicle.first_month, vehicle.last_month, staged_model.reference_month,
@@ -314,28 +310,36 @@ join fipe.model on (model.vehicle_type, model.brand_code, model.model_code, mode
 left join fipe.vehicle
     on (vehicle.model_id, vehicle.model_year, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code)
      = (model.id, staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code)
-where staged_model.reference_month = %(month)s;
+where staged_model.reference_month = $1
+"""
 
+INSERT_NEW_VEHICLES = """
 insert into fipe.vehicle
     (id, series_id, model_id, model_year, fuel_code, fuel, fipe_code, first_month, last_month)
 select vehicle_id, vehicle_id, model_id, model_year, fuel_code, fuel, fipe_code,
        reference_month, reference_month
 from staged_vehicle
-where is_new;
+where is_new
+"""
 
+INSERT_NEW_PRICES = """
 insert into fipe.price (vehicle_id, reference_month, price_brl, mirror)
 select vehicle_id, reference_month, price_brl, mirror
 from staged_vehicle
-order by vehicle_id;
+order by vehicle_id
+"""
 
+UPDATE_MONTHS_OF_VEHICLES = """
 update fipe.vehicle as kept
 set first_month = least(kept.first_month, staged.reference_month),
     last_month = greatest(kept.last_month, staged.reference_month)
 from staged_vehicle as staged
 where kept.id = staged.vehicle_id and not staged.is_new
-  and (staged.reference_month between staged.old_first and staged.old_last) is not true;
+  and (staged.reference_month between staged.old_first and staged.old_last) is not true
+"""
 
--- As SELECT_VEHICLES_TO_RENEW, for vehicles that got this month.
+# As SELECT_VEHICLES_TO_RENEW, for vehicles that got this month.
+SELECT_STAGED_VEHICLES_TO_RENEW = """
 select staged.vehicle_id
 from staged_vehicle as staged
 where exists (
@@ -362,6 +366,29 @@ where exists (
            or staged.reference_month < staged.old_first and mate.last_month < staged.old_first)
 )
 """
+
+# Most of what is written: prices of models that have none in the month so far. Nothing has to be compared or
+# removed then, and one pass over the staged prices finds or numbers their vehicles.
+WRITE_NEW_PRICES = """
+execute insert_models;
+delete from staged_vehicle;
+execute stage_vehicles(%(month)s);
+execute insert_new_vehicles;
+execute insert_new_prices;
+execute update_months_of_vehicles;
+execute select_staged_vehicles_to_renew
+"""
+
+PREPARED = {
+    "judge_models": JUDGE_MODELS,
+    "insert_models": INSERT_MODELS,
+    "stage_vehicles(date)": STAGE_VEHICLES,
+    "insert_new_vehicles": INSERT_NEW_VEHICLES,
+    "insert_new_prices": INSERT_NEW_PRICES,
+    "update_months_of_vehicles": UPDATE_MONTHS_OF_VEHICLES,
+    "select_staged_vehicles_to_renew": SELECT_STAGED_VEHICLES_TO_RENEW,
+}
+"""Statements that every batch needs. A connection plans them once: that can take longer than a batch."""
 
 # New vehicles get their months here; without, each would be written twice.
 INSERT_VEHICLES = """

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg2.extras import execute_values
 
+from fipe_api.database import ledger
 from fipe_api.database.answers import Answer, Key, Published, Tally, follow
 from fipe_api.database.ledger import (
     LedgerNews,
@@ -46,9 +47,9 @@ from fipe_api.database.statements import (
     INSERT_REFERENCE_MONTHS,
     INSERT_REVISIONS,
     INSERT_VEHICLES,
-    JUDGE_MODELS,
     MERGE_PRICES,
     MERGE_REJECTED_ANSWERS,
+    PREPARED,
     RECORD_ANSWERS,
     REJECTED_ANSWER_TEMPLATE,
     SELECT_ABSENCES,
@@ -200,7 +201,11 @@ def _begin(cursor: "cursor") -> None:
     cursor.execute(BEGIN_WRITING)
     ((is_first_of_connection,),) = cursor.fetchall()
     if is_first_of_connection:
-        cursor.execute(CREATE_STAGING)
+        prepare = (
+            f"prepare {name} as {statement}" for name, statement in (PREPARED | ledger.PREPARED).items()
+        )
+        # A transaction that failed takes its tables with it, and leaves what it prepared.
+        cursor.execute("; ".join((CREATE_STAGING, "deallocate all", *prepare)))
 
 
 def _write_answers(
@@ -234,7 +239,7 @@ def _write_answers(
 
 
 def _judge(cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run, int]) -> list[str]:
-    """Stages the messages, each at its position; returns the verdict of JUDGE_MODELS on each."""
+    """Stages the messages, each at its position; returns the verdict of judge_models on each."""
     models = (
         (
             position,
@@ -266,7 +271,7 @@ def _judge(cursor: "cursor", messages: Sequence[PriceMessage], runs: Mapping[Run
         for price in {(each.model_year, each.fuel_code): each for each in message.prices}.values()
     )
     copy_rows(cursor, "staged_price", PRICE_COLUMNS, prices)
-    cursor.execute(JUDGE_MODELS)
+    cursor.execute("execute judge_models")
     verdicts = dict(cursor.fetchall())
     return [verdicts[position] for position in range(len(messages))]
 
@@ -417,7 +422,7 @@ def _stage_subjects(cursor: "cursor", subjects: Collection[Subject]) -> None:
 def _write_new_prices(cursor: "cursor", months: Collection[date], empty: Collection[date]) -> None:
     """Writes the staged prices of models that have none in these months, of which some have none at all."""
     for month in sorted(months):
-        cursor.execute(f"{INSERT_MODELS}; {WRITE_NEW_PRICES}", {"month": month})
+        cursor.execute(WRITE_NEW_PRICES, {"month": month})
         _renew_series(cursor, _ids(cursor), {month}.intersection(empty))
 
 
