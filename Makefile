@@ -130,8 +130,8 @@ test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 mak
 soak: $(DEV) ## Run 200 loads among faults, each planned by its seed (half an hour): SEED=7 replays one, SEED=0..19 some
 	FIPE_SOAK_SEEDS=$(or $(SEED),0..199) python -m pytest -q tests/reliability/test_schedules.py
 
-fuzz: $(DEV) ## Feed 100,000 damaged answers and messages to the parsers, 1,200 loads in any order to the writer: EXAMPLES
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py tests/integration/test_any_order.py
+fuzz: $(DEV) ## Many random tries of the parsers (EXAMPLES, 100,000 of each), the writer and the questions
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py tests/integration/test_any_order.py tests/integration/test_against_plain_python.py
 
 lint: $(DEV) ## Check style and types
 	ruff check .

@@ -53,7 +53,7 @@ def build(project: Path, npm: str, **variables: str) -> subprocess.CompletedProc
     tools.mkdir(exist_ok=True)
     (tools / "npm").write_text(f"#!/bin/sh\nexit {npm}\n")
     (tools / "npm").chmod(0o755)
-    (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tools / "python").chmod(0o755)
     return subprocess.run(
         ["./create_fipe_api_layer.sh"],

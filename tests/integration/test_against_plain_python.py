@@ -1,5 +1,9 @@
-"""Every question, asked of random histories, against plain Python that shares no code with it."""
+"""Every question, asked of random histories, against plain Python that shares no code with it.
 
+`make fuzz` asks it of many more of them.
+"""
+
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +21,7 @@ from tests.history import MONTHS, History, random_history
 
 pytestmark = pytest.mark.both_postgres
 
-DATABASES = 200
+DATABASES = 400 if "FUZZ_EXAMPLES" in os.environ else 50
 TABLES = "fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer, fipe.reference_month"
 
 

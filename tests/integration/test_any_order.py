@@ -34,7 +34,7 @@ from tests.databases import database_with_schema
 pytestmark = pytest.mark.both_postgres
 
 SLOW_BY_NATURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-EXAMPLES = 600 if "FUZZ_EXAMPLES" in os.environ else 40
+EXAMPLES = 600 if "FUZZ_EXAMPLES" in os.environ else 25
 
 MONTHS = [Reference(code=code, month=month) for code, month in (
     (290, date(2020, 1, 1)), (270, date(2020, 2, 1)), (300, date(2021, 6, 1)), (310, date(2022, 1, 1)),
