@@ -198,13 +198,10 @@ class Pipeline:
     def redrive(self) -> int:
         """Moves all dead letters back; returns how many there were."""
         moved = 0
-        client = self.cloud.client("sqs")
         for kind, dead in self.dead.items():
-            while found := client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
-                for message in found:
-                    client.send_message(QueueUrl=self.queues[kind], MessageBody=message["Body"])
-                    client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
-                    moved += 1
+            letters = self._take_all(dead)
+            self._send(self.queues[kind], letters)
+            moved += len(letters)
         return moved
 
     def results_of(self, catalogue: Catalogue, seconds: float = 60) -> list[str]:
@@ -214,18 +211,13 @@ class Pipeline:
         with self.paused("price"):
             self.start()
             self.until_only_waiting_in("price", seconds)
-            messages = self._take_all("price")
+            messages = self._take_all(self.queues["price"])
         self._publish(published)
         return messages
 
     def deliver(self, messages: Sequence[str]) -> None:
-        """Sends messages to the ingestor; what the queue refuses is sent again."""
-        client, left = self.cloud.client("sqs"), list(messages)
-        while left:
-            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(left[:10])]
-            answer = client.send_message_batch(QueueUrl=self.queues["price"], Entries=entries)
-            refused = {int(entry["Id"]) for entry in answer.get("Failed", [])}
-            left = [body for place, body in enumerate(left) if place >= 10 or place in refused]
+        """Sends messages to the ingestor."""
+        self._send(self.queues["price"], messages)
 
     # What people look at
 
@@ -423,16 +415,23 @@ class Pipeline:
         self.simulator.catalogue = catalogue
         self.simulator.published = 1
 
-    def _take_all(self, kind: str) -> list[str]:
+    def _take_all(self, queue_url: str) -> list[str]:
         """Removes the messages of a queue; returns their bodies."""
         client, taken = self.cloud.client("sqs"), []
-        while found := client.receive_message(QueueUrl=self.queues[kind], MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
+        while found := client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
             taken += [message["Body"] for message in found]
             for message in found:
-                client.delete_message(QueueUrl=self.queues[kind], ReceiptHandle=message["ReceiptHandle"])
+                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return taken
+
+    def _send(self, queue_url: str, bodies: Sequence[str]) -> None:
+        """Sends messages; what the queue refuses is sent again."""
+        client, left = self.cloud.client("sqs"), list(bodies)
+        while left:
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(left[:10])]
+            answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
+            refused = {int(entry["Id"]) for entry in answer.get("Failed", [])}
+            left = [body for place, body in enumerate(left) if place >= 10 or place in refused]
 
     def _connect(self) -> Any:
         place = self.postgres.connection()
