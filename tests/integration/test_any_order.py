@@ -145,7 +145,7 @@ STATE = {
     "mirrors": "select vehicle_type, model_code, reference_month, source, flag from fipe.flagged_price",
     "revisions": """
         select revision.reference_month, brand_code, brand, model_code, model, model_year, fuel, fuel_code,
-               vehicle.fipe_code, revision.price_brl, revision.mirror, brought.run_id, revision.asked_from,
+               vehicle.fipe_code, revision.price_brl, revision.source, brought.run_id, revision.asked_from,
                revision.asked_until, ended.run_id, revision.reason
         from fipe.price_revision as revision
         join fipe.vehicle on vehicle.id = revision.vehicle_id

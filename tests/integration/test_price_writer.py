@@ -30,6 +30,7 @@ from fipe_api.messages import (
     PriceQueueMessage,
     Reference,
 )
+from fipe_cli.export import COLUMNS
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -66,7 +67,8 @@ def row_versions(database: connection) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def vehicle_prices(database: connection) -> list[tuple[Any, ...]]:
-    return select(database, "select * from fipe.vehicle_price order by 2, 3, 4, 6, 8, 10")
+    columns = ", ".join(COLUMNS)
+    return select(database, f"select {columns} from fipe.vehicle_price order by 2, 3, 4, 6, 8, 10")
 
 
 def test_shows_every_field_of_a_price_as_it_was_published(database: connection) -> None:
@@ -280,7 +282,7 @@ def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(
         "load_run", "load_brand", "load_brand_plan", "load_model", "rejected_answer", "writers_turn",
     }  # fmt: skip
     assert {name for name, _, may_delete in relations if may_delete} == {
-        "price", "price_revision", "model_answer", "load_brand_plan",
+        "price", "price_revision", "model_answer", "load_brand_plan", "import_month",
     }  # fmt: skip
 
 
@@ -497,7 +499,7 @@ def test_flags_what_is_stored_as_published_but_looks_odd(database: connection) -
 def test_a_mirrors_price_is_the_official_one_as_soon_as_that_says_the_same(database: connection) -> None:
     official = any_price_message(prices=(any_price(),))
     mirrored = replace(official, prices=(any_price(source="parallelum"),))
-    mirror = "select mirror from fipe.price"
+    mirror = "select nullif(source, 'fipe') from fipe.vehicle_price"
     write_messages(database, [mirrored])
     (exported,) = select(
         database,
@@ -508,7 +510,7 @@ def test_a_mirrors_price_is_the_official_one_as_soon_as_that_says_the_same(datab
     assert select(database, mirror) == [("parallelum",)]
     assert write_messages(database, [replace(official, asked_at=any_moment())]).changed == 1
     assert select(database, mirror) == [(None,)]
-    assert select(database, "select mirror, reason from fipe.price_revision") == [("parallelum", "official")]
+    assert select(database, "select source, reason from fipe.price_revision") == [(1, "official")]
     again = replace(
         mirrored, asked_at=any_moment(), prices=(any_price(source="parallelum", price_brl=Decimal(1)),)
     )

@@ -59,7 +59,7 @@ def test_a_column_of_one_name_means_the_same_everywhere_unless_a_comment_says_ot
         )
     )  # fmt: skip
     assert of_view == of_models == [("the name of the brand",)]
-    assert of_months == [("FIPE's code of the reference month",)]
+    assert of_months == [("FIPE's code of the reference month; null when only imports know the month",)]
 
 
 VERSION = "select version from fipe.schema_version"

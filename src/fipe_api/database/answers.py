@@ -16,14 +16,17 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Published(NamedTuple):
-    """A price with the names under which it was published; `mirror` is None if the official API gave it."""
+    """A price with the names under which it was published.
+
+    `mirror` is the mirror's number in fipe.price_source, or None if the official API gave the price.
+    """
 
     brand: str
     model: str
     fuel: str
     fipe_code: str
     price_brl: Decimal
-    mirror: str | None
+    mirror: int | None
 
 
 class Answer(NamedTuple):

@@ -6,7 +6,7 @@ BEGIN_WRITING = """
 lock table fipe.writers_turn in exclusive mode; -- writers take turns
 set local enable_hashjoin = off;
 set local enable_mergejoin = off;
-select to_regclass('pg_temp.staged_load') is null
+select to_regclass('pg_temp.staged_load') is null, exists (select from fipe.import_month)
 """
 
 # Once per connection. Each commit empties all temporary tables, used or not, so there are few.
@@ -18,7 +18,7 @@ create temporary table staged_model (
 ) on commit delete rows;
 create temporary table staged_price (
     position integer, model_year smallint, fuel_code smallint, fuel text, fipe_code text,
-    price_brl numeric(12,2), mirror text,
+    price_brl numeric(12,2), source smallint,
     load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
 ) on commit delete rows;
 create index on staged_price (position);
@@ -26,7 +26,7 @@ create temporary table staged_vehicle (
     vehicle_id integer, is_new boolean, old_first date, old_last date, reference_month date,
     vehicle_type smallint, brand_code integer, model_code integer, model_id integer,
     model_year smallint, fuel_code smallint, fuel text, fipe_code text,
-    price_brl numeric(12,2), mirror text
+    price_brl numeric(12,2), source smallint
 ) on commit delete rows;
 create temporary table staged_subject (
     reference_month date, vehicle_type smallint, brand_code integer, model_code integer
@@ -41,7 +41,7 @@ create temporary table staged_load (
 # For what few transactions write.
 CREATE_RARE_STAGING = """
 create temporary table if not exists staged_row (
-    vehicle_id integer, reference_month date, price_brl numeric(12,2), mirror text,
+    vehicle_id integer, reference_month date, price_brl numeric(12,2), source smallint,
     load_run_id integer, asked_from timestamptz, asked_until timestamptz, ended_by integer, reason text
 ) on commit delete rows;
 create index if not exists staged_row_vehicle_id on staged_row (vehicle_id, reference_month);
@@ -50,14 +50,27 @@ create temporary table if not exists staged_span (
 ) on commit delete rows
 """
 
+# An import may have brought the month, without its code.
 INSERT_REFERENCE_MONTHS = """
-insert into fipe.reference_month (code, month) values %s on conflict do nothing
+with given (code, month) as (values %s),
+named as (
+    update fipe.reference_month as kept
+    set code = given.code
+    from given
+    where kept.month = given.month and kept.code is null
+      and not exists (select from fipe.reference_month as other where other.code = given.code)
+)
+insert into fipe.reference_month (code, month)
+select code, month from given
+where not exists (select from fipe.reference_month as kept where kept.month = given.month)
+on conflict do nothing
 """
 
 SELECT_REFERENCE_MONTHS = "select code, month from fipe.reference_month where code = any(%s)"
 
-# first: the month has no price yet. new: nothing is known of the model in this month. known: every answer so
-# far said the same, and this one is not the oldest. Otherwise all answers together decide.
+# first: the month has no price yet. new: no load has said anything of the model in this month; imports do not
+# count. known: every answer so far said the same, and this one is not the oldest. Otherwise all answers
+# together decide.
 JUDGE_MODELS = """
 select staged.position,
        case
@@ -113,11 +126,12 @@ cross join lateral (
     from fipe.model
     join fipe.vehicle on vehicle.model_id = model.id
     join fipe.price on (price.reference_month, price.vehicle_id) = (staged.reference_month, vehicle.id)
+        and not fipe.is_imported(price.source)
     left join staged_price as same
         on (same.position, same.model_year, same.fuel_code, same.fuel, same.fipe_code, same.price_brl)
          = (staged.position, vehicle.model_year, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code,
             price.price_brl)
-        and same.mirror is not distinct from price.mirror
+        and same.source is not distinct from price.source
         and (staged.brand, staged.model) = (model.brand, model.model)
     where (model.vehicle_type, model.brand_code, model.model_code)
         = (staged.vehicle_type, staged.brand_code, staged.model_code)
@@ -147,16 +161,17 @@ cross join lateral (
     select count(*) as count,
            jsonb_agg(jsonb_build_array(
                vehicle.model_year, vehicle.fuel_code, model.brand, model.model, vehicle.fuel,
-               vehicle.fipe_code, price.price_brl::text, price.mirror
+               vehicle.fipe_code, price.price_brl::text, price.source
            ) order by vehicle.model_year, vehicle.fuel_code) as prices
     from fipe.model
     join fipe.vehicle on vehicle.model_id = model.id
     join fipe.price on (price.reference_month, price.vehicle_id) = (subject.reference_month, vehicle.id)
+        and not fipe.is_imported(price.source)
     where (model.vehicle_type, model.brand_code, model.model_code)
         = (subject.vehicle_type, subject.brand_code, subject.model_code)
 ) as current
 cross join lateral (
-    -- Prices that no load answered were imported: a row without a load.
+    -- Prices that no load answered came by write_rows: a row without a load.
     select model.load_run_id, model.asked_at, row_number() over (order by model.asked_at, run.run_id) as place
     from (values (true)) as one (row)
     left join (
@@ -301,7 +316,7 @@ insert into staged_vehicle
 select coalesce(vehicle.id, nextval('fipe.vehicle_id_seq')), vehicle.id is null,
        vehicle.first_month, vehicle.last_month, staged_model.reference_month,
        model.vehicle_type, model.brand_code, model.model_code, model.id,
-       staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code, staged.price_brl, staged.mirror
+       staged.model_year, staged.fuel_code, staged.fuel, staged.fipe_code, staged.price_brl, staged.source
 from staged_model
 join staged_price as staged using (position)
 join fipe.model on (model.vehicle_type, model.brand_code, model.model_code, model.brand, model.model)
@@ -323,10 +338,12 @@ where is_new
 """
 
 INSERT_NEW_PRICES = """
-insert into fipe.price (vehicle_id, reference_month, price_brl, mirror)
-select vehicle_id, reference_month, price_brl, mirror
+insert into fipe.price (vehicle_id, reference_month, price_brl, source)
+select vehicle_id, reference_month, price_brl, source
 from staged_vehicle
 order by vehicle_id
+on conflict (reference_month, vehicle_id) do update
+set price_brl = excluded.price_brl, source = excluded.source
 """
 
 UPDATE_MONTHS_OF_VEHICLES = """
@@ -426,7 +443,7 @@ select id, null, null, first_month, last_month, false from added where first_mon
 
 STAGE_ROWS = """
 insert into staged_row
-select vehicle.id, staged_model.reference_month, staged.price_brl, staged.mirror, staged.load_run_id,
+select vehicle.id, staged_model.reference_month, staged.price_brl, staged.source, staged.load_run_id,
        staged.asked_from, staged.asked_until, staged.ended_by, staged.reason
 from staged_model
 join staged_price as staged using (position)
@@ -473,7 +490,8 @@ join fipe.vehicle on vehicle.id = gone.vehicle_id
 on conflict (vehicle_id) do update set lost = true
 """
 
-# The same for an import, which says nothing about vehicles that it does not have: other names of what it has.
+# The same for write_rows, which says nothing about vehicles that it does not have: other names of what it
+# has.
 DELETE_OTHER_NAMES = """
 with gone as (
     delete from fipe.price
@@ -495,12 +513,12 @@ join fipe.vehicle on vehicle.id = gone.vehicle_id
 on conflict (vehicle_id) do update set lost = true
 """
 
-# An import mostly does not know who gave its prices.
+# write_rows mostly does not know who gave its prices.
 DELETE_KNOWN_ROWS = """
 delete from staged_row as staged
 using fipe.price
 where (price.reference_month, price.vehicle_id) = (staged.reference_month, staged.vehicle_id)
-  and price.price_brl = staged.price_brl
+  and price.price_brl = staged.price_brl and not fipe.is_imported(price.source)
 """
 
 DELETE_ANSWERED_ROWS = """
@@ -530,17 +548,17 @@ MERGE_PRICES = """
 with merged as (
     merge into fipe.price as kept
     using (
-        select vehicle_id, reference_month, price_brl, mirror
+        select vehicle_id, reference_month, price_brl, source
         from staged_row
         where reason is null
         order by reference_month, vehicle_id
     ) as staged
     on (kept.reference_month, kept.vehicle_id) = (staged.reference_month, staged.vehicle_id)
-    when matched and (kept.price_brl <> staged.price_brl or kept.mirror is distinct from staged.mirror) then
-        update set price_brl = staged.price_brl, mirror = staged.mirror
+    when matched and (kept.price_brl <> staged.price_brl or kept.source is distinct from staged.source) then
+        update set price_brl = staged.price_brl, source = staged.source
     when not matched then
-        insert (vehicle_id, reference_month, price_brl, mirror)
-        values (staged.vehicle_id, staged.reference_month, staged.price_brl, staged.mirror)
+        insert (vehicle_id, reference_month, price_brl, source)
+        values (staged.vehicle_id, staged.reference_month, staged.price_brl, staged.source)
     returning 1
 )
 select count(*) from merged
@@ -559,14 +577,14 @@ where (model.vehicle_type, model.brand_code, model.model_code)
              staged.reason)
           = (gone.vehicle_id, gone.reference_month, gone.price_brl, gone.ended_by, gone.asked_until,
              gone.reason)
-        and (staged.mirror, staged.load_run_id, staged.asked_from)
-            is not distinct from (gone.mirror, gone.load_run_id, gone.asked_from)
+        and (staged.source, staged.load_run_id, staged.asked_from)
+            is not distinct from (gone.source, gone.load_run_id, gone.asked_from)
   )
 """
 
 INSERT_REVISIONS = """
 insert into fipe.price_revision
-    (vehicle_id, reference_month, price_brl, mirror, load_run_id, asked_from, asked_until, ended_by, reason)
+    (vehicle_id, reference_month, price_brl, source, load_run_id, asked_from, asked_until, ended_by, reason)
 select *
 from staged_row as staged
 where reason is not null and not exists (
@@ -575,8 +593,8 @@ where reason is not null and not exists (
            staged.reason)
         = (kept.vehicle_id, kept.reference_month, kept.price_brl, kept.ended_by, kept.asked_until,
            kept.reason)
-      and (staged.mirror, staged.load_run_id, staged.asked_from)
-          is not distinct from (kept.mirror, kept.load_run_id, kept.asked_from)
+      and (staged.source, staged.load_run_id, staged.asked_from)
+          is not distinct from (kept.source, kept.load_run_id, kept.asked_from)
 )
 """
 

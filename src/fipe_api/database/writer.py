@@ -14,12 +14,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg2.extras import execute_values
 
 from fipe_api.database import ledger
 from fipe_api.database.answers import Answer, Key, Published, Tally, follow
+from fipe_api.database.imports import CodedModel, give_way, take_over_codes
 from fipe_api.database.ledger import (
     LedgerNews,
     Run,
@@ -110,6 +111,9 @@ class Subject(NamedTuple):
     model_code: int
 
 
+MIRRORS: Mapping[str, int] = {"parallelum": 1}
+"""The numbers of the mirrors in fipe.price_source."""
+
 Tallies = dict[int, Tally]
 """What each load changed, by the id of its row in fipe.load_run."""
 
@@ -117,7 +121,7 @@ MODEL_COLUMNS = (
     "position", "reference_month", "vehicle_type", "brand_code", "brand", "model_code", "model",
     "load_run_id", "run_id", "asked_at", "plain",
 )  # fmt: skip
-PRICE_COLUMNS = ("position", "model_year", "fuel_code", "fuel", "fipe_code", "price_brl", "mirror")
+PRICE_COLUMNS = ("position", "model_year", "fuel_code", "fuel", "fipe_code", "price_brl", "source")
 REVISION_COLUMNS = (*PRICE_COLUMNS, "load_run_id", "asked_from", "asked_until", "ended_by", "reason")
 
 
@@ -142,7 +146,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     priced = [message for message in told if isinstance(message, PriceMessage)]
     changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
-        _begin(cursor)
+        there_are_imports = _begin(cursor)
         _write_reference_months(
             cursor, {(message.reference.code, message.reference.month) for message in told}
         )
@@ -151,6 +155,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         )
         if told:
             runs = write_runs(cursor, told)
+            touched = take_over_codes(cursor, _coded_models(priced)) if there_are_imports else set()
             changed, tallies = _write_answers(cursor, priced, runs)
             arrivals = write_arrivals(cursor, told, runs)
             planned = [
@@ -159,7 +164,11 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
             withdrawn = _withdraw(cursor, planned) if planned or arrivals.may_withdraw else {}
             changed += _changed(withdrawn)
             count_changes(cursor, _sum([tallies, withdrawn]))
-            news = end_runs(cursor, runs if planned or arrivals.end_a_brand else {})
+            ended = runs if planned or arrivals.end_a_brand else {}
+            news = end_runs(cursor, ended)
+            if there_are_imports:
+                of_load = {message.reference.month for message in told}
+                _replace_imports(cursor, of_load, map(_subject, priced), ended.values(), touched)
     return Written(sum(len(message.prices) for message in priced), changed, news)
 
 
@@ -178,8 +187,9 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         for row in newest.values()
     }
     with connection, connection.cursor() as cursor:
-        _begin(cursor)
+        there_are_imports = _begin(cursor)
         _write_reference_months(cursor, {(row.reference_code, row.reference_month) for row in rows})
+        touched = take_over_codes(cursor, map(_coded_row, rows)) if there_are_imports else set()
         _stage(cursor, [(*where, published, ()) for where, published in staged.items()])
         cursor.execute(DELETE_ANSWERED_ROWS)
         cursor.execute(CREATE_RARE_STAGING)
@@ -193,19 +203,48 @@ def write_rows(connection: "connection", rows: Sequence[PriceRow]) -> Written:
         cursor.execute(UPDATE_SPANS)
         cursor.execute(SELECT_VEHICLES_TO_RENEW)
         _renew_series(cursor, _ids(cursor), empty - _empty_months(cursor, empty))
+        if there_are_imports:
+            _replace_imports(cursor, months, map(_subject_of_row, rows), (), touched)
     return Written(len(newest), changed)
 
 
-def _begin(cursor: "cursor") -> None:
-    """Takes this writer's turn."""
+def _begin(cursor: "cursor") -> bool:
+    """Takes this writer's turn; returns whether the database has imported prices."""
     cursor.execute(BEGIN_WRITING)
-    ((is_first_of_connection,),) = cursor.fetchall()
+    ((is_first_of_connection, there_are_imports),) = cursor.fetchall()
     if is_first_of_connection:
         prepare = (
             f"prepare {name} as {statement}" for name, statement in (PREPARED | ledger.PREPARED).items()
         )
         # A transaction that failed takes its tables with it, and leaves what it prepared.
         cursor.execute("; ".join((CREATE_STAGING, "deallocate all", *prepare)))
+    return bool(there_are_imports)
+
+
+def _replace_imports(
+    cursor: "cursor",
+    months: Iterable[date],
+    subjects: Iterable[Subject],
+    ended: Iterable[int],
+    touched: set[int],
+) -> None:
+    """Removes imported prices in whose place those of a load stand.
+
+    Args:
+        cursor: of the transaction that has written the load.
+        months: of the load.
+        subjects: what the load has answered about.
+        ended: loads of which a brand may have become complete.
+        touched: vehicles that have got their codes from the load.
+    """
+    cursor.execute(CREATE_RARE_STAGING)
+    cursor.execute("delete from staged_span")
+    _stage_subjects(cursor, set(subjects))
+    with_prices = set(months) - _empty_months(cursor, set(months))
+    give_way(cursor, ended)
+    cursor.execute(UPDATE_SPANS)
+    cursor.execute(SELECT_VEHICLES_TO_RENEW)
+    _renew_series(cursor, _ids(cursor) | touched, _empty_months(cursor, with_prices))
 
 
 def _write_answers(
@@ -477,12 +516,25 @@ def _published_row(row: PriceRow) -> Published:
     return Published(row.brand, row.model, row.fuel, row.fipe_code, row.price_brl, _mirror(row.source))
 
 
+def _coded_models(messages: Iterable[PriceMessage]) -> Iterable[CodedModel]:
+    for message in messages:
+        brand, model = message.brand, message.model
+        for price in message.prices:
+            yield CodedModel(
+                message.vehicle_type, brand.code, brand.name, model.code, model.name, price.fipe_code
+            )
+
+
+def _coded_row(row: PriceRow) -> CodedModel:
+    return CodedModel(row.vehicle_type, row.brand_code, row.brand, row.model_code, row.model, row.fipe_code)
+
+
 def _load(message: PriceMessage, runs: Mapping[Run, int]) -> int:
     return runs[message.run_id, message.reference.code]
 
 
-def _mirror(source: Source | None) -> str | None:
-    return None if source == "fipe" else source
+def _mirror(source: Source | None) -> int | None:
+    return MIRRORS.get(source or "fipe")
 
 
 def _answer(message: PriceMessage) -> str:
@@ -508,7 +560,7 @@ def _parse_answer(
     load_run_id: int | None,
     run_id: str | None,
     asked_at: datetime | None,
-    answer: dict[str, list[list[str]]] | None,
+    answer: dict[str, list[list[Any]]] | None,
 ) -> Answer:
     said = answer or {"prices": [], "listed": []}
     prices = {
@@ -524,7 +576,7 @@ def _write_reference_months(cursor: "cursor", months: set[tuple[int, date]]) -> 
         return
     known = _select_reference_months(cursor, months)
     if not known.keys() >= {code for code, _ in months}:
-        execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months))
+        execute_values(cursor, INSERT_REFERENCE_MONTHS, sorted(months), "(%s::integer, %s::date)")
         known = _select_reference_months(cursor, months)
     for code, month in months:
         if known.get(code) != month:
