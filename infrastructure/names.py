@@ -13,8 +13,10 @@ NO_DNS_HOSTNAMES = "fipe:no-dns-hostnames"
 """A key of the CDK context: `fipe` puts the VPC's id there if the VPC gives no host names. Only the
 application finds out whether the database will be public, and so needs one."""
 
-INGESTOR_ROLE, STATUS_ROLE, READER_ROLE = "fipe_ingestor", "fipe_status", "fipe_reader"
-"""The database roles that sign in with IAM tokens: of the ingestor, of FipeLoadStatus, of `fipe query`."""
+INGESTOR_ROLE, STATUS_ROLE = "fipe_ingestor", "fipe_status"
+READER_ROLE, IMPORTER_ROLE = "fipe_reader", "fipe_importer"
+"""The database roles that sign in with IAM tokens: the ingestor's, FipeLoadStatus's, those of `fipe query`
+and `fipe import`."""
 
 
 class Function(StrEnum):

@@ -444,6 +444,51 @@ def psql(context: typer.Context) -> None:
         raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
 
 
+@app.command("import")
+def import_(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="CSV, JSON Lines or Parquet: paths, patterns like '2024/*.csv', or - for standard input."
+        ),
+    ],
+    name: Annotated[
+        str,
+        typer.Option(
+            help="What the prices say they came from: fipex or fipe-export by default, where a file is that."
+        ),
+    ] = "",
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Which column holds what, for other files, such as"
+            " code=codigo_fipe,brand=marca,model=modelo,year=ano,fuel=combustivel,price=valor,month=mes.",
+        ),
+    ] = "",
+    month: Annotated[
+        str, typer.Option(help="The month of all rows, such as 2024-01, for files that do not say it.")
+    ] = "",
+    encoding: Annotated[str, typer.Option(help="Of text files, such as latin-1.")] = "utf-8",
+    names_of_today: Annotated[
+        bool,
+        typer.Option("--names-of-today", help="Take merged files, which have today's names in old months."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Add prices from files that others publish. What FIPE itself has said of a month stays as it is."""
+    from fipe_cli.database import open_database
+    from fipe_cli.imports.run import expand, import_files, read_options
+
+    cloud = _cloud(context)
+    options = read_options(name, columns, month, encoding, names_of_today=names_of_today)
+    chosen = expand(files)
+    progress = _plain_console(stderr=True)
+    with open_database(cloud) as database, database.importer_session() as session:
+        for imported in import_files(session, chosen, options, progress):
+            _answer(imported.document(), [imported.words()], as_json)
+
+
 @app.command()
 def export(
     context: typer.Context,

@@ -1,7 +1,8 @@
 """How the commands sign in to the stage's database, on this machine or on AWS.
 
 `fipe query`, `fipe export` and `fipe report` sign in as fipe_reader, which can only read the schema fipe.
-`fipe psql` signs in as the master user.
+`fipe import` signs in as fipe_importer, which can add prices and change none. `fipe psql` signs in as the
+master user.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 import select
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ READER_SETTINGS = {
     "cursor_tuple_fraction": "1",
 }
 
+IMPORTER_SETTINGS = {
+    "client_connection_check_interval": "1s",
+    # For sorting and joining a batch of some 250,000 rows.
+    "work_mem": "64MB",
+}
+
 
 class Database(ABC):
     """A database that is up.
@@ -61,12 +68,12 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def _reader_variables(self) -> dict[str, str]:
-        """libpq's environment variables for fipe_reader."""
+    def _variables_of(self, role: str) -> dict[str, str]:
+        """libpq's environment variables for a role that signs in without a password."""
 
     @abstractmethod
-    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        """Why fipe_reader could not sign in, and what to do."""
+    def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
+        """Why a role could not sign in, and what to do."""
 
     @contextmanager
     def session(self, timeout_seconds: int = 0) -> Iterator["connection"]:
@@ -79,17 +86,8 @@ class Database(ABC):
             CliError: fipe_reader may not sign in, or a statement took too long.
             psycopg2.OperationalError: the database cannot be reached.
         """
-        keywords: dict[str, Any] = {
-            name.removeprefix("PG").lower(): value for name, value in self._reader_variables().items()
-        }
         settings = {**READER_SETTINGS, "statement_timeout": f"{timeout_seconds}s"}
-        chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
-        try:
-            opened = psycopg2.connect(**keywords, options=options)
-        except psycopg2.OperationalError as error:
-            raise self._explain_refusal(error) if REFUSED in str(error) else error from error
-        with closing(opened), _waiting_by(_wait_interruptibly):
+        with self._session_of(names.READER_ROLE, settings) as opened:
             opened.set_session(readonly=True)
             try:
                 yield opened
@@ -102,9 +100,34 @@ class Database(ABC):
                     USAGE,
                 ) from error
 
+    @contextmanager
+    def importer_session(self) -> Iterator["connection"]:
+        """A connection of fipe_importer.
+
+        Raises:
+            CliError: fipe_importer may not sign in.
+            psycopg2.OperationalError: the database cannot be reached.
+        """
+        with self._session_of(names.IMPORTER_ROLE, IMPORTER_SETTINGS) as opened:
+            yield opened
+
+    @contextmanager
+    def _session_of(self, role: str, settings: Mapping[str, str]) -> Iterator["connection"]:
+        keywords: dict[str, Any] = {
+            name.removeprefix("PG").lower(): value for name, value in self._variables_of(role).items()
+        }
+        chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
+        try:
+            opened = psycopg2.connect(**keywords, options=options)
+        except psycopg2.OperationalError as error:
+            raise self._explain_refusal(role, error) if REFUSED in str(error) else error from error
+        with closing(opened), _waiting_by(_wait_interruptibly):
+            yield opened
+
 
 class LocalDatabase(Database):
-    """The stage's database on this machine, which lets fipe_reader in without AWS's token."""
+    """The stage's database on this machine, which lets the roles in without AWS's token."""
 
     def __init__(self, cluster: PostgresCluster, master: Connection) -> None:
         self.psql = str(cluster.psql)
@@ -114,11 +137,11 @@ class LocalDatabase(Database):
         """See Database."""
         return self._master.environment()
 
-    def _reader_variables(self) -> dict[str, str]:
-        return {**self._master.environment(), "PGUSER": names.READER_ROLE, "PGPASSWORD": ""}
+    def _variables_of(self, role: str) -> dict[str, str]:
+        return {**self._master.environment(), "PGUSER": role, "PGPASSWORD": ""}
 
-    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        return CliError(f"this machine's database does not let {names.READER_ROLE} in: {error}")
+    def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
+        return CliError(f"this machine's database does not let {role} in: {error}")
 
 
 class AwsDatabase(Database):
@@ -148,14 +171,14 @@ class AwsDatabase(Database):
             known["host"], str(known["port"]), known["dbname"], known["username"], known["password"]
         )
 
-    def _reader_variables(self) -> dict[str, str]:
+    def _variables_of(self, role: str) -> dict[str, str]:
         # The secret, which says this too, is for those who may sign in as the master user.
         place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
         token = self._cloud.client("rds").generate_db_auth_token(
-            DBHostname=host, Port=int(port), DBUsername=names.READER_ROLE
+            DBHostname=host, Port=int(port), DBUsername=role
         )
-        return self._variables(host, port, place["RDS_DATABASE"], names.READER_ROLE, token)
+        return self._variables(host, port, place["RDS_DATABASE"], role, token)
 
     def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
         return {
@@ -169,10 +192,10 @@ class AwsDatabase(Database):
             "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS),
         }
 
-    def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{names.READER_ROLE}"
+    def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
+        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{role}"
         return CliError(
-            f"the database refused your AWS identity as {names.READER_ROLE}: it needs the permission"
+            f"the database refused your AWS identity as {role}: it needs the permission"
             f" rds-db:connect on {resource}; `fipe psql` works without it. The database said: {error}"
         )
 

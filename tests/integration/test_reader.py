@@ -21,6 +21,7 @@ from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.database import AwsDatabase, open_database
 from fipe_cli.errors import CliError
+from infrastructure import names
 from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
@@ -296,7 +297,7 @@ def test_on_aws_the_reader_signs_in_with_a_token_signed_on_this_machine(
     master: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws = OnAws(master, monkeypatch)
-    variables = AwsDatabase(aws.cloud)._reader_variables()
+    variables = AwsDatabase(aws.cloud)._variables_of(names.READER_ROLE)
     assert variables["PGUSER"] == "fipe_reader"
     assert variables["PGPASSWORD"].startswith(
         f"{master.host}:{master.port}/?Action=connect&DBUser=fipe_reader"

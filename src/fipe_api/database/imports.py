@@ -158,7 +158,9 @@ on conflict (vehicle_id) do update set lost = true
 GIVE_WAY_TO_COMPLETE = """
 with complete as (
     select reference.month, brand.vehicle_type, brand.brand_code, brand.brand,
-           run.whole_month and run.completed_at is not null as is_month
+           run.whole_month and run.completed_at is not null and not exists (
+               select from fipe.load_model as answer where answer.load_run_id = run.id and answer.mirrored > 0
+           ) as is_month
     from fipe.load_run as run
     join fipe.reference_month as reference on reference.code = run.reference_code
     join fipe.load_brand as brand on brand.load_run_id = run.id
@@ -173,7 +175,7 @@ with complete as (
       )
 ),
 complete_month as (
-    select month from complete group by month having bool_and(is_month)
+    select month from complete group by month having bool_or(is_month)
 ),
 gone as (
     delete from fipe.price using fipe.vehicle, fipe.model

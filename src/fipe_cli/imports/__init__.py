@@ -1,0 +1,1 @@
+"""`fipe import`: writes what others publish, or this project exported, to the database."""

@@ -1,0 +1,279 @@
+"""Imports beside loads: in whatever order they come, the rows are those of the loads."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+from rich.console import Console
+
+from benchmarks.month import REAL_MONTH
+from fipe_api.database.writer import PriceRow, write_messages
+from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceQueueMessage, Reference
+from fipe_cli.imports.run import Imported, Options, import_files
+from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
+from fipe_simulator.months import catalogue_for_month
+from tests.builders import any_brand_plan, any_price_message, any_run_plan
+from tests.databases import database_with_schema
+from tests.fipex import write_csv
+from tests.history import MONTHS, random_history
+from tests.integration.test_any_order import STATE
+
+pytestmark = pytest.mark.both_postgres
+
+HISTORIES = 400 if "FUZZ_EXAMPLES" in os.environ else 40
+QUIET = Console(quiet=True)
+ASKED = datetime(2026, 6, 2, tzinfo=UTC)
+
+
+def select(database: connection, query: str) -> list[tuple[Any, ...]]:
+    with database, database.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def imported(dsn: str, *files: Path, options: Options = Options()) -> list[Imported]:  # noqa: B008
+    """What `fipe import` does, signed in as fipe_importer."""
+    with closing(psycopg2.connect(dsn)) as session:
+        with session, session.cursor() as cursor:
+            cursor.execute("set session authorization fipe_importer")
+        return list(import_files(session, files, options, QUIET))
+
+
+def state(database: connection) -> dict[str, list[str]]:
+    """Everything that the database says, but for numbers of its own."""
+    return {name: sorted(map(repr, select(database, query))) for name, query in STATE.items()}
+
+
+def load_of(rows: Iterable[PriceRow]) -> list[PriceQueueMessage]:
+    """The messages of a complete load of a month that has these prices."""
+    models: dict[tuple[int, int], dict[int, list[PriceRow]]] = {}
+    for row in rows:
+        models.setdefault((row.vehicle_type, row.brand_code), {}).setdefault(row.model_code, []).append(row)
+        month = Reference(code=row.reference_code, month=row.reference_month)
+    run = {"run_id": UUID(int=month.code), "reference": month, "brands_in_run": len(models)}
+    named = {
+        key: Named(code=key[1], name=next(iter(of_brand.values()))[0].brand)
+        for key, of_brand in models.items()
+    }
+    planned = tuple(PlannedBrand(vehicle_type=key[0], brand=brand) for key, brand in named.items())
+    messages: list[PriceQueueMessage] = [any_run_plan(brands=planned, **run)]
+    for key, of_brand in models.items():
+        brand = {**run, "vehicle_type": key[0], "brand": named[key], "models_in_brand": len(of_brand)}
+        plan = [(code, len(of_model)) for code, of_model in of_brand.items()]
+        messages.append(any_brand_plan(models=plan, **brand))
+        for code, of_model in of_brand.items():
+            prices = tuple(
+                PricedVehicle(
+                    model_year=row.model_year, fuel_code=row.fuel_code, fuel=row.fuel,
+                    fipe_code=row.fipe_code, price_brl=row.price_brl,
+                )
+                for row in of_model
+            )  # fmt: skip
+            model = Named(code=code, name=of_model[0].model)
+            messages.append(any_price_message(**brand, model=model, prices=prices, asked_at=ASKED))
+    return messages
+
+
+def rows_of(catalogue: Catalogue, code: int) -> list[PriceRow]:
+    return [PriceRow(catalogue.month, code, *row[:9], row.price_brl) for row in catalogue.rows]
+
+
+def write_load(database: connection, messages: Sequence[PriceQueueMessage], chance: Random) -> None:
+    mixed = chance.sample(list(messages), len(messages))
+    while mixed:
+        size = chance.choice([10, 100, 1000])
+        write_messages(database, mixed[:size])
+        mixed = mixed[size:]
+
+
+@pytest.fixture
+def fresh(postgres_dsn: str) -> Iterator[connection]:
+    """Another database than `database`."""
+    with database_with_schema(postgres_dsn) as dsn, closing(psycopg2.connect(dsn)) as opened:
+        yield opened
+
+
+# A month and three months, whole ----------------------------------------------------------------------------
+
+
+def months(catalogue: Catalogue) -> dict[int, list[PriceRow]]:
+    """Three months, between which FIPE changed fuels; names change in the last one."""
+    before, after = (catalogue_for_month(catalogue, date(*month, 1)) for month in ((2022, 12), (2023, 1)))
+    renamed = [
+        row._replace(model=f"{row.model} (new)") if row.model_code % 7 == 0 else row
+        for row in rows_of(catalogue, 334)
+    ]
+    return {292: rows_of(before, 292), 293: rows_of(after, 293), 334: renamed}
+
+
+SAMPLE = pytest.param(SAMPLE_CATALOGUE, id="sample")
+REAL = pytest.param(
+    REAL_MONTH,
+    id="real",
+    marks=[pytest.mark.real_month, pytest.mark.skipif(not REAL_MONTH.exists(), reason="no real month here")],
+)
+
+
+@pytest.mark.parametrize("catalogue", [SAMPLE, REAL])
+@pytest.mark.parametrize("order", ["import first", "load first", "in turn"])
+def test_import_and_load_in_either_order_leave_what_the_load_alone_does(
+    database: connection, dsn: str, fresh: connection, tmp_path: Path, catalogue: Path, order: str
+) -> None:
+    history = months(read_catalogue(catalogue))
+    chance = Random(order)
+    for rows in history.values():
+        write_load(fresh, load_of(rows), chance)
+    files = [write_csv(tmp_path / f"{code}.csv", rows) for code, rows in history.items()]
+    if order == "import first":
+        results = imported(dsn, *files)
+        assert [each.written.added for each in results] == [len(rows) for rows in history.values()]
+        assert select(database, "select distinct source, reference_code from fipe.vehicle_price") == [
+            ("fipex", None)
+        ]
+        alone = series_sizes(database)
+        assert alone == series_sizes(fresh), "series are unbroken before the load, too"
+    for position, rows in enumerate(history.values()):
+        if order == "in turn":
+            imported(dsn, files[position])
+        write_load(database, load_of(rows), chance)
+    if order != "import first":
+        assert [each.written[0:4:3] for each in imported(dsn, *files)] == [(0, 0)] * 3
+    expected, found = state(fresh), state(database)
+    for name in STATE:
+        assert found[name] == expected[name], name
+    assert select(database, "select distinct source from fipe.vehicle_price") == [("fipe",)]
+    assert select(database, "select fipe.renew_series()") == [(0,)]
+    assert select(database, "select count(*) from fipe.import_month") == [(0,)]
+
+
+def series_sizes(database: connection) -> list[tuple[int, int]]:
+    """How many series have prices in so many months."""
+    return select(database, """
+        select prices, count(*)
+        from (
+            select count(*) as prices from fipe.price join fipe.vehicle on id = vehicle_id group by series_id
+        ) as counted
+        group by prices order by prices
+    """)  # fmt: skip
+
+
+def test_a_load_gives_imported_months_its_codes(database: connection, dsn: str, tmp_path: Path) -> None:
+    history = months(read_catalogue(SAMPLE_CATALOGUE))
+    imported(dsn, *(write_csv(tmp_path / f"{code}.csv", rows) for code, rows in history.items()))
+    write_load(database, load_of(history[334]), Random(1))
+    codes = "select distinct fipe_code, brand_code, model_code from fipe.vehicle_price where source = '{}'"
+    learned = set(select(database, codes.format("fipe")))
+    of_imports = set(select(database, codes.format("fipex")))
+    assert of_imports <= learned
+    assert len(of_imports) > 20
+    assert select(database, "select fipe.renew_series()") == [(0,)]
+
+
+# Random histories -------------------------------------------------------------------------------------------
+
+CODES = {f"{number:06}-0": code for number, code in enumerate(
+    ("000001-9", "000002-7", "000003-5", "000004-3", "000005-1")
+)}  # fmt: skip
+
+
+def any_history(chance: Random) -> list[PriceRow]:
+    """A random history with valid FIPE codes and without unknown fuels, which FIPEX has no letter for."""
+    return [
+        row._replace(fipe_code=CODES[row.fipe_code]) for row in random_history(chance) if row.fuel_code != 9
+    ]
+
+
+def as_published_elsewhere(rows: Sequence[PriceRow], chance: Random) -> list[PriceRow]:
+    """The rows, but some are missing or have another price or name, and some are not FIPE's."""
+    changed = []
+    for row in rows:
+        said = chance.choice(["same"] * 6 + ["missing", "price", "name", "new"])
+        if said == "missing":
+            continue
+        if said == "new":
+            changed.append(row._replace(model_year=1999))
+        price = row.price_brl + 7 if said == "price" else row.price_brl
+        changed.append(row._replace(price_brl=price, model="Elsewhere" if said == "name" else row.model))
+    return chance.sample(changed, len(changed))
+
+
+@pytest.fixture(scope="module")
+def reused(postgres_dsn: str) -> Iterator[str]:
+    """One database for all histories."""
+    with database_with_schema(postgres_dsn) as dsn:
+        yield dsn
+
+
+def empty(database: connection) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "truncate fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,"
+            " fipe.reference_month, fipe.load_run, fipe.import_file, fipe.import_month,"
+            " fipe.import_kept_apart cascade"
+        )
+
+
+def test_imports_leave_nothing_in_months_that_loads_have_whole(reused: str, tmp_path: Path) -> None:
+    with closing(psycopg2.connect(reused)) as database:
+        for seed in range(HISTORIES):
+            chance = Random(seed)
+            history = any_history(chance)
+            by_month = {
+                month: [row for row in history if row.reference_month == month]
+                for month in sorted({row.reference_month for row in history})
+            }
+            empty(database)
+            for rows in by_month.values():
+                write_load(database, load_of(rows), chance)
+            expected = state(database)
+            empty(database)
+            steps: list[Any] = [[message] for rows in by_month.values() for message in load_of(rows)]
+            steps += [
+                write_csv(tmp_path / f"{seed} {number}.csv", as_published_elsewhere(history, chance))
+                for number in range(3)
+            ]
+            for step in chance.sample(steps, len(steps)):
+                if isinstance(step, Path):
+                    imported(reused, step)
+                else:
+                    write_messages(database, step)
+                assert select(database, "select fipe.renew_series()") == [(0,)], seed
+            found = state(database)
+            for name in STATE:
+                assert found[name] == expected[name], (seed, name)
+
+
+def test_months_may_be_imported_in_any_order_and_parts(reused: str, tmp_path: Path) -> None:
+    """Of histories in which one FIPE code is one model, names and all, as in nearly all of FIPE's."""
+    names = (
+        "select reference_month, brand, model, fipe_code, model_year, fuel, price_brl from fipe.vehicle_price"
+        " order by 1, 4, 5, 6"
+    )
+    with closing(psycopg2.connect(reused)) as database:
+        for seed in range(HISTORIES):
+            chance = Random(seed)
+            rows = {
+                (row.reference_month, row.fipe_code, row.model_year, row.fuel_code): row
+                for row in any_history(chance)
+            }
+            ends = []
+            for _ in range(2):
+                empty(database)
+                left = list(dict.fromkeys(chance.sample(sorted(MONTHS), len(MONTHS))))
+                for number, month in enumerate(left):
+                    part = [row for row in rows.values() if row.reference_month == month]
+                    for half in (part[::2], part[1::2]):
+                        if half:
+                            imported(reused, write_csv(tmp_path / f"{seed} {number}.csv", half))
+                assert select(database, "select fipe.renew_series()") == [(0,)], seed
+                ends.append(select(database, names))
+            assert ends[0] == ends[1], seed
+            assert len(ends[0]) == len(rows), seed
