@@ -23,6 +23,7 @@ BENCHMARKS = (
     "end_to_end",
     "cold_start",
     "scale",
+    "imports",
     "aws_bill",
 )
 """All benchmarks, in the order of the targets."""

@@ -87,7 +87,10 @@ class Database(ABC):
             psycopg2.OperationalError: the database cannot be reached.
         """
         settings = {**READER_SETTINGS, "statement_timeout": f"{timeout_seconds}s"}
-        with self._session_of(names.READER_ROLE, settings) as opened:
+        with (
+            self._session_of(names.READER_ROLE, settings) as opened,
+            _waiting_by(_wait_interruptibly),
+        ):
             opened.set_session(readonly=True)
             try:
                 yield opened
@@ -102,7 +105,7 @@ class Database(ABC):
 
     @contextmanager
     def importer_session(self) -> Iterator["connection"]:
-        """A connection of fipe_importer.
+        """A connection of fipe_importer. Ctrl-C ends it when the server has answered, within some seconds.
 
         Raises:
             CliError: fipe_importer may not sign in.
@@ -122,7 +125,7 @@ class Database(ABC):
             opened = psycopg2.connect(**keywords, options=options)
         except psycopg2.OperationalError as error:
             raise self._explain_refusal(role, error) if REFUSED in str(error) else error from error
-        with closing(opened), _waiting_by(_wait_interruptibly):
+        with closing(opened):
             yield opened
 
 

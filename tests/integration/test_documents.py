@@ -51,7 +51,7 @@ def test_every_document_with_commands_is_one_whose_commands_are_run() -> None:
 def test_every_command_of_fipe_is_shown() -> None:
     shown = "\n".join(line for document in WALKED for line in commands(document)) + READMES[0].read_text()
     offered = [command for command in app.registered_commands if not command.hidden]
-    names = {command.callback.__name__ for command in offered if command.callback}
+    names = {command.name or command.callback.__name__ for command in offered if command.callback}
     assert {name for name in names if f"fipe {name}" not in shown} == set()
 
 

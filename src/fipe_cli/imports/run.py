@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import psycopg2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -20,6 +21,7 @@ from fipe_cli.imports.columns import find_layout, read_mapping
 from fipe_cli.imports.files import STDIN, RowFile, opened
 from fipe_cli.imports.rows import Prices, RowReader, looks_merged
 from fipe_cli.imports.writing import ImportFile, Written, begin_file, end_file, write_batch
+from fipe_cli.progress import counted
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -63,9 +65,10 @@ class Imported:
     def words(self) -> str:
         """One line."""
         added, known, copies, apart = self.written
-        more = f", {copies:,} exact copies" if copies else ""
+        more = f", {copies:,} exact {'copy' if copies == 1 else 'copies'}" if copies else ""
         kept = f", {apart:,} kept apart (fipe.import_kept_apart says why)" if apart else ""
-        return f"{self.file}: {added:,} prices added as {self.source}, {known:,} known already{more}{kept}"
+        new = f"{counted(added, 'price')} added as {self.source}"
+        return f"{self.file}: {new}, {known:,} known already{more}{kept}"
 
     def document(self) -> dict[str, object]:
         """The same for JSON."""
@@ -145,12 +148,18 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
                 written = written.plus(write_batch(session, file, prices))
                 shown.advance(prices.position, written)
     except KeyboardInterrupt:
-        what = "run the same command again to go on" if rows.fingerprint else "run it again"
-        raise CliError(
-            f"interrupted: {written.rows:,} rows of {rows.name} are done; {what}", INTERRUPTED
-        ) from None
+        raise CliError(f"interrupted: {_state(rows, written)}", INTERRUPTED) from None
+    except psycopg2.Error as error:
+        if not session.closed:
+            raise
+        raise CliError(f"the connection to the database was lost: {_state(rows, written)}") from error
     end_file(session, file)
     return Imported(rows.name, source, written)
+
+
+def _state(rows: RowFile, written: Written) -> str:
+    what = "run the same command again to go on" if rows.fingerprint else "run it again from the beginning"
+    return f"{written.rows:,} rows of {rows.name} are done; {what}"
 
 
 def _refuse(name: str, prices: Prices, options: Options, *, is_first: bool) -> None:

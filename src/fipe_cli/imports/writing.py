@@ -1,7 +1,9 @@
 """Writes batches of imported prices, one transaction each: all of a batch is in the database, or nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
@@ -19,7 +21,6 @@ from fipe_api.database.statements import (
     SELECT_VEHICLES_WITH_GAPS,
     UPDATE_SPANS,
 )
-from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.imports import statements
 from fipe_cli.imports.rows import KeptApart, Prices
@@ -90,7 +91,7 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
     Raises:
         psycopg2.Error: nothing was written.
     """
-    with session, session.cursor() as cursor, blocking():
+    with session, session.cursor() as cursor:
         cursor.execute(statements.TAKE_TURN)
         months = {each.month: each.code for each in prices.months}
         execute_values(cursor, statements.INSERT_MONTHS, sorted(months.items()), "(%s::date, %s::integer)")
@@ -228,7 +229,19 @@ def _copy(cursor: "cursor", target: str, table: Any) -> None:
     text = BytesIO()
     csv.write_csv(table, text, csv.WriteOptions(include_header=False, quoting_style="none"))
     text.seek(0)
-    cursor.copy_expert(f"copy {target} from stdin (format csv)", text)
+    with _nothing_printed():
+        cursor.copy_expert(f"copy {target} from stdin (format csv)", text)
+
+
+@contextmanager
+def _nothing_printed() -> Iterator[None]:
+    """When the connection is lost during COPY, psycopg2 prints a traceback besides raising the error."""
+    before = sys.excepthook
+    sys.excepthook = lambda *_: None
+    try:
+        yield
+    finally:
+        sys.excepthook = before
 
 
 def _renew(cursor: "cursor", new_months: Sequence[date]) -> None:
