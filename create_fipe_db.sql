@@ -1037,6 +1037,27 @@ comment on table fipe.import_kept_apart is
     'Rows of imported files that are not stored as prices, and why: no price, a wrong FIPE code, two prices for one'
     ' vehicle, another price than the official API''s.';
 
+create or replace view fipe.import_status as
+select source.name as source, held.months, held.first_month, held.last_month, held.added, read.files,
+       read.files_unfinished, read.kept_apart, read.last_write_at
+from fipe.price_source as source
+cross join lateral (
+    select count(*)::integer as months, min(import_month.reference_month) as first_month,
+           max(import_month.reference_month) as last_month, coalesce(sum(import_month.added), 0)::integer as added
+    from fipe.import_month
+    where import_month.source = source.id
+) as held
+cross join lateral (
+    select count(*)::integer as files, (count(*) filter (where file.ended_at is null))::integer as files_unfinished,
+           coalesce(sum(file.kept_apart), 0)::integer as kept_apart, max(file.last_write_at) as last_write_at
+    from fipe.import_file as file
+    where file.source = source.id
+) as read
+where source.kind = 'import';
+comment on view fipe.import_status is
+    'One row per name that files were imported under: the months that it has prices in, until a load of the whole month'
+    ' takes their place, and its files.';
+
 create or replace function fipe.fuel_name(code smallint) returns text
 language sql immutable strict parallel safe
 return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diesel' when 4 then 'Elétrico' when 5 then 'Flex'
@@ -1399,6 +1420,8 @@ begin
             ('ended_at', 'when the last expected result was written; null until then'),
             ('ended_by', 'the load that ended it: fipe.load_run.id'),
             ('file', 'the name of the file; - is standard input'),
+            ('files', 'how many files were read'),
+            ('files_unfinished', 'how many of them were not read to their ends: the same `fipe import` again goes on'),
             ('fingerprint', 'a hash of what was asked and answered'),
             ('fipe_code', 'FIPE''s code of the vehicle, such as 005340-6; several model years share one'),
             ('first_month', 'the first reference month with a price; null when all are withdrawn'),
@@ -1429,6 +1452,7 @@ begin
             ('models_expected', 'models that the load expects; null until they are known'),
             ('models_received', 'models whose results have arrived'),
             ('month', 'the reference month, as the first day of the month'),
+            ('months', 'how many reference months'),
             ('only_row', 'always true: there is one row'),
             ('parameters', 'what the call asked for'),
             ('part', 'the number of this part: the plan of a large brand comes in parts of 5,000 models'),
@@ -1580,6 +1604,6 @@ grant insert on fipe.reference_month, fipe.price_source, fipe.model, fipe.vehicl
 grant update (first_month, last_month, series_id, duplicate) on fipe.vehicle to fipe_importer;
 grant insert, update on fipe.import_file, fipe.import_month, fipe.import_kept_apart to fipe_importer;
 grant select on fipe.load_run, fipe.load_brand, fipe.load_status, fipe.load_missing, fipe.load_unpriced to fipe_status;
-grant select on fipe.import_file, fipe.import_month, fipe.price_source to fipe_status;
+grant select on fipe.import_status to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

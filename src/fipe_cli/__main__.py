@@ -22,7 +22,7 @@ from fipe_cli.stage_logs import Level
 from local_cloud.command_errors import CommandGroup
 
 if TYPE_CHECKING:
-    from fipe_cli.ledger import Load
+    from fipe_cli.ledger import Import, Load
     from fipe_cli.progress import Snapshot
 
 EXIT_CODES = """
@@ -296,20 +296,27 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how far a load is, its rate, the time left, and what is missing."""
-    from fipe_cli.ledger import look
+    from fipe_cli.ledger import look, read_imports
     from fipe_cli.watch import follow_load, show
 
     cloud = _cloud(context)
     loads, seen = look(cloud, run_id)
+    imports = [] if run_id else read_imports(cloud)
+    has_load = bool(loads or seen.waiting or seen.dead_messages)
+    if imports and not has_load:
+        _answer(_imports(imports), [one.words() for one in imports], as_json)
+        return
     _refuse_unknown(run_id, loads, seen)
     follows = follow or (follow is None and console.is_terminal and not as_json)
     if follows:
         loads, seen = follow_load(_progress(as_json), cloud, run_id)
         _refuse_unknown(run_id, loads, seen)
     if as_json:
-        print(json.dumps(_status(loads, seen)))
+        print(json.dumps(_status(loads, seen) | _imports(imports)))
     elif not follows:
         show(console, cloud.name, seen)
+    for one in [] if as_json else imports:
+        console.print(one.words(), soft_wrap=True)
     _end_as(seen)
 
 
@@ -320,6 +327,10 @@ def _progress(as_json: bool) -> Console:
 
 def _status(loads: "list[Load]", seen: "Snapshot") -> dict[str, Any]:
     return seen.document() | {"loads": [one.model_dump(mode="json") for one in loads]}
+
+
+def _imports(imports: "list[Import]") -> dict[str, Any]:
+    return {"imports": [one.model_dump(mode="json") for one in imports]}
 
 
 def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") -> None:

@@ -17,7 +17,7 @@ from fipe_api.source.pace import SOURCE as PACE_KEY
 from fipe_api.source.pace import state_of
 from fipe_cli.cloud import Cloud
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits
+from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits, counted
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -63,6 +63,38 @@ def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
         return read_loads(cloud, UUID(newest[0]["run_id"])) if newest else []
     answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)}, only_reads=True)
     return sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
+
+
+class Import(BaseModel):
+    """What was imported under one name, as FipeLoadStatus and fipe.import_status have it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    source: str
+    months: int
+    first_month: date | None
+    last_month: date | None
+    added: int
+    files: int
+    files_unfinished: int
+    kept_apart: int
+
+    def words(self) -> str:
+        """One line."""
+        held = f"{counted(self.months, 'month')}"
+        if self.first_month and self.last_month:
+            held += f", {self.first_month:%Y-%m} to {self.last_month:%Y-%m}"
+        apart = f"; {counted(self.kept_apart, 'row')} kept apart" if self.kept_apart else ""
+        files = counted(self.files_unfinished, "file")
+        again = "run the same `fipe import` again"
+        unfinished = f"; {files} not read to the end: {again}" if self.files_unfinished else ""
+        return f"imported as {self.source}: {held}, {counted(self.added, 'price')}{apart}{unfinished}"
+
+
+def read_imports(cloud: Cloud) -> list[Import]:
+    """What was imported, by name."""
+    answer = cloud.invoke(LEDGER_READER, {"imports": True}, only_reads=True)
+    return [Import.model_validate(row) for row in answer["imports"]]
 
 
 def loads_in(session: "connection", run_id: UUID) -> list[Load]:

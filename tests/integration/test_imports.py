@@ -28,7 +28,7 @@ from tests.integration.test_any_order import STATE
 
 pytestmark = pytest.mark.both_postgres
 
-HISTORIES = 400 if "FUZZ_EXAMPLES" in os.environ else 40
+HISTORIES = 400 if "FUZZ_EXAMPLES" in os.environ else 15
 QUIET = Console(quiet=True)
 ASKED = datetime(2026, 6, 2, tzinfo=UTC)
 
@@ -118,7 +118,11 @@ SAMPLE = pytest.param(SAMPLE_CATALOGUE, id="sample")
 REAL = pytest.param(
     REAL_MONTH,
     id="real",
-    marks=[pytest.mark.real_month, pytest.mark.skipif(not REAL_MONTH.exists(), reason="no real month here")],
+    marks=[
+        pytest.mark.real_month,
+        pytest.mark.walkthrough,
+        pytest.mark.skipif(not REAL_MONTH.exists(), reason="the real month is not here"),
+    ],
 )
 
 

@@ -219,3 +219,20 @@ def test_a_run_of_many_months_is_shown_whole(database: connection) -> None:
     assert {load["reference_code"] for load in ask(run_id=str(RUN))["loads"]} == {
         month.code for month in months
     }
+
+
+def test_answers_what_was_imported(database: connection) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "insert into fipe.reference_month (month) values ('2001-01-01'), ('2001-02-01');"
+            "insert into fipe.price_source (id, name, kind) values (100, 'fipex', 'import');"
+            "insert into fipe.import_month (reference_month, source, added)"
+            " select month, 100, 7 from fipe.reference_month;"
+            "insert into fipe.import_file (source, file, kept_apart) values (100, 'prices.csv', 2)"
+        )
+    (found,) = ask(imports=True)["imports"]
+    assert found.pop("last_write_at")
+    assert found == {
+        "source": "fipex", "months": 2, "first_month": "2001-01-01", "last_month": "2001-02-01", "added": 14,
+        "files": 1, "files_unfinished": 1, "kept_apart": 2,
+    }  # fmt: skip

@@ -1,7 +1,7 @@
 """How `fipe status` and `fipe load --follow` end, and what they write where."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from fipe_cli import ledger, loads
 from fipe_cli.__main__ import app
-from fipe_cli.ledger import Load, snapshot
+from fipe_cli.ledger import Import, Load, snapshot
 from fipe_cli.loads import StartedLoad, StartedReference
 
 RUN = UUID(int=7)
@@ -43,12 +43,17 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
     monkeypatch.setattr(loads, "start", lambda *_: started)
 
     def run(
-        *arguments: str, known: list[Load], waiting: dict[str, int] = NOTHING, dead: dict[str, int] = NOTHING
+        *arguments: str,
+        known: list[Load],
+        waiting: dict[str, int] = NOTHING,
+        dead: dict[str, int] = NOTHING,
+        imports: Sequence[Import] = (),
     ) -> Result:
         def look(*_: Any, **__: Any) -> Any:
             return known, snapshot(known, waiting=waiting, dead=dead, calls_per_minute=40)
 
         monkeypatch.setattr(ledger, "look", look)
+        monkeypatch.setattr(ledger, "read_imports", lambda _: imports)
         return CliRunner().invoke(app, list(arguments))
 
     return run
@@ -59,6 +64,26 @@ def test_before_any_load_status_says_how_to_start_one(fipe: Fipe, follow: str) -
     ended = fipe("status", follow, known=[])
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr == "error: no load yet: run `fipe load`\n"
+
+
+FIPEX = Import(
+    source="fipex", months=309, first_month=date(2001, 1, 1), last_month=date(2026, 9, 1), added=9_528_944,
+    files=1, files_unfinished=1, kept_apart=1,
+)  # fmt: skip
+IMPORTED = (
+    "imported as fipex: 309 months, 2001-01 to 2026-09, 9,528,944 prices; 1 row kept apart; 1 file not read"
+    " to the end: run the same `fipe import` again\n"
+)
+
+
+def test_status_shows_imports_beside_the_load_or_alone(fipe: Fipe) -> None:
+    alone = fipe("status", known=[], imports=[FIPEX])
+    assert (alone.exit_code, alone.stdout) == (0, IMPORTED)
+    beside = fipe("status", "--once", known=[any_load()], imports=[FIPEX])
+    assert beside.exit_code == 0
+    assert beside.stdout.endswith(IMPORTED)
+    document = json.loads(fipe("status", "--json", known=[any_load()], imports=[FIPEX]).stdout)
+    assert document["imports"][0]["months"] == 309
 
 
 @pytest.mark.parametrize("follow", ["--follow", "--once"])

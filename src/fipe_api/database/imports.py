@@ -31,6 +31,10 @@ class CodedModel(NamedTuple):
 CREATE_STAGING = """
 create temporary table if not exists staged_code (
     vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, fipe_code text
+) on commit delete rows;
+create temporary table if not exists staged_own_model (
+    id integer, is_other boolean, own_code integer,
+    vehicle_type smallint, brand_code integer, model_code integer
 ) on commit delete rows
 """
 
@@ -49,17 +53,46 @@ returning own.id
 
 # Models that imports brought under these FIPE codes, those of the same names first. Of models that bore one
 # FIPE code at once, only those get codes that the load calls by the same names: place 0 may be either.
-SELECT_OWN_MODELS = """
-select distinct on (is_other, own.id) own.id, staged.brand_code, staged.model_code
+STAGE_OWN_MODELS = """
+insert into staged_own_model
+select distinct on (own.id) own.id, is_other, own.model_code, own.vehicle_type, staged.brand_code,
+       staged.model_code
 from staged_code as staged
-join fipe.model as own on own.vehicle_type = staged.vehicle_type
+join fipe.model as own on own.vehicle_type = staged.vehicle_type and own.model_code < 0
     and own.model_code
         between fipe.own_model_code(staged.fipe_code, 9) and fipe.own_model_code(staged.fipe_code)
 cross join lateral (
     select (own.brand, own.model) <> (staged.brand, staged.model) as is_other
 ) as compared
 where not is_other or own.model_code = fipe.own_model_code(staged.fipe_code)
-order by is_other, own.id, own.brand <> staged.brand, staged.model_code
+order by own.id, is_other, own.brand <> staged.brand, staged.model_code
+"""
+
+# Most of them: codes that are new here, for one imported model, whatever its names.
+TAKE_OVER_NEW_CODES = """
+update fipe.model as own
+set brand_code = chosen.brand_code, model_code = chosen.model_code
+from staged_own_model as chosen
+where own.id = chosen.id
+  and not exists (
+      select from staged_own_model as another
+      where (another.vehicle_type, another.brand_code, another.model_code)
+          = (chosen.vehicle_type, chosen.brand_code, chosen.model_code)
+        and another.own_code <> chosen.own_code
+  )
+  and not exists (
+      select from fipe.model as other
+      where (other.vehicle_type, other.brand_code, other.model_code)
+          = (chosen.vehicle_type, chosen.brand_code, chosen.model_code)
+  )
+returning own.id
+"""
+
+SELECT_OTHER_OWN_MODELS = """
+select chosen.id, chosen.brand_code, chosen.model_code
+from staged_own_model as chosen
+join fipe.model as own on own.id = chosen.id and own.model_code < 0
+order by chosen.is_other, chosen.id
 """
 
 # Not if it then had two prices in a month: it is another model that bore the same FIPE code.
@@ -106,12 +139,27 @@ moved as (
     )
     returning mine.id
 )
-select id from moved
-union all
-select vehicle.id from renamed join fipe.vehicle on vehicle.model_id = renamed.id
+select id from renamed union all select as_id from known
 """
 
-SELECT_VEHICLES = "select id from fipe.vehicle where model_id = any(%s)"
+# Only vehicles that others could be the same as have a series to renew.
+SELECT_VEHICLES = """
+select vehicle.id
+from fipe.model
+join fipe.vehicle on vehicle.model_id = model.id
+where model.id = any(%s)
+  and (exists (
+      select from fipe.vehicle as mate
+      where (mate.fipe_code, mate.model_year) = (vehicle.fipe_code, vehicle.model_year)
+        and mate.id <> vehicle.id
+  ) or exists (
+      select from fipe.model as mate_model
+      join fipe.vehicle as mate on mate.model_id = mate_model.id
+      where (mate_model.vehicle_type, mate_model.brand_code, mate_model.model_code)
+          = (model.vehicle_type, model.brand_code, model.model_code)
+        and mate.model_year = vehicle.model_year and mate.id <> vehicle.id
+  ))
+"""
 
 # The subjects are models of months that loads, or write_rows, have just written.
 GIVE_WAY_TO_ANSWERS = """
@@ -216,16 +264,25 @@ def take_over_codes(cursor: "cursor", models: Iterable[CodedModel]) -> set[int]:
     """
     cursor.execute(CREATE_STAGING)
     copy_rows(cursor, "staged_code", CodedModel._fields, set(models))
+    touched: set[int] = set()
     cursor.execute(NAME_BRANDS)
-    renamed = [model for (model,) in cursor.fetchall()]
-    cursor.execute(SELECT_VEHICLES, (renamed,))
-    touched = {vehicle for (vehicle,) in cursor.fetchall()}
-    cursor.execute(SELECT_OWN_MODELS)
+    touched |= _ids(cursor)
+    cursor.execute(STAGE_OWN_MODELS)
+    cursor.execute(TAKE_OVER_NEW_CODES)
+    touched |= _ids(cursor)
+    cursor.execute(SELECT_OTHER_OWN_MODELS)
     for model, brand_code, model_code in cursor.fetchall():
         codes = {"model": model, "brand_code": brand_code, "model_code": model_code}
         cursor.execute(TAKE_OVER_CODES, codes)
-        touched |= {vehicle for (vehicle,) in cursor.fetchall()}
-    return touched
+        touched |= _ids(cursor)
+    if not touched:
+        return set()
+    cursor.execute(SELECT_VEHICLES, (sorted(touched),))
+    return _ids(cursor)
+
+
+def _ids(cursor: "cursor") -> set[int]:
+    return {key for (key,) in cursor.fetchall()}
 
 
 def give_way(cursor: "cursor", complete: Iterable[int]) -> None:

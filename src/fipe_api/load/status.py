@@ -83,6 +83,8 @@ where model_year is not null and reference_month between %(month)s::date - inter
 limit %(limit)s
 """
 
+SELECT_IMPORTS = "select * from fipe.import_status order by last_write_at desc nulls last, source"
+
 SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
 
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
@@ -92,7 +94,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`.
 
     With `whole_month` only loads of a whole month, and those whose plan has not arrived. With
-    `unpriced_up_to`, a month, no loads but what FIPE denied.
+    `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports.
     """
 
     run_id: UUID | None = None
@@ -100,6 +102,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     whole_month: bool = False
     resume: bool = False
     unpriced_up_to: date | None = None
+    imports: bool = False
 
 
 @logger.inject_lambda_context
@@ -111,7 +114,7 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         line per brand, at most 50, then a line that says how to see the others. With a run and `resume`, also
         `resume`: payloads for FipeManufacturerLoader that load what is missing. With `unpriced_up_to`, only
         `unpriced`: vehicle type, brand, model, model year and fuel (codes) of what FIPE lists and denied in
-        the year up to that month.
+        the year up to that month. With `imports`, only `imports`: the rows of fipe.import_status.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -122,7 +125,10 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         connection.set_session(readonly=True)
         if request.unpriced_up_to:
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
-        answer: dict[str, Any] = {"loads": _loads(connection, request)}
+        if request.imports:
+            answer: dict[str, Any] = {"imports": _imports(connection)}
+        else:
+            answer = {"loads": _loads(connection, request)}
         if request.resume and request.run_id is not None:
             answer["resume"] = _resume_payloads(connection, request.run_id)
     document: dict[str, Any] = to_builtins(answer)
@@ -143,6 +149,12 @@ def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, A
         cursor.execute(SELECT_LOADS, asked)
         loads = [dict(row) for row in cursor.fetchall()]
     return [load | gaps(connection, load) for load in loads]
+
+
+def _imports(connection: "connection") -> list[dict[str, Any]]:
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(SELECT_IMPORTS)
+        return [dict(row) for row in cursor.fetchall()]
 
 
 def gaps(connection: "connection", load: Mapping[str, Any]) -> dict[str, list[str]]:

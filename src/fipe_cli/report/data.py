@@ -54,6 +54,7 @@ def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> d
         "load": _load(session, loads) if loads else None,
         "month": _month(session, month),
         "vehicle": _vehicle(session, month, fipe_code),
+        "imports": _ask(session, "select * from fipe.import_status order by source", ()),
     }
 
 

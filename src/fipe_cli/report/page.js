@@ -310,6 +310,26 @@ function vehicleSection(vehicle) {
   );
 }
 
+function importSection(imports) {
+  return section(
+    say("imports"),
+    card(
+      say("imports_by_name"),
+      table(
+        [
+          [say("source"), (row) => row.source],
+          [say("months"), (row) => (row.months ? `${number(row.months)} (${row.first_month.slice(0, 7)} – ${row.last_month.slice(0, 7)})` : "0")],
+          [say("prices"), (row) => number(row.added), "number"],
+          [say("kept_apart"), (row) => number(row.kept_apart), "number"],
+          [say("files_unfinished"), (row) => number(row.files_unfinished), "number"],
+        ],
+        imports,
+      ),
+      note(say("imports_note")),
+    ),
+  );
+}
+
 function draw() {
   charts.forEach((one) => one.destroy());
   charts = [];
@@ -328,7 +348,7 @@ function draw() {
   });
   document
     .getElementById("report")
-    .replaceChildren(monthSection(data.month), vehicleSection(data.vehicle), ...(data.load ? [loadSection(data.load)] : []));
+    .replaceChildren(monthSection(data.month), vehicleSection(data.vehicle), ...(data.load ? [loadSection(data.load)] : []), ...(data.imports.length ? [importSection(data.imports)] : []));
   document.getElementById("foot").textContent = say("foot")
     .replace("{place}", data.place)
     .replace("{made_at}", new Date(data.made_at).toLocaleString(locale()));
