@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,14 @@ Reference = Annotated[
 Types = Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")]
 Brands = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
 Models = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
+Columns = Annotated[
+    str,
+    typer.Option(
+        help="Which column holds what, for other files than FIPEX's and exports, such as"
+        " code=codigo_fipe,brand=marca,model=modelo,year=ano,fuel=combustivel,price=valor,month=mes.",
+    ),
+]
+Encoding = Annotated[str, typer.Option(help="Of text files, such as latin-1.")]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -470,17 +478,11 @@ def import_(
             help="What the prices say they came from: fipex or fipe-export by default, where a file is that."
         ),
     ] = "",
-    columns: Annotated[
-        str,
-        typer.Option(
-            help="Which column holds what, for other files, such as"
-            " code=codigo_fipe,brand=marca,model=modelo,year=ano,fuel=combustivel,price=valor,month=mes.",
-        ),
-    ] = "",
+    columns: Columns = "",
     month: Annotated[
         str, typer.Option(help="The month of all rows, such as 2024-01, for files that do not say it.")
     ] = "",
-    encoding: Annotated[str, typer.Option(help="Of text files, such as latin-1.")] = "utf-8",
+    encoding: Encoding = "utf-8",
     names_of_today: Annotated[
         bool,
         typer.Option("--names-of-today", help="Take merged files, which have today's names in old months."),
@@ -523,6 +525,46 @@ def export(
         rows = export_prices(session, Selection(month, brand), file, excel_pt=excel_pt)
         if file != Path("-"):
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="The reference month, such as 2026-06.")],
+    against: Annotated[
+        str,
+        typer.Option(
+            help="A file (CSV, JSON Lines or Parquet), or a database as postgresql://user@host/name."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Write the differences to this CSV file; - for standard output.")
+    ] = None,
+    columns: Columns = "",
+    of_one_month: Annotated[
+        bool, typer.Option("--of-one-month", help="All rows of the file are of MONTH, and do not say it.")
+    ] = False,
+    encoding: Encoding = "utf-8",
+    as_json: Json = False,
+) -> None:
+    """Hold a month against a file or another database; exit 1 when something differs."""
+    from fipe_cli.database import open_database
+    from fipe_cli.imports.run import read_options
+    from fipe_cli.verify import verify as compare
+    from fipe_cli.verify import write_differences
+
+    cloud = _cloud(context)
+    options = read_options("", columns, month, encoding)
+    assert options.month is not None
+    reading = options if of_one_month else replace(options, month=None)
+    with open_database(cloud) as database, database.session() as session:
+        found = compare(session, options.month, against, reading)
+    if output is not None:
+        write_differences(output, found.differences)
+    if output != Path("-"):
+        _answer(found.document(), found.words(), as_json)
+    if found.differences or found.unreadable:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """`fipe import` as people run it: files, names, refusals, interruptions."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,10 +22,10 @@ from fipe_api.database.writer import PriceRow, write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.export import COLUMNS as EXPORTED
 from local_cloud.postgres import Connection, PostgresCluster
-from local_cloud.stage_database import stage_database
-from local_cloud.state import REPOSITORY, LocalState
-from tests.builders import ROOT_SQL, any_price, any_price_message
+from local_cloud.state import REPOSITORY
+from tests.builders import any_price, any_price_message
 from tests.fipex import write_csv, write_parquet
+from tests.local_database import database_of_dev, emptied, use_folder
 from tests.unit.test_import_files import MAPPING, any_row
 
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
@@ -39,33 +38,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[PostgresCluster]:
-    server = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    server.start()
-    try:
-        server.set_up(user="postgres", password="any-password", database="fipedata")
-        with stage_database(LocalState(folder)):  # which the last command would stop otherwise
-            yield server
-    finally:
-        server.stop()
+    with database_of_dev(folder) as server:
+        yield server
 
 
 @pytest.fixture
 def master(cluster: PostgresCluster) -> Connection:
-    """The master user of a stage on this machine, with an empty database."""
-    known = cluster.connection()
-    assert known is not None
-    with closing(known.open()) as database, database, database.cursor() as cursor:
-        cursor.execute("drop schema if exists fipe cascade")
-        cursor.execute(ROOT_SQL.read_text())
-    return known
+    return emptied(cluster)
 
 
 @pytest.fixture(autouse=True)
 def _environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(("AWS_", "FIPE_", "PG")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FIPE_LOCAL_DIR", str(folder))
+    use_folder(folder, monkeypatch)
 
 
 def run(*arguments: object, **options: Any) -> Result:
@@ -164,16 +148,16 @@ def test_reads_from_standard_input(master: Connection, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_an_own_export_comes_back_with_its_codes(master: Connection, tmp_path: Path, suffix: str) -> None:
+def test_an_own_export_comes_back_with_its_codes(
+    cluster: PostgresCluster, master: Connection, tmp_path: Path, suffix: str
+) -> None:
     with closing(master.open()) as database:
         write_messages(database, [any_price_message(prices=(any_price(), any_price(model_year=32000)))])
     file = tmp_path / f"all{suffix}"
     assert CliRunner().invoke(app, ["export", str(file)]).exit_code == 0
     exported = f"select {', '.join(EXPORTED)} from fipe.vehicle_price order by model_year"
     before = select(master, exported)
-    with closing(master.open()) as database, database, database.cursor() as cursor:
-        cursor.execute("drop schema fipe cascade")
-        cursor.execute(ROOT_SQL.read_text())
+    emptied(cluster)
     ended = run(file)
     assert ended.exit_code == 0, ended.output
     assert select(master, exported) == before
@@ -290,7 +274,7 @@ def lose_the_connection(master: Connection) -> None:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_an_interrupted_import_goes_on_and_changes_nothing_twice(
-    master: Connection, tmp_path: Path, rows: list[PriceRow], suffix: str
+    cluster: PostgresCluster, master: Connection, tmp_path: Path, rows: list[PriceRow], suffix: str
 ) -> None:
     file = (write_csv if suffix == ".csv" else write_parquet)(tmp_path / f"fipex{suffix}", rows)
     chance = Random(suffix)
@@ -320,9 +304,7 @@ def test_an_interrupted_import_goes_on_and_changes_nothing_twice(
     assert (added, known) == (len(rows), 0)
     assert select(master, "select fipe.renew_series()") == [(0,)]
     found = select(master, EVERYTHING)
-    with closing(master.open()) as database, database, database.cursor() as cursor:
-        cursor.execute("drop schema fipe cascade")
-        cursor.execute(ROOT_SQL.read_text())
+    emptied(cluster)
     run(file)
     assert select(master, EVERYTHING) == found
 

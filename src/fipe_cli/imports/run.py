@@ -75,7 +75,9 @@ class Imported:
         return {"file": self.file, "source": self.source, **self.written._asdict()}
 
 
-def read_options(name: str, columns: str, month: str, encoding: str, *, names_of_today: bool) -> Options:
+def read_options(
+    name: str, columns: str, month: str, encoding: str, *, names_of_today: bool = False
+) -> Options:
     """The options of the command.
 
     Raises:
