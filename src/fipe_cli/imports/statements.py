@@ -64,10 +64,11 @@ from (values %s) as given (month, code)
 where not exists (select from fipe.reference_month as kept where kept.month = given.month)
 """
 
-# Months without prices, and whether a load has written to them.
+# Months without prices, whether a load has written to them, and whether a later month has prices.
 SELECT_EMPTY_MONTHS = """
 select reference.month,
-       exists (select from fipe.load_run as run where run.reference_code = reference.code)
+       exists (select from fipe.load_run as run where run.reference_code = reference.code),
+       reference.month < (select fipe.newest_month()) is true
 from fipe.reference_month as reference
 where reference.month = any(%s)
   and not exists (select from fipe.price where price.reference_month = reference.month)
@@ -80,12 +81,15 @@ set model_id = known.id, brand_code = known.brand_code, model_code = known.model
 from (
     select distinct on (name.place) name.place, model.id, model.brand_code, model.model_code
     from import_name as name
-    join fipe.vehicle on vehicle.fipe_code = name.fipe_code
-    join fipe.model on model.id = vehicle.model_id
-        and (model.vehicle_type, model.brand, model.model) = (name.vehicle_type, name.brand, name.model)
-    where name.brand_code is null
-       or (name.brand_code, name.model_code) = (model.brand_code, model.model_code)
-    order by name.place, model.model_code < 0, vehicle.last_month desc nulls last, model.id desc
+    join fipe.model
+        on (model.vehicle_type, model.brand, model.model) = (name.vehicle_type, name.brand, name.model)
+    where (name.brand_code is null
+           or (name.brand_code, name.model_code) = (model.brand_code, model.model_code))
+      and exists (
+          select from fipe.vehicle
+          where (vehicle.model_id, vehicle.fipe_code) = (model.id, name.fipe_code)
+      )
+    order by name.place, model.model_code < 0, model.id desc
 ) as known
 where name.place = known.place
 """

@@ -97,8 +97,8 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         execute_values(cursor, statements.INSERT_MONTHS, sorted(months.items()), "(%s::date, %s::integer)")
         vehicles = _find_vehicles(cursor, prices)
         cursor.execute(statements.SELECT_EMPTY_MONTHS, (list(months),))
-        empty = dict(cursor.fetchall())
-        untouched = [month for month, has_load in empty.items() if not has_load]
+        empty = cursor.fetchall()
+        untouched = [month for month, has_load, _ in empty if not has_load]
         table = _with_ids(prices, vehicles)
         is_new = compute.is_in(table["month"], arrow.array(untouched, arrow.date32()))
         added = _write_untouched(cursor, file.source, table.filter(is_new))
@@ -107,7 +107,7 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         if rest.num_rows:
             more, apart = _write_compared(cursor, file.source, rest, prices)
             added |= more
-        _renew(cursor, [month for month in empty if month in added])
+        _renew(cursor, [month for month, _, is_between in empty if is_between and month in added])
         if added:
             rows = [(month, file.source, count) for month, count in sorted(added.items())]
             execute_values(cursor, statements.ADD_TO_MONTHS, rows)
@@ -244,8 +244,13 @@ def _nothing_printed() -> Iterator[None]:
         sys.excepthook = before
 
 
-def _renew(cursor: "cursor", new_months: Sequence[date]) -> None:
-    """Brings the first and last months and the series of the written vehicles up to date."""
+def _renew(cursor: "cursor", between: Sequence[date]) -> None:
+    """Brings the first and last months and the series of the written vehicles up to date.
+
+    Args:
+        cursor: of the transaction.
+        between: months that had no prices, before others that had.
+    """
     cursor.execute(statements.STAGE_SPANS)
     if not cursor.rowcount:
         return
@@ -253,8 +258,8 @@ def _renew(cursor: "cursor", new_months: Sequence[date]) -> None:
     cursor.execute(UPDATE_SPANS)
     cursor.execute(SELECT_VEHICLES_TO_RENEW)
     vehicles = {vehicle for (vehicle,) in cursor.fetchall()}
-    if new_months:
-        cursor.execute(SELECT_VEHICLES_WITH_GAPS, (list(new_months),))
+    if between:
+        cursor.execute(SELECT_VEHICLES_WITH_GAPS, (list(between),))
         vehicles |= {vehicle for (vehicle,) in cursor.fetchall()}
     if vehicles:
         cursor.execute("select fipe.renew_series(%s)", (sorted(vehicles),))
