@@ -534,9 +534,13 @@ def verify(
     against: Annotated[
         str,
         typer.Option(
-            help="A file (CSV, JSON Lines or Parquet), or a database as postgresql://user@host/name."
+            help="A file (CSV, JSON Lines or Parquet), a database as postgresql://user@host/name, or api: the"
+            " official API."
         ),
     ],
+    sample: Annotated[
+        int, typer.Option(help="How many prices to ask the official API for, chosen at random.", min=1)
+    ] = 500,
     output: Annotated[
         Path | None, typer.Option(help="Write the differences to this CSV file; - for standard output.")
     ] = None,
@@ -547,7 +551,9 @@ def verify(
     encoding: Encoding = "utf-8",
     as_json: Json = False,
 ) -> None:
-    """Hold a month against a file or another database; exit 1 when something differs."""
+    """Hold a month against a file, another database or the official API; exit 1 when something differs."""
+    import requests
+
     from fipe_cli.database import open_database
     from fipe_cli.imports.run import read_options
     from fipe_cli.verify import verify as compare
@@ -557,12 +563,21 @@ def verify(
     options = read_options("", columns, month, encoding)
     assert options.month is not None
     reading = options if of_one_month else replace(options, month=None)
+    confidence = {}
     with open_database(cloud) as database, database.session() as session:
-        found = compare(session, options.month, against, reading)
+        if against == "api":
+            from fipe_cli.verify_sample import official_api, verify_sample
+
+            with requests.Session() as http:
+                api = official_api(cloud, http)
+                found, words = verify_sample(session, options.month, sample, api, _plain_console(stderr=True))
+            confidence = {"confidence": words}
+        else:
+            found = compare(session, options.month, against, reading)
     if output is not None:
         write_differences(output, found.differences)
     if output != Path("-"):
-        _answer(found.document(), found.words(), as_json)
+        _answer(found.document() | confidence, [*found.words(), *confidence.values()], as_json)
     if found.differences or found.unreadable:
         raise typer.Exit(INCOMPLETE)
 

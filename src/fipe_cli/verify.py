@@ -132,8 +132,8 @@ def verify(session: "connection", month: date, against: str, options: Options) -
         there, unreadable = _read_file(Path(against), month, options)
     if not there:
         raise CliError(f"{name} has no prices for {month:%Y-%m}", USAGE)
-    differences = sorted(_differences(here, there), key=_order)
-    return Verification(month, name, len(here), len(there), unreadable, differences)
+    found = sorted(differences(here, there), key=_order)
+    return Verification(month, name, len(here), len(there), unreadable, found)
 
 
 def write_differences(file: Path, differences: Sequence[Difference]) -> None:
@@ -202,7 +202,8 @@ def _read_file(file: Path, month: date, options: Options) -> tuple[list[Price], 
     return found, unreadable
 
 
-def _differences(here: Iterable[Price], there: Iterable[Price]) -> Iterator[Difference]:
+def differences(here: Iterable[Price], there: Iterable[Price]) -> Iterator[Difference]:
+    """What is not alike, in no order."""
     missing_here: list[Price] = []
     missing_there: list[Price] = []
     for ours, theirs in _by_vehicle(here, there, Price._fields[:4]):
