@@ -307,6 +307,27 @@ def test_on_aws_the_reader_signs_in_with_a_token_signed_on_this_machine(
         assert cursor.fetchone() == ("fipe_reader",)
 
 
+def test_on_aws_the_importer_signs_in_the_same_way(
+    master: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = OnAws(master, monkeypatch)
+    assert "DBUser=fipe_importer" in AwsDatabase(aws.cloud)._variables_of(names.IMPORTER_ROLE)["PGPASSWORD"]
+    with (
+        open_database(aws.cloud) as database,
+        database.importer_session() as session,
+        session.cursor() as cursor,
+    ):
+        cursor.execute("select current_user")
+        assert cursor.fetchone() == ("fipe_importer",)
+    monkeypatch.setattr("infrastructure.names.IMPORTER_ROLE", "nobody")
+    with (
+        open_database(aws.cloud) as database,
+        pytest.raises(CliError, match=r"rds-db:connect on arn:aws:rds-db:sa-east-1:\*:dbuser:\*/nobody"),
+        database.importer_session(),
+    ):
+        pass
+
+
 def test_without_the_permission_the_error_names_it_and_the_way_that_works(
     master: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
