@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,12 +13,25 @@ from uuid import UUID
 
 import psycopg2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 from psycopg2.extensions import connection
 from rich.console import Console
 
 from benchmarks.month import REAL_MONTH
 from fipe_api.database.writer import PriceRow, write_messages
-from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceQueueMessage, Reference
+from fipe_api.messages import (
+    BrandPlanMessage,
+    Named,
+    PlannedBrand,
+    PricedVehicle,
+    PriceMessage,
+    PriceQueueMessage,
+    Reference,
+    RunPlanMessage,
+)
+from fipe_cli.imports import files as reading
 from fipe_cli.imports.run import Imported, Options, import_files
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
 from fipe_simulator.months import catalogue_for_month
@@ -24,7 +39,16 @@ from tests.builders import any_brand_plan, any_price_message, any_run_plan
 from tests.databases import database_with_schema
 from tests.fipex import write_csv
 from tests.history import MONTHS, random_history
-from tests.integration.test_any_order import STATE
+from tests.integration.test_any_order import (
+    EXAMPLES,
+    FUELS,
+    KEYS,
+    SLOW_BY_NATURE,
+    STATE,
+    in_batches,
+    loads,
+)
+from tests.integration.test_any_order import MONTHS as REFERENCES
 
 pytestmark = pytest.mark.both_postgres
 
@@ -158,6 +182,26 @@ def test_import_and_load_in_either_order_leave_what_the_load_alone_does(
     assert select(database, "select count(*) from fipe.import_month") == [(0,)]
 
 
+def test_an_import_may_run_while_a_load_does(
+    database: connection, dsn: str, fresh: connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BYTES_PER_BATCH", 2**12)
+    rows = rows_of(read_catalogue(SAMPLE_CATALOGUE), 334)
+    file = write_csv(tmp_path / "june.csv", rows)
+    chance = Random(1)
+    messages = chance.sample(load_of(rows), len(load_of(rows)))
+    write_load(fresh, load_of(rows), chance)
+    with ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(imported, dsn, file)
+        for message in messages:
+            write_messages(database, [message])
+        (done,) = importing.result()
+    assert done.written.rows == len(rows)
+    expected, found = state(fresh), state(database)
+    for name in STATE:
+        assert found[name] == expected[name], name
+
+
 def series_sizes(database: connection) -> list[tuple[int, int]]:
     """How many series have prices in so many months."""
     return select(database, """
@@ -281,3 +325,88 @@ def test_months_may_be_imported_in_any_order_and_parts(reused: str, tmp_path: Pa
                 ends.append(select(database, names))
             assert ends[0] == ends[1], seed
             assert len(ends[0]) == len(rows), seed
+
+
+# Loads of every kind ----------------------------------------------------------------------------------------
+
+FIPE_CODES = {(1, 7): "000001-9", (1, 8): "000002-7", (2, 7): "000003-5", (2, 8): "000004-3"}
+
+
+def as_fipe_has_it(message: PriceQueueMessage) -> PriceQueueMessage:
+    """The message, but each brand has a name and each model a FIPE code of its own, as nearly all have."""
+    if isinstance(message, RunPlanMessage):
+        brands = (replace(each, brand=own_name(each.brand)) for each in message.brands)
+        return replace(message, brands=tuple(brands))
+    if isinstance(message, BrandPlanMessage):
+        return replace(message, brand=own_name(message.brand))
+    assert isinstance(message, PriceMessage)
+    code = FIPE_CODES[message.brand.code, message.model.code]
+    prices = tuple(replace(price, fipe_code=code) for price in message.prices)
+    return replace(message, brand=own_name(message.brand), prices=prices)
+
+
+def own_name(brand: Named) -> Named:
+    return replace(brand, name=f"Brand {brand.code}")
+
+
+@st.composite
+def files(draw: st.DrawFn) -> list[PriceRow]:
+    """What others say of the months and models of test_any_order's loads, in one or several months."""
+    months = draw(st.lists(st.sampled_from(REFERENCES), unique=True, min_size=1, max_size=3))
+    rows = []
+    for month in months:
+        keys = st.tuples(st.sampled_from(sorted(FIPE_CODES)), st.sampled_from(KEYS))
+        for (brand, model), (year, fuel) in draw(st.lists(keys, unique=True, max_size=6)):
+            rows.append(PriceRow(
+                month.month, month.code, 1, brand, f"Brand {brand}", model,
+                f"Model {model}", year, fuel, FUELS[fuel], FIPE_CODES[brand, model],
+                Decimal(draw(st.sampled_from(["100.00", "105.00"]))),
+            ))  # fmt: skip
+    return rows
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=SLOW_BY_NATURE, deadline=None)
+@given(messages=loads(), imports=st.lists(files(), min_size=1, max_size=2), seed=st.integers(0, 2**32))
+def test_loads_of_every_kind_and_imports_end_alike_in_any_order(
+    reused: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    messages: list[PriceQueueMessage],
+    imports: list[list[PriceRow]],
+    seed: int,
+) -> None:
+    """Also loads that are incomplete, of a few models, or answered by a mirror. Imports keep their order."""
+    folder = tmp_path_factory.mktemp("files")
+    paths = [write_csv(folder / f"{number}.csv", rows) for number, rows in enumerate(imports) if rows]
+    # Two things depend on the order until the month is complete. A brand that was complete and is no longer,
+    # because a newer list has more, has lost its imports. An answer without prices does not tell its model's
+    # FIPE code, so an import before it stays until the brand is complete.
+    once = [
+        each
+        for each in messages
+        if isinstance(each, RunPlanMessage)
+        or (each.searched_at.hour == 0 and not (isinstance(each, PriceMessage) and not each.prices))
+    ]
+    ends = []
+    with closing(psycopg2.connect(reused)) as database:
+        for chance in (Random(seed), Random(seed + 1)):
+            empty(database)
+            steps: list[Any] = list(in_batches(list(map(as_fipe_has_it, once)), chance))
+            places = sorted(chance.choices(range(len(steps) + 1), k=len(paths)))
+            for path, place in reversed(list(zip(paths, places, strict=True))):
+                steps.insert(place, path)
+            for step in steps:
+                if isinstance(step, Path):
+                    imported(reused, step)
+                else:
+                    write_messages(database, step)
+                assert select(database, "select fipe.renew_series()") == [(0,)]
+            ends.append(state(database) | {"sources": sorted(map(repr, select(database, SOURCES)))})
+    for name in ("sources", "revisions", "loads", "brands", "models"):
+        assert ends[0][name] == ends[1][name], name
+
+
+SOURCES = """
+select reference_month, model, model_year, fuel, fipe_code, price_brl, source,
+       case when source = 'fipex' then null else brand_code end
+from fipe.vehicle_price
+"""

@@ -283,6 +283,7 @@ from touched
 join fipe.model on (model.vehicle_type, model.brand_code) = (touched.vehicle_type, touched.brand_code)
 join fipe.vehicle on vehicle.model_id = model.id
 join fipe.price on (price.reference_month, price.vehicle_id) = (touched.month, vehicle.id)
+    and not fipe.is_imported(price.source)
 where touched.is_whole and touched.asked_at is not null
   and not exists (
       select from fipe.load_model as listed
@@ -468,6 +469,7 @@ join fipe.vehicle on vehicle.id = written.vehicle_id
 on conflict do nothing
 """
 
+# Imported prices give way by other rules: see fipe_api.database.imports.
 DELETE_PRICES = """
 with gone as (
     delete from fipe.price
@@ -476,6 +478,7 @@ with gone as (
         = (subject.vehicle_type, subject.brand_code, subject.model_code)
       and vehicle.model_id = model.id
       and (price.reference_month, price.vehicle_id) = (subject.reference_month, vehicle.id)
+      and not fipe.is_imported(price.source)
       and not exists (
           select from staged_row as staged
           where (staged.vehicle_id, staged.reference_month) = (price.vehicle_id, price.reference_month)
