@@ -45,7 +45,7 @@ READER_SETTINGS = {
 
 IMPORTER_SETTINGS = {
     "client_connection_check_interval": "1s",
-    # For sorting and joining a batch of some 600,000 rows.
+    # For sorting and joining a batch of some 400,000 rows.
     "work_mem": "64MB",
 }
 

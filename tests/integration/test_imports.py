@@ -345,6 +345,23 @@ def as_fipe_has_it(message: PriceQueueMessage) -> PriceQueueMessage:
     return replace(message, brand=own_name(message.brand), prices=prices)
 
 
+def answered_once(messages: Iterable[PriceQueueMessage]) -> Iterator[PriceQueueMessage]:
+    """Each load lists a brand once and answers once about a model, with prices.
+
+    Other loads end alike when the month is complete, but not before: a brand or model whose answer is later
+    replaced by one with gaps has lost its imports, and an answer without prices tells no FIPE code.
+    """
+    answered = set()
+    for message in messages:
+        if isinstance(message, PriceMessage):
+            key = message.run_id, message.reference, message.brand.code, message.model.code
+            if key in answered or not message.prices or message.searched_at.hour:
+                continue
+            answered.add(key)
+        if not (isinstance(message, BrandPlanMessage) and message.searched_at.hour):
+            yield message
+
+
 def own_name(brand: Named) -> Named:
     return replace(brand, name=f"Brand {brand.code}")
 
@@ -377,15 +394,7 @@ def test_loads_of_every_kind_and_imports_end_alike_in_any_order(
     """Also loads that are incomplete, of a few models, or answered by a mirror. Imports keep their order."""
     folder = tmp_path_factory.mktemp("files")
     paths = [write_csv(folder / f"{number}.csv", rows) for number, rows in enumerate(imports) if rows]
-    # Two things depend on the order until the month is complete. A brand that was complete and is no longer,
-    # because a newer list has more, has lost its imports. An answer without prices does not tell its model's
-    # FIPE code, so an import before it stays until the brand is complete.
-    once = [
-        each
-        for each in messages
-        if isinstance(each, RunPlanMessage)
-        or (each.searched_at.hour == 0 and not (isinstance(each, PriceMessage) and not each.prices))
-    ]
+    once = list(answered_once(messages))
     ends = []
     with closing(psycopg2.connect(reused)) as database:
         for chance in (Random(seed), Random(seed + 1)):

@@ -29,8 +29,8 @@ LINE = "\0line"
 """The column with the line or row of the file, the first being 1. No column of a file can be called so."""
 
 STDIN = Path("-")
-BYTES_PER_BATCH = 64 * 2**20
-ROWS_PER_BATCH = 600_000
+BYTES_PER_BATCH = 40 * 2**20
+ROWS_PER_BATCH = 400_000
 """Some ten to thirty months. What a batch costs is mostly by vehicle, so large batches are quicker."""
 LONGEST_HEADER = 2**16
 DELIMITERS = "\t;,"
