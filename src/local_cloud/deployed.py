@@ -33,7 +33,7 @@ INPUTS = (
     "requirements.txt",
 )
 """The files that a deploy depends on, besides its settings: the code of the stacks, what goes into functions
-and layers, and the versions of the CDK. Another make may be building next to the layers, which is no input."""
+and layers, and the versions of the CDK. Not what another make is building next to the layers."""
 
 BOOTSTRAP_PARAMETERS = [{"ParameterKey": "FileAssetsBucketKmsKeyId", "ParameterValue": "AWS_MANAGED_KEY"}]
 """Parameters that `cdk bootstrap` sets itself, unlike the defaults of its template."""
