@@ -1,6 +1,8 @@
 """One execution environment: a process that runs one function under awslambdaric, one invocation at a time.
 
-A timeout or a crash ends the environment, so that the next invocation starts with a fresh one.
+A timeout or a crash ends the environment, so that the next invocation starts with a fresh one. Between
+invocations the process is frozen (SIGSTOP), as Lambda does it: none of its threads goes on.
+Source: Lambda developer guide, "Understanding the Lambda execution environment lifecycle".
 """
 
 import math
@@ -86,7 +88,11 @@ class ExecutionEnvironment:
         self._is_new = True
         self._started_at = time.monotonic()
         self._exited: Future[int] = Future()
-        self._api = RuntimeApi(on_answer=self._before_answer)
+        self._api = RuntimeApi(
+            on_answer=self._before_answer,
+            freeze=lambda: self._signal(signal.SIGSTOP),
+            thaw=lambda: self._signal(signal.SIGCONT),
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "awslambdaric", spec.handler],
             cwd=spec.code,
@@ -133,10 +139,14 @@ class ExecutionEnvironment:
 
     def kill(self) -> None:
         """End the process and everything that it started."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and everything that it started."""
         if self.is_alive:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+                os.killpg(self._process.pid, number)
 
     def _wait_for_start(self, invocation: Invocation) -> Answer | None:
         """None when the runtime has taken the event; otherwise why it did not."""
