@@ -1,0 +1,110 @@
+"""Functions that are frozen between invocations for so long that all their connections die."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice, product
+from urllib.parse import urlsplit
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.builders import sqs_event
+from tests.forgetful_proxy import Death, ForgetfulProxy, forgetful_proxy
+from tests.local_cloud_support import eventually
+from tests.reliability.pipeline import FUNCTIONS, TIMEOUT_SECONDS_OF_A_CALL, Pipeline
+
+CLOSED, RESET = Death.CLOSED, Death.RESET
+INVOCATIONS = 20
+PACE_TABLE = "pace"
+
+
+class Frozen:
+    """A function whose connections go through proxies, and that is frozen between invocations."""
+
+    def __init__(self, pipeline: Pipeline, name: str, proxies: Sequence[ForgetfulProxy]) -> None:
+        self._pipeline = pipeline
+        self._name = name
+        self._proxies = proxies
+        self._log_before = pipeline.cloud.log(name)
+
+    def invoke(self, body: str) -> None:
+        """Works on one message, which must not fail and not wait for a timeout."""
+        started = time.monotonic()
+        answer = json.load(self._pipeline.cloud.invoke(self._name, sqs_event(body))["Payload"])
+        assert answer == {"batchItemFailures": []}
+        assert time.monotonic() - started < TIMEOUT_SECONDS_OF_A_CALL
+
+    def freeze_until_connections_die(self, death: Death) -> None:
+        for pid in self._pipeline.workers(FUNCTIONS_BY_NAME[self._name]):
+            eventually(lambda pid=pid: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        for proxy in self._proxies:
+            proxy.forget_connections(death)
+
+    def log(self) -> str:
+        """What the function has logged meanwhile."""
+        return self._pipeline.cloud.log(self._name).removeprefix(self._log_before)
+
+
+FUNCTIONS_BY_NAME = dict(FUNCTIONS.values())
+
+
+@contextmanager
+def frozen(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
+    aws, source = urlsplit(pipeline.cloud.endpoint.url), urlsplit(pipeline.simulator.url)
+    place = pipeline.postgres.connection()
+    assert aws.port
+    assert source.port
+    assert place
+    with ExitStack() as stack:
+        sqs, dynamodb, http, database = (
+            stack.enter_context(forgetful_proxy(port))
+            for port in (aws.port, aws.port, source.port, place.port)
+        )
+        stack.enter_context(
+            pipeline.variables(
+                name,
+                AWS_ENDPOINT_URL_SQS=f"http://localhost:{sqs.port}",
+                AWS_ENDPOINT_URL_DYNAMODB=f"http://localhost:{dynamodb.port}",
+                FIPE_API_URL=source._replace(netloc=f"127.0.0.1:{http.port}").geturl(),
+                PACE_TABLE=PACE_TABLE,
+                FIPE_CALLS_PER_MINUTE="6000",
+                RDS_PORT=str(database.port),
+            )
+        )
+        yield Frozen(pipeline, name, (sqs, dynamodb, http, database))
+
+
+@pytest.fixture(autouse=True)
+def _pace_table(pipeline: Pipeline) -> Iterator[None]:
+    dynamodb = pipeline.cloud.client("dynamodb")
+    dynamodb.create_table(
+        TableName=PACE_TABLE,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield
+    dynamodb.delete_table(TableName=PACE_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "death"), [*product(["manufacturer", "model"], Death), *product(["price"], [CLOSED, RESET])]
+)
+def test_a_function_works_on_after_each_freeze(pipeline: Pipeline, kind: str, death: Death) -> None:
+    name, _ = FUNCTIONS[kind]
+    with pipeline.paused(kind):
+        run_id = pipeline.start()
+        pipeline.until_only_waiting_in(kind)
+        messages = pipeline.take_all(pipeline.queues[kind])
+        with frozen(pipeline, name) as function:
+            for body in islice(cycle(messages), max(INVOCATIONS, len(messages))):
+                function.invoke(body)
+                function.freeze_until_connections_die(death)
+            log = function.log()
+    for counted in ("SourceDown", "CallsThrottled", "CallsBlocked", "MessagesHandedBack"):
+        assert counted not in log
+    assert log.count("Init Duration") == 1, "one process did it all"
+    pipeline.until_idle()
+    pipeline.assert_equal_to_the_source(run_id)
