@@ -49,6 +49,15 @@ TICKING = """
     def handler(event, context):
         return {"process": os.getpid(), "ticks": ticks}
 """
+GREEDY = """
+    import time
+
+    kept = []
+
+    def handler(event, context):
+        kept[:] = [b"x" * (event["megabytes"] * 2**20)]
+        time.sleep(event["sleep"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +135,19 @@ def test_reports_a_crash_and_starts_a_new_process(cloud: Cloud) -> None:
     assert answer(response)["errorType"] == "Runtime.ExitError"
     assert "exit status 3" in cloud.log("echo")
     assert "FunctionError" not in cloud.invoke("echo", {})
+
+
+@pytest.mark.parametrize("sleep", [0, 1])
+def test_ends_a_function_that_needs_more_memory_than_it_has(cloud: Cloud, sleep: int) -> None:
+    cloud.put_function("greedy", GREEDY, MemorySize=128)
+    assert "FunctionError" not in cloud.invoke("greedy", {"megabytes": 1, "sleep": sleep})
+    response = cloud.invoke("greedy", {"megabytes": 200, "sleep": sleep})
+    assert response["FunctionError"] == "Unhandled"
+    assert answer(response)["errorType"] == "Runtime.ExitError"
+    report = cloud.log("greedy").splitlines()[-1]
+    assert "Max Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory" in report
+    assert "FunctionError" not in cloud.invoke("greedy", {"megabytes": 1, "sleep": sleep})
+    cloud.client("lambda").delete_function(FunctionName="greedy")
 
 
 def test_reports_code_that_cannot_be_loaded(cloud: Cloud) -> None:
