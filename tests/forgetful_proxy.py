@@ -10,6 +10,8 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Lock, Thread
 from typing import Any
 
+ANY_PORT = ("127.0.0.1", 0)
+
 
 class Death(StrEnum):
     """How the client's end of a dead connection behaves."""
@@ -25,14 +27,15 @@ class Death(StrEnum):
 class ForgetfulProxy(ThreadingTCPServer):
     """Relays connections to a server on loopback until they are told to die."""
 
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, address: tuple[str, int]) -> None:
         self.target_port = target_port
         self.relays: set[_Relay] = set()
         self.lock = Lock()
-        super().__init__(("127.0.0.1", 0), _Relay)
+        super().__init__(address, _Relay)
 
     @property
     def port(self) -> int:
@@ -87,9 +90,9 @@ def _relay(one: socket.socket, other: socket.socket) -> None:
 
 
 @contextmanager
-def forgetful_proxy(target_port: int) -> Iterator[ForgetfulProxy]:
-    """A proxy to a port of loopback, on a port of its own."""
-    with ForgetfulProxy(target_port) as proxy:
+def forgetful_proxy(target_port: int, address: tuple[str, int] = ANY_PORT) -> Iterator[ForgetfulProxy]:
+    """A proxy to a port of 127.0.0.1."""
+    with ForgetfulProxy(target_port, address) as proxy:
         Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield proxy

@@ -1,10 +1,11 @@
 """Functions that are frozen between invocations for so long that all their connections die."""
 
 import json
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import cycle, islice, product
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import cycle, islice
 from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]
@@ -15,7 +16,6 @@ from tests.forgetful_proxy import Death, ForgetfulProxy, forgetful_proxy
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, TIMEOUT_SECONDS_OF_A_CALL, Pipeline
 
-CLOSED, RESET = Death.CLOSED, Death.RESET
 INVOCATIONS = 20
 PACE_TABLE = "pace"
 
@@ -48,32 +48,40 @@ class Frozen:
 
 
 FUNCTIONS_BY_NAME = dict(FUNCTIONS.values())
+Freezing = Callable[[Pipeline, str], AbstractContextManager[Frozen]]
 
 
 @contextmanager
-def frozen(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
+def frozen_loader(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
     aws, source = urlsplit(pipeline.cloud.endpoint.url), urlsplit(pipeline.simulator.url)
-    place = pipeline.postgres.connection()
     assert aws.port
     assert source.port
+    with (
+        forgetful_proxy(aws.port) as sqs,
+        forgetful_proxy(aws.port) as dynamodb,
+        forgetful_proxy(source.port) as http,
+        pipeline.variables(
+            name,
+            AWS_ENDPOINT_URL_SQS=f"http://localhost:{sqs.port}",
+            AWS_ENDPOINT_URL_DYNAMODB=f"http://localhost:{dynamodb.port}",
+            FIPE_API_URL=source._replace(netloc=f"127.0.0.1:{http.port}").geturl(),
+            PACE_TABLE=PACE_TABLE,
+            FIPE_CALLS_PER_MINUTE="6000",
+        ),
+    ):
+        yield Frozen(pipeline, name, (sqs, dynamodb, http))
+
+
+@contextmanager
+def frozen_ingestor(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
+    place = pipeline.postgres.connection()
     assert place
-    with ExitStack() as stack:
-        sqs, dynamodb, http, database = (
-            stack.enter_context(forgetful_proxy(port))
-            for port in (aws.port, aws.port, source.port, place.port)
-        )
-        stack.enter_context(
-            pipeline.variables(
-                name,
-                AWS_ENDPOINT_URL_SQS=f"http://localhost:{sqs.port}",
-                AWS_ENDPOINT_URL_DYNAMODB=f"http://localhost:{dynamodb.port}",
-                FIPE_API_URL=source._replace(netloc=f"127.0.0.1:{http.port}").geturl(),
-                PACE_TABLE=PACE_TABLE,
-                FIPE_CALLS_PER_MINUTE="6000",
-                RDS_PORT=str(database.port),
-            )
-        )
-        yield Frozen(pipeline, name, (sqs, dynamodb, http, database))
+    # On the database's own port, for which the token is signed.
+    with (
+        forgetful_proxy(place.port, ("127.0.0.2", place.port)) as database,
+        pipeline.variables(name, PGHOSTADDR="127.0.0.2"),
+    ):
+        yield Frozen(pipeline, name, (database,))
 
 
 @pytest.fixture(autouse=True)
@@ -89,22 +97,31 @@ def _pace_table(pipeline: Pipeline) -> Iterator[None]:
     dynamodb.delete_table(TableName=PACE_TABLE)
 
 
-@pytest.mark.parametrize(
-    ("kind", "death"), [*product(["manufacturer", "model"], Death), *product(["price"], [CLOSED, RESET])]
-)
-def test_a_function_works_on_after_each_freeze(pipeline: Pipeline, kind: str, death: Death) -> None:
+def works_on_after_each_freeze(pipeline: Pipeline, kind: str, freezing: Freezing, death: Death) -> None:
     name, _ = FUNCTIONS[kind]
     with pipeline.paused(kind):
         run_id = pipeline.start()
         pipeline.until_only_waiting_in(kind)
         messages = pipeline.take_all(pipeline.queues[kind])
-        with frozen(pipeline, name) as function:
+        with freezing(pipeline, name) as function:
             for body in islice(cycle(messages), max(INVOCATIONS, len(messages))):
                 function.invoke(body)
                 function.freeze_until_connections_die(death)
             log = function.log()
     for counted in ("SourceDown", "CallsThrottled", "CallsBlocked", "MessagesHandedBack"):
         assert counted not in log
-    assert log.count("Init Duration") == 1, "one process did it all"
+    assert log.count("Init Duration") <= 1, "one process did it all"
     pipeline.until_idle()
     pipeline.assert_equal_to_the_source(run_id)
+
+
+@pytest.mark.parametrize("death", Death)
+@pytest.mark.parametrize("kind", ["manufacturer", "model"])
+def test_a_loader_works_on_after_each_freeze(pipeline: Pipeline, kind: str, death: Death) -> None:
+    works_on_after_each_freeze(pipeline, kind, frozen_loader, death)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 by itself")
+@pytest.mark.parametrize("death", [Death.CLOSED, Death.RESET])
+def test_the_ingestor_works_on_after_each_freeze(pipeline: Pipeline, death: Death) -> None:
+    works_on_after_each_freeze(pipeline, "price", frozen_ingestor, death)
