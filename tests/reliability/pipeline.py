@@ -42,11 +42,10 @@ FUNCTIONS = {
 }
 VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
-TIMEOUT_SECONDS_OF_A_CALL = 2.0
 RECEIVES = 5
 TABLES = "load_run, rejected_answer, price_revision, model_answer, price, vehicle, model, reference_month"
 
-SHORT_WAITS = f"""
+SHORT_WAITS = """
 import os
 
 from fipe_api.aws import queue_publisher
@@ -56,7 +55,7 @@ from fipe_api.source import http_source, pace, rate_control
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.DOWN_SECONDS = (0.2, 1.0)
-http_source.TIMEOUT_SECONDS = {TIMEOUT_SECONDS_OF_A_CALL}
+http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
 queue_publisher.FIRST_BACKOFF_SECONDS = 0.01
 """

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from fipe_api.aws.clients import TIMEOUT_SECONDS
 from tests.builders import sqs_event
 from tests.forgetful_proxy import Death, ForgetfulProxy, forgetful_proxy
 from tests.local_cloud_support import eventually
-from tests.reliability.pipeline import FUNCTIONS, TIMEOUT_SECONDS_OF_A_CALL, Pipeline
+from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
 INVOCATIONS = 20
 CLOSED = pytest.param(Death.CLOSED, marks=pytest.mark.faults)
@@ -36,7 +37,7 @@ class Frozen:
         started = time.monotonic()
         answer = json.load(self._pipeline.cloud.invoke(self._name, sqs_event(body))["Payload"])
         assert answer == {"batchItemFailures": []}
-        assert time.monotonic() - started < TIMEOUT_SECONDS_OF_A_CALL
+        assert time.monotonic() - started < TIMEOUT_SECONDS
 
     def freeze_until_connections_die(self, death: Death) -> None:
         for pid in self._pipeline.workers(FUNCTIONS_BY_NAME[self._name]):
