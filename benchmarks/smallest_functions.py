@@ -3,7 +3,7 @@
 Each start is a fresh process with 128/1769 of a processor. It imports a handler and works on one message,
 with HTTP and a database around it. The packages of the layers and the project's code are copied, and compiled
 or not; Python's own modules and boto3 are compiled, as in Lambda's runtime. Where the machine does not let us
-limit a process (root and cgroup v1), the CPU time is multiplied instead; that gave a third less.
+limit a process (root and cgroup v1), the CPU time is multiplied instead; that gave a third less. Linux only.
 """
 
 import json
