@@ -22,6 +22,7 @@ BENCHMARKS = (
     "ingestion",
     "end_to_end",
     "cold_start",
+    "smallest_functions",
     "scale",
     "aws_bill",
 )

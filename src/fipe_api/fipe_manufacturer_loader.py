@@ -6,6 +6,7 @@ from uuid import UUID
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.aws.clients import client, wake
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import LoadRequestError, parse_request
@@ -17,6 +18,7 @@ from fipe_api.source.http_source import FipeError
 
 @logger.inject_lambda_context
 @metrics.log_metrics
+@connections_closed()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Starts a load. The payload is described at LoadRequest, the answer at start_load.
 

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.aws.batch import process_batch
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.environment import consumer_environment, loader_environment
@@ -22,6 +23,7 @@ from fipe_api.source.factory import price_source
 
 @logger.inject_lambda_context
 @metrics.log_metrics
+@connections_closed()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the manufacturer queue; returns which messages failed."""
 

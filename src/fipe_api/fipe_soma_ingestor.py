@@ -14,6 +14,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.aws.batch import process_batch
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.database.connection import connect
 from fipe_api.database.ledger import LedgerNews
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 @logger.inject_lambda_context
 @metrics.log_metrics
+@connections_closed()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
     """Writes a batch of the price queue; returns which messages failed."""
     return process_batch(event, PRICE_QUEUE.decode, _write)

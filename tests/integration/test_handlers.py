@@ -23,7 +23,7 @@ from fipe_api import (
     fipe_price_loader,
     fipe_soma_ingestor,
 )
-from fipe_api.aws.clients import sqs_client
+from fipe_api.aws import clients
 from fipe_api.aws.observability import logger
 from fipe_api.environment import DatabaseEnvironment, consumer_environment, loader_environment
 from fipe_api.get_db_password import get_db_password
@@ -57,8 +57,8 @@ from tests.builders import (
 from tests.http_server import http_server, send_json
 
 CACHED = (
-    loader_environment, consumer_environment, sqs_client, factory._session, factory._pace,
-    factory._mirror_pace, fipe_soma_ingestor._connection,
+    loader_environment, consumer_environment, clients.client, factory._session, factory._pace,
+    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection,
 )  # fmt: skip
 
 
@@ -389,7 +389,7 @@ def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -
 def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queues) -> None:
     event = queues.event_of("not JSON")
     asked: list[dict[str, Any]] = []
-    sqs_client().meta.events.register(
+    clients.sqs_client().meta.events.register(
         "provide-client-params.sqs.ChangeMessageVisibility", lambda params, **_: asked.append(params)
     )
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "3"

@@ -199,7 +199,7 @@ class Pipeline:
         """Moves all dead letters back; returns how many there were."""
         moved = 0
         for kind, dead in self.dead.items():
-            letters = self._take_all(dead)
+            letters = self.take_all(dead)
             self._send(self.queues[kind], letters)
             moved += len(letters)
         return moved
@@ -211,13 +211,22 @@ class Pipeline:
         with self.paused("price"):
             self.start()
             self.until_only_waiting_in("price", seconds)
-            messages = self._take_all(self.queues["price"])
+            messages = self.take_all(self.queues["price"])
         self._publish(published)
         return messages
 
     def deliver(self, messages: Sequence[str]) -> None:
         """Sends messages to the ingestor."""
         self._send(self.queues["price"], messages)
+
+    def take_all(self, queue_url: str) -> list[str]:
+        """Removes the messages of a queue; returns their bodies."""
+        client, taken = self.cloud.client("sqs"), []
+        while found := client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
+            taken += [message["Body"] for message in found]
+            for message in found:
+                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
 
     # What people look at
 
@@ -234,6 +243,18 @@ class Pipeline:
         """How often a function was invoked, whether it ended or was killed."""
         count: int = self.cloud.status()["functions"].get(function, {"invocations": 0})["invocations"]
         return count
+
+    def workers(self, module: str = "") -> list[int]:
+        """The processes of the functions, or of one handler module."""
+        workers = []
+        for pid in self.cloud.status()["processes"]:
+            try:
+                command = psutil.Process(pid).cmdline()
+            except psutil.Error:
+                continue
+            if "awslambdaric" in command and module in command[-1]:
+                workers.append(pid)
+        return workers
 
     def dead_messages(self) -> int:
         """Dead letters in all queues."""
@@ -279,14 +300,7 @@ class Pipeline:
 
     def kill_a_worker(self, chance: random.Random, module: str = "") -> bool:
         """Kills a function's process with kill -9, of one handler module if named; says whether one ran."""
-        workers = []
-        for pid in self.cloud.status()["processes"]:
-            try:
-                command = psutil.Process(pid).cmdline()
-            except psutil.Error:
-                continue
-            if "awslambdaric" in command and module in command[-1]:
-                workers.append(pid)
+        workers = self.workers(module)
         if not workers:
             return False
         try:
@@ -414,15 +428,6 @@ class Pipeline:
     def _publish(self, catalogue: Catalogue) -> None:
         self.simulator.catalogue = catalogue
         self.simulator.published = 1
-
-    def _take_all(self, queue_url: str) -> list[str]:
-        """Removes the messages of a queue; returns their bodies."""
-        client, taken = self.cloud.client("sqs"), []
-        while found := client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
-            taken += [message["Body"] for message in found]
-            for message in found:
-                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
 
     def _send(self, queue_url: str, bodies: Sequence[str]) -> None:
         """Sends messages; what the queue refuses is sent again."""

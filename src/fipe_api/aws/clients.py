@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from fipe_api.aws.connections import closed_after_invocation
 from fipe_api.aws.observability import logger
 
 if TYPE_CHECKING:
@@ -20,6 +22,14 @@ ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
 NO_MESSAGES: Mapping[str, Any] = {"Records": []}
 """The event of an empty batch."""
 WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
+CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS = 3, 10
+"""The time to connect, and to wait for an answer. AWS answers within parts of a second; botocore would wait
+for a minute."""
+INVOKE_TIMEOUT_SECONDS = 90
+"""The same for the answer of a function: it may have to wait for a paused database to wake."""
+ATTEMPTS = 5
+"""How often a request is made that gets no answer or is throttled. Repeating one that had arrived does no
+harm: a message arrives twice, or a call's turn is left unused."""
 
 
 @cache
@@ -28,12 +38,17 @@ def session() -> Session:
     return Session()
 
 
-def client(service: str) -> Any:
-    """A client of an AWS service, as boto3.client makes it."""
-    return session().create_client(service)
-
-
 @cache
+def client(service: str) -> Any:
+    """The client of an AWS service of this execution environment, as boto3.client makes it."""
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=INVOKE_TIMEOUT_SECONDS if service == "lambda" else TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    )
+    return closed_after_invocation(session().create_client(service, config=config))
+
+
 def sqs_client() -> "SQSClient":
     """The SQS client of this execution environment."""
     return client("sqs")  # type: ignore[no-any-return]

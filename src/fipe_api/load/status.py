@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta, Struct, convert, to_builtins
 from psycopg2.extras import RealDictCursor
 
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger
 from fipe_api.database.connection import connect
 
@@ -103,6 +104,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
 
 
 @logger.inject_lambda_context
+@connections_closed()
 def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Returns rows of fipe.load_status, the newest first: all of a run, otherwise at most 20.
 

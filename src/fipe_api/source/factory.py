@@ -2,7 +2,7 @@
 
 import os
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import requests
@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from requests.utils import get_environ_proxies
 
 from fipe_api.aws.clients import client
+from fipe_api.aws.connections import closed_after_invocation
 from fipe_api.aws.observability import logger
 from fipe_api.environment import loader_environment
 from fipe_api.fipe_api_service import FipeApi
@@ -20,6 +21,9 @@ from fipe_api.source.pace import Pace, SharedPace, Unpaced
 from fipe_api.source.parallelum import ParallelumApi
 from fipe_api.source.price_source import PriceSource
 from fipe_api.source.reporter import Reporter
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
 PARALLELUM: Literal["parallelum"] = "parallelum"
 TOKEN_SECONDS = 300
@@ -54,7 +58,7 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
 
 @cache
 def _session(url: str) -> requests.Session:
-    session = requests.Session()
+    session = closed_after_invocation(requests.Session())
     # Otherwise requests reads these variables again for each call, a tenth of the call's work.
     session.proxies = get_environ_proxies(url)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
@@ -84,10 +88,17 @@ def _mirror_token() -> str:
     if not arn:
         return ""
     # Imported here to keep cold starts short: most loads never ask the mirror.
-    from aws_lambda_powertools.utilities.parameters import GetParameterError, get_secret
+    from aws_lambda_powertools.utilities.parameters import GetParameterError
 
     try:
-        return str(get_secret(arn, max_age=TOKEN_SECONDS)).strip()
+        return str(_secrets().get(arn, max_age=TOKEN_SECONDS)).strip()
     except GetParameterError:
         logger.exception("cannot read the mirror's token; asking the mirror without one")
         return ""
+
+
+@cache
+def _secrets() -> "SecretsProvider":
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
+
+    return SecretsProvider(boto3_client=client("secretsmanager"))
