@@ -41,17 +41,20 @@ comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month
 -- Version and upgrades ------------------------------------------------------------------------------------------------
 
 create table if not exists fipe.schema_version (
-    only_row    boolean     primary key default true check (only_row),
-    version     integer     not null,
-    upgraded_at timestamptz not null default now()
+    only_row      boolean     primary key default true check (only_row),
+    version       integer     not null,
+    upgraded_at   timestamptz not null default now(),
+    script_sha256 text
 );
-comment on table fipe.schema_version is 'One row: the version of this schema.';
+comment on table fipe.schema_version is 'One row: the version of this schema, and the script that made it.';
 
 do $$
 declare
     -- The version of this script. Raise it by one with each change that needs an upgrade below.
     script_version constant integer := 1;
     found_version integer := (select version from fipe.schema_version);
+    -- A deploy sets this. It tells `fipe check` whether the database has the script that was deployed.
+    script constant text := nullif(current_setting('fipe.script_sha256', true), '');
 begin
     if found_version > script_version then
         -- The deploy takes this SQLSTATE for a success: undoing a deploy runs the older script on the newer schema.
@@ -75,6 +78,7 @@ begin
         insert into fipe.schema_version (version) values (script_version)
         on conflict (only_row) do update set version = excluded.version, upgraded_at = excluded.upgraded_at;
     end if;
+    update fipe.schema_version set script_sha256 = script where script_sha256 is distinct from script;
 end
 $$;
 
@@ -1363,6 +1367,7 @@ begin
             ('reference_month', 'the reference month, as the first day of the month'),
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('run_id', 'the run: what `fipe load` answers'),
+            ('script_sha256', 'the SHA-256 of the script that a deploy ran; null when a person ran it'),
             ('searched_at', 'when the source was asked for the list that models_expected counts'),
             ('series_id', 'the same number for vehicles that are the same through time'),
             ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'

@@ -4,6 +4,7 @@ CloudFormation, Secrets Manager and the Lambda service are servers on loopback t
 database is a real PostgreSQL.
 """
 
+import hashlib
 import json
 import sys
 import uuid
@@ -12,11 +13,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from unittest.mock import ANY
 
 import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from infrastructure.paths import SQL_SCRIPT
 from tests.aws import aws_apis, client
 from tests.conftest import ROOT
 from tests.http_server import asleep, http_server, send_json
@@ -333,6 +336,45 @@ def test_a_statement_ends_before_the_functions_time_is_up(deploy: Deploy, empty_
         Context(seconds=index.TIME_TO_ANSWER_SECONDS + 1),
     )
     assert outcome == {"ok": False, "error": "canceling statement due to statement timeout"}
+
+
+def test_a_check_says_which_script_made_the_schema_and_how_the_master_signs_in(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy()
+    sha256 = hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()
+    expected = {"ok": True, "password_login": "ok", "tls": "off", "script": sha256, "schema": None}
+    assert index.on_event({"check": True}, Context()) == {"iam_login": ANY, **expected}
+    assert query(empty_dsn, "select to_regnamespace('fipe')") == [(None,)]
+    index.on_event(stack.event("Create"), Context())
+    assert index.on_event({"check": True}, Context()) == {"iam_login": ANY, **expected, "schema": sha256}
+    assert len(stack.answers) == 1
+
+
+def test_a_check_of_a_schema_that_a_person_made_knows_no_script(deploy: Deploy, empty_dsn: str):
+    deploy()
+    with closing(psycopg2.connect(empty_dsn)) as database, database:
+        database.cursor().execute(SQL_SCRIPT.read_text())
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    assert (checked["ok"], checked["schema"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"password": "wrong-password"}, "password authentication failed"),
+        ({"port": 1}, "Connection refused"),
+        ({"secret": "hush-hush"}, "the database's secret must be JSON"),
+        ({"runner_fails_with": {"errorMessage": "no more memory"}}, "FipeSqlRunner-dev: no more memory"),
+    ],
+)
+def test_a_check_that_fails_says_why(deploy: Deploy, change: dict[str, Any], said: str):
+    deploy(**change)
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    assert checked["ok"] is False
+    assert said in checked["error"]
 
 
 def test_an_answer_is_sent_again_when_it_did_not_arrive(stack: Stack, monkeypatch: pytest.MonkeyPatch):
