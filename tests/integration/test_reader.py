@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, make_dsn
 from typer.testing import CliRunner
 
 from fipe_api.database.statements import BEGIN_WRITING
@@ -25,6 +25,7 @@ from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.builders import ROOT_SQL, any_price, any_price_message
+from tests.databases import as_role
 
 PRICES = "select count(*) from fipe.price"
 
@@ -68,18 +69,21 @@ def as_master(master: Connection, sql: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
+def as_reader(master: Connection) -> connection:
+    place = make_dsn(host=master.host, port=master.port, dbname=master.database)
+    return psycopg2.connect(as_role(place, "fipe_reader"))
+
+
 def query(*arguments: str) -> tuple[int, str]:
     ended = CliRunner().invoke(app, ["query", *arguments])
     return ended.exit_code, ended.output
 
 
 def test_no_lock_of_a_reader_keeps_writers_waiting(master: Connection) -> None:
-    with closing(master.open()) as database, database.cursor() as cursor:
-        cursor.execute("set role fipe_reader")
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute("lock table fipe.writers_turn in exclusive mode")
         database.rollback()
-        cursor.execute("set role fipe_reader")
         cursor.execute(
             "select pg_advisory_xact_lock(x'46495045'::integer), (select count(*) from fipe.writers_turn)"
         )
@@ -125,6 +129,14 @@ def test_query_takes_every_kind_of_question(sql: str) -> None:
     assert query(sql)[0] == 0
 
 
+@pytest.fixture(scope="module")
+def _other_users_and_tables(master: Connection) -> None:
+    with closing(master.open()) as database, database, database.cursor() as cursor:
+        cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
+        cursor.execute("create role ana login password 'any' in role fipe_readers")
+
+
+@pytest.mark.usefixtures("_other_users_and_tables")
 @pytest.mark.parametrize("stolen", ["fipe_reader", "a member of fipe_readers"])
 @pytest.mark.parametrize(
     "statement",
@@ -149,12 +161,10 @@ def test_query_takes_every_kind_of_question(sql: str) -> None:
 def test_readers_can_do_nothing_else_even_without_the_command(
     master: Connection, stolen: str, statement: str
 ) -> None:
-    with closing(master.open()) as database, database.cursor() as cursor:
-        cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
-        if stolen != "fipe_reader":
-            cursor.execute('create role "a member of fipe_readers" in role fipe_readers')
-        cursor.execute(f'set session authorization "{stolen}"')
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+    member = Connection(master.host, master.port, "ana", "any", master.database)
+    with closing(as_reader(master) if stolen == "fipe_reader" else member.open()) as database:
+        database.set_session(readonly=False)
+        with database.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(statement)
 
 
@@ -164,15 +174,14 @@ def test_readers_read_every_table_view_and_function_of_the_schema(master: Connec
                        " and relkind in ('r', 'v')")  # fmt: skip
         relations = [name for (name,) in cursor.fetchall()]
         assert len(relations) > 15
-        cursor.execute("set session authorization fipe_reader")
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         for name in relations:
             cursor.execute(f"select * from {name} limit 1")
         cursor.execute("select * from fipe.search_models('gol'), fipe.price_history('005340-6')")
 
 
 def test_a_readers_transaction_only_reads_unless_it_says_otherwise(master: Connection) -> None:
-    reader = Connection(master.host, master.port, "fipe_reader", "", master.database)
-    with closing(reader.open()) as database, database.cursor() as cursor:
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         cursor.execute("show transaction_read_only")
         assert cursor.fetchone() == ("on",)
 
