@@ -313,6 +313,11 @@ class StageSettings(BaseModel):
     )
 
     @property
+    def pauses(self) -> bool:
+        """Whether the database pauses when nobody is connected."""
+        return self.is_serverless and self.serverless_min_acu == 0
+
+    @property
     def is_serverless(self) -> bool:
         """Whether the database is Aurora Serverless v2, whose capacity follows the demand."""
         return self.instance_class == SERVERLESS

@@ -388,6 +388,21 @@ def test_a_function_may_connect_as_its_own_role_to_this_cluster_only(
     assert user == f"/{role}"
 
 
+def test_the_sql_runner_may_connect_as_the_master_user_to_this_cluster_only(stacks: Stacks, name: str):
+    (cluster,) = stacks.resources("AWS::RDS::DBCluster")
+    ((action, resource),) = (
+        (action, resource)
+        for action, resource in statements_allowing(stacks.statements(f"FipeSqlRunner-{name}"))
+        if action.startswith("rds")
+    )
+    assert action == "rds-db:connect"
+    assert resource["Fn::Join"][1] == [
+        f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:",
+        {"Fn::GetAtt": [cluster, "DBClusterResourceId"]},
+        "/postgres",
+    ]
+
+
 def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
     (secret,) = stacks.resources("AWS::SecretsManager::SecretTargetAttachment")
     for function in ALL:
