@@ -35,8 +35,8 @@ SILENCE_SECONDS = 60
 """A database that is silent for this long is gone. A laptop may lose its network for a while."""
 
 WAKING_SECONDS = 4.0
-"""A database that is awake lets a client in sooner."""
-WAKING = "the database is waking: that takes 15 seconds, after a pause of a day 30 or more"
+"""A database that is awake answers sooner."""
+WAKING = "waiting for the database: if it is paused, it needs 15 seconds to wake, or 30 and more after a day"
 
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
