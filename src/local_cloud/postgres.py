@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,13 +146,16 @@ class PostgresCluster:
     def stop(self) -> None:
         """Stop the server, if it runs, and its sessions. Raises PostgresError when it does not end."""
         self._interrupt()
+        self._wait_for_end(lambda: self._postmaster() is None and self._gateway() is None)
+        if self._data.exists():  # it may have been deleted while the server ran
+            self._remove_sockets()
+
+    def _wait_for_end(self, has_ended: Callable[[], bool]) -> None:
         until = time.monotonic() + STOP_SECONDS
-        while self._postmaster() is not None or self._gateway() is not None:
+        while not has_ended():
             if time.monotonic() > until:
                 raise PostgresError(f"PostgreSQL {self.name} did not stop within {STOP_SECONDS:.0f} s")
             time.sleep(0.02)
-        if self._data.exists():  # it may have been deleted while the server ran
-            self._remove_sockets()
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
         """Give the master user its password and make the database if it is missing; the server must run."""
@@ -218,11 +221,13 @@ class PostgresCluster:
             cursor.execute("select from pg_roles where rolname = %s", (role,))
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL(f"create role {{}} {kind}").format(sql.Identifier(role)))
+        cursor.execute(f"grant set on parameter session_replication_role to {MASTER_ROLE}")
         # It may make others members, and is none itself: see database_gateway.py.
         cursor.execute(f"grant {IAM_ROLE} to {MASTER_ROLE} with admin true, inherit false, set false")
         cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(user)), (password,))
 
     def _start(self) -> None:
+        self._end_gateway()
         log = self._data / "server.log"
         begin = log.stat().st_size if log.exists() else 0
         try:
@@ -265,6 +270,14 @@ class PostgresCluster:
                 f"the gateway of PostgreSQL {self.name} does not start: {_reason(log, begin)}"
             )
         return gateway.port
+
+    def _end_gateway(self) -> None:
+        """End the gateway of a server that was killed; it ends by itself, but maybe not yet."""
+        gateway = self._gateway()
+        if gateway is not None:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(gateway.pid).kill()
+            self._wait_for_end(lambda: self._gateway() is None)
 
     def _gateway(self) -> "_Gateway | None":
         """The running gateway."""
