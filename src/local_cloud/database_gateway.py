@@ -86,19 +86,25 @@ class Gateway:
         self._port = port
         self._sockets = sockets
         self._lock = threading.Lock()
-        self._administrator = self._connect()
+        self._open_sessions()
 
     def serve(self, listeners: list[socket.socket]) -> None:
         """Lets clients in until PostgreSQL ends."""
-        for listener in listeners:
-            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         while True:
-            # Nothing comes over this session but its end.
-            select.select([self._administrator], [], [])
-            with self._lock:
-                self._administrator.close()
-                if not self._reconnect():
-                    return
+            sources: list[Any] = [self._watch, *listeners]
+            ready, _, _ = select.select(sources, [], [])
+            if self._watch in ready and not self._has_restarted():
+                break
+            for listener in listeners:
+                if listener in ready:
+                    client, _ = listener.accept()
+                    threading.Thread(target=self._let_in, args=(client, listener), daemon=True).start()
+        for listener in listeners:
+            listener.close()
+
+    def _open_sessions(self) -> None:
+        """One to ask who is a member, and one over which nothing comes but its end."""
+        self._questions, self._watch = self._connect(), self._connect()
 
     def _connect(self) -> "connection":
         opened = psycopg2.connect(
@@ -111,23 +117,21 @@ class Gateway:
         opened.autocommit = True
         return opened
 
-    def _reconnect(self) -> bool:
-        """Whether PostgreSQL is still there: when one of its processes crashes, only the sessions end."""
-        while self._postmaster.is_running() and self._postmaster.status() != psutil.STATUS_ZOMBIE:
-            try:
-                self._administrator = self._connect()
-                return True
-            except psycopg2.OperationalError:
-                time.sleep(0.05)
+    def _has_restarted(self) -> bool:
+        """Whether PostgreSQL goes on: when one of its processes crashes, it ends all sessions first."""
+        with self._lock:
+            self._questions.close()
+            self._watch.close()
+            while self._postmaster.is_running() and self._postmaster.status() != psutil.STATUS_ZOMBIE:
+                try:
+                    self._open_sessions()
+                    return True
+                except psycopg2.OperationalError:
+                    time.sleep(0.05)
         return False
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = listener.accept()
-            threading.Thread(target=self._let_in, args=(client, listener), daemon=True).start()
-
     def _let_in(self, client: socket.socket, listener: socket.socket) -> None:
-        with closing(client), suppress(OSError, EOFError, struct.error), ExitStack() as stack:
+        with closing(client), suppress(OSError, EOFError, psycopg2.Error), ExitStack() as stack:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             startup = _read_startup(client)
             user = _user_of(startup)
@@ -152,7 +156,7 @@ class Gateway:
         return server
 
     def _needs_token(self, user: str) -> bool:
-        with self._lock, self._administrator.cursor() as cursor:
+        with self._lock, self._questions.cursor() as cursor:
             cursor.execute(_IS_MEMBER, (user,))
             ((needed,),) = cursor.fetchall()
         return bool(needed)
@@ -258,6 +262,7 @@ def main() -> None:
         os._exit(0)
     logging.basicConfig(format="%(asctime)s %(message)s")
     gateway.serve(listeners)
+    # Only then is the port free for the next gateway, and only then may the file be gone.
     Path(state).unlink(missing_ok=True)
 
 
