@@ -127,7 +127,7 @@ def _run_script(place: master.Place, context: "LambdaContext") -> None:
 
 def _sign_in_anew(place: master.Place) -> master.SignIns:
     """Says how the master user signs in now: the script may have made it a member of rds_iam."""
-    found = master.try_both(place)
+    found = master.try_both(place, TIME_TO_ANSWER_SECONDS // 3)
     level = logging.INFO if found["password_login"] == "ok" else logging.WARNING
     logger.log(level, "signed in anew: password %(password_login)s; IAM token %(iam_login)s", found)
     return found

@@ -71,24 +71,29 @@ def connect(place: Place) -> "connection":
         return connect_by_token(place)
 
 
-def connect_by_password(place: Place) -> "connection":
+def connect_by_password(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> "connection":
     """Signs in with the password. Raises psycopg2.OperationalError."""
-    return _connect(place)
+    return _connect(place, seconds)
 
 
-def connect_by_token(place: Place) -> "connection":
+def connect_by_token(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> "connection":
     """Signs in with an IAM token. Raises psycopg2.OperationalError."""
     token = boto3.client("rds").generate_db_auth_token(
         DBHostname=place["host"], Port=int(place["port"]), DBUsername=place["user"]
     )
-    return _connect({**place, "password": token})
+    return _connect({**place, "password": token}, seconds)
 
 
-def try_both(place: Place) -> SignIns:
-    """Signs in both ways, each over a connection of its own, and says what came of it."""
+def try_both(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> SignIns:
+    """Signs in both ways, each over a connection of its own, and says what came of it.
+
+    Args:
+        place: where, and who.
+        seconds: how long each of them may take.
+    """
     found: SignIns = {
-        "password_login": _try(connect_by_password, place),
-        "iam_login": _try(connect_by_token, place),
+        "password_login": _try(connect_by_password, place, seconds),
+        "iam_login": _try(connect_by_token, place, seconds),
     }
     if found["password_login"] == "ok" and REFUSED in found["iam_login"]:
         found["iam_login"] = f"not needed: {place['user']} is no member of rds_iam"
@@ -102,20 +107,19 @@ def describe_tls(database: "connection") -> str:
     return f"{database.info.ssl_attribute('protocol')}, {os.environ.get('PGSSLMODE', 'prefer')}"
 
 
-def _try(sign_in: Callable[[Place], "connection"], place: Place) -> str:
+def _try(sign_in: Callable[[Place, int], "connection"], place: Place, seconds: int) -> str:
     import psycopg2
 
     try:
-        sign_in(place).close()
+        sign_in(place, seconds).close()
     except psycopg2.OperationalError as error:
         return str(error).strip()
     return "ok"
 
 
-def _connect(place: Place) -> "connection":
+def _connect(place: Place, seconds: int) -> "connection":
     import psycopg2
 
-    parameters: dict[str, Any] = {**place, **LIVENESS}
-    return psycopg2.connect(
-        **parameters, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name=APPLICATION
-    )
+    parameters: dict[str, Any] = {**place, **LIVENESS, "connect_timeout": seconds}
+    opened: connection = psycopg2.connect(**parameters, application_name=APPLICATION)
+    return opened

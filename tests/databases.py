@@ -132,4 +132,11 @@ def database_with_schema(postgres_dsn: str) -> Iterator[str]:
         for (setting,) in cursor.fetchall():
             cursor.execute(f"alter database {name} set {setting}")
         yield make_dsn(postgres_dsn, dbname=name)
-        cursor.execute(f"drop database {name} with (force)")
+    drop_database(postgres_dsn, name)
+
+
+def drop_database(postgres_dsn: str, name: str) -> None:
+    """Drops a database, as RDS itself: a session of RDS's that is about to end keeps others from it."""
+    with closing(psycopg2.connect(as_administrator(postgres_dsn))) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"drop database {name} with (force)")

@@ -22,7 +22,7 @@ from psycopg2.extensions import parse_dsn
 from infrastructure.paths import SQL_SCRIPT
 from tests.aws import aws_apis, client
 from tests.conftest import ROOT
-from tests.databases import as_administrator
+from tests.databases import as_administrator, drop_database
 from tests.http_server import asleep, http_server, send_json
 
 sys.path.insert(0, str(ROOT / "lambda"))
@@ -91,7 +91,7 @@ def empty_dsn(postgres_dsn: str) -> Iterator[str]:
         admin.autocommit = True
         admin.cursor().execute(f"create database {name} template template0")
         yield psycopg2.extensions.make_dsn(postgres_dsn, dbname=name)
-        admin.cursor().execute(f"drop database {name} with (force)")
+    drop_database(postgres_dsn, name)
 
 
 @pytest.fixture(scope="module")
