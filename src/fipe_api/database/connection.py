@@ -50,7 +50,7 @@ def liveness(silence_seconds: int) -> dict[str, int]:
     Linux would take 2 hours and 15 minutes.
     """
     return {
-        "keepalives_idle": silence_seconds // 2,
+        "keepalives_idle": max(1, silence_seconds // 2),
         "keepalives_interval": max(1, silence_seconds // 6),
         "keepalives_count": 3,
         "tcp_user_timeout": silence_seconds * 1000,
