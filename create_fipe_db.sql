@@ -41,17 +41,20 @@ comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month
 -- Version and upgrades ------------------------------------------------------------------------------------------------
 
 create table if not exists fipe.schema_version (
-    only_row    boolean     primary key default true check (only_row),
-    version     integer     not null,
-    upgraded_at timestamptz not null default now()
+    only_row      boolean     primary key default true check (only_row),
+    version       integer     not null,
+    upgraded_at   timestamptz not null default now(),
+    script_sha256 text
 );
-comment on table fipe.schema_version is 'One row: the version of this schema.';
+comment on table fipe.schema_version is 'One row: the version of this schema, and the script that made it.';
 
 do $$
 declare
     -- The version of this script. Raise it by one with each change that needs an upgrade below.
     script_version constant integer := 1;
     found_version integer := (select version from fipe.schema_version);
+    -- A deploy sets this. It tells `fipe check` whether the database has the script that was deployed.
+    script constant text := nullif(current_setting('fipe.script_sha256', true), '');
 begin
     if found_version > script_version then
         -- The deploy takes this SQLSTATE for a success: undoing a deploy runs the older script on the newer schema.
@@ -75,6 +78,7 @@ begin
         insert into fipe.schema_version (version) values (script_version)
         on conflict (only_row) do update set version = excluded.version, upgraded_at = excluded.upgraded_at;
     end if;
+    update fipe.schema_version set script_sha256 = script where script_sha256 is distinct from script;
 end
 $$;
 
@@ -1363,6 +1367,7 @@ begin
             ('reference_month', 'the reference month, as the first day of the month'),
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('run_id', 'the run: what `fipe load` answers'),
+            ('script_sha256', 'the SHA-256 of the script that a deploy ran; null when a person ran it'),
             ('searched_at', 'when the source was asked for the list that models_expected counts'),
             ('series_id', 'the same number for vehicles that are the same through time'),
             ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'
@@ -1422,17 +1427,37 @@ comment on column fipe.load_run.shrunk is 'whether fipe.month_comparison said sh
 -- Roles belong to the whole server, so another database of it may have made them already.
 do $$
 begin
-    if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
-        create role fipe_ingestor login;
-    end if;
-    if not exists (select from pg_roles where rolname = 'fipe_status') then
-        create role fipe_status login;
-    end if;
     if not exists (select from pg_roles where rolname = 'fipe_readers') then
         create role fipe_readers;
     end if;
-    if not exists (select from pg_roles where rolname = 'fipe_reader') then
-        create role fipe_reader login in role fipe_readers;
+    -- The three roles that sign in with IAM tokens are made by a role that is gone afterwards. PostgreSQL makes whoever
+    -- creates a role a member of it, for good. Through these, the master user would be a member of rds_iam, and Aurora
+    -- would refuse its password from then on.
+    if not (select count(*) = 3 from pg_roles where rolname in ('fipe_ingestor', 'fipe_status', 'fipe_reader')) then
+        create role fipe_role_maker createrole;
+        grant fipe_role_maker to current_user with set true, inherit false;
+        set local role fipe_role_maker;
+        if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
+            create role fipe_ingestor login;
+            -- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
+            alter role fipe_ingestor set idle_session_timeout = '5min';
+            -- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
+            alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
+        end if;
+        if not exists (select from pg_roles where rolname = 'fipe_status') then
+            create role fipe_status login;
+        end if;
+        if not exists (select from pg_roles where rolname = 'fipe_reader') then
+            create role fipe_reader login;
+            -- The rights below let a reader change nothing. This also refuses what every role may do, such as making
+            -- large objects.
+            alter role fipe_reader set default_transaction_read_only = on;
+        end if;
+        reset role;
+        drop role fipe_role_maker;
+    end if;
+    if not pg_has_role('fipe_reader', 'fipe_readers', 'member') then
+        grant fipe_readers to fipe_reader;
     end if;
     -- Aurora and RDS have the role rds_iam. Its members sign in with IAM tokens, and only with those: a password is
     -- refused even to a member of a member. So people with a password join fipe_readers, not fipe_reader.
@@ -1452,13 +1477,6 @@ begin
     execute format('grant connect, temporary on database %I to fipe_ingestor', current_database());
 end
 $$;
-
--- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
-alter role fipe_ingestor set idle_session_timeout = '5min';
--- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
-alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
--- The rights below let a reader change nothing. This also refuses what every role may do, such as making large objects.
-alter role fipe_reader set default_transaction_read_only = on;
 
 grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_readers;
 grant select, insert, update on

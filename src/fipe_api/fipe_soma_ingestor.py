@@ -82,11 +82,13 @@ def _announce(news: LedgerNews) -> None:
 
 
 def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
+    database = _connection()
     try:
-        return write_messages(_connection(), messages)
+        return write_messages(database, messages)
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        # The connection of a warm function may be closed by now: a restart, a failover or the idle timeout.
-        _connection().close()
+        # The connection of a warm function may be gone by now: a freeze, a restart, a failover or the idle
+        # timeout.
+        database.close()
         _connection.cache_clear()
         return write_messages(_connection(), messages)
 

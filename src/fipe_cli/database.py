@@ -1,16 +1,19 @@
 """How the commands sign in to the stage's database, on this machine or on AWS.
 
 `fipe query`, `fipe export` and `fipe report` sign in as fipe_reader, which can only read the schema fipe.
-`fipe psql` signs in as the master user.
+`fipe psql` signs in as the master user. A database on this machine lets its own user in over a Unix socket.
 """
 
 import json
 import os
 import select
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -18,6 +21,7 @@ from botocore.exceptions import ClientError
 from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import POLL_OK, POLL_WRITE, get_wait_callback, set_wait_callback
 
+from fipe_api.database.connection import CONNECT_SECONDS, liveness
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from infrastructure import names
@@ -27,10 +31,17 @@ from local_cloud.stage_database import find_database, stage_database
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-CONNECT_TIMEOUT_SECONDS = "10"
+SILENCE_SECONDS = 60
+"""A database that is silent for this long is gone. A laptop may lose its network for a while."""
+
+WAKING_SECONDS = 4.0
+"""A database that is awake answers sooner."""
+WAKING = "waiting for the database: if it is paused, it needs 15 seconds to wake, or 30 and more after a day"
 
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
+TOKENS_ONLY = "PAM authentication failed"
+"""Aurora's words when a member of rds_iam, direct or indirect, signs in with anything but a valid token."""
 
 TIMED_OUT = "statement timeout"
 """PostgreSQL's words for it; a query that another session cancels has the same error code."""
@@ -57,7 +68,8 @@ class Database(ABC):
         """libpq's variables for the master user: a password in them does not show in a list of processes.
 
         Raises:
-            CliError: the master user's secret cannot be read.
+            CliError: the master user's secret cannot be read, or the database refuses the master user.
+            psycopg2.OperationalError: the database cannot be reached.
         """
 
     @abstractmethod
@@ -79,14 +91,12 @@ class Database(ABC):
             CliError: fipe_reader may not sign in, or a statement took too long.
             psycopg2.OperationalError: the database cannot be reached.
         """
-        keywords: dict[str, Any] = {
-            name.removeprefix("PG").lower(): value for name, value in self._reader_variables().items()
-        }
+        keywords = _keywords(self._reader_variables())
         settings = {**READER_SETTINGS, "statement_timeout": f"{timeout_seconds}s"}
         chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
         try:
-            opened = psycopg2.connect(**keywords, options=options)
+            opened = _connect(**keywords, options=options)
         except psycopg2.OperationalError as error:
             raise self._explain_refusal(error) if REFUSED in str(error) else error from error
         with closing(opened), _waiting_by(_wait_interruptibly):
@@ -104,18 +114,19 @@ class Database(ABC):
 
 
 class LocalDatabase(Database):
-    """The stage's database on this machine, which lets fipe_reader in without AWS's token."""
+    """The stage's database on this machine."""
 
     def __init__(self, cluster: PostgresCluster, master: Connection) -> None:
         self.psql = str(cluster.psql)
+        self._cluster = cluster
         self._master = master
 
     def master_variables(self) -> dict[str, str]:
         """See Database."""
-        return self._master.environment()
+        return self._cluster.socket_environment(self._master.user, self._master.database)
 
     def _reader_variables(self) -> dict[str, str]:
-        return {**self._master.environment(), "PGUSER": names.READER_ROLE, "PGPASSWORD": ""}
+        return self._cluster.socket_environment(names.READER_ROLE, self._master.database)
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
         return CliError(f"this machine's database does not let {names.READER_ROLE} in: {error}")
@@ -144,18 +155,35 @@ class AwsDatabase(Database):
                 f"stack {stack} has no output {error}: wait until its deploy is complete"
             ) from error
         known = json.loads(secret["SecretString"])
-        return self._variables(
-            known["host"], str(known["port"]), known["dbname"], known["username"], known["password"]
-        )
+        place = known["host"], str(known["port"]), known["dbname"], known["username"]
+        by_password = self._variables(*place, known["password"])
+        try:
+            _connect(**_keywords(by_password)).close()
+        except psycopg2.OperationalError as error:
+            if TOKENS_ONLY not in str(error):
+                raise
+            return self._master_with_token(*place)
+        return by_password
+
+    def _master_with_token(self, host: str, port: str, database: str, user: str) -> dict[str, str]:
+        """For a master user that a member of rds_iam was granted to: its password no longer counts."""
+        by_token = self._variables(host, port, database, user, self._token(host, port, user))
+        try:
+            _connect(**_keywords(by_token)).close()
+        except psycopg2.OperationalError as error:
+            raise self._explain(error, user) if REFUSED in str(error) else error from error
+        return by_token
 
     def _reader_variables(self) -> dict[str, str]:
         # The secret, which says this too, is for those who may sign in as the master user.
         place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
-        token = self._cloud.client("rds").generate_db_auth_token(
-            DBHostname=host, Port=int(port), DBUsername=names.READER_ROLE
-        )
+        token = self._token(host, port, names.READER_ROLE)
         return self._variables(host, port, place["RDS_DATABASE"], names.READER_ROLE, token)
+
+    def _token(self, host: str, port: str, user: str) -> str:
+        rds = self._cloud.client("rds")
+        return str(rds.generate_db_auth_token(DBHostname=host, Port=int(port), DBUsername=user))
 
     def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
         return {
@@ -166,14 +194,17 @@ class AwsDatabase(Database):
             "PGDATABASE": database,
             # A local cloud's PostgreSQL has no TLS. On AWS never without; verified when PGSSLMODE says so.
             "PGSSLMODE": os.environ.get("PGSSLMODE", "disable" if self._cloud.endpoint else "require"),
-            "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS),
+            "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", str(CONNECT_SECONDS)),
         }
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{names.READER_ROLE}"
+        return self._explain(error, names.READER_ROLE, "; `fipe psql` works without it")
+
+    def _explain(self, error: psycopg2.OperationalError, user: str, otherwise: str = "") -> CliError:
+        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}"
         return CliError(
-            f"the database refused your AWS identity as {names.READER_ROLE}: it needs the permission"
-            f" rds-db:connect on {resource}; `fipe psql` works without it. The database said: {error}"
+            f"the database refused your AWS identity as {user}: it needs the permission"
+            f" rds-db:connect on {resource}{otherwise}. The database said: {error}"
         )
 
 
@@ -194,6 +225,30 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
             yield LocalDatabase(cluster, master)
     else:
         yield AwsDatabase(cloud)
+
+
+def _keywords(variables: dict[str, str]) -> dict[str, Any]:
+    """libpq's variables as psycopg2 takes them."""
+    return {name.removeprefix("PG").lower(): value for name, value in variables.items()}
+
+
+def _connect(**keywords: Any) -> "connection":
+    """A connection; says so if the database has to wake first. Raises psycopg2.OperationalError."""
+    opened: Future[connection] = Future()
+    # In a thread, because Ctrl-C cannot interrupt psycopg2 while it connects.
+    Thread(target=_connect_into, args=(opened, keywords), daemon=True).start()
+    try:
+        return opened.result(WAKING_SECONDS)
+    except TimeoutError:
+        print(WAKING, file=sys.stderr, flush=True)
+        return opened.result()
+
+
+def _connect_into(opened: "Future[connection]", keywords: dict[str, Any]) -> None:
+    try:
+        opened.set_result(psycopg2.connect(**{**keywords, **liveness(SILENCE_SECONDS)}))
+    except BaseException as error:
+        opened.set_exception(error)
 
 
 @contextmanager

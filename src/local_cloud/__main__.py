@@ -108,7 +108,8 @@ def psql(arguments: typer.Context) -> None:
     from local_cloud.stage_database import stage_database
 
     with stage_database(LocalState.from_environment()) as (cluster, connection):
-        exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+        variables = cluster.socket_environment(connection.user, connection.database)
+        exit_code = run_psql(cluster.psql, arguments.args, variables)
     raise typer.Exit(exit_code)
 
 

@@ -25,6 +25,7 @@ from tests.builders import (
     any_price_message,
     any_run_plan,
 )
+from tests.databases import as_role
 
 pytestmark = pytest.mark.both_postgres
 
@@ -123,7 +124,7 @@ def test_answers_the_newest_load_first_and_only_the_reference_that_was_asked(dat
 )
 def test_its_role_may_read_the_ledger_and_nothing_else(dsn: str, statement: str) -> None:
     with (
-        closing(psycopg2.connect(dsn, user="fipe_status")) as own,
+        closing(psycopg2.connect(as_role(dsn, "fipe_status"))) as own,
         own.cursor() as cursor,
         pytest.raises(psycopg2.errors.InsufficientPrivilege),
     ):

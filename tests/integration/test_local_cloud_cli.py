@@ -189,7 +189,7 @@ def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Com
     cluster.set_up(user="postgres", password="any-password", database="fipedata")
     for command in ("local_cloud", "fipe_cli"):
         with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
-            psql.shows("fipedata=#")
+            psql.shows("fipedata=>")
             psql.type("select pg_sleep(60);\n")
             eventually(lambda: queries(cluster, "pg_sleep(60)"))
             psql.type(CTRL_C)

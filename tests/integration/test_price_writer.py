@@ -42,6 +42,7 @@ from tests.builders import (
     any_rejected_answer_message,
     any_run_plan,
 )
+from tests.databases import as_role
 
 pytestmark = pytest.mark.both_postgres
 
@@ -235,9 +236,8 @@ def test_overlapping_batches_of_concurrent_writers_neither_fail_nor_deadlock(
 
 
 def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> Any:
-    with database, database.cursor() as cursor:
-        cursor.execute("set session authorization fipe_ingestor")
-    return attempt(database)
+    with closing(psycopg2.connect(as_role(database.dsn, "fipe_ingestor"))) as own:
+        return attempt(own)
 
 
 def test_the_ingestors_role_can_do_its_work(database: connection) -> None:

@@ -30,7 +30,8 @@ from fipe_simulator import (
     FipeSimulator,
     read_catalogue,
 )
-from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.database_gateway import ADMINISTRATOR
+from local_cloud.postgres import Connection, PostgresCluster, make_dsn
 from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
@@ -274,6 +275,12 @@ class Pipeline:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def execute_as_rds(self, sql: str, *parameters: object) -> None:
+        """Runs a statement as RDS's own superuser, for what the master user may not do."""
+        rds = self.postgres.socket_environment(ADMINISTRATOR, self._place.database)
+        with closing(psycopg2.connect(make_dsn(rds))) as session, session, session.cursor() as cursor:
+            cursor.execute(sql, parameters)
+
     def assert_prices_equal_to_the_source(self) -> None:
         """Asserts that the prices in the database are those of the catalogue."""
         columns = ", ".join(CatalogueRow._fields)
@@ -380,12 +387,12 @@ class Pipeline:
     @contextmanager
     def no_connection_left(self) -> Iterator[None]:
         """Refuses connections to the ingestor's role while the block runs, and ends those that it has."""
-        self.query("alter role fipe_ingestor connection limit 0")
+        self.execute_as_rds("alter role fipe_ingestor connection limit 0")
         self.end_sessions()
         try:
             yield
         finally:
-            self.query("alter role fipe_ingestor connection limit -1")
+            self.execute_as_rds("alter role fipe_ingestor connection limit -1")
 
     @contextmanager
     def disk_full(self) -> Iterator[None]:

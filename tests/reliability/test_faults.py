@@ -150,12 +150,13 @@ def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) ->
     passwords = [f"password-{number}" for number in range(4)]
     # Members of rds_iam sign in with tokens only, and so do members of a member.
     pipeline.query("revoke rds_iam from fipe_ingestor")
-    pipeline.query("create role rotated login in role fipe_ingestor password %s", passwords[0])
+    create = "create role rotated login in role fipe_ingestor password %s"
+    pipeline.execute_as_rds(create, passwords[0])
     secret = secrets.create_secret(Name="rotated", SecretString=json.dumps({"password": passwords[0]}))["ARN"]
     with pipeline.variables("FipeSomaIngestor", RDS_USER="rotated", DB_SECRET_ARN=secret):
         run_id = pipeline.start()
         for password in passwords[1:]:
-            pipeline.query("alter role rotated password %s", password)
+            pipeline.execute_as_rds("alter role rotated password %s", password)
             pipeline.end_sessions("rotated")
             time.sleep(0.2)
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps({"password": password}))

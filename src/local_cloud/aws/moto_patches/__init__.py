@@ -19,5 +19,6 @@ def install(start_poller: functions.StartPoller) -> None:
     functions.refuse_what_lambda_refuses()
     functions.poll_queues(start_poller)
     databases.put_databases_on_loopback()
+    databases.change_passwords()
     stacks.create_all_resources()
     stacks.change_stacks_like_aws()
