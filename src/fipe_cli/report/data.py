@@ -184,7 +184,7 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
                    change_percent::float
             from fipe.biggest_movers(%s, %s)
             """,
-            (MOVERS, month),
+            (MOVERS, f"{month:%Y-%m}"),
         ),
         "depreciation": _ask(
             session,
@@ -252,7 +252,7 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
                    percent_of_newest::float as percent
             from fipe.depreciation(%s, %s)
             """,
-            (fipe_code, month),
+            (fipe_code, f"{month:%Y-%m}"),
         ),
     }
 
