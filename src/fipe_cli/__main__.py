@@ -77,6 +77,9 @@ Reference = Annotated[
 Types = Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")]
 Brands = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
 Models = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="A table with all columns, even if it is wider than the terminal.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -407,6 +410,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    wide: Wide = False,
     timeout: Annotated[
         int,
         typer.Option(
@@ -426,7 +430,7 @@ def query(
     statement = read_statement(sql)
     with open_database(cloud) as database, database.session(timeout) as session:
         form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-        answer(session, statement, form, console)
+        answer(session, statement, form, console, wide=wide)
 
 
 @app.command(

@@ -10,19 +10,15 @@ from msgspec.json import Encoder
 from psycopg2 import sql
 from psycopg2.errors import InvalidCursorDefinition
 from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type, new_type, register_type
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.table import Row, print_table, spelled
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 Form = Literal["table", "csv", "json"]
-
-Row = tuple[Any, ...]
 
 Cast = Callable[[str | None, Any], Any]
 """Makes a Python value of the text that PostgreSQL sent; its second argument is psycopg2's cursor."""
@@ -61,16 +57,17 @@ def read_statement(sql: str) -> str:
     return statement
 
 
-def answer(session: "connection", statement: str, form: Form, console: Console) -> None:
+def answer(
+    session: "connection", statement: str, form: Form, console: Console, *, wide: bool = False
+) -> None:
     """Print the rows that the database returns; JSON is one object per line.
-
-    A table that is wider than the console is printed with one line per field.
 
     Args:
         session: a connection that is in no transaction.
         statement: one statement that returns rows.
         form: how to print the rows.
         console: where a table goes.
+        wide: print all columns of a table, however wide it is.
 
     Raises:
         CliError: this is not one statement that returns rows, or JSON cannot hold two columns of one name.
@@ -82,7 +79,7 @@ def answer(session: "connection", statement: str, form: Form, console: Console) 
         rows = cursor.fetchmany(ROWS_AT_A_TIME)
         columns = [column.name for column in cursor.description or ()]
         if form == "table":
-            _print_table(session, console, columns, rows)
+            _print_table(session, console, columns, rows, wide)
             return
         write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
         while rows:
@@ -136,9 +133,13 @@ def _open_cursor(session: "connection", statement: str) -> None:
 def _csv_writer(columns: list[str]) -> Callable[[Row], object]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    return lambda row: writer.writerow(
-        [as_json(cell) if isinstance(cell, list | dict) else cell for cell in row]
-    )
+    return lambda row: writer.writerow([_in_csv(cell) for cell in row])
+
+
+def _in_csv(cell: Any) -> Any:
+    if isinstance(cell, bool):
+        return spelled(cell)
+    return as_json(cell) if isinstance(cell, list | dict) else cell
 
 
 def _json_writer(columns: list[str]) -> Callable[[Row], object]:
@@ -150,9 +151,11 @@ def _json_writer(columns: list[str]) -> Callable[[Row], object]:
     return lambda row: print(as_json(dict(zip(columns, row, strict=True))))
 
 
-def _print_table(session: "connection", console: Console, columns: list[str], rows: list[Row]) -> None:
+def _print_table(
+    session: "connection", console: Console, columns: list[str], rows: list[Row], wide: bool
+) -> None:
     shown = rows[:ROWS_OF_A_TABLE]
-    _print_rows(console, columns, shown)
+    print_table(console, columns, shown, wide=wide)
     if len(rows) > len(shown):
         with session.cursor() as cursor:
             cursor.execute(sql.SQL("move all in {}").format(sql.Identifier(CURSOR)))
@@ -176,36 +179,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(one) for one in value]
     return value
-
-
-def _print_rows(console: Console, columns: list[str], rows: list[Row]) -> None:
-    table = _table(columns, rows)
-    if not rows or _width(console, table) <= console.width:
-        console.print(table)
-        return
-    longest = max(map(len, columns))
-    for position, row in enumerate(rows):
-        if position:
-            console.rule(style="dim")
-        for name, cell in zip(columns, row, strict=True):
-            # The terminal wraps long lines; nothing is cut off.
-            console.print(Text(f"{name:<{longest}}  {_shown(cell)}"), soft_wrap=True)
-
-
-def _width(console: Console, table: Table) -> int:
-    """How wide a terminal must be to show the table without wrapping a cell."""
-    return console.measure(table, options=console.options.update(width=sys.maxsize)).maximum
-
-
-def _table(columns: list[str], rows: list[Row]) -> Table:
-    table = Table(box=SIMPLE)
-    for position, name in enumerate(columns):
-        numeric = all(isinstance(row[position], int | float | Decimal | None) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(cell)) for cell in row))
-    return table
-
-
-def _shown(cell: Any) -> str:
-    return "" if cell is None else str(cell)

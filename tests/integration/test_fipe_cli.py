@@ -31,7 +31,8 @@ from fipe_api.database.writer import write_messages
 from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_cli.__main__ import app
-from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.cloud import Cloud, find_cloud, local_cloud
+from fipe_cli.database import open_database
 from fipe_cli.entry import main
 from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
@@ -134,7 +135,7 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
         "select brand, price_brl, zero_km from fipe.vehicle_price"
         " where fipe_code = '038003-2' order by price_brl limit 1"
     )
-    assert fipe.done("query", question) == "brand,price_brl,zero_km\nAcura,10104.00,False\n"
+    assert fipe.done("query", question) == "brand,price_brl,zero_km\nAcura,10104.00,false\n"
     assert json.loads(fipe.done("query", question, "--json")) == {
         "brand": "Acura", "price_brl": 10104.0, "zero_km": False,
     }  # fmt: skip
@@ -192,10 +193,19 @@ def test_a_query_has_one_form(fipe: Fipe) -> None:
     assert "use --json or --csv, not both" in fipe.refused(2, "query", "select 1", "--json", "--csv")
 
 
-def shown(database: connection, sql: str, width: int) -> str:
+def shown(database: connection, sql: str, width: int, *, wide: bool = False) -> str:
     """What `fipe query` shows on a terminal."""
     text = io.StringIO()
-    answer(database, sql, "table", Console(width=width, file=text, force_terminal=True, color_system=None))
+    terminal = Console(
+        width=width,
+        file=text,
+        force_terminal=True,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    answer(database, sql, "table", terminal, wide=wide)
     return text.getvalue()
 
 
@@ -206,10 +216,36 @@ def test_a_table_that_fits_shows_names_and_cells_as_they_are(database: connectio
 
 
 def test_rows_wider_than_the_terminal_have_a_line_a_field(database: connection) -> None:
-    sql = "select number, repeat('x', 60) as long_one, '[/x]' as c from generate_series(1, 2) as number"
-    first = ["number    1", f"long_one  {'x' * 60}", "c         [/x]"]
-    lines = shown(database, sql, 40).splitlines()
-    assert lines == [*first, "─" * 40, "number    2", *first[1:]]
+    sql = (
+        "select number, number || repeat('x', 60) as long_one, '[/x]' as c"
+        " from generate_series(1, 2) as number"
+    )
+    lines = shown(database, sql, 20).splitlines()
+    assert lines == [
+        "number    1", f"long_one  1{'x' * 60}", "c         [/x]", "─" * 20,
+        "number    2", f"long_one  2{'x' * 60}", "c         [/x]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "fipe.search_models('{}')", "fipe.price_of('{}', null, null, '2026-06')",
+        "fipe.depreciation('038003-2')",
+        "fipe.vehicle_price", "fipe.latest_price", "fipe.price_changes('2026-06', '2026-06')",
+        "fipe.month_differences('2026-06', '2026-06')", "fipe.vehicles_between('fiat', 20000, 30000)",
+        "fipe.price_history('038003-2')", "fipe.flagged_price",
+    ],
+)  # fmt: skip
+def test_every_question_fits_a_terminal_of_80_columns_as_a_table(place: Path, question: str) -> None:
+    with (
+        open_database(local_cloud(LocalState(place), "dev")) as database,
+        database.session() as session,
+    ):
+        table = shown(session, f"select * from {question.format('fiat')} limit 50", 80)
+    assert max(map(len, table.splitlines())) <= 80
+    assert "───" in table
+    assert "price" in table.replace("_", "")
 
 
 def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
