@@ -10,19 +10,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 from uuid import UUID
+from xml.etree import ElementTree
 
 import pytest
 import typer
 from playwright.sync_api import Browser, sync_playwright
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, parse_dsn
 from pyarrow import parquet
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -355,10 +358,15 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet"),
+        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet, .xlsx"),
+        (["prices.csv", "--from", "2026"], "invalid --from 2026: use a month like 2026-06, or latest"),
+        (["prices.csv", "--to", "2020-01"], "no prices for --to 2020-01: choose a month from 2026-06 to"),
+        (["prices.csv", "--month", "latest", "--to", "2026-06"], "use --month, or --from and --to"),
+        (["prices.csv", "--type", "car,boat"], "invalid --type boat: use car, motorcycle, truck"),
+        (["prices.csv", "--vehicle", "Qwertz"], "nothing is called --vehicle Qwertz: use words of its"),
         (["prices.csv", "--month", "June"], "invalid --month June: use a month like 2026-06, or latest"),
         (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: choose a month from"),
-        (["prices.csv", "--brand", "Fait"], "no brand"),
+        (["prices.csv", "--brand", "Fait"], "nothing is called --brand Fait: use whole words"),
         (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
     ],
@@ -370,6 +378,122 @@ def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(
     code = 3 if file.startswith("missing") else 2
     assert words in fipe.refused(code, "export", str(fipe.folder / file), *options)
     assert list(fipe.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "condition"),
+    [
+        (["--type", "motorcycle,truck"], "vehicle_type in (2, 3)"),
+        (["--type", "1", "--brand", "fiat"], "brand = 'Fiat'"),
+        (["--vehicle", "0380032"], "fipe_code = '038003-2'"),
+        (["--vehicle", "integra gs", "--from", "2026-06", "--to", "latest"], "model like 'Integra GS%'"),
+    ],
+)
+def test_export_writes_what_was_chosen(fipe: Fipe, options: list[str], condition: str) -> None:
+    columns = "brand, model, model_year, fuel, price_brl"
+    written = [
+        {name: row[name] for name in columns.split(", ")}
+        for row in csv.DictReader(io.StringIO(fipe.done("export", "-", *options)))
+    ]
+    asked = csv.DictReader(
+        io.StringIO(fipe.done("query", f"select {columns} from fipe.vehicle_price where {condition}"))
+    )
+    assert sorted(map(str, written)) == sorted(map(str, asked)) != []
+
+
+def test_excel_gets_numbers_dates_and_names_as_they_are(fipe: Fipe) -> None:
+    file = fipe.folder / "june.xlsx"
+    fipe.done("export", str(file), "--type", "motorcycle", "--month", "2026-06")
+    lines = fipe.done("query", "select price_brl from fipe.vehicle_price where vehicle_type = 2").split()
+    with zipfile.ZipFile(file) as book:
+        sheet = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    rows = sheet.findall(".//{*}row")
+    assert len(rows) == len(lines)
+    headings = ["".join(cell.itertext()) for cell in rows[0]]
+    cells = dict(zip(headings, rows[1], strict=True))
+    assert {name: cells[name].get("t") for name in ("reference_month", "model", "price_brl", "zero_km")} == {
+        "reference_month": None, "model": "inlineStr", "price_brl": None, "zero_km": "b",
+    }  # fmt: skip
+    june = date(1899, 12, 30) + timedelta(int("".join(cells["reference_month"].itertext())))
+    assert june == date(2026, 6, 1)
+
+
+def test_excel_says_how_many_prices_it_can_take(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fipe_cli.export.ROWS_OF_A_SHEET", 100)
+    assert "Excel takes 100 prices, and these are more" in fipe.refused(
+        2, "export", str(fipe.folder / "a.xlsx")
+    )
+    assert list(fipe.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("search", ["integra gs", "acura 1,8", "038003-2", "0380032", "intgra gs"])
+def test_price_finds_a_vehicle_by_words_or_code(fipe: Fipe, search: str) -> None:
+    assert fipe.done("price", search, "1992") == (
+        "reference_month,brand,model,model_year,zero_km,fuel,fipe_code,price_brl\n"
+        "2026-06-01,Acura,Integra GS 1.8,1992,false,Gasolina,038003-2,10816.00\n"
+    )
+
+
+def test_price_lists_several_and_compares_with_an_earlier_month(fipe: Fipe) -> None:
+    found = [
+        json.loads(line) for line in fipe.done("price", "acura", "--json", "--since", "2026-06").splitlines()
+    ]
+    assert len({row["model"] for row in found}) > 1
+    assert {row["change_brl"] for row in found} == {0}
+    assert {row["month_before"] for row in found} == {"2026-06-01"}
+    zero_km = fipe.done("price", "fiat", "0km", "--json").splitlines()
+    assert all(json.loads(line)["zero_km"] for line in zero_km)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["qwertz"], "nothing is called qwertz: use words of its brand and model, or its FIPE code"),
+        (["integra gs", "2020"], "integra gs has no model year 2020: it has 1991, 1992"),
+        (
+            ["integra gs", "1992", "--month", "2020-01"],
+            "no price in 2020-01: its last one is of --month 2026-06",
+        ),
+        (["integra gs", "92"], "invalid YEAR 92: use a model year like 2020, or 0km"),
+        (["integra gs", "--month", "June"], "invalid --month June: use a month like 2026-06"),
+        (["integra gs", "--since", "6/2026"], "invalid --since 6/2026: use a month like 2026-06"),
+    ],
+)
+def test_price_says_what_is_wrong(fipe: Fipe, arguments: list[str], words: str) -> None:
+    assert words in fipe.refused(2, "price", *arguments)
+
+
+def test_dsn_needs_a_cloud_that_runs(fipe: Fipe) -> None:
+    assert "no local cloud is running: run `make local-up`" in fipe.refused(3, "dsn")
+
+
+def test_dsn_says_where_the_database_is_and_how_to_sign_in(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    place = {"RDS_HOST": "db.example", "RDS_PORT": "5432", "RDS_DATABASE": "fipe data", "RDS_USER": "any"}
+    monkeypatch.setattr(Cloud, "environment_of", lambda *_: place)
+    ended = fipe("dsn")
+    assert ended.stdout == "postgresql://fipe_reader@db.example:5432/fipe%20data?sslmode=require\n"
+    assert "fipe_reader signs in with a token (--token)" in ended.stderr
+    token = json.loads(fipe.done("dsn", "--token", "--json"))
+    assert token["password"].startswith("db.example:5432/?Action=connect&DBUser=fipe_reader")
+    assert token["jdbc"] == "jdbc:postgresql://db.example:5432/fipe%20data?sslmode=require"
+    assert parse_dsn(token["url"])["password"] == token["password"]
+
+
+def test_version_and_completion(fipe: Fipe) -> None:
+    assert fipe.done("--version") == f"fipe {metadata.version('fipe-data-api')}\n"
+    completed = subprocess.run(
+        [shutil.which("fipe") or "fipe"],
+        env={**os.environ, "_FIPE_COMPLETE": "complete_bash", "COMP_WORDS": "fipe pri", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.split() == ["price"]
 
 
 def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
