@@ -562,6 +562,8 @@ def report(
     from fipe_cli.report.page import render
 
     cloud = _cloud(context)
+    if file != Path("-") and file.suffix not in (".html", ".htm"):
+        raise CliError(f"invalid FILE {file}: the report is a web page; use a name that ends in .html", USAGE)
     with open_database(cloud) as database, database.session() as session:
         found = read_report(session, run_id, month, vehicle)
         if found["load"]:

@@ -1,14 +1,23 @@
 """Ask the database one question, and print its answer as a table, CSV or JSON Lines."""
 
 import csv
+import difflib
+import re
 import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+import psycopg2
 from msgspec.json import Encoder
 from psycopg2 import sql
-from psycopg2.errors import InvalidCursorDefinition
+from psycopg2.errors import (
+    InvalidCursorDefinition,
+    InvalidSchemaName,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type, new_type, register_type
 from rich.console import Console
 
@@ -37,6 +46,14 @@ TIMES = {
     "timestamp": (1114, 1115, PYDATETIME),
     "timestamptz": (1184, 1185, PYDATETIMETZ),
 }
+
+NAMES = """
+select relname from pg_class where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')
+union select proname from pg_proc where pronamespace = to_regnamespace('fipe')
+union select attname from pg_attribute join pg_class on pg_class.oid = attrelid
+where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v') and attnum > 0
+order by 1"""
+"""What a query may name: tables, views, functions and columns."""
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
@@ -122,12 +139,38 @@ def _open_cursor(session: "connection", statement: str) -> None:
     with session.cursor() as cursor:
         try:
             cursor.execute("do %s", (block,))
+        except (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+            raise _explained(session, error) from error
         except InvalidCursorDefinition as error:
             raise CliError(
                 "`fipe query` takes one statement that returns rows, such as select or explain;"
                 " for anything else use `fipe psql`",
                 USAGE,
             ) from error
+
+
+def _explained(session: "connection", error: psycopg2.Error) -> CliError:
+    """What does not exist, and what is called something like it."""
+    session.rollback()
+    with session.cursor() as cursor:
+        cursor.execute("select to_regnamespace('fipe') is not null")
+        ((has_schema,),) = cursor.fetchall()
+        cursor.execute(NAMES)
+        names = [name for (name,) in cursor.fetchall()]
+    if not has_schema:
+        return CliError("the database has no schema fipe: deploy the stage (again)")
+    said = (error.diag.message_primary or str(error)).splitlines()[0]
+    asked = re.search(r"\b(?:fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
+    close = difflib.get_close_matches(asked[1], names, n=3) if asked else []
+    if asked and asked[1] in names:
+        hint = (
+            f"look at its arguments with `fipe psql -c '\\df fipe.{asked[1]}'`; months are text, as '2026-06'"
+        )
+    elif close:
+        hint = f"did you mean {' or '.join(close)}?"
+    else:
+        hint = "`fipe psql -c '\\d fipe.'` lists what there is"
+    return CliError(f"{said}: {hint}", USAGE)
 
 
 def _csv_writer(columns: list[str]) -> Callable[[Row], object]:

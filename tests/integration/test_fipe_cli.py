@@ -22,6 +22,7 @@ from typing import Literal
 from uuid import UUID
 from xml.etree import ElementTree
 
+import psycopg2
 import pytest
 import typer
 from playwright.sync_api import Browser, sync_playwright
@@ -39,6 +40,7 @@ from fipe_cli.database import open_database
 from fipe_cli.entry import main
 from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
+from fipe_cli.export import Selection
 from fipe_cli.ledger import read_loads
 from fipe_cli.loads import start
 from fipe_cli.query import answer
@@ -149,6 +151,18 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     ("sql", "words"),
     [
         ("selec", 'syntax error at or near "selec"'),
+        ("select * from fipe.vehicle_prices", "does not exist: did you mean vehicle_price"),
+        ("select prize_brl from fipe.vehicle_price", "does not exist: did you mean price_brl"),
+        ("select * from fipe.serch_models('gol')", "does not exist: did you mean search_models"),
+        (
+            "select * from fipe.price_changes(current_date)",
+            "fipe.price_changes'`; months are text, as '2026-06'",
+        ),
+        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\d fipe.'` lists what there is"),
+        (
+            "select * from fipe.price_changes('June')",
+            "invalid month 'June': use a month like 2026-06, or latest",
+        ),
         ("delete from fipe.price returning 1", "read-only transaction"),
         ("commit; create table fipe.mine ()", "takes one statement that returns rows"),
         ("set statement_timeout = 0", "takes one statement that returns rows"),
@@ -190,6 +204,32 @@ def test_a_query_that_is_not_text_is_refused(fipe: Fipe, sql: bytes, words: str)
     assert (ended.exit_code, ended.stderr) == (2, f"error: invalid query: {words}\n")
     if b"\0" not in sql:
         assert words in fipe.refused(2, "query", os.fsdecode(sql))
+
+
+def test_a_database_without_the_schema_is_said_in_one_line(
+    postgres_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(psycopg2.connect(postgres_dsn)) as session:
+        with pytest.raises(CliError, match="the database has no schema fipe: deploy the stage"):
+            answer(session, "select * from fipe.vehicle_price", "table", Console())
+        with pytest.raises(SystemExit) as ended, one_line_errors():
+            Selection(brand="fiat").parts(session)
+    words = "the database's schema is older than this `fipe`, or missing; deploy the stage again"
+    assert (ended.value.code, words in capsys.readouterr().err) == (3, True)
+
+
+def test_the_report_is_a_web_page(fipe: Fipe) -> None:
+    assert "use a name that ends in .html" in fipe.refused(2, "report", str(fipe.folder / "report.pdf"))
+    assert fipe.done("report", "-").startswith("<!doctype html>")
+
+
+def test_the_report_of_a_month(fipe: Fipe) -> None:
+    assert "2026-06" in fipe.done("report", "-", "--month", "latest")
+    words = "no prices for --month 2020-01: choose a month from 2026-06 to 2026-06"
+    assert words in fipe.refused(2, "report", "-", "--month", "2020-01")
+    assert "use --run or --month, not both" in fipe.refused(
+        2, "report", "-", "--month", "latest", "--run", str(RUN)
+    )
 
 
 def test_a_query_has_one_form(fipe: Fipe) -> None:
