@@ -605,36 +605,60 @@ comment on function fipe.asked_month(text) is
     ' month that has prices.';
 
 -- In plpgsql, because the ledger's tables are made further below.
-create or replace function fipe.is_partly_loaded(month date) returns boolean
+create or replace function fipe.loaded(month date) returns text
 language plpgsql stable parallel safe as $$
+declare
+    has_loads boolean;
+    all_complete boolean;
+    whole_is_complete boolean;
 begin
-    return exists (
-        select from fipe.load_run as run
-        join fipe.reference_month as reference on reference.code = run.reference_code
-        where reference.month = $1 and run.completed_at is null
-    ) and not exists (
-        select from fipe.load_run as run
-        join fipe.reference_month as reference on reference.code = run.reference_code
-        where reference.month = $1 and run.completed_at is not null and run.whole_month
-    );
+    select count(*) > 0, bool_and(run.completed_at is not null),
+           coalesce(bool_or(run.completed_at is not null and run.whole_month), false)
+    into has_loads, all_complete, whole_is_complete
+    from fipe.load_run as run
+    join fipe.reference_month as reference on reference.code = run.reference_code
+    where reference.month = $1;
+    return case when whole_is_complete or not has_loads then 'whole'
+                when all_complete then 'part'
+                else 'loading' end;
 end
 $$;
-comment on function fipe.is_partly_loaded(date) is
-    'Whether a load of the month is not complete, and none of the whole month is.';
+comment on function fipe.loaded(date) is
+    'How far a month is loaded: whole (a load of the whole month is complete, or it was imported), part (only brands,'
+    ' types or models of it were asked for) or loading (something is missing).';
 
 create or replace function fipe.month_before(month text, since text) returns date
-language sql stable parallel safe
-return case when since is not null then fipe.asked_month(since) else (
-    select reference.month
-    from fipe.reference_month as reference
-    where reference.month < (select fipe.asked_month(month_before.month))
-      and exists (select from fipe.price where price.reference_month = reference.month)
-      and not fipe.is_partly_loaded(reference.month)
-    order by reference.month desc
-    limit 1
-) end;
+language plpgsql stable parallel safe as $$
+declare
+    asked constant date := fipe.asked_month($1);
+    earlier date;
+    passed_over date;
+begin
+    if since is not null then
+        return fipe.asked_month(since);
+    end if;
+    for earlier in
+        select reference.month
+        from fipe.reference_month as reference
+        where reference.month < asked
+          and exists (select from fipe.price where price.reference_month = reference.month)
+        order by reference.month desc
+    loop
+        exit when fipe.loaded(earlier) = 'whole' or fipe.loaded(earlier) = 'part' and fipe.loaded(asked) <> 'whole';
+        passed_over := coalesce(passed_over, earlier);
+        earlier := null;
+    end loop;
+    if passed_over is not null then
+        raise notice '% is partly loaded, so % is compared with %: name the month to compare with it',
+                     to_char(passed_over, 'YYYY-MM'), to_char(asked, 'YYYY-MM'),
+                     coalesce(to_char(earlier, 'YYYY-MM'), 'nothing');
+    end if;
+    return earlier;
+end
+$$;
 comment on function fipe.month_before(text, text) is
-    'The month `since`; when that is null, the last month before `month` that has prices and is not partly loaded.';
+    'The month `since`; when that is null, the last month before `month` that has prices and is whole, or, for a month'
+    ' that is not whole itself, at least not loading.';
 
 create or replace function fipe.search_models(search text)
 returns table (
@@ -970,8 +994,8 @@ language sql stable parallel safe as $$
     where price_before is not null and price_brl is not null
 $$;
 comment on function fipe.price_changes(text, text) is
-    'The prices of a month beside those of an earlier month; by default the newest month and the last one before it'
-    ' that is not partly loaded.';
+    'The prices of a month beside those of an earlier month; by default the newest month, and the one before it that'
+    ' fipe.month_before says.';
 
 create or replace function fipe.biggest_movers(
     how_many integer default 10, month text default null, since text default null

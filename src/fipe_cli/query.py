@@ -91,18 +91,26 @@ def answer(
         psycopg2.Error: the database refuses it.
     """
     _read_every_value(session)
+    session.notices.clear()
     _open_cursor(session, statement)
     with session.cursor(CURSOR) as cursor:
         rows = cursor.fetchmany(ROWS_AT_A_TIME)
         columns = [column.name for column in cursor.description or ()]
         if form == "table":
             _print_table(session, console, columns, rows, wide)
-            return
-        write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
-        while rows:
-            for row in rows:
-                write(row)
-            rows = cursor.fetchmany(ROWS_AT_A_TIME)
+        else:
+            _print_lines(cursor, form, columns, rows)
+    # What the questions say of their months. PostgreSQL repeats it for each place of a query.
+    for notice in dict.fromkeys(session.notices):
+        print(notice.removeprefix("NOTICE:").strip(), file=sys.stderr)
+
+
+def _print_lines(cursor: Any, form: Form, columns: list[str], rows: list[Row]) -> None:
+    write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
+    while rows:
+        for row in rows:
+            write(row)
+        rows = cursor.fetchmany(ROWS_AT_A_TIME)
 
 
 def _read_every_value(session: "connection") -> None:

@@ -345,32 +345,37 @@ def test_what_is_no_month_is_refused_with_what_to_write(renamed: connection, mon
         ask(renamed, f"select * from fipe.price_changes('{month}')")
 
 
-def test_a_month_that_is_partly_loaded_is_no_base_unless_asked_for(renamed: connection) -> None:
-    with renamed, renamed.cursor() as cursor:
+def add_load(database: connection, code: int, *, complete: bool, whole_month: bool) -> None:
+    with database, database.cursor() as cursor:
         cursor.execute(
-            "insert into fipe.load_run (run_id, reference_code, brands_expected)"
-            " values (gen_random_uuid(), 292, 9)"
+            "insert into fipe.load_run (run_id, reference_code, brands_expected, whole_month, completed_at)"
+            f" values (gen_random_uuid(), {code}, 9, {whole_month}, {'now()' if complete else 'null'})"
         )
-    question = (
-        "select month_before, reference_month, price_before from fipe.price_changes({}) where fuel = 'Flex'"
-    )
-    for question_of_months in ("", "'2023-01'", "'latest'"):
-        assert ask(renamed, question.format(question_of_months)) == [(NOVEMBER, JANUARY, 100)]
-    assert ask(renamed, question.format("'2023-01', '2022-12'")) == [(DECEMBER, JANUARY, 110)]
-    with renamed, renamed.cursor() as cursor:
-        cursor.execute("update fipe.load_run set completed_at = now()")
-    assert ask(renamed, question.format("")) == [(DECEMBER, JANUARY, 110)]
 
 
-def test_a_month_that_was_complete_stays_a_base_while_it_is_loaded_again(renamed: connection) -> None:
-    with renamed, renamed.cursor() as cursor:
-        for completed_at in ("now()", "null"):
-            cursor.execute(
-                "insert into fipe.load_run"
-                " (run_id, reference_code, brands_expected, whole_month, completed_at)"
-                f" values (gen_random_uuid(), 292, 9, true, {completed_at})"
-            )
-    assert ask(renamed, "select distinct month_before from fipe.price_changes()") == [(DECEMBER,)]
+BASE = "select distinct month_before, reference_month from fipe.price_changes({})"
+
+
+def test_a_month_that_is_loading_is_no_base_unless_asked_for(renamed: connection) -> None:
+    add_load(renamed, CODES[DECEMBER], complete=False, whole_month=True)
+    for months in ("", "'2023-01'", "'latest'"):
+        renamed.notices.clear()
+        assert ask(renamed, BASE.format(months)) == [(NOVEMBER, JANUARY)]
+        assert "2022-12 is partly loaded, so 2023-01 is compared with 2022-11" in renamed.notices[0]
+    assert ask(renamed, BASE.format("'2023-01', '2022-12'")) == [(DECEMBER, JANUARY)]
+    add_load(renamed, CODES[DECEMBER], complete=True, whole_month=True)
+    assert ask(renamed, BASE.format("")) == [(DECEMBER, JANUARY)], "it was complete before"
+
+
+def test_a_month_of_which_only_brands_were_loaded_is_a_base_for_such_a_month_alone(
+    renamed: connection,
+) -> None:
+    add_load(renamed, CODES[DECEMBER], complete=True, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(NOVEMBER, JANUARY)]
+    add_load(renamed, CODES[JANUARY], complete=True, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(DECEMBER, JANUARY)]
+    add_load(renamed, CODES[DECEMBER], complete=False, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(NOVEMBER, JANUARY)]
 
 
 def test_a_word_of_two_thousand_letters_is_answered(database: connection) -> None:
