@@ -128,6 +128,8 @@ def _least(column: Column) -> int:
 
 def _print_fitting(console: Console, columns: list[Column]) -> None:
     kept, common, left_out = columns, list[Column](), list[str]()
+    if _needed(kept, _natural) > console.width and any(column.name == "model_year" for column in kept):
+        kept = [column for column in kept if column.name != "zero_km"]  # the model year says it, too
     if _needed(kept, _natural) > console.width:
         common = [column for column in kept if column.same]
         kept = [column for column in kept if not column.same]
