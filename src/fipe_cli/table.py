@@ -77,6 +77,9 @@ def print_table(console: Console, names: Sequence[str], rows: Sequence[Row], *, 
         rows: the values.
         wide: print all columns side by side, however wide that is.
     """
+    if not rows:
+        console.print(Text(f"no rows (columns: {', '.join(names)})"))
+        return
     columns = [
         Column(
             name,
@@ -126,31 +129,53 @@ def _least(column: Column) -> int:
     return column.least_width
 
 
-def _print_fitting(console: Console, columns: list[Column]) -> None:
-    kept, common, left_out = columns, list[Column](), list[str]()
-    if _needed(kept, _natural) > console.width and any(column.name == "model_year" for column in kept):
-        kept = [column for column in kept if column.name != "zero_km"]  # the model year says it, too
-    if _needed(kept, _natural) > console.width:
-        common = [column for column in kept if column.same]
-        kept = [column for column in kept if not column.same]
-    if _needed(kept, _natural) > console.width:
-        for column in kept:
+@dataclass
+class _Fitted:
+    """Columns that fit a terminal, those that stand above them once, and the names of those left out."""
+
+    kept: list[Column]
+    common: list[Column]
+    left_out: list[str]
+
+
+def _fit(columns: list[Column], width: int) -> _Fitted | None:
+    """What to show in this width; None if no table fits."""
+    fitted = _Fitted(columns, [], [])
+    if _needed(fitted.kept, _natural) <= width:
+        return fitted
+    if any(column.name == "model_year" for column in columns):  # which says zero km, too
+        fitted.kept = [column for column in columns if column.name != "zero_km"]
+    if _needed(fitted.kept, _natural) > width:
+        fitted.common = [column for column in fitted.kept if column.same]
+        fitted.kept = [column for column in fitted.kept if not column.same]
+    if _needed(fitted.kept, _natural) > width:
+        for column in fitted.kept:
             column.break_heading()
+    if _needed(fitted.kept, _natural) > width and len(columns[0].cells) == 1:
+        return None  # one row is easier to read with one line per field
     for name in LEFT_OUT:
-        if _needed(kept, _least) <= console.width:
+        if _needed(fitted.kept, _least) <= width:
             break
-        left_out += [column.name for column in kept if column.name == name]
-        kept = [column for column in kept if column.name != name]
-    if not kept or _needed(kept, _least) > console.width:
+        fitted.left_out += [column.name for column in fitted.kept if column.name == name]
+        fitted.kept = [column for column in fitted.kept if column.name != name]
+    if not fitted.kept or _needed(fitted.kept, _least) > width:
+        return None
+    while _needed(fitted.kept, _natural) > width:
+        max((each for each in fitted.kept if each.width > each.least_width), key=_natural).width -= 1
+    return fitted
+
+
+def _print_fitting(console: Console, columns: list[Column]) -> None:
+    fitted = _fit(columns, console.width)
+    if fitted is None:
         _print_records(console, columns)
         return
-    while _needed(kept, _natural) > console.width:
-        max((each for each in kept if each.width > each.least_width), key=_natural).width -= 1
-    if common:
-        console.print(Text(", ".join(f"{column.name} {column.cells[0]}" for column in common)))
-    _print_columns(console, kept, console.width)
-    if left_out:
-        console.print(f"left out: {', '.join(left_out)}; --wide shows all columns")
+    said = [f"{column.name} {column.cells[0]}" for column in fitted.common if column.cells[0]]
+    if said:
+        console.print(Text(", ".join(said)))
+    _print_columns(console, fitted.kept, console.width)
+    if fitted.left_out:
+        console.print(f"left out: {', '.join(fitted.left_out)}; --wide shows all columns")
 
 
 def _print_columns(console: Console, columns: list[Column], width: int) -> None:

@@ -277,7 +277,7 @@ def test_rows_wider_than_the_terminal_have_a_line_a_field(database: connection) 
         "fipe.depreciation('038003-2')",
         "fipe.vehicle_price", "fipe.latest_price", "fipe.price_changes('2026-06', '2026-06')",
         "fipe.month_differences('2026-06', '2026-06')", "fipe.vehicles_between('fiat', 20000, 30000)",
-        "fipe.price_history('038003-2')", "fipe.flagged_price",
+        "fipe.price_history('038003-2')",
     ],
 )  # fmt: skip
 def test_every_question_fits_a_terminal_of_80_columns_as_a_table(place: Path, question: str) -> None:

@@ -62,6 +62,23 @@ def test_codes_are_left_out_before_anything_else_and_this_is_said() -> None:
     assert not any("brand" in line for line in lines[:6])
 
 
+def test_one_row_that_is_too_wide_has_a_line_for_each_field() -> None:
+    assert shown({"brand": ["Fiat"], "model": ["Uno Mille"], "zero_km": [None]}, 24) == [
+        "brand    Fiat",
+        "model    Uno Mille",
+        "zero_km",
+    ]
+
+
+def test_rows_that_all_say_the_same_are_shown() -> None:
+    columns = {"brand": ["Fiat"] * 2, "model": ["Uno Mille"] * 2, "price_brl": [1, 1]}
+    assert shown(columns, 20)[:3] == ["brand      Fiat", "model      Uno Mille", "price_brl  1"]
+
+
+def test_an_answer_without_rows_says_so_and_names_its_columns() -> None:
+    assert shown({"brand": [], "price_brl": []}, 80) == ["no rows (columns: brand, price_brl)"]
+
+
 def test_a_wide_table_has_all_columns_side_by_side() -> None:
     columns = {f"brand_code_{number}": [number] for number in range(9)}
     (heading,) = (line for line in shown(columns, 40, wide=True) if "code" in line)
