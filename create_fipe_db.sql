@@ -91,29 +91,29 @@ return lower(case when octet_length(written) = length(written) then written
 comment on function fipe.plain(text) is 'The text in small letters without accents.';
 
 -- Split here and not by a text search parser, which takes "High.CD" for the name of a host. A decimal comma is a
--- point. No name is longer than 250 letters, and PostgreSQL refuses words of more than 2,046 bytes.
+-- point.
 create or replace function fipe.split(written text) returns text[]
 language sql immutable parallel safe
-return array(
-    select left(word, 250)
-    from regexp_split_to_table(
-        regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
-        '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
-    ) with ordinality as part (word, place)
-    where word <> ''
-    order by place
-);
+return array_remove(regexp_split_to_array(
+    regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
+    '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
+), '');
 comment on function fipe.split(text) is 'The words of a text in their order, in small letters without accents.';
 
--- People write "tcross" and "crv" for T-Cross and CR-V.
+-- People write "tcross" and "crv" for T-Cross and CR-V. Few names have a hyphen, so that is looked at first.
+-- PostgreSQL refuses words of more than 2,046 bytes; no name is longer than 250 letters.
 create or replace function fipe.words(written text) returns tsvector
 language sql immutable parallel safe
-return array_to_tsvector(array(
-    select word from unnest(fipe.split(written)) as word
-    union
-    select left(regexp_replace(hyphenated[1], '[^a-z0-9]', '', 'g'), 250)
-    from regexp_matches(fipe.plain(written), '[a-z0-9]+(?:[-''´`][a-z0-9]+)+', 'g') as hyphenated
-));
+return array_to_tsvector(
+    array(select distinct left(word, 250) from unnest(fipe.split(written)) as word)
+    || case when written ~ '[[:alnum:]][-''´`][[:alnum:]]'
+            then array(
+                select left(regexp_replace(hyphenated[1], '[^a-z0-9]', '', 'g'), 250)
+                from regexp_matches(fipe.plain(written), '[a-z0-9]+(?:[-''´`][a-z0-9]+)+', 'g') as hyphenated
+            )
+            else '{}'
+       end
+);
 comment on function fipe.words(text) is
     'The words of a name, and those with a hyphen or an apostrophe also as one: "VW T-Cross 1.0" has vw, t, cross,'
     ' tcross and 1.0.';
@@ -498,10 +498,9 @@ return (
     select string_agg(with_two_joined.query, ' | ')::tsquery
     from generate_series(0, least(cardinality(words), 10) - 1) as joined
     cross join lateral (
-        select string_agg(
-                   quote_literal(word || case when place = joined then words[place + 1] else '' end) || ':*', ' & '
-               ) as query
+        select string_agg(quote_literal(left(word || next, 250)) || ':*', ' & ') as query
         from unnest(words) with ordinality as written (word, place)
+        cross join lateral (select case when place = joined then words[place + 1] else '' end as next) as following
         where joined = 0 or place <> joined + 1
     ) as with_two_joined
 );
@@ -532,7 +531,7 @@ return (
     select string_agg(
                '(' || concat_ws(' | ', quote_literal(word) || ':*', misspelled.query, parted.query) || ')', ' & '
            )::tsquery
-    from unnest(words) as word
+    from (select left(written, 250) as word from unnest(words) as written) as asked
     cross join lateral (
         select string_agg(quote_literal(alike), ' | ') as query
         from fipe.one_letter_away(word) as alike
@@ -851,7 +850,7 @@ language sql stable parallel safe as $$
     with published as materialized (
         select distinct model.vehicle_type, model.brand_code, model.brand
         from fipe.model
-        where model.words @@ (select string_agg(quote_literal(word), ' & ')::tsquery
+        where model.words @@ (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery
                               from unnest(fipe.split($1)) as word)
     ),
     named as (

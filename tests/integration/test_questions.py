@@ -382,6 +382,7 @@ def test_a_word_of_two_thousand_letters_is_answered(database: connection) -> Non
     write_rows(database, [row(JANUARY, 1)])
     for length in (2_000, 3_000, 100_000):
         assert ask(database, f"select * from fipe.search_models('{'a' * length} gol')") == []
+        assert ask(database, f"select * from fipe.search_models('a{'1' * length}')") == []
         assert ask(database, f"select * from fipe.brands_named('{'é' * length}')") == []
 
 
