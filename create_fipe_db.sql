@@ -778,7 +778,8 @@ language sql stable parallel safe as $$
     with asked as materialized (
         select distinct vehicle.series_id
         from fipe.vehicle
-        where vehicle.fipe_code = fipe.code_of($1) and ($2 is null or vehicle.model_year = $2) and vehicle.last_month is not null
+        where vehicle.fipe_code = fipe.code_of($1) and ($2 is null or vehicle.model_year = $2)
+          and vehicle.last_month is not null
     ),
     published as materialized (
         select vehicle.*, model.brand, model.model, model.brand_code, model.model_code
