@@ -95,18 +95,32 @@ return lower(case when octet_length(written) = length(written) then written
 comment on function fipe.plain(text) is 'The text in small letters without accents.';
 
 -- Split here and not by a text search parser, which takes "High.CD" for the name of a host. A decimal comma is a
--- point. No name is longer than 250 letters, and PostgreSQL refuses words of more than 2,046 bytes.
+-- point.
+create or replace function fipe.split(written text) returns text[]
+language sql immutable parallel safe
+return array_remove(regexp_split_to_array(
+    regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
+    '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
+), '');
+comment on function fipe.split(text) is 'The words of a text in their order, in small letters without accents.';
+
+-- People write "tcross" and "crv" for T-Cross and CR-V. Few names have a hyphen, so that is looked at first.
+-- PostgreSQL refuses words of more than 2,046 bytes; no name is longer than 250 letters.
 create or replace function fipe.words(written text) returns tsvector
 language sql immutable parallel safe
-return array_to_tsvector(array(
-    select distinct left(word, 250)
-    from regexp_split_to_table(
-        regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
-        '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
-    ) as word
-    where word <> ''
-));
-comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
+return array_to_tsvector(
+    array(select distinct left(word, 250) from unnest(fipe.split(written)) as word)
+    || case when written ~ '[[:alnum:]][-''´`][[:alnum:]]'
+            then array(
+                select left(regexp_replace(hyphenated[1], '[^a-z0-9]', '', 'g'), 250)
+                from regexp_matches(fipe.plain(written), '[a-z0-9]+(?:[-''´`][a-z0-9]+)+', 'g') as hyphenated
+            )
+            else '{}'
+       end
+);
+comment on function fipe.words(text) is
+    'The words of a name, and those with a hyphen or an apostrophe also as one: "VW T-Cross 1.0" has vw, t, cross,'
+    ' tcross and 1.0.';
 
 create table if not exists fipe.reference_month (
     code  integer primary key,
@@ -481,11 +495,88 @@ comment on function fipe.renew_series(integer[]) is
 
 -- Questions: what people ask ------------------------------------------------------------------------------------------
 
-create or replace function fipe.words_beginning(beginnings text[]) returns tsquery
+-- A word of the search is the beginning of a word of the name. Two words may be one in the name: "hb 20" is HB20.
+create or replace function fipe.words_beginning(words text[]) returns tsquery
 language sql immutable strict parallel safe
-return (select string_agg(quote_literal(beginning) || ':*', ' & ')::tsquery from unnest(beginnings) as beginning);
+return (
+    select string_agg(with_two_joined.query, ' | ')::tsquery
+    from generate_series(0, least(cardinality(words), 10) - 1) as joined
+    cross join lateral (
+        select string_agg(quote_literal(left(word || next, 250)) || ':*', ' & ') as query
+        from unnest(words) with ordinality as written (word, place)
+        cross join lateral (select case when place = joined then words[place + 1] else '' end as next) as following
+        where joined = 0 or place <> joined + 1
+    ) as with_two_joined
+);
 comment on function fipe.words_beginning(text[]) is
-    'A text search query: each of these is the beginning of a word of the name.';
+    'A text search query: each of these is the beginning of a word of the name, or two neighbours together are.';
+
+-- Misspelled words are looked up as all words that are one letter away. pg_trgm would compare more loosely, but not
+-- every server has it, and the same search should find the same everywhere.
+create or replace function fipe.one_letter_away(word text) returns setof text
+language sql immutable strict parallel safe as $$
+    select overlay(word placing letter from place for replaced)
+    from generate_series(1, length(word) + 1) as place
+    cross join unnest('{0,1}'::integer[]) as replaced
+    cross join regexp_split_to_table('abcdefghijklmnopqrstuvwxyz', '') as letter
+    where place + replaced <= length(word) + 1
+    union
+    select overlay(word placing '' from place for 1) from generate_series(1, length(word)) as place
+    union
+    select overlay(word placing reverse(substr(word, place, 2)) from place for 2)
+    from generate_series(1, length(word) - 1) as place
+$$;
+comment on function fipe.one_letter_away(text) is
+    'All words with one letter more, one less, another one, or two neighbours that changed places.';
+
+create or replace function fipe.words_alike(words text[]) returns tsquery
+language sql immutable strict parallel safe
+return (
+    select string_agg(
+               '(' || concat_ws(' | ', quote_literal(word) || ':*', misspelled.query, parted.query) || ')', ' & '
+           )::tsquery
+    from (select left(written, 250) as word from unnest(words) as written) as asked
+    cross join lateral (
+        select string_agg(quote_literal(alike), ' | ') as query
+        from fipe.one_letter_away(word) as alike
+        where word ~ '^[a-z]{4,25}$'
+    ) as misspelled
+    cross join lateral (
+        select min(quote_literal(part[1]) || ' & ' || quote_literal(part[2]) || ':*') as query
+        from regexp_matches(word, '^([a-z]+)([0-9]+)$') as part
+    ) as parted
+);
+comment on function fipe.words_alike(text[]) is
+    'A text search query that is laxer than fipe.words_beginning: a word of four or more letters may be a letter away'
+    ' from one of the name, and "xc60" may be XC 60.';
+
+create or replace function fipe.code_of(written text) returns text
+language sql immutable parallel safe
+return regexp_replace(written, '^\s*(\d{6})-?(\d)\s*$', '\1-\2');
+comment on function fipe.code_of(text) is 'A FIPE code as FIPE writes it, with its hyphen; 0053406 is 005340-6.';
+
+create or replace function fipe.models_named(search text)
+returns table (vehicle_type smallint, brand_code integer, model_code integer)
+language sql stable parallel safe as $$
+    with matching as materialized (
+        select model.vehicle_type, model.brand_code, model.model_code
+        from fipe.model
+        where model.words @@ (select fipe.words_beginning(fipe.split(search)))
+        union
+        select model.vehicle_type, model.brand_code, model.model_code
+        from fipe.vehicle
+        join fipe.model on model.id = vehicle.model_id
+        where vehicle.fipe_code = fipe.code_of(search)
+    )
+    select * from matching
+    union
+    select model.vehicle_type, model.brand_code, model.model_code
+    from fipe.model
+    where not exists (select from matching) and model.words @@ (select fipe.words_alike(fipe.split(search)))
+$$;
+comment on function fipe.models_named(text) is
+    'Models with this FIPE code, or whose brand and name have, or once had, for each word of the search a word that'
+    ' begins with it. Accents and case do not matter. If there are none, words may be misspelled by a letter.';
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe
@@ -499,36 +590,90 @@ return (
 comment on function fipe.newest_month() is
     'The newest reference month that has prices. While it is being loaded, it has only some of them.';
 
-create or replace function fipe.asked_month(day date) returns date
-language sql stable parallel safe
-return coalesce(date_trunc('month', day::timestamp)::date, fipe.newest_month());
-comment on function fipe.asked_month(date) is 'The month of this day; the newest month that has prices when it is null.';
+create or replace function fipe.asked_month(asked text) returns date
+language plpgsql stable parallel safe as $$
+begin
+    if asked is null or asked = 'latest' then
+        return fipe.newest_month();
+    end if;
+    if asked !~ '^[0-9]{4}-(0[1-9]|1[0-2])(-[0-9]{2})?$' then
+        raise exception 'invalid month ''%'': use a month like 2026-06, or latest', asked
+            using errcode = 'invalid_datetime_format';
+    end if;
+    return (left(asked, 7) || '-01')::date;
+end
+$$;
+comment on function fipe.asked_month(text) is
+    'The month that is written so: 2026-06, any day of it (2026-06-15), or latest. Null means latest, too: the newest'
+    ' month that has prices.';
 
-create or replace function fipe.month_before(month date, since date) returns date
-language sql stable parallel safe
-return coalesce(date_trunc('month', since::timestamp)::date, (
-    select reference.month
-    from fipe.reference_month as reference
-    where reference.month < (select fipe.asked_month(month_before.month))
-      and exists (select from fipe.price where price.reference_month = reference.month)
-    order by reference.month desc
-    limit 1
-));
-comment on function fipe.month_before(date, date) is
-    'The month of `since`; when that is null, the last month with prices before `month`, which is the newest by default.';
+-- In plpgsql, because the ledger's tables are made further below.
+create or replace function fipe.loaded(month date) returns text
+language plpgsql stable parallel safe as $$
+declare
+    has_loads boolean;
+    all_complete boolean;
+    whole_is_complete boolean;
+begin
+    select count(*) > 0, bool_and(run.completed_at is not null),
+           coalesce(bool_or(run.completed_at is not null and run.whole_month), false)
+    into has_loads, all_complete, whole_is_complete
+    from fipe.load_run as run
+    join fipe.reference_month as reference on reference.code = run.reference_code
+    where reference.month = $1;
+    return case when whole_is_complete or not has_loads then 'whole'
+                when all_complete then 'part'
+                else 'loading' end;
+end
+$$;
+comment on function fipe.loaded(date) is
+    'How far a month is loaded: whole (a load of the whole month is complete, or it was imported), part (only brands,'
+    ' types or models of it were asked for) or loading (something is missing).';
+
+create or replace function fipe.month_before(month text, since text) returns date
+language plpgsql stable parallel safe as $$
+declare
+    asked constant date := fipe.asked_month($1);
+    earlier date;
+    passed_over date;
+begin
+    if since is not null then
+        return fipe.asked_month(since);
+    end if;
+    for earlier in
+        select reference.month
+        from fipe.reference_month as reference
+        where reference.month < asked
+          and exists (select from fipe.price where price.reference_month = reference.month)
+        order by reference.month desc
+    loop
+        exit when fipe.loaded(earlier) = 'whole' or fipe.loaded(earlier) = 'part' and fipe.loaded(asked) <> 'whole';
+        passed_over := coalesce(passed_over, earlier);
+        earlier := null;
+    end loop;
+    if passed_over is not null then
+        raise notice '% is partly loaded, so % is compared with %: name the month to compare with it',
+                     to_char(passed_over, 'YYYY-MM'), to_char(asked, 'YYYY-MM'),
+                     coalesce(to_char(earlier, 'YYYY-MM'), 'nothing');
+    end if;
+    return earlier;
+end
+$$;
+comment on function fipe.month_before(text, text) is
+    'The month `since`; when that is null, the last month before `month` that has prices and is whole, or, for a month'
+    ' that is not whole itself, at least not loading.';
 
 create or replace function fipe.search_models(search text)
-returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
+returns table (
+    vehicle_type smallint, brand text, model text, fipe_codes text, model_years text, price_brl numeric,
+    last_month date, brand_code integer, model_code integer
+)
 language sql stable parallel safe as $$
-    with found as materialized (
-        select distinct model.vehicle_type, model.brand_code, model.model_code
-        from fipe.model
-        where model.words @@ fipe.words_beginning(tsvector_to_array(fipe.words(search)))
-    )
-    select found.vehicle_type, found.brand_code, newest.brand, found.model_code, newest.model, newest.last_month
-    from found
+    select found.vehicle_type, newest.brand, newest.model, offered.fipe_codes, offered.model_years, price.price_brl,
+           newest.last_month, found.brand_code, found.model_code
+    from fipe.models_named(search) as found
     cross join lateral (
-        select model.brand, model.model, max(vehicle.last_month) as last_month
+        select model.id, model.brand, model.model, max(vehicle.last_month) as last_month
         from fipe.model
         join fipe.vehicle on vehicle.model_id = model.id
         where (model.vehicle_type, model.brand_code, model.model_code)
@@ -538,11 +683,26 @@ language sql stable parallel safe as $$
         order by max(vehicle.last_month) desc, model.brand, model.model
         limit 1
     ) as newest
+    cross join lateral (
+        select string_agg(distinct vehicle.fipe_code, ', ' order by vehicle.fipe_code) as fipe_codes,
+               concat_ws(', ',
+                   case when min(model_year) filter (where not zero_km) = max(model_year) filter (where not zero_km)
+                        then min(model_year)::text
+                        else min(model_year) filter (where not zero_km)
+                             || '-' || max(model_year) filter (where not zero_km)
+                   end,
+                   case when bool_or(zero_km) then 'zero km' end
+               ) as model_years,
+               (array_agg(vehicle.id order by vehicle.model_year desc, vehicle.fuel_code))[1] as newest_vehicle
+        from fipe.vehicle
+        where vehicle.model_id = newest.id and vehicle.last_month = newest.last_month
+    ) as offered
+    join fipe.price on (price.reference_month, price.vehicle_id) = (newest.last_month, offered.newest_vehicle)
     order by newest.last_month desc, newest.brand, newest.model, found.brand_code, found.model_code
 $$;
 comment on function fipe.search_models(text) is
-    'Models whose brand and name have, or once had, for each word of the search a word that begins with it. Accents'
-    ' and case do not matter. The names are the newest.';
+    'Models as fipe.models_named finds them. Names, FIPE codes, model years and the price, which is that of the newest'
+    ' model year, are those of the last month that has the model.';
 
 create or replace view fipe.counted_price as
 select price.reference_month, price.vehicle_id, vehicle.series_id, price.price_brl
@@ -578,6 +738,41 @@ where not exists (
 );
 comment on view fipe.latest_price is 'One row per series: its price in the newest month that has one.';
 
+create or replace function fipe.price_of(
+    search text, model_year integer default null, month text default null, since text default null
+)
+returns table (
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint,
+    zero_km boolean, fuel text, fipe_code text, price_before numeric, price_brl numeric, change_brl numeric,
+    change_percent numeric
+)
+language sql stable parallel safe as $$
+    with asked as materialized (
+        select distinct vehicle.series_id
+        from fipe.models_named($1) as named
+        join fipe.model using (vehicle_type, brand_code, model_code)
+        join fipe.vehicle on vehicle.model_id = model.id
+        where vehicle.last_month is not null and ($2 is null or vehicle.model_year = $2)
+    ),
+    months as materialized (
+        select fipe.asked_month($3) as month, case when $4 is not null then fipe.asked_month($4) end as since
+    )
+    select months.since, months.month, model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km,
+           vehicle.fuel, vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
+           round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
+    from months
+    cross join asked
+    join fipe.counted_price as now on now.series_id = asked.series_id and now.reference_month = months.month
+    join fipe.vehicle on vehicle.id = now.vehicle_id
+    join fipe.model on model.id = vehicle.model_id
+    left join fipe.counted_price as before
+        on before.series_id = asked.series_id and before.reference_month = months.since
+    order by model.brand, model.model, model.brand_code, model.model_code, vehicle.model_year desc, vehicle.fuel_code
+$$;
+comment on function fipe.price_of(text, integer, text, text) is
+    'The prices in a month, the newest by default, of the models that fipe.models_named finds, beside those of an'
+    ' earlier month if one is given.';
+
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
 returns table (
     reference_month date, brand text, model text, model_year smallint, zero_km boolean, fuel text,
@@ -587,7 +782,8 @@ language sql stable parallel safe as $$
     with asked as materialized (
         select distinct vehicle.series_id
         from fipe.vehicle
-        where vehicle.fipe_code = $1 and ($2 is null or vehicle.model_year = $2) and vehicle.last_month is not null
+        where vehicle.fipe_code = fipe.code_of($1) and ($2 is null or vehicle.model_year = $2)
+          and vehicle.last_month is not null
     ),
     published as materialized (
         select vehicle.*, model.brand, model.model, model.brand_code, model.model_code
@@ -624,18 +820,18 @@ comment on function fipe.price_history(text, integer) is
     'The prices of all vehicles that had this FIPE code in some month, month by month, with changes within each'
     ' series. fuel is the newest fuel of the series, published_fuel the one of that month.';
 
-create or replace function fipe.depreciation(fipe_code text, month date default null)
+create or replace function fipe.depreciation(fipe_code text, month text default null)
 returns table (
     brand text, model text, model_year smallint, zero_km boolean, age_years integer, fuel text, price_brl numeric,
     percent_of_newest numeric
 )
 language sql stable parallel safe as $$
     with asked as materialized (
-        select distinct vehicle.series_id from fipe.vehicle where vehicle.fipe_code = $1
+        select distinct vehicle.series_id from fipe.vehicle where vehicle.fipe_code = fipe.code_of($1)
     )
     select model.brand, model.model, vehicle.model_year, vehicle.zero_km,
            case when vehicle.zero_km then 0
-                else greatest(0, extract(year from fipe.asked_month($2))::integer - vehicle.model_year) end,
+                else greatest(0, extract(year from counted.reference_month)::integer - vehicle.model_year) end,
            vehicle.fuel, counted.price_brl,
            round(100 * counted.price_brl / nullif(first_value(counted.price_brl) over newest_first, 0), 1)
     from asked
@@ -648,7 +844,7 @@ language sql stable parallel safe as $$
     )
     order by vehicle.fuel_code, model.brand_code, model.model_code, vehicle.model_year desc
 $$;
-comment on function fipe.depreciation(text, date) is
+comment on function fipe.depreciation(text, text) is
     'The prices of the vehicles with this FIPE code by age, in percent of the zero-km price or, without one, of the'
     ' newest model year''s.';
 
@@ -659,19 +855,26 @@ language sql stable parallel safe as $$
     with published as materialized (
         select distinct model.vehicle_type, model.brand_code, model.brand
         from fipe.model
-        where model.words @@ (select string_agg(quote_literal(word), ' & ')::tsquery
-                              from unnest(tsvector_to_array(fipe.words($1))) as word)
+        where model.words @@ (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery
+                              from unnest(fipe.split($1)) as word)
+    ),
+    named as (
+        select published.*, fipe.split(published.brand) = fipe.split($1) as is_whole_name
+        from published
+        where fipe.split(published.brand) @> fipe.split($1)
     )
-    select published.vehicle_type, published.brand_code, published.brand
-    from published
-    where tsvector_to_array(fipe.words(published.brand)) @> tsvector_to_array(fipe.words($1))
+    select named.vehicle_type, named.brand_code, named.brand
+    from named
+    where named.is_whole_name or not exists (
+        select from named as other where other.vehicle_type = named.vehicle_type and other.is_whole_name
+    )
 $$;
 comment on function fipe.brands_named(text) is
-    'Brands whose names have all these words: "volkswagen" finds "VW - VolksWagen". Words must be whole: "gm" does'
-    ' not find GMC.';
+    'Brands whose names have all these words, whole: "volkswagen" finds "VW - VolksWagen", "gm" does not find GMC. Of'
+    ' a vehicle type that has brands of exactly this name, only those: "scania" finds SCANIA and not SAAB-SCANIA.';
 
 create or replace function fipe.vehicles_between(
-    brand text, least_brl numeric, most_brl numeric, month date default null
+    brand text, least_brl numeric, most_brl numeric, month text default null
 )
 returns table (
     vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
@@ -680,7 +883,11 @@ returns table (
 language sql stable parallel safe as $$
     select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, counted.price_brl
-    from (select distinct vehicle_type, brand_code from fipe.brands_named($1)) as named
+    from (
+        select vehicle_type, brand_code from fipe.brands_named($1)
+        union
+        select vehicle_type, brand_code from fipe.model where $1 is null
+    ) as named
     join fipe.model using (vehicle_type, brand_code)
     -- Most vehicles of a brand are from other times; they need not be looked up among the prices.
     join fipe.vehicle on vehicle.model_id = model.id
@@ -689,22 +896,23 @@ language sql stable parallel safe as $$
     where counted.reference_month = (select fipe.asked_month($4)) and counted.price_brl between $2 and $3
     order by counted.price_brl, model.model, vehicle.model_year, vehicle.fuel_code, model.brand_code, model.model_code
 $$;
-comment on function fipe.vehicles_between(text, numeric, numeric, date) is
+comment on function fipe.vehicles_between(text, numeric, numeric, text) is
     'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named, by'
-    ' any name that it has had.';
+    ' any name that it has had; null means all brands.';
 
 -- Most vehicles are in both months, and the primary key gives both in the order of vehicles: that join is quick. Only
 -- the others are looked up by series, one by one: offset 0 keeps the planner from joining all vehicles for them.
 -- Duplicates never differ in price, so the price before of any of them is the one of the series. Left joins, as in
 -- fipe.vehicle_price.
-create or replace function fipe.two_months(month date, since date)
+create or replace function fipe.two_months(month text, since text)
 returns table (
-    difference text, vehicle_id integer, vehicle_type smallint, brand_code integer, brand text, model_code integer,
+    month_before date, reference_month date, difference text, vehicle_id integer, vehicle_type smallint, brand_code integer, brand text, model_code integer,
     model text, model_year smallint, zero_km boolean, fuel_code smallint, fuel text, fipe_code text,
     price_before numeric, price_brl numeric
 )
 language sql stable parallel safe as $$
-    select case when earlier.price_brl is null then 'new'
+    select (select fipe.month_before($1, $2)), now.reference_month,
+           case when earlier.price_brl is null then 'new'
                 when now.price_brl <> earlier.price_brl then 'changed'
                 else 'unchanged' end,
            now.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code, model.model,
@@ -735,7 +943,7 @@ language sql stable parallel safe as $$
             and counted.reference_month = (select fipe.asked_month($1))
       )
     union all
-    select 'gone', before.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code,
+    select before.reference_month, (select fipe.asked_month($1)), 'gone', before.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code,
            model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code,
            before.price_brl, null
     from fipe.price as before
@@ -760,41 +968,44 @@ language sql stable parallel safe as $$
           offset 0
       )
 $$;
-comment on function fipe.two_months(date, date) is
+comment on function fipe.two_months(text, text) is
     'The series of two months, each once, with all that the questions about two months need.';
 
-create or replace function fipe.month_differences(month date default null, since date default null)
+create or replace function fipe.month_differences(month text default null, since text default null)
 returns table (
-    difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
+    month_before date, reference_month date, difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
     fipe_code text, price_before numeric, price_brl numeric
 )
 language sql stable parallel safe as $$
-    select difference, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl
+    select month_before, reference_month, difference, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code,
+           price_before, price_brl
     from fipe.two_months($1, $2)
 $$;
-comment on function fipe.month_differences(date, date) is
+comment on function fipe.month_differences(text, text) is
     'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
     ' named as the earlier month has it.';
 
-create or replace function fipe.price_changes(month date default null, since date default null)
+create or replace function fipe.price_changes(month text default null, since text default null)
 returns table (
-    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl,
-           price_brl - price_before, round(100 * (price_brl - price_before) / nullif(price_before, 0), 2)
+    select month_before, reference_month, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code,
+           price_before, price_brl, price_brl - price_before,
+           round(100 * (price_brl - price_before) / nullif(price_before, 0), 2)
     from fipe.two_months($1, $2)
     where price_before is not null and price_brl is not null
 $$;
-comment on function fipe.price_changes(date, date) is
-    'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
+comment on function fipe.price_changes(text, text) is
+    'The prices of a month beside those of an earlier month; by default the newest month, and the one before it that'
+    ' fipe.month_before says.';
 
 create or replace function fipe.biggest_movers(
-    how_many integer default 10, month date default null, since date default null
+    how_many integer default 10, month text default null, since text default null
 )
 returns table (
-    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
@@ -833,13 +1044,13 @@ language sql stable parallel safe as $$
                ) as place
         from named
     )
-    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, before, now, now - before,
-           round(100 * (now / before - 1), 2)
+    select (select fipe.month_before($2, $3)), (select fipe.asked_month($2)), vehicle_type, brand, model, model_year,
+           zero_km, fuel, fipe_code, before, now, now - before, round(100 * (now / before - 1), 2)
     from placed
     where place <= $1
     order by now / before desc, fipe_code, model_year, fuel_code, brand_code, model_code
 $$;
-comment on function fipe.biggest_movers(integer, date, date) is
+comment on function fipe.biggest_movers(integer, text, text) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
     ' are left out.';
 

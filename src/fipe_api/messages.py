@@ -112,6 +112,13 @@ def folded(name: str) -> str:
     return without_accents(name).strip().casefold()
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name in their order, as the SQL function fipe.split finds them."""
+    return re.findall(
+        r"(?:[a-z0-9]|(?<=[0-9])\.(?=[0-9]))+", re.sub(r"(?<=[0-9]),(?=[0-9])", ".", folded(name))
+    )
+
+
 def without_accents(text: str) -> str:
     """The text with plain letters: Citroën becomes Citroen."""
     if text.isascii():

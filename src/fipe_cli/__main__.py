@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -19,11 +20,13 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
+from infrastructure.names import READER_ROLE
 from local_cloud.command_errors import CommandGroup
 
 if TYPE_CHECKING:
     from fipe_cli.ledger import Load
     from fipe_cli.progress import Snapshot
+    from fipe_cli.query import Form
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
@@ -58,7 +61,6 @@ app = typer.Typer(
     " of this folder.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -77,6 +79,9 @@ Reference = Annotated[
 Types = Annotated[str, typer.Option(help="car,motorcycle,truck; all by default.")]
 Brands = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
 Models = Annotated[str, typer.Option(help="Names or codes, separated by commas; all by default.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="A table with all columns, even if it is wider than the terminal.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -100,6 +105,12 @@ def _cloud(context: typer.Context) -> Cloud:
     return find_cloud(where.stage, where.profile)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fipe {metadata.version('fipe-data-api')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     context: typer.Context,
@@ -109,6 +120,10 @@ def main(
     ] = None,
     from_make: Annotated[  # noqa: ARG001  FipeGroup reads it
         bool, typer.Option("--from-make", hidden=True, help="Take make's variables as options.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001  its callback reads it
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
@@ -407,6 +422,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    wide: Wide = False,
     timeout: Annotated[
         int,
         typer.Option(
@@ -418,15 +434,63 @@ def query(
 ) -> None:
     """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
-    from fipe_cli.query import Form, answer, read_statement
+    from fipe_cli.query import answer, read_statement
 
-    cloud = _cloud(context)
-    if as_json and as_csv:
-        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+    cloud, form = _cloud(context), _form(as_json, as_csv)
     statement = read_statement(sql)
     with open_database(cloud) as database, database.session(timeout) as session:
-        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-        answer(session, statement, form, console)
+        answer(session, statement, form, console, wide=wide)
+
+
+@app.command()
+def price(
+    context: typer.Context,
+    search: Annotated[
+        str,
+        typer.Argument(
+            metavar="VEHICLE",
+            help="Words of brand and model, or a FIPE code: 'corolla xei', 005340-6, 0053406.",
+        ),
+    ],
+    year: Annotated[
+        str, typer.Argument(metavar="YEAR", help="The model year, as 2020, or 0km; all by default.")
+    ] = "",
+    month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
+    since: Annotated[str, typer.Option(help="An earlier month, to see what has changed since.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    wide: Wide = False,
+) -> None:
+    """Show what a vehicle costs; if several match, all of them."""
+    from fipe_cli.database import open_database
+    from fipe_cli.price import Wanted, read_model_year, refuse_nothing_found
+    from fipe_cli.query import answer
+
+    cloud, form = _cloud(context), _form(as_json, as_csv)
+    wanted = Wanted(search, read_model_year(year), month, since)
+    with open_database(cloud) as database, database.session() as session:
+        refuse_nothing_found(session, wanted)
+        answer(session, wanted.statement(session), form, console, wide=wide)
+
+
+@app.command()
+def dsn(
+    context: typer.Context,
+    user: Annotated[str, typer.Option(help="The role to sign in as.")] = READER_ROLE,
+    token: Annotated[
+        bool, typer.Option("--token", help="With a password for fipe_reader that lasts 15 minutes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print where other programs find the database: DBeaver, Metabase, Power BI, Excel."""
+    from fipe_cli.dsn import find_address, how_to_sign_in
+
+    address = find_address(_cloud(context), user, token=token)
+    if as_json:
+        print(json.dumps(asdict(address) | {"url": address.url, "jdbc": address.jdbc}))
+        return
+    print(address.url)
+    print(how_to_sign_in(user, token=token), file=sys.stderr)
 
 
 @app.command(
@@ -448,23 +512,30 @@ def psql(context: typer.Context) -> None:
 def export(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet; - writes CSV to standard output.")
+        Path, typer.Argument(help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output.")
     ],
     month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
+    first: Annotated[str, typer.Option("--from", help="The first month, as 2024-01.")] = "",
+    last: Annotated[str, typer.Option("--to", help="The last month, as 2024-12.")] = "",
+    types: Annotated[str, typer.Option("--type", help="car,motorcycle,truck; all by default.")] = "",
     brand: Annotated[str, typer.Option(help="Words of the brand's name; all brands by default.")] = "",
+    vehicle: Annotated[
+        str, typer.Option(help="Words of brand and model, or a FIPE code; all vehicles by default.")
+    ] = "",
     excel_pt: Annotated[
         bool,
         typer.Option("--excel-pt", help="CSV for spreadsheets in Portuguese: semicolons, decimal commas."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write prices to a file: a month, a brand or everything, as CSV, JSON Lines or Parquet."""
+    """Write prices to a file: months, types, a brand, a vehicle or everything."""
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
 
     cloud = _cloud(context)
+    selection = Selection(month, first, last, brand, types, vehicle)
     with open_database(cloud) as database, database.session() as session:
-        rows = export_prices(session, Selection(month, brand), file, excel_pt=excel_pt)
+        rows = export_prices(session, selection, file, excel_pt=excel_pt)
         if file != Path("-"):
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
 
@@ -476,6 +547,9 @@ def report(
         "fipe-report.html"
     ),
     run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
+    month: Annotated[
+        str, typer.Option(help="The month, as 2026-06, with its newest load; that of the load by default.")
+    ] = "",
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
     ] = "",
@@ -488,8 +562,10 @@ def report(
     from fipe_cli.report.page import render
 
     cloud = _cloud(context)
+    if file != Path("-") and file.suffix not in (".html", ".htm"):
+        raise CliError(f"invalid FILE {file}: the report is a web page; use a name that ends in .html", USAGE)
     with open_database(cloud) as database, database.session() as session:
-        found = read_report(session, run_id, vehicle)
+        found = read_report(session, run_id, month, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         page = render(found, cloud.name).encode()
@@ -498,6 +574,13 @@ def report(
         if file != Path("-"):
             size = len(page)
             _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+
+
+def _form(as_json: bool, as_csv: bool) -> "Form":
+    """How to print rows. Raises CliError when both are asked for."""
+    if as_json and as_csv:
+        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+    return "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
 
 
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fipe_api.load.request import LoadRequestError
 from local_cloud import command_errors
@@ -67,5 +68,10 @@ def one_line_errors() -> Iterator[None]:
             raise CliError(str(error), USAGE) from error
         except psycopg2.OperationalError as error:
             raise CliError(f"the database cannot be reached: {error}") from error
+        except (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+            raise CliError(
+                f"{error.diag.message_primary}: the database's schema is older than this `fipe`, or missing;"
+                " deploy the stage again"
+            ) from error
         except psycopg2.Error as error:
             raise CliError(f"the database refuses: {error.diag.message_primary or error}", USAGE) from error

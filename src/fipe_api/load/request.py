@@ -20,6 +20,7 @@ from fipe_api.messages import (
     Text,
     VehicleType,
     folded,
+    words_of,
 )
 from fipe_api.source.http_source import NoDataError
 from fipe_api.source.price_source import PriceSource
@@ -210,9 +211,27 @@ def wanted_brands(
     request: LoadRequest, reference: Reference, vehicle_type: VehicleType, found: Iterable[Named]
 ) -> ListedBrands:
     """Those of the brands that were asked for."""
-    wanted = request.brands
-    kept = tuple(brand for brand in found if wanted is None or brand.is_among(wanted))
-    return ListedBrands(reference=reference, vehicle_type=vehicle_type, brands=kept)
+    brands = tuple(found)
+    if request.brands is not None:
+        named = [brand for want in request.brands for brand in brands_named(brands, want)]
+        brands = tuple(brand for brand in brands if brand in named)
+    return ListedBrands(reference=reference, vehicle_type=vehicle_type, brands=brands)
+
+
+def brands_named(brands: Iterable[Named], want: int | str) -> list[Named]:
+    """The brands of a vehicle type that are meant, by the rule of the SQL function fipe.brands_named.
+
+    A name means the brands of exactly this name or, without one, those with all its words: `volkswagen` means
+    "VW - VolksWagen", and `scania` means SCANIA and not SAAB-SCANIA.
+    """
+    listed = list(brands)
+    if isinstance(want, int):
+        return [brand for brand in listed if brand.code == want]
+    asked = words_of(want)
+    if not asked:
+        return [brand for brand in listed if brand.is_among([want])]
+    whole = [brand for brand in listed if words_of(brand.name) == asked]
+    return whole or [brand for brand in listed if set(asked) <= set(words_of(brand.name))]
 
 
 def refuse_unknown_brands(
@@ -230,7 +249,7 @@ def refuse_unknown_brands(
     """
     found = [brand for each in listed for brand in each.brands]
     for want in wanted:
-        if not any(brand.is_among([want]) for brand in found):
+        if not brands_named(found, want):
             names = {folded(brand.name): brand.name for brand in seen}
             close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
             hint = f"did you mean {', '.join(close)}?" if close else "use a name or code that FIPE lists"
