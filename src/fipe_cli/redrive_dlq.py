@@ -95,6 +95,10 @@ class DeadLetterQueue:
         finally:
             self._put_back(list(seen.values()))
 
+    def send(self, body: str) -> None:
+        """Puts a message into the dead letter queue."""
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=body)
+
     def redrive(self, rate: int | None = None) -> Iterator[Move]:
         """Has SQS move all messages back, and says how far it is until it ends.
 
