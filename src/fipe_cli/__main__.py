@@ -128,6 +128,7 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
+    print(f"prove that every part works: {cloud.check_command}")
 
 
 @app.command()
@@ -281,6 +282,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Start a load."""
+    from fipe_cli.blocked import what_helps
     from fipe_cli.loads import payload_of, plan, start
     from fipe_cli.watch import follow_load
 
@@ -292,7 +294,11 @@ def load(
         return
     started = start(cloud, payload)
     document = started.model_dump(mode="json")
-    words = [started.words(), f"watch it: fipe status {started.run_id}"]
+    words = [
+        started.words(),
+        *(what_helps(cloud) if started.waiting else ()),
+        f"watch it: fipe status {started.run_id}",
+    ]
     if not follow:
         _answer(document, words, as_json)
         return
@@ -396,6 +402,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
+    from fipe_cli.blocked import what_helps
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
@@ -411,7 +418,7 @@ def resume(
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
     waiting = [one.waiting for one in started if one.waiting]
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
-    texts = [words, *(f"waits to start: {why}" for why in waiting)]
+    texts = [words, *(f"waits to start: {why}" for why in waiting), *(what_helps(cloud) if waiting else ())]
     if not follow:
         _answer(document, texts, as_json)
         return

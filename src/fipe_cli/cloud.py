@@ -72,6 +72,11 @@ class Cloud:
         """What deploys the stage."""
         return "make local-up" if self.local and self.stage == "dev" else f"make deploy-{self.stage}"
 
+    @property
+    def check_command(self) -> str:
+        """What proves that the stage works."""
+        return f"make check-{self.stage}" + (f" AWS_PROFILE={self.profile}" if self.profile else "")
+
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
         if self.local:

@@ -1,5 +1,6 @@
 """The database, as the functions and as the master user sign in to it."""
 
+import hashlib
 import shlex
 from typing import Literal
 
@@ -12,12 +13,12 @@ from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
 from infrastructure.names import Function
+from infrastructure.paths import SQL_SCRIPT
 
 MASTER = "database, as the master user"
 WELL: Literal["ok"] = "ok"
 
 _UNREACHABLE = ("timeout", "could not connect", "Connection refused", "could not translate", "no route")
-_SCRIPT = "create_fipe_db.sql"
 
 
 class _Master(Struct):
@@ -94,8 +95,8 @@ def _look_at_logins(cloud: Cloud, answer: _Master) -> Finding:
 def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
     part = "schema"
     if answer.schema is None:
-        seen = "the database does not say which script made it"
-        return Finding(Level.FAILED, part, seen, _run_script(cloud))
+        seen = "unknown which script made it: a person ran one, or none has run"
+        return Finding(Level.WARNING, part, seen, _run_script(cloud))
     if answer.script != answer.schema:
         seen = f"made by script {answer.schema[:8]}, but script {(answer.script or 'none')[:8]} is deployed"
         return Finding(Level.FAILED, part, seen, _run_script(cloud))
@@ -109,5 +110,6 @@ def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
 
 
 def _run_script(cloud: Cloud) -> str:
-    command = shlex.join(["fipe", "--stage", cloud.stage, "psql", "-f", _SCRIPT])
+    name_it = f"set fipe.script_sha256 = '{hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()}'"
+    command = shlex.join(["fipe", "--stage", cloud.stage, "psql", "-c", name_it, "-f", SQL_SCRIPT.name])
     return f"`{command}` makes tables, roles and rights as they should be"

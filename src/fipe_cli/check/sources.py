@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fipe_api.aws.self_check import Facts, SourceFacts
+from fipe_cli.blocked import when_blocked
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
@@ -27,19 +28,6 @@ _OTHERWISE = {
     "throttled": (Level.WARNING, "wait; if it happens often, deploy with lower CALLS_PER_MINUTE"),
     "no turn": (Level.WARNING, "a load that runs has the next turns: run the check again later"),
 }
-
-
-def what_helps_when_blocked(cloud: Cloud) -> str:
-    """What to do when the source blocks the address that the functions call from."""
-    mirror = "or let the mirror answer meanwhile (PARALLELUM_CALLS_PER_DAY=500); docs/source.md says more"
-    if cloud.local:
-        return f"it is this machine's address that is blocked: wait, use a proxy (HTTPS_PROXY), {mirror}"
-    region = str(cloud.session.region_name)
-    other = "" if region == "sa-east-1" else "deploy in sa-east-1 (AWS_REGION=sa-east-1), "
-    return (
-        f"it is the address of AWS's functions in {region} that is blocked. FIPE is reported to answer"
-        f" functions in sa-east-1, and to block those in us-east-1: {other or 'wait, '}{mirror}"
-    )
 
 
 def look_at_sources(
@@ -84,7 +72,7 @@ def _finding(cloud: Cloud, answers: list[_Answer]) -> Finding:
         if refused:
             who, words = refused[0].function, one_line(refused[0].facts.words)
             seen = f"{state} for {who}: {words} ({url})"
-            return Finding(level, part, seen, to_do or what_helps_when_blocked(cloud))
+            return Finding(level, part, seen, to_do or when_blocked(cloud))
     newest = answers[0].facts.words
     seen = f"answered {counted(len(answers), 'loader')}, newest month {newest} ({url})"
     return Finding(Level.OK, part, seen)

@@ -16,6 +16,7 @@ from fipe_cli.check.functions import Examined, examine, look_at_concurrency
 from fipe_cli.check.operations import look_at_alarms, look_at_schedule, look_at_topic, read_pace
 from fipe_cli.check.queues import Source, look_at_event_source, look_at_queue
 from fipe_cli.check.sources import look_at_sources
+from fipe_cli.progress import Waits
 from infrastructure.names import Function, Queue
 
 LOADERS = (Function.MANUFACTURER_LOADER, Function.MODEL_LOADER, Function.PRICE_LOADER)
@@ -41,7 +42,6 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     functions = {function: _begin(partial(_examine, deployment, function)) for function in Function}
     event_sources = {queue: _begin(partial(_look_at_event_source, deployment, queue)) for queue in Queue}
     queues = [_begin(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue)) for queue in Queue]
-    pace = _begin(partial(read_pace, deployment))
     master = _begin(partial(_safely, MASTER, look_at_master, deployment))
     others = [
         _begin(partial(_safely, part, look, deployment))
@@ -61,7 +61,8 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     for examined in functions.values():
         yield from examined.result().findings
     facts = {function: examined.result().facts for function, examined in functions.items()}
-    found, waits = pace.result()
+    # Only now: the loaders' calls may have taught the pace something.
+    found, waits = _read_pace(deployment)
     yield from look_at_sources(deployment.cloud, {loader: facts[loader] for loader in LOADERS}, waits)
     yield from found
     for function in AT_DATABASE:
@@ -109,6 +110,13 @@ def _examine(deployment: Deployment, function: Function) -> Examined:
         return examine(deployment, function)
     except ClientError as error:
         return Examined([_refused(function, error)])
+
+
+def _read_pace(deployment: Deployment) -> tuple[list[Finding], Waits | None]:
+    try:
+        return read_pace(deployment)
+    except ClientError as error:
+        return [_refused("pace table", error)], None
 
 
 def _look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding, Source]:
