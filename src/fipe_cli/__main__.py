@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
-message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
-the source cannot be reached, or the output cannot be written; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is not complete or found no model, a dead letter queue holds a
+message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3 the
+cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483

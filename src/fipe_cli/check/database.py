@@ -111,5 +111,5 @@ def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
 
 def _run_script(cloud: Cloud) -> str:
     name_it = f"set fipe.script_sha256 = '{hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()}'"
-    command = shlex.join(["fipe", "--stage", cloud.stage, "psql", "-c", name_it, "-f", SQL_SCRIPT.name])
+    command = shlex.join(["fipe", "--stage", cloud.stage, "psql", "-1", "-c", name_it, "-f", SQL_SCRIPT.name])
     return f"`{command}` makes tables, roles and rights as they should be"

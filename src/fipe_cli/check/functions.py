@@ -148,9 +148,7 @@ def look_at_concurrency(deployment: Deployment) -> list[Finding]:
     )
     if free > max(needed, NEW_ACCOUNT):
         return [Finding(Level.OK, "account", seen)]
-    ask = (
-        "ask AWS for more (Service Quotas, Lambda, Concurrent executions); until then functions are throttled"
-    )
+    ask = "ask AWS for more (Service Quotas, Lambda, Concurrent executions), or Lambda throttles functions"
     return [Finding(Level.WARNING, "account", seen, ask)]
 
 

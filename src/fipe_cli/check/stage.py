@@ -101,8 +101,9 @@ def _safely(part: str, look: Callable[..., list[Finding]], *given: object) -> li
 
 
 def _refused(part: str, error: ClientError) -> Finding:
-    rights = "your AWS identity needs more rights (docs/deploy.md lists them)"
-    return Finding(Level.FAILED, part, f"AWS refuses: {error}", rights)
+    is_denied = any(word in error.response["Error"]["Code"] for word in ("Denied", "Unauthorized"))
+    rights = "your AWS identity needs more rights (docs/deploy.md lists them)" if is_denied else ""
+    return Finding(Level.FAILED, part, f"AWS refuses: {str(error).rstrip('.')}", rights)
 
 
 def _examine(deployment: Deployment, function: Function) -> Examined:
