@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from fipe_api.aws.self_check import DROPPED, KEY
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
@@ -36,13 +38,22 @@ class Door:
         self._is_closed = False
 
     def send(self, dead: DeadLetterQueue, body: str) -> Iterator[Move]:
-        """Sends a message into a DLQ and begins its way back; the rest of the way."""
+        """Sends a message into a DLQ and begins its way back; the rest of the way.
+
+        Raises:
+            ClientError: SQS does not begin it. The message is deleted again.
+            CliError: the command ends.
+        """
         with self._lock:
             if self._is_closed:
                 raise CliError("the check was interrupted")
             dead.send(body)
             moves = dead.redrive()
-            next(moves)
+            try:
+                next(moves)
+            except ClientError:
+                dead.remove(body)
+                raise
             return moves
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from infrastructure import names
 from infrastructure.names import Function
 
 GOOD_NEWS = "load-complete"
-PENDING = "PendingConfirmation"
+PENDING, DELETED = "PendingConfirmation", "Deleted"
+"""What SNS lists instead of the ARN of such a subscription."""
 
 
 def read_pace(deployment: Deployment) -> tuple[list[Finding], Waits | None]:
@@ -40,7 +41,7 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
     pages = deployment.cloud.client("cloudwatch").get_paginator("describe_alarms")
     alarms = {
         alarm["AlarmName"]: alarm
-        for page in pages.paginate(AlarmNamePrefix=names.alarm("", "").rstrip("-"))
+        for page in pages.paginate(AlarmNamePrefix=names.alarm("*", deployment.stage).partition("*")[0])
         for alarm in page["MetricAlarms"]
         if alarm["AlarmName"] in expected
     }
@@ -76,6 +77,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
             for arn in arns
             for page in sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
             for each in page["Subscriptions"]
+            if each["SubscriptionArn"] != DELETED
         ]
     except sns.exceptions.NotFoundException:
         arns = []
