@@ -198,7 +198,8 @@ def source_throttles(stage: Stage) -> Iterator[list[str]]:
     try:
         yield [
             r"warning  official API: throttled for FipeManufacturerLoader: throttled by the source; try again"
-            rf" in \d+ s \({stage.source.url}\). To do: wait; if it happens often, deploy with lower CALLS_PER_MINUTE",
+            rf" in \d+ s \({stage.source.url}\). To do: wait; if it happens often, deploy with lower"
+            " CALLS_PER_MINUTE",
             r"warning  pace table: throttled: no call for .*. To do: see the source",
         ]
     finally:
