@@ -69,13 +69,13 @@ def look_at_master(deployment: Deployment) -> list[Finding]:
     except ValidationError as error:
         seen = f"{Function.SQL_INIT} does not know checks ({error})"
         return [Finding(Level.FAILED, MASTER, seen, "deploy this release")]
-    logins = _look_at_logins(deployment.cloud, answer)
+    logins = _look_at_logins(deployment, answer)
     if logins.level is Level.FAILED:
         return [logins]
     return [logins, _look_at_schema(deployment.cloud, answer)]
 
 
-def _look_at_logins(cloud: Cloud, answer: _Master) -> Finding:
+def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
     by_password, by_token = one_line(answer.password_login), one_line(answer.iam_login)
     if by_password == WELL:
         token = "and with an IAM token" if by_token == WELL else f"but not with an IAM token ({by_token})"
@@ -85,11 +85,12 @@ def _look_at_logins(cloud: Cloud, answer: _Master) -> Finding:
         use = "nothing: deploys and `fipe psql` use the token. For the password see docs/deploy.md"
         return Finding(Level.WARNING, MASTER, seen, use)
     refused = by_password or one_line(answer.error)
+    (cluster,) = deployment.resources.get("AWS::RDS::DBCluster", ["CLUSTER"])
     set_password = (
-        "set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier CLUSTER"
+        f"set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier {cluster}"
         " --master-user-password PASSWORD --apply-immediately`"
     )
-    return Finding(Level.FAILED, MASTER, refused, _mend(cloud, refused, set_password))
+    return Finding(Level.FAILED, MASTER, refused, _mend(deployment.cloud, refused, set_password))
 
 
 def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
