@@ -17,6 +17,8 @@ import psycopg2
 import pytest
 
 from fipe_api.aws.self_check import DROPPED
+from fipe_cli import redrive_dlq
+from fipe_cli.check import dead_letters
 from fipe_cli.check.deployment import read_deployment
 from fipe_cli.check.findings import Level
 from fipe_cli.check.stage import check_stage
@@ -126,7 +128,10 @@ def source() -> Iterator[FipeSimulator]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory, source: FipeSimulator) -> Iterator[Stage]:
-    with place(tmp_path_factory.mktemp("check")) as here:
+    with place(tmp_path_factory.mktemp("check")) as here, pytest.MonkeyPatch.context() as patch:
+        # Only the checks that run in this process wait less.
+        patch.setattr(dead_letters, "LOOK_SECONDS", 0.1)
+        patch.setattr(redrive_dlq, "FOLLOW_SECONDS", 0.1)
         yield Stage(here, source)
 
 
