@@ -38,6 +38,7 @@ KNOWN.destroy      := CONFIRM YES
 KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
 KNOWN.status       := RUN FOLLOW JSON
 KNOWN.resume       := RUN FOLLOW JSON
+KNOWN.check        := JSON
 KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
@@ -74,7 +75,7 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 	@python -m local_cloud psql $(ARGS)
 
 ##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
-ACTIONS := deploy diff destroy load status resume redrive logs
+ACTIONS := deploy check diff destroy load status resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # It reads the variables on make's command line as its options.
 FIPE := fipe --from-make --stage
@@ -93,6 +94,9 @@ synth: prepare-layers ## Write the templates to cdk.out: [STAGE=dev] and the set
 
 deploy-dev deploy-stg deploy-prd: deploy-%: prepare-layers ## Deploy: VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, any setting of stage_settings.py in capitals
 	@$(FIPE) $* deploy
+
+check-dev check-stg check-prd: check-%: $(RUNTIME) ## Prove every part of the stage, in minutes; starts no load
+	@$(FIPE) $* check
 
 diff-dev diff-stg diff-prd: diff-%: prepare-layers ## Show what a deploy would change
 	@$(FIPE) $* diff

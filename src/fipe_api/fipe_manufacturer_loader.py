@@ -8,14 +8,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.clients import client, wake
 from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import LoadRequestError, parse_request
 from fipe_api.load.start import send, start_load
 from fipe_api.messages import StartMessage
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import FipeError
+from fipe_api.source.self_check import look_at_sources
 
 
+@answers_checks(look_at_sources)
 @logger.inject_lambda_context
 @metrics.log_metrics
 @connections_closed()

@@ -16,8 +16,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.batch import process_batch
 from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
 from fipe_api.database.ledger import LedgerNews
+from fipe_api.database.self_check import look_at_database, rehearse
 from fipe_api.database.writer import ReferenceMismatchError, Written, write_messages
 from fipe_api.load.state import LoadState
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 
+@answers_checks(lambda _: {"database": look_at_database("FipeSomaIngestor", rehearse)})
 @logger.inject_lambda_context
 @metrics.log_metrics
 @connections_closed()

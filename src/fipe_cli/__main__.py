@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from fipe_cli.query import Form
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
-message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
-the source cannot be reached, or the output cannot be written; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is not complete or found no model, a dead letter queue holds a
+message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3 the
+cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -143,6 +143,7 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
+    print(f"prove that every part works: {cloud.check_command}")
 
 
 @app.command()
@@ -199,6 +200,28 @@ def destroy(
         line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
         print(*line, event.get("ResourceStatusReason", ""), flush=True)
     print(f"{doomed.place} is gone")
+
+
+@app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Prove every part of a deployed stage, in minutes; starts no load and leaves nothing behind."""
+    from fipe_cli.check.deployment import read_deployment
+    from fipe_cli.check.findings import Level, worst
+    from fipe_cli.check.stage import check_stage
+
+    cloud = _cloud(context)
+    found = []
+    with _progress(as_json).status(f"checking {cloud.name}"):
+        for finding in check_stage(read_deployment(cloud)):
+            found.append(finding)
+            if not as_json:
+                console.print(finding.line(), soft_wrap=True)
+    level = worst(found)
+    if as_json:
+        checks = [finding.document() for finding in found]
+        print(json.dumps({"stage": cloud.stage, "level": level, "checks": checks}))
+    if level is Level.FAILED:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -274,6 +297,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Start a load."""
+    from fipe_cli.blocked import what_helps
     from fipe_cli.loads import payload_of, plan, start
     from fipe_cli.watch import follow_load
 
@@ -285,7 +309,11 @@ def load(
         return
     started = start(cloud, payload)
     document = started.model_dump(mode="json")
-    words = [started.words(), f"watch it: fipe status {started.run_id}"]
+    words = [
+        started.words(),
+        *(what_helps(cloud) if started.waiting else ()),
+        f"watch it: fipe status {started.run_id}",
+    ]
     if not follow:
         _answer(document, words, as_json)
         return
@@ -389,6 +417,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
+    from fipe_cli.blocked import what_helps
     from fipe_cli.ledger import read_loads, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
@@ -404,7 +433,7 @@ def resume(
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
     waiting = [one.waiting for one in started if one.waiting]
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
-    texts = [words, *(f"waits to start: {why}" for why in waiting)]
+    texts = [words, *(f"waits to start: {why}" for why in waiting), *(what_helps(cloud) if waiting else ())]
     if not follow:
         _answer(document, texts, as_json)
         return

@@ -242,6 +242,18 @@ def test_a_load_is_started_and_read_with_psql_and_the_secret(deployed: Deploymen
     assert deployed.query(BRANDS) == "Acura\nFiat"
 
 
+@pytest.mark.skipif(
+    "password_login" not in (ROOT / "lambda/index.py").read_text(),
+    reason="the SQL functions do not answer checks yet",
+)
+def test_a_check_proves_that_every_part_works(deployed: Deployment) -> None:
+    shown = deployed.make("make check-dev")
+    assert re.findall("^(?!ok ).*", shown, re.MULTILINE) == [
+        "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."
+        " To do: open the link in AWS's mail (look in spam, too); it is valid for two days"
+    ]
+
+
 def test_a_message_that_cannot_be_read_is_shown_with_its_reason_and_moved_back(deployed: Deployment) -> None:
     poison = '{"kind": "poison"}'
     deployed.succeed(

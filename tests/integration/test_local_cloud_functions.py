@@ -170,6 +170,15 @@ def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
     assert events["events"]
 
 
+def test_a_log_group_that_is_deleted_stays_away(cloud: Cloud) -> None:
+    cloud.put_function("unlogged", FUNCTION)
+    logs, group = cloud.client("logs"), "/aws/lambda/unlogged"
+    assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    logs.delete_log_group(logGroupName=group)
+    assert "FunctionError" not in cloud.invoke("unlogged", {})
+    assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"] == []
+
+
 def test_logs_a_line_that_only_looks_like_a_metric(cloud: Cloud) -> None:
     line = '"CloudWatchMetrics": {"_aws": {}}'
     cloud.invoke("echo", {line: 1})
@@ -198,6 +207,19 @@ def test_keeps_to_the_reserved_concurrency(cloud: Cloud) -> None:
         with pytest.raises(ClientError, match="TooManyRequestsException"):
             cloud.invoke("alone", {})
         assert "FunctionError" not in running.result()
+
+
+def test_tells_the_accounts_concurrency_without_what_is_reserved(cloud: Cloud) -> None:
+    client = cloud.client("lambda")
+
+    def limit() -> tuple[int, int]:
+        found = client.get_account_settings()["AccountLimit"]
+        return found["ConcurrentExecutions"], found["UnreservedConcurrentExecutions"]
+
+    total, before = limit()
+    cloud.put_function("reserved", FUNCTION)
+    client.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=7)
+    assert limit() == (total, before - 7) == (1000, before - 7)
 
 
 def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:

@@ -487,6 +487,8 @@ def test_creates_changes_and_deletes_alarms_topics_and_schedules(cloud: Cloud) -
     sns = cloud.client("sns")
     (subscription,) = sns.list_subscriptions()["Subscriptions"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "me@example.com")
+    (listed,) = sns.list_subscriptions_by_topic(TopicArn=subscription["TopicArn"])["Subscriptions"]
+    assert listed["SubscriptionArn"] == "PendingConfirmation"
     policy = sns.get_topic_attributes(TopicArn=subscription["TopicArn"])["Attributes"]["Policy"]
     assert json.loads(policy)["Statement"] == [{"Sid": "OnlyThis"}]
     (made,) = alarm()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -12,7 +12,9 @@ from psycopg2.extras import RealDictCursor
 
 from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
+from fipe_api.database.self_check import look_at_database
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -103,6 +105,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     unpriced_up_to: date | None = None
 
 
+@answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
 @logger.inject_lambda_context
 @connections_closed()
 def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
@@ -129,6 +132,13 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             answer["resume"] = _resume_payloads(connection, request.run_id)
     document: dict[str, Any] = to_builtins(answer)
     return document
+
+
+def _count_loads(connection: "connection") -> str:
+    """Reads what it reads for `fipe status`, for a check."""
+    loads = _loads(connection, StatusRequest())
+    _unpriced(connection, datetime.now(UTC).date())
+    return f"read {len(loads)} load{'' if len(loads) == 1 else 's'}"
 
 
 def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:

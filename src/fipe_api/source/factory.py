@@ -14,9 +14,9 @@ from fipe_api.aws.connections import closed_after_invocation
 from fipe_api.aws.observability import logger
 from fipe_api.environment import loader_environment
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.messages import Reference
+from fipe_api.messages import Reference, Source
 from fipe_api.source.fallback import DailyPace, WithFallback
-from fipe_api.source.http_source import HttpSource
+from fipe_api.source.http_source import HttpSource, Observer
 from fipe_api.source.pace import Pace, SharedPace, Unpaced
 from fipe_api.source.parallelum import ParallelumApi
 from fipe_api.source.price_source import PriceSource
@@ -41,19 +41,33 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
         reference: the reference month that they ask for; None for the call that lists the months.
     """
 
+    environment = loader_environment()
+    found = sources(context, Reporter(run_id, reference, environment.rejected_answers_url))
+    official, *mirrors = (source for _, source in found.values())
+    return WithFallback(official, mirrors[0]) if mirrors else official
+
+
+def sources(context: LambdaContext, observer: Observer) -> dict[Source, tuple[str, PriceSource]]:
+    """The official API, and the mirror if it is configured: each with its URL.
+
+    Args:
+        context: tells how much time the invocation has left.
+        observer: receives what happens to the calls.
+    """
+
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
 
     environment = loader_environment()
-    reporter = Reporter(run_id, reference, environment.rejected_answers_url)
     blocked = environment.blocked_rest_seconds
     url = environment.fipe_api_url
-    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, blocked), url)
-    if not environment.parallelum_calls_per_day:
-        return official
-    url = environment.parallelum_url
-    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, blocked)
-    return WithFallback(official, ParallelumApi(mirror, url, _mirror_token))
+    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, observer, blocked), url)
+    found: dict[Source, tuple[str, PriceSource]] = {"fipe": (url, official)}
+    if environment.parallelum_calls_per_day:
+        url = environment.parallelum_url
+        mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, observer, blocked)
+        found[PARALLELUM] = url, ParallelumApi(mirror, url, _mirror_token)
+    return found
 
 
 @cache
