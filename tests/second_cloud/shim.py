@@ -3,8 +3,8 @@
     python shim.py PORT FOLDER PYTHON
 
 PORT is where it listens, on loopback and with TLS. FOLDER holds the database. It gets the certificate to
-trust (`ca.pem`) and a line of JSON per call that IAM denied (`denied.jsonl`). PYTHON is the project's: it runs
-the functions, with its packages in place of their layers, and `set_up_database.py`.
+trust (`ca.pem`) and a line of JSON per call that IAM denied (`denied.jsonl`). PYTHON is the project's: it
+runs the functions, with its packages in place of their layers, and `set_up_database.py`.
 
 Each change replaces one function of MiniStack. If MiniStack has changed one of them, nothing starts, and the
 message names it: find out whether the change here is still needed and right, then write down the new digest.
@@ -66,16 +66,11 @@ def replaces(module: Any, name: str, digest: str) -> Callable[[Function], Functi
 
 # --- IAM: what is denied is written down, and services need the roles that they are given ---
 
-denied: set[str] = set()
-
 
 def note(caller: str, action: str, resource: str) -> None:
-    """Writes down that a call was denied, once."""
-    line = json.dumps({"caller": caller, "action": action, "resource": resource})
-    if line not in denied:
-        denied.add(line)
-        with (FOLDER / "denied.jsonl").open("a") as file:
-            print(line, file=file)
+    """Writes down that a call was denied."""
+    with (FOLDER / "denied.jsonl").open("a") as file:
+        print(json.dumps({"caller": caller, "action": action, "resource": resource}), file=file)
 
 
 @replaces(iam_evaluator, "enforce", "cf64b1ee5b09")

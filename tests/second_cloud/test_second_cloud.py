@@ -163,17 +163,18 @@ def test_with_a_permission_taken_out_of_the_template_the_load_fails_and_the_perm
     cloud: SecondCloud, function: str, action: str, given_for: str, resource: str
 ) -> None:
     parent, child = cloud.templates()
-    assert cloud.put_templates(parent, without(child, f"{function}Role", action, given_for)) == ""
     earlier = cloud.runs()
+    expected = Denial(f"{function}-dev", action, f"arn:aws:{resource.format(PLACE)}")
+    assert cloud.put_templates(parent, without(child, f"{function}Role", action, given_for)) == ""
     try:
         cloud.start(brands=["Acura"], until_stable=True)
-        (denial,) = eventually(cloud.denials)
+        eventually(cloud.denials)
+        assert cloud.denials() == {expected}
+        assert not any(complete for run_id, complete in cloud.runs().items() if run_id not in earlier)
     finally:
-        cloud.put_templates(parent, child)
         cloud.purge()
-    assert denial == Denial(f"{function}-dev", action, f"arn:aws:{resource.format(PLACE)}")
-    assert not any(complete for run_id, complete in cloud.runs().items() if run_id not in earlier)
-    cloud.forget_denials()
+        cloud.put_templates(parent, child)
+        cloud.forget_denials()
 
 
 @pytest.mark.parametrize(
@@ -188,11 +189,11 @@ def test_without_its_permissions_the_sql_script_does_not_run_and_the_deploy_says
     (contents,) = (each for each in changed["Resources"].values() if each["Type"] == "Custom::FipeDatabase")
     contents["Properties"]["ScriptSha256"] = "as if the script had changed"
     why = cloud.put_templates(changed, child)
-    assert action in why
     (denial,) = cloud.denials()
+    cloud.forget_denials()
+    assert action in why
     assert (denial.caller, denial.action) == ("FipeSqlInit-dev", action)
     assert resource in denial.resource
-    cloud.forget_denials()
 
 
 def test_a_deploy_with_the_cdk_gives_the_permissions_back_and_a_load_completes(cloud: SecondCloud) -> None:
