@@ -209,5 +209,5 @@ def test_loads_the_real_month_with_every_price_equal(cloud: SecondCloud) -> None
     cloud.simulator.catalogue = read_catalogue(REAL_MONTH)
     cloud.simulator.published = 1
     run_id = cloud.start()["run_id"]
-    eventually(lambda: cloud.runs().get(run_id), 600)
+    eventually(lambda: cloud.runs().get(run_id), 1800)
     assert_complete(cloud, run_id)
