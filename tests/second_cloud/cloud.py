@@ -25,6 +25,7 @@ from tests.conftest import ROOT
 from tests.local_cloud_support import eventually
 
 PYTHON = ROOT / ".venv/second-cloud/bin/python"
+SHIM = ROOT / "tests/second_cloud/shim.py"
 REGION = "sa-east-1"
 ACCOUNT = "123456789012"
 STACK = "FipeDataStack-dev"
@@ -291,7 +292,7 @@ def second_cloud(folder: Path, simulator: FipeSimulator) -> Iterator[SecondCloud
     postgres = PostgresCluster(folder / "postgres")
     with (folder / "ministack.log").open("w") as log:
         server = subprocess.Popen(
-            [str(PYTHON), "tests/second_cloud/shim.py", str(port), str(folder), sys.executable],
+            [str(PYTHON), str(SHIM), str(port), str(folder), sys.executable],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],

@@ -4,6 +4,8 @@ The local cloud shows neither: moto lets every call through and fires no schedul
 deployment and run in their order: the later ones change it.
 """
 
+import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +18,7 @@ from fipe_simulator import SAMPLE_CATALOGUE, CatalogueRow, FipeSimulator, read_c
 from tests.guard import FolderGuard
 from tests.local_cloud_support import eventually
 from tests.real_month import REAL_MONTH, needs_real_month
-from tests.second_cloud.cloud import ACCOUNT, PYTHON, REGION, Denial, SecondCloud, second_cloud, without
+from tests.second_cloud.cloud import ACCOUNT, PYTHON, REGION, SHIM, Denial, SecondCloud, second_cloud, without
 
 pytestmark = [
     pytest.mark.second_cloud,
@@ -91,6 +93,17 @@ def until_idle(cloud: SecondCloud) -> None:
         eventually(lambda: not any(cloud.messages().values()), 20)
     except AssertionError:
         raise AssertionError(f"messages are left: {cloud.messages()}") from None
+
+
+def test_nothing_starts_if_ministack_has_changed_a_function_that_is_replaced(tmp_path: Path) -> None:
+    # As if the shim had been written for another version.
+    changed = re.sub(r'"enforce", "\w+"', '"enforce", "0123456789ab"', SHIM.read_text())
+    (tmp_path / "shim.py").write_text(changed)
+    ended = subprocess.run(
+        [PYTHON, tmp_path / "shim.py", "1", tmp_path, "python"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "MiniStack has changed ministack.core.iam_evaluator.enforce: its digest is" in ended.stderr
 
 
 def test_each_function_may_do_its_own_work_and_nothing_else(cloud: SecondCloud) -> None:
