@@ -30,6 +30,7 @@ KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
 KNOWN.test         := POSTGRES
+KNOWN.test-second-cloud := MONTH
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
@@ -125,9 +126,9 @@ test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
 
-test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, where IAM denies and the schedule fires (two minutes)
+test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, with IAM and the schedule (two minutes): MONTH=1 the real month too
 	@$(INSTALL) second-cloud
-	python -m pytest -q -m second_cloud tests/second_cloud
+	python -m pytest -q -m "second_cloud$(if $(MONTH),, and not real_month)" tests/second_cloud
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
