@@ -30,6 +30,7 @@ KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
 KNOWN.test         := POSTGRES
+KNOWN.test-second-cloud := MONTH
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
@@ -81,8 +82,8 @@ ACTIONS := deploy check diff destroy load status resume redrive logs
 FIPE := fipe --from-make --stage
 
 # Only databases on AWS have certificates to check, and the local cloud runs the packages of .venv.
-local local-up test: export RDS_CERTIFICATES ?= none
-local local-up test: export COMPILE_LAYERS ?= no
+local local-up test test-second-cloud: export RDS_CERTIFICATES ?= none
+local local-up test test-second-cloud: export COMPILE_LAYERS ?= no
 prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
 	@$(INSTALL) layers
 
@@ -120,13 +121,18 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
+.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
+	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
+		-m "not faults and not walkthrough and not second_cloud"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
+
+test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, with IAM and the schedule (two minutes): MONTH=1 the real month too
+	@$(INSTALL) second-cloud
+	python -m pytest -q -m "second_cloud$(if $(MONTH),, and not real_month)" tests/second_cloud
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
@@ -157,6 +163,7 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
+	$(UV_COMPILE) tests/second_cloud/requirements.in -o tests/second_cloud/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
 

@@ -12,11 +12,13 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fipe_simulator import Fault, Faults
 from tests.local_cloud_support import eventually
+from tests.reliability.api_faults import api_faults
 from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
 FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
@@ -32,6 +34,25 @@ POINTS = [
     pytest.param("ingestor", "before_commit", marks=LONG),
     pytest.param("ingestor", "after_commit", marks=LONG),
 ]
+SENDS = {"service": "sqs", "operation": "SendMessageBatch", "sequence": {"fail": 1, "pass": 2}}
+API_FAULTS: dict[str, dict[str, Any]] = {
+    "DynamoDB throttles": {
+        "service": "dynamodb",
+        "sequence": {"fail": 1, "pass": 9},
+        "error": {"code": "ProvisionedThroughputExceededException"},
+    },
+    "SQS fails": {**SENDS, "error": {"code": "InternalError", "status": 500}},
+    "SQS throttles": {**SENDS, "error": {"code": "RequestThrottled", "status": 403}},
+    "SQS takes messages and its answer is lost": {**SENDS, "response": {"abort_frac": 0.5}},
+    "connections are reset": {"service": "*", "sequence": {"fail": 1, "pass": 9}, "reset": True},
+    "answers are slow": {"service": "*", "latency": {"min": 50, "max": 300}},
+    "an endpoint is dead for some calls": {
+        "service": "*",
+        "sequence": {"fail": 1, "pass": 19},
+        "timeout_ms": 3000,
+    },
+}
+"""Faults of AWS's APIs as microburst's rules."""
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +131,52 @@ def test_every_message_delivered_twice_in_random_order(pipeline: Pipeline) -> No
 def test_half_of_the_entries_of_each_batch_fail_at_first(pipeline: Pipeline) -> None:
     pipeline.queue_faults(failed_sends=0.3, seed=2)
     load_and_end_equal(pipeline)
+
+
+@LONG
+@pytest.mark.parametrize("fault", ["failed_receives", "failed_deletes"])
+def test_event_sources_that_cannot_receive_or_delete_for_a_while(pipeline: Pipeline, fault: str) -> None:
+    pipeline.queue_faults(**{fault: 1})
+    run_id = pipeline.start()
+    time.sleep(FAULT_SECONDS)
+    pipeline.queue_faults()
+    pipeline.until_idle()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("fault", API_FAULTS)
+def test_an_api_that_fails_in_some_calls(pipeline: Pipeline, fault: str) -> None:
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with api_faults(pipeline) as faults:
+        faults.strike(API_FAULTS[fault])
+        run_id = pipeline.start()
+        pipeline.until_idle(180)
+        assert faults.struck()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("service", ["sqs", "dynamodb"])
+def test_an_api_that_fails_in_every_call_for_a_while(pipeline: Pipeline, service: str) -> None:
+    # As deployed, a failed message is tried again after half a minute; shortened as for a source that fails.
+    delay = {"RETRY_DELAY_SECONDS": str(math.ceil(FAULT_SECONDS / 2))}
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with (
+        pipeline.variables("FipeModelLoader", **delay),
+        pipeline.variables("FipePriceLoader", **delay),
+        api_faults(pipeline) as faults,
+    ):
+        run_id = pipeline.start()
+        faults.strike({"service": service, "error": {"code": "InternalServerError", "status": 500}})
+        time.sleep(FAULT_SECONDS)
+        assert faults.struck()
+        faults.strike()
+        pipeline.until_idle(180 + 5 * FAULT_SECONDS)
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
 
 
 @pytest.mark.parametrize(
