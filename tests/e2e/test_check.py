@@ -30,11 +30,6 @@ from local_cloud.state import LocalState
 from tests.e2e.make import ROOT, Place, place
 from tests.local_cloud_support import eventually
 
-pytestmark = pytest.mark.skipif(
-    "password_login" not in (ROOT / "lambda/index.py").read_text(),
-    reason="the SQL functions do not answer checks yet",
-)
-
 PARTS = 37
 UNCONFIRMED = (
     "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."

@@ -242,10 +242,6 @@ def test_a_load_is_started_and_read_with_psql_and_the_secret(deployed: Deploymen
     assert deployed.query(BRANDS) == "Acura\nFiat"
 
 
-@pytest.mark.skipif(
-    "password_login" not in (ROOT / "lambda/index.py").read_text(),
-    reason="the SQL functions do not answer checks yet",
-)
 def test_a_check_proves_that_every_part_works(deployed: Deployment) -> None:
     shown = deployed.make("make check-dev")
     assert re.findall("^(?!ok ).*", shown, re.MULTILINE) == [
