@@ -172,6 +172,18 @@ def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
 
 
+def test_what_a_question_says_of_its_months_is_printed_once(
+    database: connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "create function pg_temp.say() returns integer language plpgsql"
+            " as $$ begin raise notice '2026-05 is partly loaded'; return 1; end $$"
+        )
+    answer(database, "select pg_temp.say() from generate_series(1, 3)", "csv", Console())
+    assert capsys.readouterr().err == "2026-05 is partly loaded\n"
+
+
 @pytest.mark.parametrize("form", ["--csv", "--json"])
 @pytest.mark.parametrize(
     ("value", "shown"),
