@@ -609,6 +609,20 @@ def test_a_cloud_that_is_no_url_is_refused_in_one_line(fipe: Fipe, monkeypatch: 
     assert "invalid AWS_ENDPOINT_URL=localhost:5000: use a URL" in fipe.refused(2, "status")
 
 
+@pytest.mark.parametrize("command", [["status"], ["query", "select 1"], ["price", "gol"], ["dsn"]])
+def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "local", "AWS_REGION": "sa-east-1",
+        "AWS_SECRET_ACCESS_KEY": "local", "AWS_MAX_ATTEMPTS": "1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    refusal = fipe.refused(3, *command)
+    assert refusal.startswith("error: nothing answers at AWS_ENDPOINT_URL=http://127.0.0.1:9: if its local")
+    assert "unset the AWS_ variables that it printed, or start it again with `make local-up`" in refusal
+
+
 def test_ctrl_c_while_the_command_is_imported_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
