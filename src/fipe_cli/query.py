@@ -177,7 +177,7 @@ def _explained(session: "connection", error: psycopg2.Error) -> CliError:
     elif close:
         hint = f"did you mean {' or '.join(close)}?"
     else:
-        hint = "`fipe psql -c '\\d fipe.'` lists what there is"
+        hint = "`fipe psql -c '\\dv fipe.*'` lists what there is"
     return CliError(f"{said}: {hint}", USAGE)
 
 

@@ -158,7 +158,7 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
             "select * from fipe.price_changes(current_date)",
             "fipe.price_changes'`; months are text, as '2026-06'",
         ),
-        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\d fipe.'` lists what there is"),
+        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\dv fipe.*'` lists what there is"),
         (
             "select * from fipe.price_changes('June')",
             "invalid month 'June': use a month like 2026-06, or latest",
