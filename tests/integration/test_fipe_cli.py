@@ -615,7 +615,7 @@ def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
 ) -> None:
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "local", "AWS_REGION": "sa-east-1",
-        "AWS_SECRET_ACCESS_KEY": "local", "AWS_MAX_ATTEMPTS": "1",
+        "AWS_SECRET_ACCESS_KEY": "local",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     refusal = fipe.refused(3, *command)
