@@ -495,6 +495,11 @@ comment on function fipe.renew_series(integer[]) is
 
 -- Questions: what people ask ------------------------------------------------------------------------------------------
 
+create or replace function fipe.whole_words(words text[]) returns tsquery
+language sql immutable strict parallel safe
+return (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery from unnest(words) as word);
+comment on function fipe.whole_words(text[]) is 'A text search query: each of these is a word of the name.';
+
 -- A word of the search is the beginning of a word of the name. Two words may be one in the name: "hb 20" is HB20.
 create or replace function fipe.words_beginning(words text[]) returns tsquery
 language sql immutable strict parallel safe
@@ -673,7 +678,7 @@ language sql stable parallel safe as $$
            newest.last_month, found.brand_code, found.model_code
     from fipe.models_named(search) as found
     cross join lateral (
-        select model.id, model.brand, model.model, max(vehicle.last_month) as last_month
+        select model.id, model.brand, model.model, model.words, max(vehicle.last_month) as last_month
         from fipe.model
         join fipe.vehicle on vehicle.model_id = model.id
         where (model.vehicle_type, model.brand_code, model.model_code)
@@ -698,10 +703,11 @@ language sql stable parallel safe as $$
         where vehicle.model_id = newest.id and vehicle.last_month = newest.last_month
     ) as offered
     join fipe.price on (price.reference_month, price.vehicle_id) = (newest.last_month, offered.newest_vehicle)
-    order by newest.last_month desc, newest.brand, newest.model, found.brand_code, found.model_code
+    order by newest.last_month desc, newest.words @@ (select fipe.whole_words(fipe.split(search))) desc, newest.brand,
+             newest.model, found.brand_code, found.model_code
 $$;
 comment on function fipe.search_models(text) is
-    'Models as fipe.models_named finds them. Names, FIPE codes, model years and the price, which is that of the newest'
+    'Models as fipe.models_named finds them, those with just these words first. Names, FIPE codes, model years and the price, which is that of the newest'
     ' model year, are those of the last month that has the model.';
 
 create or replace view fipe.counted_price as
@@ -855,8 +861,7 @@ language sql stable parallel safe as $$
     with published as materialized (
         select distinct model.vehicle_type, model.brand_code, model.brand
         from fipe.model
-        where model.words @@ (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery
-                              from unnest(fipe.split($1)) as word)
+        where model.words @@ (select fipe.whole_words(fipe.split($1)))
     ),
     named as (
         select published.*, fipe.split(published.brand) = fipe.split($1) as is_whole_name

@@ -1,5 +1,6 @@
 """Ends a command early with one line that says why, and an exit code for the kind of error."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import psycopg2
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -54,6 +56,14 @@ def aws_errors() -> Iterator[None]:
         ) from error
     except ClientError as error:
         raise CliError(f"AWS refuses: {error}") from error
+    except EndpointConnectionError as error:
+        chosen = os.environ.get("AWS_ENDPOINT_URL")
+        if chosen:
+            raise CliError(
+                f"nothing answers at AWS_ENDPOINT_URL={chosen}: if its local cloud has ended, unset the AWS_"
+                " variables that it printed, or start it again with `make local-up`"
+            ) from error
+        raise CliError(f"AWS does not answer: {error}") from error
     except BotoCoreError as error:
         raise CliError(f"AWS does not answer: {error}") from error
 

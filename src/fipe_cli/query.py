@@ -47,13 +47,14 @@ TIMES = {
     "timestamptz": (1184, 1185, PYDATETIMETZ),
 }
 
-NAMES = """
-select relname from pg_class where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')
-union select proname from pg_proc where pronamespace = to_regnamespace('fipe')
-union select attname from pg_attribute join pg_class on pg_class.oid = attrelid
-where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v') and attnum > 0
-order by 1"""
-"""What a query may name: tables, views, functions and columns."""
+NAMES: dict[type[psycopg2.Error], str] = {
+    UndefinedTable: "select relname from pg_class where relnamespace = to_regnamespace('fipe')"
+    " and relkind in ('r', 'v')",
+    UndefinedColumn: "select distinct attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')",
+    UndefinedFunction: "select distinct proname from pg_proc where pronamespace = to_regnamespace('fipe')",
+}
+"""How to list what a query may have meant, by what it named wrong."""
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
@@ -163,7 +164,7 @@ def _explained(session: "connection", error: psycopg2.Error) -> CliError:
     with session.cursor() as cursor:
         cursor.execute("select to_regnamespace('fipe') is not null")
         ((has_schema,),) = cursor.fetchall()
-        cursor.execute(NAMES)
+        cursor.execute(NAMES.get(type(error), "select null where false"))
         names = [name for (name,) in cursor.fetchall()]
     if not has_schema:
         return CliError("the database has no schema fipe: deploy the stage (again)")
@@ -177,7 +178,7 @@ def _explained(session: "connection", error: psycopg2.Error) -> CliError:
     elif close:
         hint = f"did you mean {' or '.join(close)}?"
     else:
-        hint = "`fipe psql -c '\\d fipe.'` lists what there is"
+        hint = "`fipe psql -c '\\dv fipe.*'` lists what there is"
     return CliError(f"{said}: {hint}", USAGE)
 
 

@@ -158,7 +158,7 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
             "select * from fipe.price_changes(current_date)",
             "fipe.price_changes'`; months are text, as '2026-06'",
         ),
-        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\d fipe.'` lists what there is"),
+        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\dv fipe.*'` lists what there is"),
         (
             "select * from fipe.price_changes('June')",
             "invalid month 'June': use a month like 2026-06, or latest",
@@ -170,6 +170,18 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
+
+
+def test_what_a_question_says_of_its_months_is_printed_once(
+    database: connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "create function pg_temp.say() returns integer language plpgsql"
+            " as $$ begin raise notice '2026-05 is partly loaded'; return 1; end $$"
+        )
+    answer(database, "select pg_temp.say() from generate_series(1, 3)", "csv", Console())
+    assert capsys.readouterr().err == "2026-05 is partly loaded\n"
 
 
 @pytest.mark.parametrize("form", ["--csv", "--json"])
@@ -595,6 +607,20 @@ def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[
 def test_a_cloud_that_is_no_url_is_refused_in_one_line(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
     assert "invalid AWS_ENDPOINT_URL=localhost:5000: use a URL" in fipe.refused(2, "status")
+
+
+@pytest.mark.parametrize("command", [["status"], ["query", "select 1"], ["price", "gol"], ["dsn"]])
+def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "local", "AWS_REGION": "sa-east-1",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    refusal = fipe.refused(3, *command)
+    assert refusal.startswith("error: nothing answers at AWS_ENDPOINT_URL=http://127.0.0.1:9: if its local")
+    assert "unset the AWS_ variables that it printed, or start it again with `make local-up`" in refusal
 
 
 def test_ctrl_c_while_the_command_is_imported_is_one_line(

@@ -307,6 +307,13 @@ def test_a_search_is_not_that_lax(database: connection, search: str) -> None:
     assert ask(database, f"select model from fipe.search_models('{search}')") == []
 
 
+def test_search_shows_names_with_just_these_words_first(database: connection) -> None:
+    names = {2: "GOLD WING 1500", 7: "Gol 1.0", 8: "Golf 2.0"}
+    write_rows(database, [row(JANUARY, 1, model_code=code, model=name) for code, name in names.items()])
+    found = [name for (name,) in ask(database, "select model from fipe.search_models('gol')")]
+    assert found == ["Gol 1.0", "GOLD WING 1500", "Golf 2.0"]
+
+
 def test_search_shows_codes_model_years_and_the_latest_price(database: connection) -> None:
     write_rows(database, [
         row(DECEMBER, 90, model_year=2012), row(DECEMBER, 95, model_year=2013),

@@ -185,8 +185,8 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
         "movers": _ask(
             session,
             """
-            select brand, model, model_year, zero_km, fuel, fipe_code, price_before::float, price_brl::float,
-                   change_percent::float
+            select month_before, reference_month, brand, model, model_year, zero_km, fuel, fipe_code,
+                   price_before::float, price_brl::float, change_percent::float
             from fipe.biggest_movers(%s, %s)
             """,
             (MOVERS, f"{month:%Y-%m}"),

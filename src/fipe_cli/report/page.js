@@ -188,8 +188,8 @@ function movers(rows) {
     [
       [say("model"), (row) => `${row.brand} ${row.model}`],
       [say("year"), yearName],
-      [say("before"), (row) => money(row.price_before), "number"],
-      [say("now"), (row) => money(row.price_brl), "number"],
+      [monthName(rows[0].month_before), (row) => money(row.price_before), "number"],
+      [monthName(rows[0].reference_month), (row) => money(row.price_brl), "number"],
       [say("change"), (row) => percent(row.change_percent), "number"],
     ],
     rows,
