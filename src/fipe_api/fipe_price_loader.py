@@ -8,6 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fipe_api.aws.batch import process_batch
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
+from fipe_api.load.cancellation import is_dropped
 from fipe_api.load.denials import denied_before
 from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.prices import collect_prices
@@ -22,6 +23,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
     def work(body: str) -> list[Outgoing]:
         message = MODEL_QUEUE.decode(body)
+        if is_dropped(message):
+            return []
         source = price_source(context, message.run_id, message.reference)
         return outgoing(collect_prices(message, source, denied_before))
 

@@ -164,12 +164,13 @@ STATE = {
     """,
     "loads": """
         select run_id, reference_code, brands_expected, changed, corrected, withdrawn, whole_month,
-               fipe.load_state(ended_at, completed_at)
+               fipe.load_state(ended_at, completed_at, fipe.is_cancelled(run_id))
         from fipe.load_run
     """,
     "brands": """
         select run_id, reference_code, vehicle_type, brand_code, models_expected, searched_at,
-               load_brand.planned_at, fipe.load_state(load_brand.ended_at, load_brand.completed_at)
+               load_brand.planned_at,
+               fipe.load_state(load_brand.ended_at, load_brand.completed_at, fipe.is_cancelled(run_id))
         from fipe.load_brand join fipe.load_run on load_run.id = load_run_id
     """,
     "models": """

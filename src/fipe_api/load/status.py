@@ -12,6 +12,7 @@ from psycopg2.extras import RealDictCursor
 
 from fipe_api.aws.observability import logger
 from fipe_api.database.connection import connect
+from fipe_api.load.outlook import read_outlook
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -108,10 +109,10 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
 
     Returns:
         `loads`, each with `missing` and `unpriced_prices`: what it lacks, and what FIPE lists and denied; one
-        line per brand, at most 50, then a line that says how to see the others. With a run and `resume`, also
-        `resume`: payloads for FipeManufacturerLoader that load what is missing. With `unpriced_up_to`, only
-        `unpriced`: vehicle type, brand, model, model year and fuel (codes) of what FIPE lists and denied in
-        the year up to that month.
+        line per brand, at most 50, then a line that says how to see the others. With a run, also `outlook`:
+        what it has left to do. With a run and `resume`, also `resume`: payloads for FipeManufacturerLoader
+        that load what is missing. With `unpriced_up_to`, only `unpriced`: vehicle type, brand, model, model
+        year and fuel (codes) of what FIPE lists and denied in the year up to that month.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -123,8 +124,10 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         if request.unpriced_up_to:
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
-        if request.resume and request.run_id is not None:
-            answer["resume"] = _resume_payloads(connection, request.run_id)
+        if request.run_id is not None:
+            answer["outlook"] = read_outlook(connection, request.run_id)
+            if request.resume:
+                answer["resume"] = _resume_payloads(connection, request.run_id)
     document: dict[str, Any] = to_builtins(answer)
     return document
 
