@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
-message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
-the source cannot be reached, or the output cannot be written; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, or a dead letter queue
+holds a message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the
+database or the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -334,9 +334,9 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
-    if seen.complete and not seen.models_found:
+    if seen.complete and not seen.models:
         raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
-    if seen.dead_messages or seen.state == LoadState.INCOMPLETE:
+    if seen.dead_messages or seen.state in (LoadState.INCOMPLETE, LoadState.CANCELLED):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -367,6 +367,33 @@ def redrive(
 
 
 @app.command()
+def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+    """End a load: what waits is dropped, what came stays, and `fipe resume` can load the rest."""
+    from fipe_cli.loads import cancel as cancel_run
+
+    cloud = _cloud(context)
+    loads = _known_loads(cloud, run_id)
+    run = loads[0].run_id
+    if all(one.complete for one in loads):
+        raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
+    cancel_run(cloud, run)
+    words = f"run {run} is cancelled: what waits is dropped, what came stays"
+    _answer({"run_id": str(run), "cancelled": True}, [words, f"to load the rest: fipe resume {run}"], as_json)
+
+
+def _known_loads(cloud: Cloud, run_id: UUID | None) -> "list[Load]":
+    """The loads of a run, or of the newest one. Raises CliError when the ledger does not know it."""
+    from fipe_cli.ledger import read_run
+
+    loads = read_run(cloud, run_id).loads
+    if not loads and run_id:
+        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
+    if not loads:
+        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
+    return loads
+
+
+@app.command()
 def resume(
     context: typer.Context,
     run_id: RunId = None,
@@ -374,16 +401,13 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
-    from fipe_cli.ledger import read_loads, resume_payloads
+    from fipe_cli.ledger import resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
-    loads = read_loads(cloud, run_id)
-    if not loads:
-        raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
-    run = loads[0].run_id
+    run = _known_loads(cloud, run_id)[0].run_id
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"

@@ -126,6 +126,11 @@ def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
     return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
 
 
+def cancel(cloud: Cloud, run_id: UUID) -> None:
+    """Cancel a run. Raises CliError with the reason if it cannot be cancelled."""
+    cloud.invoke(STARTER, {"run_id": str(run_id), "cancel": True})
+
+
 def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     """What the load would do. Asks the source for its months, and for its brands once per vehicle type.
 

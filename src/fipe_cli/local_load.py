@@ -14,7 +14,7 @@ from rich.table import Table
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
-from fipe_cli.ledger import Load, loads_in, read_waits, snapshot, with_gaps
+from fipe_cli.ledger import Load, read_waits, run_in, snapshot, with_gaps
 from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
@@ -158,11 +158,10 @@ def _load(
     calls_before = _simulator_calls(endpoint, source)
     began = time.monotonic()
     started = start(cloud, payload)
-    with closing(_connection(cloud).open()) as session:
+    with closing(LocalLook.connection(cloud).open()) as session:
         session.autocommit = True
-        limit = calls_per_minute(cloud.environment_of(STARTER))
-        watched = _LocalLoad(cloud, endpoint, session, started, limit)
-        loads, seen = follow_load(console, cloud, started.run_id, look=watched.look)
+        look = LocalLook(cloud, endpoint, session, started)
+        loads, seen = follow_load(console, cloud, started.run_id, look=look)
         return Outcome(
             started,
             with_gaps(session, loads),
@@ -170,51 +169,51 @@ def _load(
             totals(session, [one.reference_code for one in loads]),
             seconds=time.monotonic() - began,
             calls=_simulator_calls(endpoint, source) - calls_before,
-            peak_memory_mb=watched.peak_memory_mb,
+            peak_memory_mb=look.peak_memory_mb,
         )
 
 
-@dataclass
-class _LocalLoad:
-    """A load, looked at by the local cloud's own means, which slow it down less than AWS's APIs.
+class LocalLook:
+    """Looks at a load by the local cloud's own means, which slow it down less than AWS's APIs.
 
     Attributes:
         peak_memory_mb: the most memory seen.
     """
 
-    cloud: Cloud
-    endpoint: Endpoint
-    session: "connection"
-    started: StartedLoad
-    calls_per_minute: float | None
-    peak_memory_mb: float = 0.0
+    def __init__(self, cloud: Cloud, endpoint: Endpoint, session: "connection", started: StartedLoad) -> None:
+        self.peak_memory_mb = 0.0
+        self._cloud = cloud
+        self._endpoint = endpoint
+        self._session = session
+        self._started = started
+        self._limit = calls_per_minute(cloud.environment_of(STARTER))
 
-    def look(self) -> tuple[list[Load], Snapshot]:
+    @staticmethod
+    def connection(cloud: Cloud) -> Connection:
+        """How to connect to the database of a stage that is deployed."""
+        assert cloud.local is not None, "this is the local cloud"
+        database = find_database(cloud.local, cloud.stage)
+        connection = database.connection() if database else None
+        assert connection is not None, "the deploy has made the database"
+        return connection
+
+    def __call__(self) -> tuple[list[Load], Snapshot]:
         """Looks at the load and at the memory."""
-        loads = loads_in(self.session, self.started.run_id)
-        seen = lifecycle.status(self.endpoint)
+        run = run_in(self._session, self._started.run_id)
+        seen = lifecycle.status(self._endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
         messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
         delayed = {one["name"]: one["delayed"] for one in seen["queues"]}
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
-        return loads, snapshot(
-            loads,
+        return run.loads, snapshot(
+            run,
             waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
             dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
-            calls_per_minute=self.calls_per_minute,
             delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
-            waits=read_waits(self.cloud),
-            brands=self.started.brands_sent,
+            waits=read_waits(self._cloud, self._started.run_id, self._limit),
+            brands=self._started.brands_sent,
             busy=bool(running or sum(seen["event_sources"].values())),
         )
-
-
-def _connection(cloud: Cloud) -> Connection:
-    assert cloud.local is not None, "this is the local cloud"
-    database = find_database(cloud.local, cloud.stage)
-    connection = database.connection() if database else None
-    assert connection is not None, "the deploy has made the database"
-    return connection
 
 
 def _simulator_calls(endpoint: Endpoint, source: Source) -> int:

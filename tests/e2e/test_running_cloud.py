@@ -219,7 +219,7 @@ def test_fipe_finds_the_running_cloud_without_settings(cloud: Cloud) -> None:
     status = json.loads(cloud.fipe("status", run_id, "--json").stdout)
     assert status["complete"] is True
     assert {stage["name"]: stage["done"] for stage in status["stages"]} == {
-        "years found": 1, "prices asked": 3, "in the database": 3,
+        "brands searched": 1, "models loaded": 3, "prices loaded": 15,
     }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.entry import main
 from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
-from fipe_cli.ledger import read_loads
+from fipe_cli.ledger import read_run
 from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
@@ -457,7 +457,7 @@ def cloud_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 def test_a_hiccup_does_not_end_a_look_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Hiccups(failures=2)
     with http_server(functions) as endpoint:
-        assert read_loads(cloud_at(endpoint, monkeypatch)) == []
+        assert read_run(cloud_at(endpoint, monkeypatch)).loads == []
     assert functions.calls == 3
 
 

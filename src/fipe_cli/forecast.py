@@ -1,0 +1,112 @@
+"""How long a load will still take: a pure function of what is left, how its results came, and the pace.
+
+The rate is that of the newest results: of the last quarter of the time in which the load was at work without
+a break. A load that waits, or that was resumed after hours, is not slow because of that. Where a limit of
+calls per minute holds, the rate is taken to be that limit until there are enough results to know better.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fipe_api.load.outlook import Arrivals
+
+WINDOW_SHARE, WINDOW_SECONDS = 0.25, 10.0
+"""The results that count: those of the last quarter of the time, and of the last 10 s at least."""
+BREAK_SECONDS, BREAK_GAPS = 60.0, 5.0
+"""A time without results is a break when it lasts this long, and so many times as long as any gap since."""
+TRUSTED_CALLS = 300.0
+"""The limit counts as much as so many calls that were seen."""
+SILENT_SECONDS, SILENT_GAPS = 120.0, 3.0
+"""Nothing comes any more when nothing has come for this long, and for so many times the longest gap."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The limit that all loaders keep to.
+
+    Attributes:
+        calls_per_minute: the limit, or None without one; the time that the loaders rest is taken off.
+        is_reached: whether the loaders wait for their turns, so that nothing else limits them.
+    """
+
+    calls_per_minute: float | None = None
+    is_reached: bool = False
+
+
+NO_LIMIT = Limit()
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The newest results, without those before a break.
+
+    Attributes:
+        calls: calls that they took.
+        seconds: from the first of them until now, or until the last if more are due.
+        longest_gap: the longest time between two of them, in seconds.
+    """
+
+    calls: float = 0.0
+    seconds: float = 0.0
+    longest_gap: float = 0.0
+
+
+def recent(arrivals: Sequence[Arrivals]) -> Recent:
+    """The results that say how fast the load is now.
+
+    Args:
+        arrivals: the newest first.
+    """
+    stretch = _without_breaks(arrivals)
+    if not stretch:
+        return Recent()
+    newest, oldest = stretch[0].newest, stretch[-1].oldest
+    window = max(WINDOW_SECONDS, WINDOW_SHARE * (oldest - newest))
+    taken: list[Arrivals] = []
+    for each in stretch:
+        taken.append(each)
+        if each.oldest - newest >= window:
+            break
+    batches = sum(each.batches for each in taken)
+    # What the first batch brought took its time before that.
+    calls = sum(each.calls for each in taken) * (batches - 1) / batches
+    return Recent(calls, taken[-1].oldest - newest, _longest_gap(taken))
+
+
+def rate(arrivals: Sequence[Arrivals], limit: Limit) -> float | None:
+    """Calls per minute; None if nothing is known of it."""
+    seen = recent(arrivals)
+    most = limit.calls_per_minute
+    trusted = TRUSTED_CALLS if most and limit.is_reached else 0.0
+    minutes = seen.seconds / 60 + (trusted / most if most else 0.0)
+    if minutes <= 0 or not seen.calls + trusted:
+        return most
+    found = (seen.calls + trusted) / minutes
+    return min(found, most) if most else found
+
+
+def silence(arrivals: Sequence[Arrivals]) -> float | None:
+    """For how many seconds nothing has come, if that is longer than it should be."""
+    if not arrivals:
+        return None
+    idle = arrivals[0].newest
+    usual = recent(arrivals).longest_gap
+    return idle if idle > max(SILENT_SECONDS, SILENT_GAPS * usual) else None
+
+
+def _without_breaks(arrivals: Sequence[Arrivals]) -> list[Arrivals]:
+    """The newest arrivals, until a break."""
+    stretch: list[Arrivals] = []
+    for each in arrivals:
+        if stretch:
+            gap = each.newest - stretch[-1].oldest
+            if gap > max(BREAK_SECONDS, BREAK_GAPS * _longest_gap(stretch)):
+                break
+        stretch.append(each)
+    return stretch
+
+
+def _longest_gap(arrivals: Sequence[Arrivals]) -> float:
+    between = [later.newest - earlier.oldest for earlier, later in pairwise(arrivals)]
+    return max([each.longest_gap for each in arrivals] + between, default=0.0)
