@@ -8,13 +8,16 @@ calls per minute holds, the rate is taken to be that limit until there are enoug
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from fipe_api.load.outlook import Arrivals
 
 WINDOW_SHARE, WINDOW_SECONDS = 0.25, 10.0
 """The results that count: those of the last quarter of the time, and of the last 10 s at least."""
 BREAK_SECONDS, BREAK_GAPS = 60.0, 5.0
-"""A time without results is a break when it lasts this long, and so many times as long as any gap since."""
+"""A time without results is a break when it lasts this long, and so many times as long as most gaps do."""
+REST_GAPS = 2.0
+"""A gap up to so many times as long as a rest is that rest, with the calls before and after it."""
 TRUSTED_CALLS = 300.0
 """The limit counts as much as so many calls that were seen."""
 SILENT_SECONDS, SILENT_GAPS = 120.0, 3.0
@@ -26,12 +29,14 @@ class Limit:
     """The limit that all loaders keep to.
 
     Attributes:
-        calls_per_minute: the limit, or None without one; the time that the loaders rest is taken off.
+        calls_per_minute: the limit, or None without one.
         is_reached: whether the loaders wait for their turns, so that nothing else limits them.
+        rest_seconds: how long they rest after a refusal; the load goes on in the same way after that.
     """
 
     calls_per_minute: float | None = None
     is_reached: bool = False
+    rest_seconds: float = 0.0
 
 
 NO_LIMIT = Limit()
@@ -42,8 +47,8 @@ class Recent:
     """The newest results, without those before a break.
 
     Attributes:
-        calls: calls that they took.
-        seconds: from the first of them until now, or until the last if more are due.
+        calls: calls that they took, without those before the first of them came.
+        seconds: from the first of them to the last.
         longest_gap: the longest time between two of them, in seconds.
     """
 
@@ -52,13 +57,14 @@ class Recent:
     longest_gap: float = 0.0
 
 
-def recent(arrivals: Sequence[Arrivals]) -> Recent:
+def recent(arrivals: Sequence[Arrivals], rest_seconds: float = 0.0) -> Recent:
     """The results that say how fast the load is now.
 
     Args:
         arrivals: the newest first.
+        rest_seconds: a time without results that is no break.
     """
-    stretch = _without_breaks(arrivals)
+    stretch = _without_breaks(arrivals, rest_seconds)
     if not stretch:
         return Recent()
     newest, oldest = stretch[0].newest, stretch[-1].oldest
@@ -71,12 +77,12 @@ def recent(arrivals: Sequence[Arrivals]) -> Recent:
     batches = sum(each.batches for each in taken)
     # What the first batch brought took its time before that.
     calls = sum(each.calls for each in taken) * (batches - 1) / batches
-    return Recent(calls, taken[-1].oldest - newest, _longest_gap(taken))
+    return Recent(calls, taken[-1].oldest - newest, max(_gaps(taken), default=0.0))
 
 
 def rate(arrivals: Sequence[Arrivals], limit: Limit) -> float | None:
     """Calls per minute; None if nothing is known of it."""
-    seen = recent(arrivals)
+    seen = recent(arrivals, limit.rest_seconds)
     most = limit.calls_per_minute
     trusted = TRUSTED_CALLS if most and limit.is_reached else 0.0
     minutes = seen.seconds / 60 + (trusted / most if most else 0.0)
@@ -95,18 +101,19 @@ def silence(arrivals: Sequence[Arrivals]) -> float | None:
     return idle if idle > max(SILENT_SECONDS, SILENT_GAPS * usual) else None
 
 
-def _without_breaks(arrivals: Sequence[Arrivals]) -> list[Arrivals]:
+def _without_breaks(arrivals: Sequence[Arrivals], rest_seconds: float) -> list[Arrivals]:
     """The newest arrivals, until a break."""
-    stretch: list[Arrivals] = []
-    for each in arrivals:
-        if stretch:
-            gap = each.newest - stretch[-1].oldest
-            if gap > max(BREAK_SECONDS, BREAK_GAPS * _longest_gap(stretch)):
-                break
-        stretch.append(each)
+    gaps = _gaps(arrivals)
+    longest = max(BREAK_SECONDS, BREAK_GAPS * median(gaps), REST_GAPS * rest_seconds) if gaps else 0.0
+    stretch = list(arrivals[:1])
+    for newer, older in pairwise(arrivals):
+        if older.newest - newer.oldest > longest:
+            break
+        stretch.append(older)
     return stretch
 
 
-def _longest_gap(arrivals: Sequence[Arrivals]) -> float:
-    between = [later.newest - earlier.oldest for earlier, later in pairwise(arrivals)]
-    return max([each.longest_gap for each in arrivals] + between, default=0.0)
+def _gaps(arrivals: Sequence[Arrivals]) -> list[float]:
+    """The times between results: between those of one age the longest, and from one age to the next."""
+    within = [each.longest_gap for each in arrivals if each.batches > 1]
+    return within + [older.newest - newer.oldest for newer, older in pairwise(arrivals)]

@@ -218,13 +218,14 @@ def read_waits(cloud: Cloud, run_id: UUID | None, calls_per_minute: float | None
         if seconds > LONGEST_USUAL_WAIT_SECONDS
         else None,
         denied_until=datetime.fromtimestamp(int(until) / 1000, UTC) if until else None,
-        limit=Limit(60 * _sustained(state, throttled) if throttled else calls_per_minute, seconds >= 0),
+        limit=_limit(state, throttled and 60 * throttled, calls_per_minute),
         throttled_to=throttled and 60 * throttled,
         cancelled=cancellation["cancelled"]["BOOL"] if cancellation else None,
     )
 
 
-def _sustained(state: RateState, ceiling: float) -> float:
-    """Calls per second at a ceiling, with the rests after the refusals that will come."""
-    seconds = state.cycle.span / ceiling
-    return ceiling * seconds / (seconds + state.rest.lasted / 1000)
+def _limit(state: RateState, throttled_to: float | None, calls_per_minute: float | None) -> Limit:
+    """The limit of the stage, or the lower one that the source seems to have."""
+    if throttled_to:
+        return Limit(throttled_to, rest_seconds=state.rest.lasted / 1000)
+    return Limit(calls_per_minute, is_reached=state.next_call / 1000 >= time.time())

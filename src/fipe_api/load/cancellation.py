@@ -43,28 +43,26 @@ def lift(run_id: UUID) -> CancellationMessage | None:
 
 
 def is_cancelled(run_id: UUID) -> bool:
-    """Whether a run is cancelled.
-
-    An answer of no may be FRESH_SECONDS old. An answer of yes never is, because it makes the loader drop a
-    message, and the run may have been resumed.
-    """
-    if time.monotonic() - _not_cancelled_at.get(run_id, -FRESH_SECONDS) < FRESH_SECONDS:
-        return False
+    """Whether a run is cancelled, and was not resumed since."""
     item = _read(run_id)
-    if item and item["cancelled"]["BOOL"]:
-        return True
-    _not_cancelled_at.clear()  # one run at a time is usual, so this keeps few of them
-    _not_cancelled_at[run_id] = time.monotonic()
-    return False
+    return item is not None and item["cancelled"]["BOOL"]
 
 
 def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
-    """Whether the message belongs to a cancelled run, so that there is nothing to do; says so in the log."""
-    if not is_cancelled(message.run_id):
+    """Whether the message belongs to a cancelled run, so that there is nothing to do; says so in the log.
+
+    An answer of no may be FRESH_SECONDS old. An answer of yes never is: the run may have been resumed.
+    """
+    run_id, now = message.run_id, time.monotonic()
+    if now - _not_cancelled_at.get(run_id, -FRESH_SECONDS) < FRESH_SECONDS:
+        return False
+    if not is_cancelled(run_id):
+        _not_cancelled_at.clear()  # usually one run is at work, so this keeps few of them
+        _not_cancelled_at[run_id] = now
         return False
     logger.info(
         "dropped: its run is cancelled",
-        run_id=str(message.run_id),
+        run_id=str(run_id),
         brand=None if isinstance(message, StartMessage) else message.brand.name,
     )
     metrics.add_metric("MessagesDropped", "Count", 1)
