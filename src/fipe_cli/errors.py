@@ -1,5 +1,6 @@
 """Ends a command early with one line that says why, and an exit code for the kind of error."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import psycopg2
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -53,6 +55,15 @@ def aws_errors() -> Iterator[None]:
         ) from error
     except ClientError as error:
         raise CliError(f"AWS refuses: {error}") from error
+    except EndpointConnectionError as error:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            raise CliError(f"AWS does not answer: {error}") from error
+        raise CliError(
+            f"nothing answers at {endpoint}, which AWS_ENDPOINT_URL names: if that was the local cloud, run"
+            " `make local-up`, or forget it with `unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID"
+            " AWS_SECRET_ACCESS_KEY`"
+        ) from error
     except BotoCoreError as error:
         raise CliError(f"AWS does not answer: {error}") from error
 

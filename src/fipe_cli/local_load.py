@@ -11,11 +11,18 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from fipe_api.environment import OFFICIAL_URL
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
 from fipe_cli.ledger import Load, read_waits, run_in, snapshot, with_gaps
-from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
+from fipe_cli.loads import (
+    STARTER,
+    StartedLoad,
+    calls_per_minute,
+    refuse_what_the_source_lacks,
+    start,
+)
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
 from infrastructure.names import Queue
@@ -108,10 +115,13 @@ def finished_load(
     if not lock.acquire(blocking=False):
         raise LocalCloudError("another `make local` is running: wait until it ends")
     try:
-        with _running_cloud(state, console) as endpoint:
+        _refuse_what_the_source_lacks(source, payload)
+        with _running_cloud(state, console) as (endpoint, stays):
             context = source.context(endpoint)
             _deploy(state, endpoint, context, console)
-            yield _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            with _told_when_left(console, load_goes_on=stays):
+                outcome = _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            yield outcome
     finally:
         lock.release()
 
@@ -130,17 +140,38 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _refuse_what_the_source_lacks(source: Source, payload: dict[str, Any]) -> None:
+    """Refuses a month or a brand that the source does not have, before anything is started."""
+    if not source.is_simulator or payload.keys() & {"reference", "brands"}:
+        with source.answering() as url:
+            refuse_what_the_source_lacks(url or OFFICIAL_URL, payload)
+
+
 @contextmanager
-def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
-    """The cloud that runs already, or one for this job alone."""
+def _told_when_left(console: Console, *, load_goes_on: bool) -> Iterator[None]:
+    """Says after Ctrl-C what becomes of the load."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(
+            "The load goes on: `fipe status` shows it, `fipe cancel` ends it."
+            if load_goes_on
+            else "The load ends with the local cloud; what came stays in the database."
+        )
+        raise
+
+
+@contextmanager
+def _running_cloud(state: LocalState, console: Console) -> Iterator[tuple[Endpoint, bool]]:
+    """The cloud that runs already, or one for this job alone; and whether it stays when the job ends."""
     running = state.endpoint()
     if running is not None:
         console.print(f"Using the local cloud at {running.url}")
-        yield running
+        yield running, True
         return
     endpoint = lifecycle.start(state)
     try:
-        yield endpoint
+        yield endpoint, False
     finally:
         with step("Stopping the local cloud"):
             lifecycle.stop(state)

@@ -382,7 +382,7 @@ def test_what_needs_a_database_says_how_to_make_it(
     [
         (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
-        (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["load", "--types", "boat"], "unknown vehicle type 'boat': use car, motorcycle, truck"),
         (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
         (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),

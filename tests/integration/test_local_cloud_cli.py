@@ -107,7 +107,7 @@ def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "complaint"),
     [
-        ("fipe_cli", ("local", "--types", "boat"), "vehicle_types"),
+        ("fipe_cli", ("local", "--types", "boat"), "unknown vehicle type 'boat'"),
         ("fipe_cli", ("local", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
         ("local_cloud", ("deploy",), "no local cloud is running"),
         ("local_cloud", ("deploy", "--rate", "fast"), "invalid RATE=fast"),
