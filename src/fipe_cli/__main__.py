@@ -326,10 +326,8 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
     """Raises CliError when there is nothing to show. A load that has just begun is only in the queues."""
     if loads or seen.waiting:
         return
-    if run_id:
-        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    if not seen.dead_messages:
-        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
+    if run_id or not seen.dead_messages:
+        raise _unknown_run(run_id)
 
 
 def _end_as(seen: "Snapshot") -> None:
@@ -369,28 +367,28 @@ def redrive(
 @app.command()
 def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
     """End a load: what waits is dropped, what came stays, and `fipe resume` can load the rest."""
+    from fipe_cli.ledger import read_run
     from fipe_cli.loads import cancel as cancel_run
+    from infrastructure.names import Queue
 
     cloud = _cloud(context)
-    loads = _known_loads(cloud, run_id)
-    run = loads[0].run_id
-    if all(one.complete for one in loads):
+    loads = read_run(cloud, run_id).loads
+    run = loads[0].run_id if loads else run_id
+    # A run that waits to start is only in that queue.
+    if run is None or not (loads or cloud.queue_depths()[Queue.MANUFACTURER].messages):
+        raise _unknown_run(run_id)
+    if loads and all(one.complete for one in loads):
         raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
     cancel_run(cloud, run)
     words = f"run {run} is cancelled: what waits is dropped, what came stays"
     _answer({"run_id": str(run), "cancelled": True}, [words, f"to load the rest: fipe resume {run}"], as_json)
 
 
-def _known_loads(cloud: Cloud, run_id: UUID | None) -> "list[Load]":
-    """The loads of a run, or of the newest one. Raises CliError when the ledger does not know it."""
-    from fipe_cli.ledger import read_run
-
-    loads = read_run(cloud, run_id).loads
-    if not loads and run_id:
-        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    if not loads:
-        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
-    return loads
+def _unknown_run(run_id: UUID | None) -> CliError:
+    """The error of a run that is not there, or of the newest when there is none."""
+    if run_id:
+        return CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
+    return CliError("no load yet: run `fipe load`", INCOMPLETE)
 
 
 @app.command()
@@ -401,13 +399,16 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
-    from fipe_cli.ledger import resume_payloads
+    from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
-    run = _known_loads(cloud, run_id)[0].run_id
+    loads = read_run(cloud, run_id).loads
+    if not loads:
+        raise _unknown_run(run_id)
+    run = loads[0].run_id
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"

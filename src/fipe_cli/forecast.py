@@ -1,6 +1,6 @@
 """How long a load will still take: a pure function of what is left, how its results came, and the pace.
 
-The rate is that of the newest results: of the last quarter of the time in which the load was at work without
+The rate is that of the newest results: of the last third of the time in which the load was at work without
 a break. A load that waits, or that was resumed after hours, is not slow because of that. Where a limit of
 calls per minute holds, the rate is taken to be that limit until there are enough results to know better.
 """
@@ -12,8 +12,8 @@ from statistics import median
 
 from fipe_api.load.outlook import Arrivals
 
-WINDOW_SHARE, WINDOW_SECONDS = 0.25, 10.0
-"""The results that count: those of the last quarter of the time, and of the last 10 s at least."""
+WINDOW_SHARE, WINDOW_SECONDS = 0.33, 10.0
+"""The results that count: those of the last third of the time, and of the last 10 s at least."""
 BREAK_SECONDS, BREAK_GAPS = 60.0, 5.0
 """A time without results is a break when it lasts this long, and so many times as long as most gaps do."""
 REST_GAPS = 2.0

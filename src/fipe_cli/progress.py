@@ -167,7 +167,7 @@ class Snapshot:
     @property
     def silence(self) -> timedelta | None:
         """For how long no result has come, if nothing explains it."""
-        if self.has_ended or self.waits.refusal or self.denied_for:
+        if self.is_over or self.waits.refusal or self.denied_for:
             return None
         seconds = forecast.silence(self.arrivals)
         return None if seconds is None else timedelta(seconds=seconds)
@@ -180,7 +180,7 @@ class Snapshot:
     @property
     def time_left_by_calls(self) -> timedelta | None:
         """The time left that follows from the counts."""
-        if self.has_ended:
+        if self.is_over:
             return timedelta(0)
         if self.denied_for and self.delayed == self.waiting:
             return self.denied_for
@@ -189,6 +189,11 @@ class Snapshot:
         refused = self.waits.refusal.seconds if self.waits.refusal else 0
         by_calls = timedelta(minutes=self.calls_left / self.rate, seconds=refused)
         return max(by_calls, self.denied_for or by_calls)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a word for how it ended; messages of another run may still wait."""
+        return self.state != LoadState.LOADING
 
     @property
     def has_ended(self) -> bool:
@@ -247,8 +252,8 @@ class Stage:
         return min(1.0, self.done / self.total) if self.total else 0.0
 
     def words(self) -> str:
-        """`140 of 236`, or `1,000 of about 11,238`."""
-        return f"{self.done:,} of {'about ' * self.is_estimate}{self.total:,}"
+        """`140 of 236`, or `1,000 of about 11,238`; only `0` while no total is known."""
+        return f"{self.done:,} of {'about ' * self.is_estimate}{self.total:,}" if self.total else "0"
 
 
 def stages(seen: Snapshot) -> list[Stage]:
@@ -294,18 +299,18 @@ def _bars(shown: Sequence[Stage]) -> Table:
 
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not show."""
-    if not seen.has_ended:
+    if not seen.is_over:
         yield Text(", ".join(_speed(seen)) or "no result yet")
     for why in _waits(seen):
         yield Text(why, style="yellow")
     for kind, count in seen.dead.items():
         if count:
             yield Text(f"{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", style="red")
-    for what in seen.unpriced_prices if seen.has_ended else ():
+    for what in seen.unpriced_prices if seen.is_over else ():
         yield Text(f"without a price: {what}")
-    for what in seen.missing if seen.has_ended else ():
+    for what in seen.missing if seen.is_over else ():
         yield Text(f"missing: {what}", style="red")
-    if seen.has_ended:
+    if seen.is_over:
         yield Text(_end(seen), style="green" if seen.complete else "red")
 
 
@@ -315,7 +320,7 @@ def line(seen: Snapshot) -> str:
     parts += _speed(seen)
     parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
     parts += _waits(seen)
-    if seen.has_ended:
+    if seen.is_over:
         parts.append(_end(seen))
     return f"{seen.at:%H:%M:%S} " + ", ".join(parts)
 
@@ -329,7 +334,7 @@ def _end(seen: Snapshot) -> str:
 
 
 def _waits(seen: Snapshot) -> Iterator[str]:
-    if seen.has_ended:
+    if seen.is_over:
         return
     refusal, denied_for = seen.waits.refusal, seen.denied_for
     if (refusal or denied_for) and seen.waiting and not seen.months:
@@ -357,7 +362,7 @@ def _where_it_waits(seen: Snapshot) -> str:
 
 
 def _speed(seen: Snapshot) -> list[str]:
-    if seen.has_ended or seen.silence or not seen.rate:
+    if seen.is_over or seen.silence or not seen.rate:
         return []
     left = seen.time_left
     speed = f"{seen.rate:,.0f} calls per minute"

@@ -126,7 +126,7 @@ def show(console: Console, title: str, seen: Snapshot) -> None:
 
 def _print_line(console: Console, seen: Snapshot) -> None:
     console.print(line(seen), soft_wrap=True)
-    for what in seen.missing if seen.has_ended else ():
+    for what in seen.missing if seen.is_over else ():
         console.print(f"missing: {what}", soft_wrap=True)
 
 
