@@ -12,8 +12,8 @@ from statistics import median
 
 from fipe_api.load.outlook import Arrivals
 
-WINDOW_SHARE, WINDOW_SECONDS = 0.33, 10.0
-"""The results that count: those of the last third of the time, and of the last 10 s at least."""
+WINDOW_SHARE, WINDOW_SECONDS, WINDOW_BATCHES = 0.33, 10.0, 8
+"""The results that count: those of the last third of the time, of the last 10 s and 8 batches at least."""
 BREAK_SECONDS, BREAK_GAPS = 60.0, 5.0
 """A time without results is a break when it lasts this long, and so many times as long as most gaps do."""
 REST_GAPS = 2.0
@@ -72,9 +72,9 @@ def recent(arrivals: Sequence[Arrivals], rest_seconds: float = 0.0) -> Recent:
     taken: list[Arrivals] = []
     for each in stretch:
         taken.append(each)
-        if each.oldest - newest >= window:
+        batches = sum(one.batches for one in taken)
+        if each.oldest - newest >= window and batches >= WINDOW_BATCHES:
             break
-    batches = sum(each.batches for each in taken)
     # What the first batch brought took its time before that.
     calls = sum(each.calls for each in taken) * (batches - 1) / batches
     return Recent(calls, taken[-1].oldest - newest, max(_gaps(taken), default=0.0))
