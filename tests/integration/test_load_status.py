@@ -15,7 +15,7 @@ from fipe_api.database.writer import write_messages
 from fipe_api.load import status
 from fipe_api.load.size import brand_sizes, typical_size
 from fipe_api.load.stability import LoadStatusError, reason_to_wait
-from fipe_api.messages import ModelYearFuel, Named, PlannedBrand, Reference
+from fipe_api.messages import CancellationMessage, ModelYearFuel, Named, PlannedBrand, Reference
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -161,6 +161,13 @@ def test_a_newer_load_that_is_incomplete_asks_for_another_one(database: connecti
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.load_run set started_at = started_at - interval '3 hours'")
     assert why_wait() is None, "the newest load has stalled"
+
+
+def test_a_cancelled_load_keeps_no_other_from_starting(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands_in_run=3)])
+    assert why_wait() == "2026-06: a load is running"
+    write_messages(database, [CancellationMessage(run_id=RUN, changes=1, cancelled=True)])
+    assert why_wait() is None
 
 
 def test_a_load_that_was_denied_every_price_does_not_end_the_loading(database: connection) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fipe_api.load.outlook import Outlook
+from fipe_api.load.state import LoadState
 from fipe_cli import ledger, loads
 from fipe_cli.__main__ import app
 from fipe_cli.ledger import Load, Run, snapshot
@@ -158,3 +160,12 @@ def test_after_leaving_a_view_the_load_goes_on(
     assert ended.stderr == (
         f"interrupted: the load goes on; `fipe status {RUN}` shows it, `fipe cancel {RUN}` ends it\n"
     )
+
+
+def test_the_report_has_a_word_and_a_mark_for_each_state() -> None:
+    folder = files("fipe_cli.report")
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    page = (folder / "page.js").read_text(encoding="utf-8")
+    for state in LoadState:
+        assert all({state, f"load_{state}"} <= spoken.keys() for spoken in words.values())
+        assert page.count(f"{state}:") == 2
