@@ -1,6 +1,7 @@
 """How `fipe status` and `fipe load --follow` end, and what they write where."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from importlib.resources import files
@@ -168,4 +169,4 @@ def test_the_report_has_a_word_and_a_mark_for_each_state() -> None:
     page = (folder / "page.js").read_text(encoding="utf-8")
     for state in LoadState:
         assert all({state, f"load_{state}"} <= spoken.keys() for spoken in words.values())
-        assert page.count(f"{state}:") == 2
+        assert len(re.findall(rf"\b{state}:", page)) == 2
