@@ -149,12 +149,12 @@ class _Brand(NamedTuple):
     @property
     def foreseen(self) -> Size:
         """Its size, as it was to be expected before it was searched."""
-        known = brand_sizes().get(brand_key(self.vehicle_type, self.brand)) if self.brand else None
         if self.models_before is not None:
-            size = Size(self.models_before, _search_calls(self.models_before), self.vehicles_before or 0)
+            whole = Size(self.models_before, _search_calls(self.models_before), self.vehicles_before or 0)
         else:
-            size = known or typical_size(self.vehicle_type)
-        return size.part(self.wanted) if self.wanted else size
+            key = brand_key(self.vehicle_type, self.brand or "")
+            whole = brand_sizes().get(key) or typical_size(self.vehicle_type)
+        return whole.part(self.wanted) if self.wanted else whole
 
 
 def read_outlook(connection: "connection", run_id: UUID) -> Outlook:
@@ -171,13 +171,17 @@ def read_outlook(connection: "connection", run_id: UUID) -> Outlook:
 
 
 def _outlook(brands: Sequence[_Brand], unnamed: int, arrivals: Iterable[Arrivals]) -> Outlook:
-    """Args: the brands that the ledger knows, how many others there are, and the results that came."""
+    """What is left.
+
+    Args:
+        brands: those that the ledger knows.
+        unnamed: how many others there are.
+        arrivals: the results that came.
+    """
     searched = [brand for brand in brands if brand.is_searched]
     ahead = [brand.foreseen for brand in brands if not brand.is_searched] + [typical_size()] * unnamed
-    found_models, found_prices = (
-        sum(brand.models or 0 for brand in searched),
-        sum(brand.vehicles or 0 for brand in searched),
-    )
+    found_models = sum(brand.models or 0 for brand in searched)
+    found_prices = sum(brand.vehicles or 0 for brand in searched)
     foreseen = [brand.foreseen for brand in searched]
     models = _scaled(found_models, [size.models for size in foreseen], typical_size().models)
     prices = _scaled(found_prices, [size.prices for size in foreseen], typical_size().prices)
