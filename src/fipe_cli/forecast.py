@@ -14,6 +14,8 @@ from fipe_api.load.outlook import Arrivals
 
 WINDOW_SHARE, WINDOW_SECONDS, WINDOW_BATCHES = 0.33, 10.0, 8
 """The results that count: those of the last third of the time, of the last 10 s and 8 batches at least."""
+RESTING_SHARE = 0.5
+"""The same of a load that rests after refusals: its results come in spurts, so more of them are needed."""
 BREAK_SECONDS, BREAK_GAPS = 60.0, 5.0
 """A time without results is a break when it lasts this long, and so many times as long as most gaps do."""
 REST_GAPS = 2.0
@@ -48,7 +50,7 @@ class Recent:
 
     Attributes:
         calls: calls that they took, without those before the first of them came.
-        seconds: from the first of them to the last.
+        seconds: from the first of them to the last, or until now if the load rests now and then.
         longest_gap: the longest time between two of them, in seconds.
     """
 
@@ -68,7 +70,8 @@ def recent(arrivals: Sequence[Arrivals], rest_seconds: float = 0.0) -> Recent:
     if not stretch:
         return Recent()
     newest, oldest = stretch[0].newest, stretch[-1].oldest
-    window = max(WINDOW_SECONDS, WINDOW_SHARE * (oldest - newest))
+    share = RESTING_SHARE if rest_seconds else WINDOW_SHARE
+    window = max(WINDOW_SECONDS, share * (oldest - newest))
     taken: list[Arrivals] = []
     for each in stretch:
         taken.append(each)
@@ -77,7 +80,9 @@ def recent(arrivals: Sequence[Arrivals], rest_seconds: float = 0.0) -> Recent:
             break
     # What the first batch brought took its time before that.
     calls = sum(each.calls for each in taken) * (batches - 1) / batches
-    return Recent(calls, taken[-1].oldest - newest, max(_gaps(taken), default=0.0))
+    # A rest that is not over belongs to the time that the calls take.
+    end = 0.0 if rest_seconds else newest
+    return Recent(calls, taken[-1].oldest - end, max(_gaps(taken), default=0.0))
 
 
 def rate(arrivals: Sequence[Arrivals], limit: Limit) -> float | None:

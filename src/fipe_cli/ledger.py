@@ -227,5 +227,5 @@ def read_waits(cloud: Cloud, run_id: UUID | None, calls_per_minute: float | None
 def _limit(state: RateState, throttled_to: float | None, calls_per_minute: float | None) -> Limit:
     """The limit of the stage, or the lower one that the source seems to have."""
     if throttled_to:
-        return Limit(throttled_to, is_reached=True, rest_seconds=state.rest.lasted / 1000)
+        return Limit(throttled_to, rest_seconds=state.rest.lasted / 1000)
     return Limit(calls_per_minute, is_reached=state.next_call / 1000 >= time.time())

@@ -18,12 +18,17 @@ AT_THE_LIMIT = Limit(3000, is_reached=True)
 
 
 def results(
-    per_minute: float, seconds: float, begin: float = 0.0, calls: float = 40, seed: int = 0
+    per_minute: float,
+    seconds: float,
+    begin: float = 0.0,
+    calls: float = 40,
+    seed: int = 0,
+    jitter: float = 0.5,
 ) -> list[Batch]:
-    """Results at a rate, in batches of about so many calls at irregular times."""
+    """Results at a rate, in batches of so many calls, at intervals that differ by up to a share."""
     chance = random.Random(seed)
     usual = 60 * calls / per_minute
-    times = accumulate(usual * chance.uniform(0.5, 1.5) for _ in repeat(None))
+    times = accumulate(usual * chance.uniform(1 - jitter, 1 + jitter) for _ in repeat(None))
     return [(begin + each, calls) for each in takewhile(lambda each: each < seconds, times)]
 
 
@@ -118,7 +123,7 @@ def test_says_for_how_long_nothing_has_come_if_that_is_long() -> None:
 
 
 @given(
-    some.lists(some.tuples(some.floats(0, 1e6), some.floats(0, 1e4)), max_size=40),
+    some.lists(some.tuples(some.floats(0, 1e6), some.integers(0, 10_000)), max_size=40),
     some.floats(1, 1e5) | some.none(),
     some.booleans(),
     some.floats(0, 1e4),
@@ -130,3 +135,40 @@ def test_whatever_came_a_rate_is_positive_and_within_the_limit(
     found = rate(arrivals, Limit(limit, is_reached, rest))
     assert found is None or 0 < found <= (limit or math.inf)
     assert recent(arrivals).seconds >= 0
+
+
+CALLS = 12_000
+
+
+def throttled_midway(seed: int) -> list[Batch]:
+    """A minute at 3,000 per minute, then at 1,000, with a rest of 5 s every 15 s."""
+    first = results(3_000, 60, seed=seed)
+    return first + [
+        (60 + came + number * 20, calls)
+        for number in range(60)
+        for came, calls in results(1_000, 15, calls=10, seed=seed + number, jitter=0.2)
+    ]
+
+
+LOADS = {
+    "fast": (lambda seed: results(40_000, 100, seed=seed, jitter=0.2), Limit(), Limit()),
+    "at a limit": (lambda seed: results(2_900, 1_000, seed=seed, jitter=0.2), AT_THE_LIMIT, AT_THE_LIMIT),
+    "throttled": (throttled_midway, AT_THE_LIMIT, Limit(1_000, rest_seconds=5)),
+}
+
+
+@pytest.mark.parametrize(("share", "within"), [(0.1, 0.25), (0.25, 0.25), (0.5, 0.1), (0.75, 0.1)])
+@pytest.mark.parametrize("name", LOADS)
+@given(seed=some.integers(0, 1000))
+def test_the_time_left_is_true(name: str, share: float, within: float, seed: int) -> None:
+    """The three loads of the benchmark time_left, on a clock that nothing disturbs."""
+    simulate, limit, limit_after_refusal = LOADS[name]
+    batches = simulate(seed)
+    sums = list(accumulate(calls for _, calls in batches))
+    ended = next(came for (came, _), done in zip(batches, sums, strict=True) if done >= CALLS)
+    now = share * ended
+    if name == "throttled" and now <= 60 + 30:
+        return  # the source has not refused anything yet, or only just
+    done = sum(calls for came, calls in batches if came <= now)
+    found = rate_at(now, batches, limit_after_refusal if now > 60 else limit)
+    assert 60 * (CALLS - done) / found == pytest.approx(ended - now, rel=within)
