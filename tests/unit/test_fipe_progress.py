@@ -2,9 +2,12 @@
 
 import io
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from rich.console import Console
 
 from fipe_api.load.outlook import Arrivals
@@ -249,6 +252,34 @@ def test_a_time_left_that_gets_longer_is_explained(given: dict[str, Any], why: s
     # For half a minute, and not for ever.
     assert account.next(later(20, **given)).why_longer == why
     assert account.next(later(40, **given)).why_longer == ""
+
+
+@given(
+    some.lists(
+        some.fixed_dictionaries(
+            {
+                "models": some.integers(0, 11_238),
+                "brands_searched": some.integers(0, 236),
+                "calls_left": some.floats(0, 60_000),
+                "arrivals": some.sampled_from([STEADY, SLOWER, ()]),
+                "waits": some.sampled_from([Waits(), Waits(Refusal("down", 60)), Waits(throttled_to=900.0)]),
+            }
+        ),
+        min_size=2,
+        max_size=20,
+    )
+)
+def test_whatever_is_counted_what_is_said_fits_together(counted: list[dict[str, Any]]) -> None:
+    account = Account()
+    said = [account.next(later(5.0 * number, **given)) for number, given in enumerate(counted)]
+    for before, after in pairwise(said):
+        assert after.models >= before.models
+        assert after.brands_searched >= before.brands_searched
+        if not before.time_left or after.time_left is None:
+            continue
+        expected = max(timedelta(0), before.time_left - timedelta(seconds=5))
+        if after.time_left > 1.1 * expected + timedelta(seconds=2):
+            assert after.why_longer or after.waits.refusal
 
 
 @pytest.mark.parametrize(
