@@ -84,7 +84,7 @@ class Outcome:
     @property
     def state(self) -> LoadState:
         """Complete only if nothing is missing anywhere."""
-        return LoadState.INCOMPLETE if self.problems else self.seen.state
+        return LoadState.INCOMPLETE if self.problems and not self.seen.cancelled else self.seen.state
 
     def document(self) -> dict[str, Any]:
         """For scripts."""
@@ -293,6 +293,8 @@ def summarise(outcome: Outcome, console: Console) -> None:
 def _last_line(outcome: Outcome) -> str:
     if outcome.state == LoadState.COMPLETE:
         return "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
-    run = outcome.started.run_id
+    resume = f"make local-up, then make resume-dev FOLLOW=1 RUN={outcome.started.run_id}"
+    if outcome.state == LoadState.CANCELLED:
+        return f"Cancelled: what came stays. To load the rest: {resume}"
     lacks = "messages failed" if outcome.seen.complete else outcome.seen.lacks
-    return f"Incomplete: {lacks}. To ask again: make local-up, then make resume-dev FOLLOW=1 RUN={run}"
+    return f"Incomplete: {lacks}. To ask again: {resume}"
