@@ -40,6 +40,7 @@ KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
 KNOWN.status       := RUN FOLLOW JSON
 KNOWN.resume       := RUN FOLLOW JSON
 KNOWN.check        := JSON
+KNOWN.cancel       := RUN JSON
 KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
@@ -76,7 +77,7 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 	@python -m local_cloud psql $(ARGS)
 
 ##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
-ACTIONS := deploy check diff destroy load status resume redrive logs
+ACTIONS := deploy check diff destroy load status cancel resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # It reads the variables on make's command line as its options.
 FIPE := fipe --from-make --stage
@@ -110,6 +111,9 @@ load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES 
 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it
 	@$(FIPE) $* status
+
+cancel-dev cancel-stg cancel-prd: cancel-%: $(RUNTIME) ## End a load: RUN=... (the newest without it); what came stays, resume loads the rest
+	@$(FIPE) $* cancel
 
 resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=... (the newest without it) FOLLOW=1
 	@$(FIPE) $* resume

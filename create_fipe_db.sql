@@ -1185,6 +1185,23 @@ comment on table fipe.rejected_answer is
     ' not used.';
 create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
 
+create table if not exists fipe.load_cancellation (
+    run_id     uuid        primary key,
+    changes    integer     not null,
+    cancelled  boolean     not null,
+    changed_at timestamptz not null default now()
+);
+comment on table fipe.load_cancellation is
+    'Runs that were cancelled, and whether they still are: `fipe resume` lifts it.';
+
+create or replace function fipe.is_cancelled(run_id uuid) returns boolean
+language sql stable strict parallel safe
+return exists (
+    select from fipe.load_cancellation as cancellation
+    where cancellation.run_id = is_cancelled.run_id and cancellation.cancelled
+);
+comment on function fipe.is_cancelled(uuid) is 'Whether a run was cancelled, and not resumed since.';
+
 create or replace function fipe.fuel_name(code smallint) returns text
 language sql immutable strict parallel safe
 return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diesel' when 4 then 'Elétrico' when 5 then 'Flex'
@@ -1192,12 +1209,14 @@ return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diese
 comment on function fipe.fuel_name(smallint) is 'The name of a fuel, for prices that have not come. Prices have FIPE''s own.';
 
 -- The words for how far a load has come, here and everywhere else: fipe_api.load.state has the same.
-create or replace function fipe.load_state(ended_at timestamptz, completed_at timestamptz) returns text
+create or replace function fipe.load_state(ended_at timestamptz, completed_at timestamptz, cancelled boolean) returns text
 language sql immutable parallel safe
-return case when completed_at is not null then 'complete' when ended_at is not null then 'incomplete' else 'loading' end;
-comment on function fipe.load_state(timestamptz, timestamptz) is
+return case when completed_at is not null then 'complete' when cancelled then 'cancelled'
+            when ended_at is not null then 'incomplete' else 'loading' end;
+comment on function fipe.load_state(timestamptz, timestamptz, boolean) is
     'loading: results are still to arrive. complete: every price that FIPE lists has arrived, or FIPE denied it nine'
-    ' times. incomplete: all results have arrived, and some prices had no usable answer.';
+    ' times. incomplete: all results have arrived, and some prices had no usable answer. cancelled: `fipe cancel` ended'
+    ' it before everything had arrived.';
 
 create or replace view fipe.load_missing_model as
 select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.vehicles
@@ -1221,7 +1240,7 @@ select run.run_id,
        coalesce(sum(model.unpriced), 0)::integer as unpriced,
        max(model.received_at)                    as last_write_at,
        brand.completed_at is not null            as complete,
-       fipe.load_state(brand.ended_at, brand.completed_at) as state,
+       fipe.load_state(brand.ended_at, brand.completed_at, fipe.is_cancelled(run.run_id)) as state,
        brand.brand,
        brand.completed_at,
        (
@@ -1290,7 +1309,7 @@ select run.run_id,
        coalesce(sum(brand.prices), 0)::integer            as prices,
        coalesce(sum(brand.unpriced), 0)::integer          as unpriced,
        run.completed_at is not null                       as complete,
-       fipe.load_state(run.ended_at, run.completed_at)    as state,
+       fipe.load_state(run.ended_at, run.completed_at, fipe.is_cancelled(run.run_id)) as state,
        run.completed_at,
        run.changed,
        coalesce(sum(brand.vehicles_expected), 0)::integer as vehicles_expected,
@@ -1399,6 +1418,7 @@ select run.run_id,
        missing.reason
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
+cross join lateral (select fipe.is_cancelled(run.run_id) as cancelled) as run_state
 cross join lateral (
     select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
            null::integer as model_code, null::text as model, null::smallint as model_year,
@@ -1410,8 +1430,10 @@ cross join lateral (
     having count(*) < run.brands_expected
     union all
     select brand.vehicle_type, brand.brand_code, brand.brand, null, null, null, null, null,
-           'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
-           ' manufacturer DLQ'
+           case when cancelled then 'the load was cancelled before its models were known'
+                else 'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
+                     ' manufacturer DLQ'
+           end
     from fipe.load_brand as brand
     where brand.load_run_id = run.id and brand.models_expected is null
     union all
@@ -1435,8 +1457,10 @@ cross join lateral (
       and known.received + known.named < brand.models_expected
     union all
     select model.vehicle_type, model.brand_code, brand.brand, model.model_code, null, null, null, model.vehicles,
-           'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the model'
-           ' or the price DLQ'
+           case when cancelled then 'the load was cancelled before its prices came'
+                else 'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the'
+                     ' model or the price DLQ'
+           end
     from fipe.load_missing_model as model
     join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
     where model.load_run_id = run.id
@@ -1533,7 +1557,10 @@ begin
             ('brands_complete', 'brands of the load whose results have all arrived'),
             ('brands_expected', 'brands that the load expects'),
             ('call', 'the call''s name, as FIPE names it'),
+            ('cancelled', 'whether the run is cancelled; not if it was resumed since'),
             ('changed', 'prices that this load found new, changed or withdrawn'),
+            ('changed_at', 'when it was last cancelled or resumed'),
+            ('changes', 'how often it was cancelled or resumed; of two messages the one with more counts'),
             ('code', 'FIPE''s code'),
             ('complete', 'whether the state is complete'),
             ('completed_at', 'when it became complete; null until then'),
@@ -1592,7 +1619,7 @@ begin
             ('stable', 'whether a complete load of the whole month found nothing new, and was denied nothing that the'
              ' month has'),
             ('started_at', 'when its plan or its first result was written'),
-            ('state', 'loading, complete or incomplete: see fipe.load_state'),
+            ('state', 'loading, complete, incomplete or cancelled: see fipe.load_state'),
             ('times_seen', 'how often it was seen'),
             ('unpriced', 'model years and fuels that FIPE lists and denied a price for, nine times'),
             ('upgraded_at', 'when the schema came to this version'),
@@ -1697,13 +1724,16 @@ $$;
 grant usage on schema fipe to fipe_ingestor, fipe_status, fipe_readers;
 grant select, insert, update on
     fipe.reference_month, fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,
-    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.rejected_answer
     to fipe_ingestor;
 grant update on fipe.writers_turn to fipe_ingestor;
 grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor;
 -- Corrections within a month move a price to another name, or end it. A newer plan of a brand replaces the older.
 grant delete on fipe.price, fipe.price_revision, fipe.model_answer, fipe.load_brand_plan to fipe_ingestor;
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
-grant select on fipe.load_run, fipe.load_brand, fipe.load_status, fipe.load_missing, fipe.load_unpriced to fipe_status;
+grant select on
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
+    fipe.load_status, fipe.load_missing, fipe.load_unpriced
+    to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

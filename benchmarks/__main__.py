@@ -21,6 +21,7 @@ BENCHMARKS = (
     "goodput_over_http",
     "ingestion",
     "end_to_end",
+    "time_left",
     "cold_start",
     "smallest_functions",
     "scale",

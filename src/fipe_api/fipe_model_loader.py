@@ -14,6 +14,7 @@ from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.aws.self_check import answers_checks
 from fipe_api.environment import consumer_environment, loader_environment
+from fipe_api.load.cancellation import is_dropped
 from fipe_api.load.discovery import find_model_years
 from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.plan import brand_plans
@@ -32,6 +33,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)
+        if is_dropped(message):
+            return []
         if isinstance(message, StartMessage):
             started = start_load(message, price_source(context, message.run_id), loader_environment())
             return outgoing_of(started, consumer_environment().sqs_input_url)

@@ -10,6 +10,7 @@ from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.aws.self_check import answers_checks
+from fipe_api.load.cancellation import is_dropped
 from fipe_api.load.denials import denied_before
 from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.prices import collect_prices
@@ -27,6 +28,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
     def work(body: str) -> list[Outgoing]:
         message = MODEL_QUEUE.decode(body)
+        if is_dropped(message):
+            return []
         source = price_source(context, message.run_id, message.reference)
         return outgoing(collect_prices(message, source, denied_before))
 

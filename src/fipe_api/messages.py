@@ -337,12 +337,25 @@ class RejectedAnswerMessage(_Strict, frozen=True, kw_only=True, tag_field="kind"
     reason: BoundedText
 
 
+class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="cancellation"):
+    """Price queue: a run was cancelled or, if `cancelled` is false, resumed.
+
+    Attributes:
+        changes: how often the run was cancelled or resumed so far. Of two messages the one with more counts.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    changes: PositiveInt
+    cancelled: bool
+
+
 ManufacturerQueueMessage = StartMessage | BrandMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
 LedgerMessage = ResultMessage | PlanMessage
-PriceQueueMessage = LedgerMessage | RejectedAnswerMessage
+PriceQueueMessage = LedgerMessage | CancellationMessage | RejectedAnswerMessage
 Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage
 
 MANUFACTURER_QUEUE: Decoder[ManufacturerQueueMessage] = Decoder(ManufacturerQueueMessage)

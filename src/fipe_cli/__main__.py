@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from fipe_cli.query import Form
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 there is no load, it is not complete or found no model, a dead letter queue holds a
-message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3 the
-cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
+holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
+the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -369,17 +369,15 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
     """Raises CliError when there is nothing to show. A load that has just begun is only in the queues."""
     if loads or seen.waiting:
         return
-    if run_id:
-        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    if not seen.dead_messages:
-        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
+    if run_id or not seen.dead_messages:
+        raise _unknown_run(run_id)
 
 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
-    if seen.complete and not seen.models_found:
+    if seen.complete and not seen.models:
         raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
-    if seen.dead_messages or seen.state == LoadState.INCOMPLETE:
+    if seen.dead_messages or seen.state in (LoadState.INCOMPLETE, LoadState.CANCELLED):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -410,6 +408,33 @@ def redrive(
 
 
 @app.command()
+def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+    """End a load: what waits is dropped, what came stays, and `fipe resume` can load the rest."""
+    from fipe_cli.ledger import read_run
+    from fipe_cli.loads import cancel as cancel_run
+    from infrastructure.names import Queue
+
+    cloud = _cloud(context)
+    loads = read_run(cloud, run_id).loads
+    run = loads[0].run_id if loads else run_id
+    # A run that waits to start is only in that queue.
+    if run is None or not (loads or cloud.queue_depths()[Queue.MANUFACTURER].messages):
+        raise _unknown_run(run_id)
+    if loads and all(one.complete for one in loads):
+        raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
+    cancel_run(cloud, run)
+    words = f"run {run} is cancelled: what waits is dropped, what came stays"
+    _answer({"run_id": str(run), "cancelled": True}, [words, f"to load the rest: fipe resume {run}"], as_json)
+
+
+def _unknown_run(run_id: UUID | None) -> CliError:
+    """The error of a run that is not there, or of the newest when there is none."""
+    if run_id:
+        return CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
+    return CliError("no load yet: run `fipe load`", INCOMPLETE)
+
+
+@app.command()
 def resume(
     context: typer.Context,
     run_id: RunId = None,
@@ -418,15 +443,15 @@ def resume(
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.blocked import what_helps
-    from fipe_cli.ledger import read_loads, resume_payloads
+    from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
-    loads = read_loads(cloud, run_id)
+    loads = read_run(cloud, run_id).loads
     if not loads:
-        raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
+        raise _unknown_run(run_id)
     run = loads[0].run_id
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)

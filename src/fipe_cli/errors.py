@@ -57,13 +57,14 @@ def aws_errors() -> Iterator[None]:
     except ClientError as error:
         raise CliError(f"AWS refuses: {error}") from error
     except EndpointConnectionError as error:
-        chosen = os.environ.get("AWS_ENDPOINT_URL")
-        if chosen:
-            raise CliError(
-                f"nothing answers at AWS_ENDPOINT_URL={chosen}: if its local cloud has ended, unset the AWS_"
-                " variables that it printed, or start it again with `make local-up`"
-            ) from error
-        raise CliError(f"AWS does not answer: {error}") from error
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            raise CliError(f"AWS does not answer: {error}") from error
+        raise CliError(
+            f"nothing answers at {endpoint}, which AWS_ENDPOINT_URL names: if that was the local cloud, run"
+            " `make local-up`, or forget it with `unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID"
+            " AWS_SECRET_ACCESS_KEY`"
+        ) from error
     except BotoCoreError as error:
         raise CliError(f"AWS does not answer: {error}") from error
 

@@ -20,7 +20,12 @@ app = typer.Typer(
 )
 console = Console(soft_wrap=True, highlight=False)
 
-Port = Annotated[int, typer.Option(help="Port on localhost; 0 takes any free one.", min=0, max=65535)]
+Port = Annotated[
+    int,
+    typer.Option(
+        help="Port on localhost; by default that of the last time, or a free one.", min=0, max=65535
+    ),
+]
 SourceOption = Annotated[
     str, typer.Option(help="simulator (offline) or fipe (the official API, or FIPE_API_URL).")
 ]

@@ -41,7 +41,7 @@ from fipe_cli.entry import main
 from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
 from fipe_cli.export import Selection
-from fipe_cli.ledger import read_loads
+from fipe_cli.ledger import read_run
 from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
@@ -594,7 +594,7 @@ def test_what_needs_a_database_says_how_to_make_it(
     [
         (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
-        (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["load", "--types", "boat"], "unknown vehicle type 'boat': use car, motorcycle, truck"),
         (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
         (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
@@ -619,8 +619,10 @@ def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     refusal = fipe.refused(3, *command)
-    assert refusal.startswith("error: nothing answers at AWS_ENDPOINT_URL=http://127.0.0.1:9: if its local")
-    assert "unset the AWS_ variables that it printed, or start it again with `make local-up`" in refusal
+    assert refusal.startswith(
+        "error: nothing answers at http://127.0.0.1:9, which AWS_ENDPOINT_URL names: if"
+    )
+    assert "run `make local-up`, or forget it with `unset AWS_ENDPOINT_URL" in refusal
 
 
 def test_ctrl_c_while_the_command_is_imported_is_one_line(
@@ -683,7 +685,7 @@ def cloud_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 def test_a_hiccup_does_not_end_a_look_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Hiccups(failures=2)
     with http_server(functions) as endpoint:
-        assert read_loads(cloud_at(endpoint, monkeypatch)) == []
+        assert read_run(cloud_at(endpoint, monkeypatch)).loads == []
     assert functions.calls == 3
 
 

@@ -27,7 +27,7 @@ from fipe_api.aws import clients
 from fipe_api.aws.observability import logger
 from fipe_api.environment import DatabaseEnvironment, consumer_environment, loader_environment
 from fipe_api.get_db_password import get_db_password
-from fipe_api.load import outbox
+from fipe_api.load import cancellation, outbox
 from fipe_api.load.start import start_load
 from fipe_api.messages import (
     BrandMessage,
@@ -58,7 +58,7 @@ from tests.http_server import http_server, send_json
 
 CACHED = (
     loader_environment, consumer_environment, clients.client, factory._session, factory._pace,
-    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection,
+    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection, cancellation._dynamodb,
 )  # fmt: skip
 
 
@@ -239,6 +239,84 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     monkeypatch.setenv("RETENTION_DAYS", "14")
     loader_environment.cache_clear()
     assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
+
+
+# A load is cancelled ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _pace_table(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"pace-{uuid.uuid4().hex}"
+    client("dynamodb", endpoint).create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    monkeypatch.setenv("PACE_TABLE", table)
+
+
+def cancel(run_id: str) -> dict[str, Any]:
+    return fipe_manufacturer_loader.handler({"run_id": run_id, "cancel": True}, AnyContext())
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_the_loaders_drop_what_waits_of_a_cancelled_run_and_nothing_else(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    cancelled, other = uuid.uuid4(), uuid.uuid4()
+    assert cancel(str(cancelled)) == {"run_id": str(cancelled), "cancelled": True}
+    (told,) = queues.received(queues.ledger)
+    assert told == {
+        "kind": "cancellation", "version": 1, "run_id": str(cancelled), "changes": 1, "cancelled": True,
+    }  # fmt: skip
+    brand = {"brand": any_named(code=1, name="Acura")}
+    start = StartMessage(run_id=cancelled, request={})
+    bodies = [
+        to_json(start),
+        *(to_json(any_brand_message(run_id=run, **brand)) for run in (cancelled, other)),
+    ]
+    assert fipe_model_loader.handler(queues.event_of(*bodies), AnyContext()) == {"batchItemFailures": []}
+    assert {body["run_id"] for body in queues.received(queues.output)} == {str(other)}
+    calls = simulator.statistics().total
+    model = to_json(any_model_message(run_id=cancelled))
+    assert fipe_price_loader.handler(queues.event_of(model), AnyContext()) == {"batchItemFailures": []}
+    assert simulator.statistics().total == calls
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_each_change_of_a_cancellation_is_told_with_a_number(queues: Queues) -> None:
+    run_id = str(uuid.uuid4())
+    resume = {"run_id": run_id, "reference": 334, "vehicle_types": [1], "brands": [1]}
+    told = []
+    for payload in (
+        {"run_id": run_id, "cancel": True}, {"run_id": run_id, "cancel": True}, resume, resume,
+        {"run_id": run_id, "cancel": True},
+    ):  # fmt: skip
+        assert "errorType" not in fipe_manufacturer_loader.handler(payload, AnyContext())
+        told += [(each["changes"], each["cancelled"]) for each in queues.received(queues.ledger)]
+    # Who repeats one because the message was lost tells the same again.
+    assert told == [(1, True), (1, True), (2, False), (2, False), (3, True)]
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_a_start_with_the_key_of_a_cancelled_run_is_refused(queues: Queues) -> None:
+    payload = {"brands": ["Acura"], "start_key": "daily"}
+    run_id = fipe_manufacturer_loader.handler(payload, AnyContext())["run_id"]
+    cancel(run_id)
+    queues.received(queues.output)
+    refused = fipe_manufacturer_loader.handler(payload, AnyContext())
+    assert refused["errorMessage"] == (
+        f"run {run_id} is cancelled: `fipe resume {run_id}` loads what it lacks"
+    )
+    assert queues.received(queues.output) == []
+
+
+def test_a_cancellation_needs_a_run_and_a_table(queues: Queues) -> None:
+    without_run = fipe_manufacturer_loader.handler({"cancel": True}, AnyContext())
+    assert without_run["errorMessage"] == "cancel needs the run_id of the load to cancel"
+    assert "its loaders have no PACE_TABLE" in cancel(str(uuid.uuid4()))["errorMessage"]
+    assert queues.received(queues.ledger) == []
 
 
 # A start while the source does not answer -------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_a_cdk_that_fails_is_a_command_that_fails(cdk: Cdk) -> None:
         (
             ("vpc_id=vpc-0a1b2c3d", "allowed_ip=203.0.113.7"),
             {"AWS_ENDPOINT_URL": "http://localhost:1", "AWS_MAX_ATTEMPTS": "1"},
-            "AWS does not answer",
+            "nothing answers at http://localhost:1, which AWS_ENDPOINT_URL names: if that",
         ),
     ],
     ids=["no such VPC", "missing", "no value", "stage", "no region", "no profile", "no keys", "no network"],

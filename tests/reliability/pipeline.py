@@ -44,7 +44,10 @@ FUNCTIONS = {
 VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
-TABLES = "load_run, rejected_answer, price_revision, model_answer, price, vehicle, model, reference_month"
+TABLES = (
+    "load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle, model,"
+    " reference_month"
+)
 
 SHORT_WAITS = """
 import os

@@ -26,6 +26,7 @@ from fipe_api.database.ledger import (
     count_changes,
     end_runs,
     write_arrivals,
+    write_cancellations,
     write_runs,
 )
 from fipe_api.database.staging import copy_rows
@@ -66,7 +67,14 @@ from fipe_api.database.statements import (
     UPDATE_TALLIES,
     WRITE_NEW_PRICES,
 )
-from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, RunPlanMessage, Source
+from fipe_api.messages import (
+    CancellationMessage,
+    PriceMessage,
+    PriceQueueMessage,
+    RejectedAnswerMessage,
+    RunPlanMessage,
+    Source,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -138,7 +146,11 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    told = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
+    told = [
+        message
+        for message in messages
+        if not isinstance(message, CancellationMessage | RejectedAnswerMessage)
+    ]
     priced = [message for message in told if isinstance(message, PriceMessage)]
     changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
@@ -149,6 +161,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
+        write_cancellations(cursor, [each for each in messages if isinstance(each, CancellationMessage)])
         if told:
             runs = write_runs(cursor, told)
             changed, tallies = _write_answers(cursor, priced, runs)

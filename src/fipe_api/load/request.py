@@ -55,6 +55,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
         start_key: any text; starts with the same text are the same run.
+        cancel: cancel the run `run_id`: what waits is dropped, what came stays.
     """
 
     reference: (
@@ -69,6 +70,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     known_brands: tuple[tuple[VehicleType, Code], ...] | None = None
     unknown_brands: PositiveInt | None = None
     start_key: Text | None = None
+    cancel: bool = False
 
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
@@ -100,6 +102,7 @@ _HINTS = {
     "known_brands": "use a list of pairs, as `fipe resume` does; leave it out for a new run",
     "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
     "start_key": "use a text of your own; leave it out unless a start may be repeated",
+    "cancel": "use true, with the run_id of the load to cancel",
 }
 
 

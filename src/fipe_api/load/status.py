@@ -15,6 +15,7 @@ from fipe_api.aws.observability import logger
 from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
 from fipe_api.database.self_check import look_at_database
+from fipe_api.load.outlook import read_outlook
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -113,10 +114,10 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
 
     Returns:
         `loads`, each with `missing` and `unpriced_prices`: what it lacks, and what FIPE lists and denied; one
-        line per brand, at most 50, then a line that says how to see the others. With a run and `resume`, also
-        `resume`: payloads for FipeManufacturerLoader that load what is missing. With `unpriced_up_to`, only
-        `unpriced`: vehicle type, brand, model, model year and fuel (codes) of what FIPE lists and denied in
-        the year up to that month.
+        line per brand, at most 50, then a line that says how to see the others. With a run, also `outlook`:
+        what it has left to do. With a run and `resume`, also `resume`: payloads for FipeManufacturerLoader
+        that load what is missing. With `unpriced_up_to`, only `unpriced`: vehicle type, brand, model, model
+        year and fuel (codes) of what FIPE lists and denied in the year up to that month.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -128,8 +129,10 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         if request.unpriced_up_to:
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
-        if request.resume and request.run_id is not None:
-            answer["resume"] = _resume_payloads(connection, request.run_id)
+        if request.run_id is not None:
+            answer["outlook"] = read_outlook(connection, request.run_id)
+            if request.resume:
+                answer["resume"] = _resume_payloads(connection, request.run_id)
     document: dict[str, Any] = to_builtins(answer)
     return document
 
