@@ -30,6 +30,8 @@ from local_cloud.state import LocalState
 from tests.e2e.make import ROOT, Place, place
 from tests.local_cloud_support import eventually
 
+pytestmark = pytest.mark.walkthrough
+
 PARTS = 37
 UNCONFIRMED = (
     "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."

@@ -619,9 +619,8 @@ def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     refusal = fipe.refused(3, *command)
-    assert refusal.startswith(
-        "error: nothing answers at http://127.0.0.1:9, which AWS_ENDPOINT_URL names: if"
-    )
+    words = "error: nothing answers at http://127.0.0.1:9, which AWS_ENDPOINT_URL names: if"
+    assert refusal.startswith(words)
     assert "run `make local-up`, or forget it with `unset AWS_ENDPOINT_URL" in refusal
 
 
