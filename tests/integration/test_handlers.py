@@ -5,7 +5,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlparse
 import annotated_types
 import psycopg2
 import pytest
+from botocore.exceptions import ClientError
 from msgspec import convert
 from psycopg2.extensions import connection, parse_dsn
 
@@ -524,6 +525,73 @@ def test_hands_a_model_back_when_the_source_throttles_without_failing_it(
     assert answer == {"batchItemFailures": []}
     assert queues.count(queues.input, "Delayed") == 1
     assert queues.received(queues.output) == []
+
+
+# The answers of a pace table that fails; a closed port gives none.
+FAILURES = {
+    "fails": (500, "InternalServerError"),
+    "throttles": (400, "ProvisionedThroughputExceededException"),
+    "throttles its account": (400, "ThrottlingException"),
+}
+FORBIDDEN = (400, "AccessDeniedException")
+
+
+@contextmanager
+def failing_pace(monkeypatch: pytest.MonkeyPatch, status: int, code: str) -> Iterator[list[str]]:
+    """Gives the functions a pace table whose requests all fail; gives the requests."""
+    requests: list[str] = []
+
+    def fail(request: BaseHTTPRequestHandler, _body: bytes) -> None:
+        requests.append(request.headers["X-Amz-Target"].partition(".")[2])
+        send_json(request, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "any"}, status)
+
+    with http_server(fail) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        monkeypatch.setenv("PACE_TABLE", "pace")
+        yield requests
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_hands_messages_back_when_the_pace_table_fails_without_failing_them(
+    queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    with failing_pace(monkeypatch, *FAILURES[failure]) as requests:
+        models = [to_json(any_model_message()) for _ in range(3)]
+        answer = fipe_price_loader.handler(queues.event_of(*models), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == len(models)
+    assert simulator.statistics().total == 0
+    assert requests == ["GetItem"] * clients.TABLE_ATTEMPTS, "the other messages do not ask the table again"
+
+
+def test_hands_messages_back_when_nothing_answers_for_the_pace_table(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FORBIDDEN):
+        pass
+    brand = to_json(any_brand_message())
+    answer = fipe_model_loader.handler(queues.event_of(brand), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == 1
+
+
+def test_a_start_goes_on_from_the_queue_when_the_pace_table_fails(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FAILURES["fails"]):
+        answer = fipe_manufacturer_loader.handler({}, AnyContext())
+    assert answer["waiting"] == "the pace table does not answer; try again in 30 s"
+    assert queues.count(queues.output, "Delayed") == 1
+
+
+def test_a_missing_right_to_the_pace_table_fails_the_start_and_each_message(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FORBIDDEN):
+        answer = fipe_price_loader.handler(queues.event_of(to_json(any_model_message())), AnyContext())
+        assert len(answer["batchItemFailures"]) == 1
+        with pytest.raises(ClientError, match="AccessDenied"):
+            fipe_manufacturer_loader.handler({}, AnyContext())
 
 
 def test_hands_a_brand_back_at_once_when_its_own_time_is_up(queues: Queues) -> None:

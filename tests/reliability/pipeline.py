@@ -54,13 +54,14 @@ import os
 
 from fipe_api.aws import queue_publisher
 from fipe_api.load import rounds
-from fipe_api.source import http_source, pace, rate_control
+from fipe_api.source import http_source, rate_control, tolerant_pace
 
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
+tolerant_pace.REST_SECONDS = 0.2
 queue_publisher.FIRST_BACKOFF_SECONDS = 0.01
 """
 KILL_POINTS = """

@@ -19,7 +19,7 @@ import pytest
 from fipe_simulator import Fault, Faults
 from tests.local_cloud_support import eventually
 from tests.reliability.api_faults import api_faults
-from tests.reliability.pipeline import FUNCTIONS, Pipeline
+from tests.reliability.pipeline import FUNCTIONS, RECEIVES, Pipeline
 
 FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
 FUNCTION_OF = {handler: name for name, handler in FUNCTIONS.values()}
@@ -38,7 +38,7 @@ SENDS = {"service": "sqs", "operation": "SendMessageBatch", "sequence": {"fail":
 API_FAULTS: dict[str, dict[str, Any]] = {
     "DynamoDB throttles": {
         "service": "dynamodb",
-        "sequence": {"fail": 1, "pass": 9},
+        "probability": 0.3,
         "error": {"code": "ProvisionedThroughputExceededException"},
     },
     "SQS fails": {**SENDS, "error": {"code": "InternalError", "status": 500}},
@@ -175,6 +175,23 @@ def test_an_api_that_fails_in_every_call_for_a_while(pipeline: Pipeline, service
         assert faults.struck()
         faults.strike()
         pipeline.until_idle(180 + 5 * FAULT_SECONDS)
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+def test_a_pace_table_that_fails_for_longer_than_five_receives(pipeline: Pipeline) -> None:
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with api_faults(pipeline) as faults:
+        with pipeline.paused("model"):
+            run_id = pipeline.start()
+            pipeline.until_only_waiting_in("model")
+            faults.strike({"service": "dynamodb", "error": {"code": "InternalServerError", "status": 500}})
+        # The messages fit into two batches.
+        outlasted = pipeline.invocations("FipePriceLoader") + 2 * (RECEIVES + 1)
+        eventually(lambda: pipeline.invocations("FipePriceLoader") >= outlasted, 180)
+        faults.strike()
+        pipeline.until_idle(180)
     assert pipeline.dead_messages() == 0
     pipeline.assert_equal_to_the_source(run_id)
 

@@ -21,6 +21,7 @@ from fipe_api.source.pace import Pace, SharedPace, Unpaced
 from fipe_api.source.parallelum import ParallelumApi
 from fipe_api.source.price_source import PriceSource
 from fipe_api.source.reporter import Reporter
+from fipe_api.source.tolerant_pace import TolerantPace
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -85,7 +86,7 @@ def _pace() -> Pace:
     table = loader_environment().pace_table
     if not table:
         return Unpaced()
-    return SharedPace(client("dynamodb"), table, loader_environment().calls_per_minute)
+    return TolerantPace(SharedPace(client("dynamodb"), table, loader_environment().calls_per_minute))
 
 
 @cache
@@ -93,7 +94,7 @@ def _mirror_pace() -> Pace:
     dynamodb, table = client("dynamodb"), loader_environment().pace_table
     pace = SharedPace(dynamodb, table, None, PARALLELUM)
     budget = loader_environment().parallelum_calls_per_day
-    return DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget)
+    return TolerantPace(DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget))
 
 
 def _mirror_token() -> str:

@@ -16,15 +16,17 @@ from fipe_api.source.http_source import (
     ThrottledError,
 )
 from fipe_api.source.price_source import PriceSource
+from fipe_api.source.tolerant_pace import PaceTableError
 
 # The most special first.
 _STATES: tuple[tuple[type[Exception], SourceState], ...] = (
+    (PaceTableError, "not asked"),
     (BlockedError, "blocked"),
     (ThrottledError, "throttled"),
     (SourceDownError, "down"),
     (NotNowError, "no turn"),
     (FipeError, "unusable"),
-    # The pace asks DynamoDB for each call.
+    # The pace asks DynamoDB for each call, and raises what waiting does not mend.
     (ClientError, "not asked"),
     (BotoCoreError, "not asked"),
 )
