@@ -187,8 +187,17 @@ class Snapshot:
         if self.calls_left is None or not self.rate or self.silence:
             return self.denied_for
         refused = self.waits.refusal.seconds if self.waits.refusal else 0
-        by_calls = timedelta(minutes=self.calls_left / self.rate, seconds=refused)
+        left = max(0.0, self.calls_left - self._calls_ahead)
+        by_calls = timedelta(minutes=left / self.rate, seconds=refused)
         return max(by_calls, self.denied_for or by_calls)
+
+    @property
+    def _calls_ahead(self) -> float:
+        """Calls that are made, and whose results wait to be written: no time is left for them at a limit."""
+        limit = self.waits.limit
+        if not (limit.is_reached or limit.rest_seconds) or not self.models_expected:
+            return 0.0
+        return self.results_waiting * self.prices_expected / self.models_expected
 
     @property
     def is_over(self) -> bool:

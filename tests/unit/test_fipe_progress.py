@@ -48,6 +48,15 @@ def test_the_time_left_is_that_of_the_calls_left_at_the_newest_rate() -> None:
     assert seen.time_left == timedelta(minutes=48_000 / 3000)
 
 
+def test_at_a_limit_no_time_is_left_for_results_that_wait_to_be_written() -> None:
+    limited = Waits(limit=Limit(3000, is_reached=True))
+    of_20_models = 20 * 50_332 / 11_238
+    seen = any_snapshot(waits=limited)
+    assert seen.time_left == timedelta(minutes=(48_000 - of_20_models) / 3000)
+    # Without a limit, writing them may be what takes the time.
+    assert any_snapshot().time_left == timedelta(minutes=16)
+
+
 def test_while_denied_answers_are_waited_for_it_says_so_and_until_when() -> None:
     waits = Waits(denied_until=NOON + timedelta(minutes=4))
     seen = any_snapshot(waits=waits, delayed=3, waiting=3)
