@@ -19,6 +19,7 @@ ELSEWHERE = {
     "make local-down": "would stop it",
     "make clean": "would remove the .venv that runs the tests",
     "make bootstrap": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
+    "make check-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make deploy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make diff-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make destroy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",

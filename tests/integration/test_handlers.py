@@ -135,6 +135,7 @@ def _environment(
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    cancellation._not_cancelled_at.clear()
     for cached in CACHED:
         cached.cache_clear()
     yield
@@ -561,7 +562,8 @@ def test_hands_messages_back_when_the_pace_table_fails_without_failing_them(
     assert answer == {"batchItemFailures": []}
     assert queues.count(queues.input, "Delayed") == len(models)
     assert simulator.statistics().total == 0
-    assert requests == ["GetItem"] * clients.TABLE_ATTEMPTS, "the other messages do not ask the table again"
+    # Whether the run is cancelled, and the pace; the other messages do not ask the table again.
+    assert requests == ["GetItem"] * clients.TABLE_ATTEMPTS * 2
 
 
 def test_hands_messages_back_when_nothing_answers_for_the_pace_table(

@@ -9,6 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from fipe_api.aws.clients import client
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
@@ -51,14 +53,20 @@ def is_cancelled(run_id: UUID) -> bool:
 def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
     """Whether the message belongs to a cancelled run, so that there is nothing to do; says so in the log.
 
-    An answer of no may be FRESH_SECONDS old. An answer of yes never is: the run may have been resumed.
+    An answer of no may be FRESH_SECONDS old. An answer of yes never is: the run may have been resumed. Where
+    the table does not answer, the message is worked on: its results do no harm.
     """
-    run_id, now = message.run_id, time.monotonic()
-    if now - _not_cancelled_at.get(run_id, -FRESH_SECONDS) < FRESH_SECONDS:
+    run_id = message.run_id
+    if time.monotonic() - _not_cancelled_at.get(run_id, -FRESH_SECONDS) < FRESH_SECONDS:
         return False
-    if not is_cancelled(run_id):
+    try:
+        cancelled = is_cancelled(run_id)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("cannot tell whether the run is cancelled", run_id=str(run_id), error=str(error))
+        cancelled = False
+    if not cancelled:
         _not_cancelled_at.clear()  # usually one run is at work, so this keeps few of them
-        _not_cancelled_at[run_id] = now
+        _not_cancelled_at[run_id] = time.monotonic()
         return False
     logger.info(
         "dropped: its run is cancelled",
