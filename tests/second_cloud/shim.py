@@ -42,7 +42,7 @@ os.environ.update(
 from ministack import app  # noqa: E402 - it reads those variables when it is imported
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # noqa: E402
 from ministack.core.responses import get_account_id, get_region, new_uuid  # noqa: E402
-from ministack.services import ec2, eventbridge, iam, lambda_svc, rds  # noqa: E402
+from ministack.services import ec2, eventbridge, iam, lambda_svc, rds, sts  # noqa: E402
 from ministack.services.cloudformation import _stacks, provisioners  # noqa: E402
 
 TYPES = provisioners._RESOURCE_HANDLERS
@@ -220,6 +220,15 @@ def _detect_runtime_binary(old: Function, runtime: str) -> tuple[str, str]:
     _, script = old(runtime)
     assert script.count(SET_VARIABLES) == 1, "MiniStack has changed how functions get their variables"
     return PYTHON, script.replace(SET_VARIABLES, f'{SET_VARIABLES}    os.environ["PGSSLMODE"] = "disable"\n')
+
+
+@replaces(lambda_runtime, "execution_credentials", "cffaadc4f396")
+def execution_credentials(old: Function, config: Properties) -> Properties:
+    """A role's access key is its own secret, which the gateway of the embedded PostgreSQL expects."""
+    credentials: Properties = old(config)
+    key = credentials["AWS_ACCESS_KEY_ID"]
+    sts._sessions[key]["SecretAccessKey"] = key
+    return {**credentials, "AWS_SECRET_ACCESS_KEY": key}
 
 
 @replaces(lambda_svc, "_resolve_layer_zip", "447d3c3ec42c")
