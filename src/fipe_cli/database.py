@@ -154,9 +154,15 @@ class AwsDatabase(Database):
             raise CliError(
                 f"stack {stack} has no output {error}: wait until its deploy is complete"
             ) from error
-        known = json.loads(secret["SecretString"])
-        place = known["host"], str(known["port"]), known["dbname"], known["username"]
-        by_password = self._variables(*place, known["password"])
+        try:
+            known = json.loads(secret["SecretString"])
+            place = known["host"], str(known["port"]), known["dbname"], known["username"]
+            by_password = self._variables(*place, known["password"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CliError(
+                "the database's secret is damaged: write it anew, as JSON with host, port, dbname, username"
+                " and password"
+            ) from error
         try:
             _connect(**_keywords(by_password)).close()
         except psycopg2.OperationalError as error:

@@ -266,9 +266,14 @@ class PostgresCluster:
             )
         gateway = self._gateway()
         if ended.returncode or gateway is None:
-            raise PostgresError(
-                f"the gateway of PostgreSQL {self.name} does not start: {_reason(log, begin)}"
-            )
+            self._interrupt()
+            reason = _reason(log, begin)
+            if f'role "{ADMINISTRATOR}" does not exist' in reason:
+                raise PostgresError(
+                    f"the database in {self.folder} was made by an older version: remove that folder, then"
+                    " try again"
+                )
+            raise PostgresError(f"the gateway of PostgreSQL {self.name} does not start: {reason}")
         return gateway.port
 
     def _end_gateway(self) -> None:

@@ -42,7 +42,10 @@ BLOCKED = (
     "it blocks the address of this machine: wait, use a proxy (HTTPS_PROXY), or let the mirror answer"
     " meanwhile (PARALLELUM_CALLS_PER_DAY=500); docs/source.md says more"
 )
-AGAIN = "make it again by hand as the stack's template has it, or destroy and deploy the stage"
+AGAIN = (
+    "make it again by hand as the stack's template has it; destroying and deploying the stage helps, too,"
+    " but deletes its database"
+)
 SCRIPT = re.compile(
     r"`fipe --stage dev psql -1 -c 'set fipe.script_sha256 = '\"'\"'[0-9a-f]{64}'\"'\"'' -f"
     r" create_fipe_db.sql`"

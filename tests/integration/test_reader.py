@@ -357,6 +357,15 @@ def test_on_aws_psql_signs_in_with_the_password(master: Connection, monkeypatch:
     assert variables["PGPASSWORD"] == master.password
 
 
+@pytest.mark.parametrize("secret", ["x", "{}", '"text"'])
+def test_a_damaged_secret_is_one_line(
+    master: Connection, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setattr(json, "dumps", lambda _: secret)
+    with pytest.raises(CliError, match="the database's secret is damaged: write it anew, as JSON with host"):
+        AwsDatabase(MasterOnAws(master, monkeypatch).cloud).master_variables()
+
+
 @pytest.mark.usefixtures("_tokens_only")
 def test_on_aws_psql_signs_in_with_a_token_when_the_database_refuses_the_password(
     master: Connection, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from fipe_cli.check.findings import Finding, Level, worst
 from fipe_cli.check.functions import examine, look_at_concurrency
 from fipe_cli.check.queues import look_at_event_source
 from fipe_cli.check.sources import look_at_sources
+from fipe_cli.check.stage import check_stage
 from fipe_cli.cloud import Cloud
 from fipe_cli.progress import Refusal, Waits
 from infrastructure.names import Function, Queue
@@ -235,11 +236,17 @@ def test_an_event_source_with_a_problem(monkeypatch: pytest.MonkeyPatch) -> None
         ("UPDATE_IN_PROGRESS", Level.WARNING),
         ("UPDATE_ROLLBACK_COMPLETE", Level.WARNING),
         ("UPDATE_ROLLBACK_FAILED", Level.FAILED),
+        ("ROLLBACK_COMPLETE", Level.FAILED),
     ],
 )
 def test_the_stack(status: str, level: Level) -> None:
     (found,) = look_at_stack(Deployment(on_aws(), status, {}, {}))
     assert found.level is level
+
+
+def test_of_a_first_deploy_that_failed_only_that_is_said() -> None:
+    (found,) = check_stage(Deployment(on_aws(), "ROLLBACK_COMPLETE", {}, {}))
+    assert found.to_do.startswith("the first deploy failed: ")
 
 
 def test_the_worst_finding_counts() -> None:

@@ -18,6 +18,8 @@ from infrastructure.paths import SQL_SCRIPT
 MASTER = "database, as the master user"
 WELL: Literal["ok"] = "ok"
 
+REFUSED = "authentication failed"
+WRITE_SECRET = "write the database's secret anew: JSON with host, port, dbname, username and password"
 _UNREACHABLE = ("timeout", "could not connect", "Connection refused", "could not translate", "no route")
 
 
@@ -90,7 +92,8 @@ def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
         f"set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier {cluster}"
         " --master-user-password PASSWORD --apply-immediately`"
     )
-    return Finding(Level.FAILED, MASTER, refused, _mend(deployment.cloud, refused, set_password))
+    mend = set_password if REFUSED in refused else WRITE_SECRET
+    return Finding(Level.FAILED, MASTER, refused, _mend(deployment.cloud, refused, mend))
 
 
 def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:

@@ -13,6 +13,8 @@ from infrastructure import names
 from infrastructure.names import Function
 
 _NESTED = "AWS::CloudFormation::Stack"
+NEVER_WAS = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
+"""A stack's statuses after a first deploy that failed or never began."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,17 @@ class Deployment:
         return self.cloud.stage
 
     @property
+    def never_was(self) -> bool:
+        """Whether the first deploy failed, so that there is no stage to check."""
+        return self.status in NEVER_WAS
+
+    @property
     def deploy_again(self) -> str:
         """What to do if a part is missing: CloudFormation does not make again what was deleted by hand."""
-        return "make it again by hand as the stack's template has it, or destroy and deploy the stage"
+        return (
+            "make it again by hand as the stack's template has it; destroying and deploying the stage helps,"
+            " too, but deletes its database"
+        )
 
     def look_at_logs(self, function: Function) -> str:
         """What shows a function's errors."""
@@ -73,6 +83,9 @@ def read_deployment(cloud: Cloud) -> Deployment:
 def look_at_stack(deployment: Deployment) -> list[Finding]:
     """Whether CloudFormation is done with the stack."""
     part, status = names.stack(deployment.stage), deployment.status
+    if deployment.never_was:
+        mend = "the first deploy failed: read the stack's events, then run `fipe destroy`, and deploy again"
+        return [Finding(Level.FAILED, part, status, mend)]
     if status.endswith("_IN_PROGRESS"):
         return [Finding(Level.WARNING, part, status, "run the check again when it is done")]
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):

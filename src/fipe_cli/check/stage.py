@@ -31,6 +31,9 @@ def check_stage(deployment: Deployment) -> Iterator[Finding]:
     Raises:
         BotoCoreError: the cloud cannot be reached any more.
     """
+    if deployment.never_was:
+        yield from look_at_stack(deployment)
+        return
     door = Door()
     try:
         yield from _check(deployment, door)
