@@ -424,7 +424,10 @@ def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
         raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
     cancel_run(cloud, run)
     words = f"run {run} is cancelled: what waits is dropped, what came stays"
-    _answer({"run_id": str(run), "cancelled": True}, [words, f"to load the rest: fipe resume {run}"], as_json)
+    if not loads:
+        words = f"the database does not know run {run} yet; if it waits to start, it is dropped"
+    rest = [f"to load the rest: fipe resume {run}"] if loads else []
+    _answer({"run_id": str(run), "cancelled": True, "known": bool(loads)}, [words, *rest], as_json)
 
 
 def _unknown_run(run_id: UUID | None) -> CliError:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -253,6 +254,25 @@ def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
     assert (again.returncode, again.stderr) == (
         2, f"error: run {run_id} is complete: there is nothing to cancel\n",
     )  # fmt: skip
+
+
+def test_a_run_that_the_database_does_not_know_is_not_called_cancelled(cloud: Cloud) -> None:
+    unknown = str(UUID(int=1))
+    refused = cloud.fipe("cancel", unknown)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    functions = client("lambda", cloud.endpoint)
+    (source,) = functions.list_event_source_mappings(FunctionName="FipeModelLoader-dev")[
+        "EventSourceMappings"
+    ]
+    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        cloud.fipe("load", "--brands", "Acura")
+        eventually(lambda: cloud.messages("ManufacturerQueueUrl"), PATIENCE_SECONDS)
+        words = f"the database does not know run {unknown} yet; if it waits to start, it is dropped\n"
+        assert cloud.fipe("cancel", unknown).stdout == words
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+    wait_until_nothing_is_under_way(cloud)
 
 
 def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) -> None:
