@@ -59,7 +59,7 @@ from tests.http_server import http_server, send_json
 
 CACHED = (
     loader_environment, consumer_environment, clients.client, factory._session, factory._pace,
-    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection, cancellation._dynamodb,
+    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection,
 )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ message. Results that wait in the price queue are written all the same: they wer
 """
 
 import time
-from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -82,17 +81,13 @@ def cancellation_key(run_id: UUID) -> str:
     return f"run-{run_id}"
 
 
-@cache
-def _dynamodb() -> "DynamoDBClient":
-    return client("dynamodb")  # type: ignore[no-any-return]
-
-
 def _read(run_id: UUID) -> dict[str, "AttributeValueTypeDef"] | None:
     table = loader_environment().pace_table
     if not table:
         return None
     key: dict[str, AttributeValueTypeDef] = {"source": {"S": cancellation_key(run_id)}}
-    return _dynamodb().get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    dynamodb: DynamoDBClient = client("dynamodb")
+    return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
 
 
 def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
@@ -100,7 +95,7 @@ def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
     table = loader_environment().pace_table
     if not table:
         return None
-    dynamodb = _dynamodb()
+    dynamodb: DynamoDBClient = client("dynamodb")
     try:
         item = dynamodb.update_item(
             TableName=table,

@@ -13,7 +13,7 @@ from typing_extensions import override
 from fipe_api.aws.observability import logger
 from fipe_api.source import rate_control
 from fipe_api.source.http_source import NotNowError
-from fipe_api.source.pace import Pace
+from fipe_api.source.pace import Pace, PaceAround
 from fipe_api.source.rate_control import Outage
 
 REST_SECONDS = 30.0
@@ -30,7 +30,7 @@ class PaceTableError(NotNowError):
     """The table of the pace does not answer."""
 
 
-class TolerantPace(Pace):
+class TolerantPace(PaceAround):
     """A pace whose table may fail for a while.
 
     What waiting does not mend, such as a missing table or permission, is raised: it fails the messages, so
@@ -41,13 +41,8 @@ class TolerantPace(Pace):
     """
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        super().__init__(pace)
         self._resume_at = 0.0
-
-    @property
-    @override
-    def outage(self) -> Outage:
-        return self._pace.outage
 
     @override
     def reserve(self, patience: float) -> float:
@@ -62,7 +57,7 @@ class TolerantPace(Pace):
         rest = self._resume_at - time.monotonic()
         if rest <= patience:
             with self._tolerated(REST_SECONDS):
-                return max(rest, self._pace.reserve(patience))
+                return max(rest, super().reserve(patience))
             rest = REST_SECONDS
         raise PaceTableError("the pace table does not answer", rest)
 
@@ -71,19 +66,19 @@ class TolerantPace(Pace):
     @override
     def succeeded(self) -> None:
         with self._tolerated(0):
-            self._pace.succeeded()
+            super().succeeded()
 
     @override
     def throttled(self, retry_after: float | None) -> float:
         rest = retry_after or rate_control.USUAL_REST_SECONDS
         with self._tolerated(rest):
-            return self._pace.throttled(retry_after)
+            return super().throttled(retry_after)
         return rest
 
     @override
     def unavailable(self, outage: Outage, first: float, longest: float) -> float:
         with self._tolerated(first):
-            return self._pace.unavailable(outage, first, longest)
+            return super().unavailable(outage, first, longest)
         return first
 
     @contextmanager
