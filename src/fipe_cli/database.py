@@ -11,9 +11,7 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -22,6 +20,7 @@ from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import POLL_OK, POLL_WRITE, get_wait_callback, set_wait_callback
 
 from fipe_api.database.connection import CONNECT_SECONDS, liveness
+from fipe_cli.background import in_background
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from infrastructure import names
@@ -29,6 +28,8 @@ from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from psycopg2.extensions import connection
 
 SILENCE_SECONDS = 60
@@ -173,7 +174,7 @@ class AwsDatabase(Database):
 
     def _master_with_token(self, host: str, port: str, database: str, user: str) -> dict[str, str]:
         """For a master user that a member of rds_iam was granted to: its password no longer counts."""
-        by_token = self._variables(host, port, database, user, self._token(host, port, user))
+        by_token = self._variables(host, port, database, user, sign_token(self._cloud, host, port, user))
         try:
             _connect(**_keywords(by_token)).close()
         except psycopg2.OperationalError as error:
@@ -184,12 +185,8 @@ class AwsDatabase(Database):
         # The secret, which says this too, is for those who may sign in as the master user.
         place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
-        token = self._token(host, port, names.READER_ROLE)
+        token = sign_token(self._cloud, host, port, names.READER_ROLE)
         return self._variables(host, port, place["RDS_DATABASE"], names.READER_ROLE, token)
-
-    def _token(self, host: str, port: str, user: str) -> str:
-        rds = self._cloud.client("rds")
-        return str(rds.generate_db_auth_token(DBHostname=host, Port=int(port), DBUsername=user))
 
     def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
         return {
@@ -233,6 +230,12 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
         yield AwsDatabase(cloud)
 
 
+def sign_token(cloud: Cloud, host: str, port: str, user: str) -> str:
+    """An IAM token with which a user signs in to the database within 15 minutes; signed here, without AWS."""
+    rds = cloud.client("rds")
+    return str(rds.generate_db_auth_token(DBHostname=host, Port=int(port), DBUsername=user))
+
+
 def _keywords(variables: dict[str, str]) -> dict[str, Any]:
     """libpq's variables as psycopg2 takes them."""
     return {name.removeprefix("PG").lower(): value for name, value in variables.items()}
@@ -240,21 +243,15 @@ def _keywords(variables: dict[str, str]) -> dict[str, Any]:
 
 def _connect(**keywords: Any) -> "connection":
     """A connection; says so if the database has to wake first. Raises psycopg2.OperationalError."""
-    opened: Future[connection] = Future()
-    # In a thread, because Ctrl-C cannot interrupt psycopg2 while it connects.
-    Thread(target=_connect_into, args=(opened, keywords), daemon=True).start()
+    # In the background, because Ctrl-C cannot interrupt psycopg2 while it connects.
+    opened: Future[connection] = in_background(
+        lambda: psycopg2.connect(**{**keywords, **liveness(SILENCE_SECONDS)})
+    )
     try:
         return opened.result(WAKING_SECONDS)
     except TimeoutError:
         print(WAKING, file=sys.stderr, flush=True)
         return opened.result()
-
-
-def _connect_into(opened: "Future[connection]", keywords: dict[str, Any]) -> None:
-    try:
-        opened.set_result(psycopg2.connect(**{**keywords, **liveness(SILENCE_SECONDS)}))
-    except BaseException as error:
-        opened.set_exception(error)
 
 
 @contextmanager

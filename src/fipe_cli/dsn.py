@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from fipe_cli.cloud import Cloud
+from fipe_cli.database import sign_token
 from infrastructure.names import READER_ROLE, Function
 
 TOKEN_MINUTES = 15
@@ -55,15 +56,11 @@ def find_address(cloud: Cloud, user: str, *, token: bool) -> Address:
     """
     # The functions' own settings, which need no permission to read the master user's secret.
     place = cloud.environment_of(Function.SOMA_INGESTOR)
-    host, port = place["RDS_HOST"], int(place["RDS_PORT"])
-    password = (
-        cloud.client("rds").generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
-        if token
-        else ""
-    )
+    host, port = place["RDS_HOST"], place["RDS_PORT"]
+    password = sign_token(cloud, host, port, user) if token else ""
     # A local cloud's PostgreSQL has no TLS, and Aurora takes nothing else.
     sslmode = "disable" if cloud.endpoint else "require"
-    return Address(host, port, place["RDS_DATABASE"], user, password, sslmode)
+    return Address(host, int(port), place["RDS_DATABASE"], user, password, sslmode)
 
 
 def how_to_sign_in(user: str, *, token: bool) -> str:

@@ -29,6 +29,10 @@ INCOMPLETE = 1
 """There is no load, or it is not complete: something is missing, or in a dead letter queue."""
 
 
+NOT_THERE = (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction)
+"""psycopg2's errors for a name that the database does not know."""
+
+
 class CliError(CommandError):
     """A command of `fipe` cannot do its work."""
 
@@ -79,7 +83,7 @@ def one_line_errors() -> Iterator[None]:
             raise CliError(str(error), USAGE) from error
         except psycopg2.OperationalError as error:
             raise CliError(f"the database cannot be reached: {error}") from error
-        except (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+        except NOT_THERE as error:
             raise CliError(
                 f"{error.diag.message_primary}: the database's schema is older than this `fipe`, or missing;"
                 " deploy the stage again"

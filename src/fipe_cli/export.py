@@ -17,7 +17,7 @@ from psycopg2 import sql
 from fipe_api.load.request import VEHICLE_TYPES
 from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
-from fipe_cli.month import check_month, months_with_prices
+from fipe_cli.month import check_month, months_with_prices, no_prices_for
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -109,10 +109,7 @@ class Selection:
             )
         chosen = [day for name, day in months.items() if first <= name <= last]
         if not chosen:
-            raise CliError(
-                f"the database has no prices for {asked}: choose a month from {min(months)} to {newest}",
-                USAGE,
-            )
+            raise no_prices_for(asked, months)
         return chosen
 
     def _chosen(self, session: "connection") -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:

@@ -212,14 +212,14 @@ def read_waits(cloud: Cloud, run_id: UUID | None = None, calls_per_minute: float
     until = items.get(DENIED_KEY, {}).get("until", {}).get("N")
     cancellation = items.get(run_key[0]) if run_key else None
     cap = calls_per_minute and calls_per_minute / 60
-    throttled = state.ceiling if state.ceiling and (cap is None or state.ceiling < cap) else None
+    throttled_to = 60 * state.ceiling if state.ceiling and (cap is None or state.ceiling < cap) else None
     return Waits(
         refusal=Refusal(state.outage.kind or "throttled", seconds)
         if seconds > LONGEST_USUAL_WAIT_SECONDS
         else None,
         denied_until=datetime.fromtimestamp(int(until) / 1000, UTC) if until else None,
-        limit=_limit(state, throttled and 60 * throttled, calls_per_minute),
-        throttled_to=throttled and 60 * throttled,
+        limit=_limit(state, throttled_to, calls_per_minute),
+        throttled_to=throttled_to,
         cancelled=cancellation["cancelled"]["BOOL"] if cancellation else None,
     )
 

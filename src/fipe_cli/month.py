@@ -1,6 +1,7 @@
 """Months: as people write them, and those that the database has."""
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,13 @@ def find_month(session: "connection", month: str) -> date:
     known = {f"{each:%Y-%m}": each for each in months_with_prices(session)}
     found = known.get(max(known) if month == "latest" else month)
     if found is None:
-        raise CliError(
-            f"the database has no prices for --month {month}: choose a month from {min(known)}"
-            f" to {max(known)}",
-            USAGE,
-        )
+        raise no_prices_for(f"--month {month}", known)
     return found
+
+
+def no_prices_for(asked: str, known: Iterable[str]) -> CliError:
+    """The error of months that have no prices; `known` are those that have."""
+    months = list(known)
+    return CliError(
+        f"the database has no prices for {asked}: choose a month from {min(months)} to {max(months)}", USAGE
+    )

@@ -7,11 +7,11 @@ from psycopg2 import sql
 
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month
+from fipe_cli.table import ZERO_KM
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-ZERO_KM = 32000
 COLUMNS = (
     "reference_month", "brand", "model", "model_year", "zero_km", "fuel", "fipe_code", "price_brl",
 )  # fmt: skip

@@ -13,7 +13,6 @@ from msgspec.json import Encoder
 from psycopg2 import sql
 from psycopg2.errors import (
     InvalidCursorDefinition,
-    InvalidSchemaName,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -21,7 +20,7 @@ from psycopg2.errors import (
 from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type, new_type, register_type
 from rich.console import Console
 
-from fipe_cli.errors import USAGE, CliError
+from fipe_cli.errors import NOT_THERE, USAGE, CliError
 from fipe_cli.table import Row, print_table, spelled
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _open_cursor(session: "connection", statement: str) -> None:
     with session.cursor() as cursor:
         try:
             cursor.execute("do %s", (block,))
-        except (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+        except NOT_THERE as error:
             raise _explained(session, error) from error
         except InvalidCursorDefinition as error:
             raise CliError(

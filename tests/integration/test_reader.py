@@ -25,12 +25,13 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.database import WAKING, AwsDatabase, open_database
 from fipe_cli.errors import CliError
 from local_cloud.database_gateway import ADMINISTRATOR
-from local_cloud.postgres import Connection, PostgresCluster, clusters
+from local_cloud.postgres import Connection, clusters
 from local_cloud.postgres import make_dsn as local_dsn
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
-from tests.builders import ROOT_SQL, any_price, any_price_message
+from tests.builders import any_price, any_price_message
 from tests.databases import as_role
+from tests.local_database import local_database
 
 PRICES = "select count(*) from fipe.price"
 
@@ -43,18 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def master(folder: Path) -> Iterator[Connection]:
     """The master user of a stage on this machine, with two prices in its database."""
-    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    cluster.start()
-    try:
-        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with local_database(folder) as known:
         with closing(known.open()) as database:
-            with database, database.cursor() as cursor:
-                cursor.execute(ROOT_SQL.read_text())
             write_messages(database, [any_price_message(prices=(any_price(), any_price(model_year=2015)))])
         with stage_database(LocalState(folder)):  # which the last command would stop otherwise
             yield known
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -384,7 +378,7 @@ def test_on_aws_psql_says_which_permission_the_token_needs(
     master: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws = MasterOnAws(master, monkeypatch)
-    monkeypatch.setattr(AwsDatabase, "_token", lambda *_: "refused")
+    monkeypatch.setattr("fipe_cli.database.sign_token", lambda *_: "refused")
     with pytest.raises(CliError, match=r"rds-db:connect on arn:aws:rds-db:sa-east-1:\*:dbuser:\*/postgres"):
         AwsDatabase(aws.cloud).master_variables()
 

@@ -11,6 +11,7 @@ from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
+from fipe_cli.database import REFUSED
 from fipe_cli.errors import CliError
 from infrastructure.names import Function
 from infrastructure.paths import SQL_SCRIPT
@@ -18,7 +19,6 @@ from infrastructure.paths import SQL_SCRIPT
 MASTER = "database, as the master user"
 WELL: Literal["ok"] = "ok"
 
-REFUSED = "authentication failed"
 WRITE_SECRET = "write the database's secret anew: JSON with host, port, dbname, username and password"
 _UNREACHABLE = ("timeout", "could not connect", "Connection refused", "could not translate", "no route")
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from threading import Thread
-from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
+from fipe_cli.background import in_background
 from fipe_cli.check.database import MASTER, look_at_master, look_at_sign_in
 from fipe_cli.check.dead_letters import Door, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
@@ -21,8 +20,6 @@ from infrastructure.names import Function, Queue
 
 LOADERS = (Function.MANUFACTURER_LOADER, Function.MODEL_LOADER, Function.PRICE_LOADER)
 AT_DATABASE = (Function.SOMA_INGESTOR, Function.LOAD_STATUS)
-
-Result = TypeVar("Result")
 
 
 def check_stage(deployment: Deployment) -> Iterator[Finding]:
@@ -42,12 +39,16 @@ def check_stage(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
-    functions = {function: _begin(partial(_examine, deployment, function)) for function in Function}
-    event_sources = {queue: _begin(partial(_look_at_event_source, deployment, queue)) for queue in Queue}
-    queues = [_begin(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue)) for queue in Queue]
-    master = _begin(partial(_safely, MASTER, look_at_master, deployment))
+    functions = {function: in_background(partial(_examine, deployment, function)) for function in Function}
+    event_sources = {
+        queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in Queue
+    }
+    queues = [
+        in_background(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue)) for queue in Queue
+    ]
+    master = in_background(partial(_safely, MASTER, look_at_master, deployment))
     others = [
-        _begin(partial(_safely, part, look, deployment))
+        in_background(partial(_safely, part, look, deployment))
         for part, look in (
             ("account", look_at_concurrency),
             ("alarms", look_at_alarms),
@@ -56,7 +57,7 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
         )
     ]
     ways = [
-        _begin(partial(_try_the_way, deployment, queue, source, functions[queue.consumer], door))
+        in_background(partial(_try_the_way, deployment, queue, source, functions[queue.consumer], door))
         for queue, source in event_sources.items()
     ]
 
@@ -79,20 +80,6 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
         yield from several.result()
     for way in ways:
         yield from way.result()
-
-
-def _begin(work: Callable[[], Result]) -> "Future[Result]":
-    """Begins work in a thread that does not keep the command from ending."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return future
 
 
 def _safely(part: str, look: Callable[..., list[Finding]], *given: object) -> list[Finding]:
