@@ -28,7 +28,7 @@ from benchmarks.processor_share import FULL_PROCESSOR_MB, Run, can_limit, share_
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.messages import BrandMessage, Message, ModelMessage, ModelYearFuel, to_json
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, FipeSimulator, read_catalogue
-from tests.aws import aws_apis, client
+from tests.aws import aws_apis, client, make_pace_table
 from tests.builders import RUN, SEARCHED_AT
 
 MEMORY_MB = 128
@@ -170,12 +170,7 @@ def _surroundings() -> Iterator[Mapping[str, Any]]:
     with aws_apis() as aws, FipeSimulator(catalogue) as simulator, server() as postgres:
         point_ingestor_at(postgres.fresh_database())
         queue = client("sqs", aws).create_queue(QueueName="any")["QueueUrl"]
-        client("dynamodb", aws).create_table(
-            TableName="pace",
-            KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        make_pace_table(client("dynamodb", aws), "pace")
         os.environ |= {
             "AWS_ENDPOINT_URL": aws,
             "FIPE_API_URL": simulator.url,

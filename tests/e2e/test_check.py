@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -300,21 +300,20 @@ def attribute(stage: Stage, queue: str, name: str, value: str) -> Iterator[str]:
 
 
 @contextmanager
-def queue_policy_removed(stage: Stage) -> Iterator[list[str]]:
-    with attribute(stage, "fipe-model-queue-dev", "Policy", "") as url:
+def policy_removed(stage: Stage, name: str, part: str) -> Iterator[list[str]]:
+    with attribute(stage, name, "Policy", "") as url:
         yield [
-            "failed   model queue: its policy is missing or another: it accepts plain HTTP. To do:"
+            f"failed   {part}: its policy is missing or another: it accepts plain HTTP. To do:"
             rf" `aws sqs set-queue-attributes --queue-url {url} --attributes .*aws:SecureTransport.*`"
         ]
 
 
-@contextmanager
-def dlq_policy_removed(stage: Stage) -> Iterator[list[str]]:
-    with attribute(stage, "fipe-price-dlq-dev", "Policy", "") as url:
-        yield [
-            "failed   price DLQ: its policy is missing or another: it accepts plain HTTP. To do:"
-            rf" `aws sqs set-queue-attributes --queue-url {url} --attributes .*aws:SecureTransport.*`"
-        ]
+def queue_policy_removed(stage: Stage) -> AbstractContextManager[list[str]]:
+    return policy_removed(stage, "fipe-model-queue-dev", "model queue")
+
+
+def dlq_policy_removed(stage: Stage) -> AbstractContextManager[list[str]]:
+    return policy_removed(stage, "fipe-price-dlq-dev", "price DLQ")
 
 
 @contextmanager

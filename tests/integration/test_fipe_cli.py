@@ -47,12 +47,12 @@ from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
-from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
-from tests.builders import JUNE_2026, ROOT_SQL, RUN, SEARCHED_AT, any_moment, any_run_plan
+from tests.builders import JUNE_2026, RUN, SEARCHED_AT, any_moment, any_run_plan
 from tests.http_server import http_server, send_json
+from tests.local_database import local_database
 
 SAMPLE_PRICES = 579
 
@@ -91,17 +91,10 @@ def messages(catalogue: Catalogue) -> Iterator[PriceMessage]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What a `make local` of the sample leaves on this machine."""
     folder = tmp_path_factory.mktemp("local")
-    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    cluster.start()
-    try:
-        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with local_database(folder) as known:
         with closing(known.open()) as database:
-            with database:
-                database.cursor().execute(ROOT_SQL.read_text())
             write_messages(database, list(messages(read_catalogue(SAMPLE_CATALOGUE))))
         yield folder
-    finally:
-        cluster.stop()
 
 
 class Fipe:

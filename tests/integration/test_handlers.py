@@ -44,9 +44,9 @@ from fipe_api.messages import (
 from fipe_api.source import factory, http_source
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import BlockedError
-from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_simulator import Fault, Faults, FipeSimulator
 from stage_settings import StageSettings
-from tests.aws import aws_apis, client
+from tests.aws import client, make_pace_table
 from tests.builders import (
     AnyContext,
     any_brand_message,
@@ -61,18 +61,6 @@ CACHED = (
     loader_environment, consumer_environment, clients.client, factory._session, factory._pace,
     factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator() -> Iterator[FipeSimulator]:
-    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -249,12 +237,7 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
 @pytest.fixture
 def _pace_table(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table = f"pace-{uuid.uuid4().hex}"
-    client("dynamodb", endpoint).create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(client("dynamodb", endpoint), table)
     monkeypatch.setenv("PACE_TABLE", table)
 
 
@@ -770,12 +753,7 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     endpoint: str, queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = f"pace-{uuid.uuid4().hex}"
-    client("dynamodb", endpoint).create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(client("dynamodb", endpoint), table)
     secret = client("secretsmanager", endpoint).create_secret(Name=uuid.uuid4().hex, SecretString="token\n")
     variables = {
         "PACE_TABLE": table,

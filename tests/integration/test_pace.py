@@ -1,7 +1,7 @@
 """The shared pace on the DynamoDB API."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from fipe_api.source import rate_control, tolerant_pace
 from fipe_api.source.pace import SharedPace, Unpaced, state_of
 from fipe_api.source.tolerant_pace import PaceTableError, TolerantPace
-from tests.aws import aws_apis, client
+from tests.aws import client, make_pace_table
 
 START_MS = 1_800_000_000_000
 
@@ -26,12 +26,6 @@ class Clock:
         self.now_ms += round(seconds * 1000)
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -42,12 +36,7 @@ def function(endpoint: str, clock: Clock) -> Callable[..., SharedPace]:
     """One more function that shares the pace, of 40 calls a minute (one each 1.5 s) unless said otherwise."""
     table = f"pace-{uuid.uuid4().hex}"
     dynamodb = client("dynamodb", endpoint)
-    dynamodb.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(dynamodb, table)
 
     def one_more(calls_per_minute: float | None = 40, requests: list[str] | None = None) -> SharedPace:
         dynamodb = client("dynamodb", endpoint)

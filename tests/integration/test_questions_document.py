@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
-from local_cloud.postgres import PostgresCluster
-from local_cloud.state import LocalState
-from tests.builders import JUNE_2026, ROOT_SQL
+from tests.builders import JUNE_2026
 from tests.documents import QUESTIONS, commands
+from tests.local_database import local_database
 
 MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
 LOADS = ("make local-up", "fipe load --reference 2025-06 --follow", "fipe load --reference 2026-05 --follow")
@@ -28,21 +27,14 @@ LOADS = ("make local-up", "fipe load --reference 2025-06 --follow", "fipe load -
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local cloud's database after the loads that the page begins with."""
     folder = tmp_path_factory.mktemp("local")
-    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    cluster.start()
-    try:
-        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with local_database(folder) as known:
         with closing(known.open()) as database:
-            with database:
-                database.cursor().execute(ROOT_SQL.read_text())
             sample = read_catalogue(SAMPLE_CATALOGUE)
             codes = {each.month: each.code for each in published_references(max(MONTHS))}
             for month in MONTHS:
                 rows = catalogue_for_month(sample, month).rows
                 write_rows(database, [PriceRow(month, codes[month], *row) for row in rows])
         yield folder
-    finally:
-        cluster.stop()
 
 
 def answers() -> list[tuple[str, str]]:

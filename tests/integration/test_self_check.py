@@ -16,8 +16,8 @@ from fipe_api.environment import loader_environment
 from fipe_api.load import status
 from fipe_api.messages import to_json
 from fipe_api.source import factory, http_source
-from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
-from tests.aws import aws_apis, client
+from fipe_simulator import Fault, Faults, FipeSimulator
+from tests.aws import client, make_pace_table
 from tests.builders import AnyContext, any_price_message, sqs_event
 
 CHECK: dict[str, Any] = {"check": {}}
@@ -31,27 +31,10 @@ select (select count(*) from fipe.reference_month), (select count(*) from fipe.m
 """
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator() -> Iterator[FipeSimulator]:
-    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        yield simulator
-
-
 @pytest.fixture
 def pace(endpoint: str) -> Iterator[Any]:
     dynamodb = client("dynamodb", endpoint)
-    dynamodb.create_table(
-        TableName="pace",
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(dynamodb, "pace")
     yield dynamodb
     dynamodb.delete_table(TableName="pace")
 

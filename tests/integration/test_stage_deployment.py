@@ -17,15 +17,9 @@ from fipe_cli.cloud import find_cloud, local_cloud
 from fipe_cli.errors import CliError, InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
 from local_cloud.state import LocalState
-from tests.aws import aws_apis, client
+from tests.aws import client
 from tests.http_server import http_server, send_json
 from tests.local_cloud_support import running_cloud
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

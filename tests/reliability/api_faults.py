@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.aws import make_pace_table
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
@@ -77,9 +78,4 @@ def _is_up(faults: ApiFaults) -> bool:
 def _make_pace_table(pipeline: Pipeline) -> None:
     dynamodb = pipeline.cloud.client("dynamodb")
     if PACE_TABLE not in dynamodb.list_tables()["TableNames"]:
-        dynamodb.create_table(
-            TableName=PACE_TABLE,
-            KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        make_pace_table(dynamodb, PACE_TABLE)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.aws import make_pace_table
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import Pipeline
 
@@ -18,12 +19,7 @@ STATE = "select state, prices from fipe.load_status where run_id = %s"
 def pipeline(pipeline: Pipeline) -> Iterator[Pipeline]:
     """A pipeline whose loaders share a table, where they see what is cancelled."""
     database = pipeline.cloud.client("dynamodb")
-    database.create_table(
-        TableName="pace",
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(database, "pace")
     try:
         with ExitStack() as changed:
             for loader in LOADERS:

@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from fipe_api.aws.clients import TIMEOUT_SECONDS
+from tests.aws import make_pace_table
 from tests.builders import sqs_event
 from tests.forgetful_proxy import Death, ForgetfulProxy, forgetful_proxy
 from tests.local_cloud_support import eventually
@@ -90,12 +91,7 @@ def frozen_ingestor(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
 @pytest.fixture(autouse=True)
 def _pace_table(pipeline: Pipeline) -> Iterator[None]:
     dynamodb = pipeline.cloud.client("dynamodb")
-    dynamodb.create_table(
-        TableName=PACE_TABLE,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(dynamodb, PACE_TABLE)
     yield
     dynamodb.delete_table(TableName=PACE_TABLE)
 
