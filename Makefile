@@ -30,6 +30,7 @@ KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
 KNOWN.test         := POSTGRES
+KNOWN.test-second-cloud := MONTH
 KNOWN.test-faults  := SECONDS_LONG
 KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
@@ -38,6 +39,8 @@ KNOWN.destroy      := CONFIRM YES
 KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
 KNOWN.status       := RUN FOLLOW JSON
 KNOWN.resume       := RUN FOLLOW JSON
+KNOWN.check        := JSON
+KNOWN.cancel       := RUN JSON
 KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
@@ -74,14 +77,14 @@ local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."
 	@python -m local_cloud psql $(ARGS)
 
 ##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
-ACTIONS := deploy diff destroy load status resume redrive logs
+ACTIONS := deploy check diff destroy load status cancel resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # It reads the variables on make's command line as its options.
 FIPE := fipe --from-make --stage
 
 # Only databases on AWS have certificates to check, and the local cloud runs the packages of .venv.
-local local-up test: export RDS_CERTIFICATES ?= none
-local local-up test: export COMPILE_LAYERS ?= no
+local local-up test test-second-cloud: export RDS_CERTIFICATES ?= none
+local local-up test test-second-cloud: export COMPILE_LAYERS ?= no
 prepare-layers: ## Build the Lambda layers with pip, for the Lambda platform
 	@$(INSTALL) layers
 
@@ -93,6 +96,9 @@ synth: prepare-layers ## Write the templates to cdk.out: [STAGE=dev] and the set
 
 deploy-dev deploy-stg deploy-prd: deploy-%: prepare-layers ## Deploy: VPC_ID=vpc-... ALLOWED_IP=203.0.113.7, any setting of stage_settings.py in capitals
 	@$(FIPE) $* deploy
+
+check-dev check-stg check-prd: check-%: $(RUNTIME) ## Prove every part of the stage, in minutes; starts no load
+	@$(FIPE) $* check
 
 diff-dev diff-stg diff-prd: diff-%: prepare-layers ## Show what a deploy would change
 	@$(FIPE) $* diff
@@ -106,6 +112,9 @@ load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it
 	@$(FIPE) $* status
 
+cancel-dev cancel-stg cancel-prd: cancel-%: $(RUNTIME) ## End a load: RUN=... (the newest without it); what came stays, resume loads the rest
+	@$(FIPE) $* cancel
+
 resume-dev resume-stg resume-prd: resume-%: $(RUNTIME) ## Load what a run lacks: RUN=... (the newest without it) FOLLOW=1
 	@$(FIPE) $* resume
 
@@ -116,13 +125,18 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-faults soak fuzz lint docs audit bench lock clean
+.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m "not faults and not walkthrough"
+	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
+		-m "not faults and not walkthrough and not second_cloud"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
+
+test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, with IAM and the schedule (two minutes): MONTH=1 the real month too
+	@$(INSTALL) second-cloud
+	python -m pytest -q -m "second_cloud$(if $(MONTH),, and not real_month)" tests/second_cloud
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
@@ -153,6 +167,7 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
+	$(UV_COMPILE) tests/second_cloud/requirements.in -o tests/second_cloud/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
 

@@ -41,17 +41,20 @@ comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month
 -- Version and upgrades ------------------------------------------------------------------------------------------------
 
 create table if not exists fipe.schema_version (
-    only_row    boolean     primary key default true check (only_row),
-    version     integer     not null,
-    upgraded_at timestamptz not null default now()
+    only_row      boolean     primary key default true check (only_row),
+    version       integer     not null,
+    upgraded_at   timestamptz not null default now(),
+    script_sha256 text
 );
-comment on table fipe.schema_version is 'One row: the version of this schema.';
+comment on table fipe.schema_version is 'One row: the version of this schema, and the script that made it.';
 
 do $$
 declare
     -- The version of this script. Raise it by one with each change that needs an upgrade below.
     script_version constant integer := 1;
     found_version integer := (select version from fipe.schema_version);
+    -- A deploy sets this. It tells `fipe check` whether the database has the script that was deployed.
+    script constant text := nullif(current_setting('fipe.script_sha256', true), '');
 begin
     if found_version > script_version then
         -- The deploy takes this SQLSTATE for a success: undoing a deploy runs the older script on the newer schema.
@@ -75,6 +78,7 @@ begin
         insert into fipe.schema_version (version) values (script_version)
         on conflict (only_row) do update set version = excluded.version, upgraded_at = excluded.upgraded_at;
     end if;
+    update fipe.schema_version set script_sha256 = script where script_sha256 is distinct from script;
 end
 $$;
 
@@ -91,18 +95,32 @@ return lower(case when octet_length(written) = length(written) then written
 comment on function fipe.plain(text) is 'The text in small letters without accents.';
 
 -- Split here and not by a text search parser, which takes "High.CD" for the name of a host. A decimal comma is a
--- point. No name is longer than 250 letters, and PostgreSQL refuses words of more than 2,046 bytes.
+-- point.
+create or replace function fipe.split(written text) returns text[]
+language sql immutable parallel safe
+return array_remove(regexp_split_to_array(
+    regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
+    '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
+), '');
+comment on function fipe.split(text) is 'The words of a text in their order, in small letters without accents.';
+
+-- People write "tcross" and "crv" for T-Cross and CR-V. Few names have a hyphen, so that is looked at first.
+-- PostgreSQL refuses words of more than 2,046 bytes; no name is longer than 250 letters.
 create or replace function fipe.words(written text) returns tsvector
 language sql immutable parallel safe
-return array_to_tsvector(array(
-    select distinct left(word, 250)
-    from regexp_split_to_table(
-        regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
-        '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
-    ) as word
-    where word <> ''
-));
-comment on function fipe.words(text) is 'The words of a name: "GOL 1.0 Flex" has gol, 1.0 and flex.';
+return array_to_tsvector(
+    array(select distinct left(word, 250) from unnest(fipe.split(written)) as word)
+    || case when written ~ '[[:alnum:]][-''´`][[:alnum:]]'
+            then array(
+                select left(regexp_replace(hyphenated[1], '[^a-z0-9]', '', 'g'), 250)
+                from regexp_matches(fipe.plain(written), '[a-z0-9]+(?:[-''´`][a-z0-9]+)+', 'g') as hyphenated
+            )
+            else '{}'
+       end
+);
+comment on function fipe.words(text) is
+    'The words of a name, and those with a hyphen or an apostrophe also as one: "VW T-Cross 1.0" has vw, t, cross,'
+    ' tcross and 1.0.';
 
 -- Files that others publish have no codes, so a month that was only imported has none until a load names it.
 create table if not exists fipe.reference_month (
@@ -509,11 +527,93 @@ comment on function fipe.renew_series(integer[]) is
 
 -- Questions: what people ask ------------------------------------------------------------------------------------------
 
-create or replace function fipe.words_beginning(beginnings text[]) returns tsquery
+create or replace function fipe.whole_words(words text[]) returns tsquery
 language sql immutable strict parallel safe
-return (select string_agg(quote_literal(beginning) || ':*', ' & ')::tsquery from unnest(beginnings) as beginning);
+return (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery from unnest(words) as word);
+comment on function fipe.whole_words(text[]) is 'A text search query: each of these is a word of the name.';
+
+-- A word of the search is the beginning of a word of the name. Two words may be one in the name: "hb 20" is HB20.
+create or replace function fipe.words_beginning(words text[]) returns tsquery
+language sql immutable strict parallel safe
+return (
+    select string_agg(with_two_joined.query, ' | ')::tsquery
+    from generate_series(0, least(cardinality(words), 10) - 1) as joined
+    cross join lateral (
+        select string_agg(quote_literal(left(word || next, 250)) || ':*', ' & ') as query
+        from unnest(words) with ordinality as written (word, place)
+        cross join lateral (select case when place = joined then words[place + 1] else '' end as next) as following
+        where joined = 0 or place <> joined + 1
+    ) as with_two_joined
+);
 comment on function fipe.words_beginning(text[]) is
-    'A text search query: each of these is the beginning of a word of the name.';
+    'A text search query: each of these is the beginning of a word of the name, or two neighbours together are.';
+
+-- Misspelled words are looked up as all words that are one letter away. pg_trgm would compare more loosely, but not
+-- every server has it, and the same search should find the same everywhere.
+create or replace function fipe.one_letter_away(word text) returns setof text
+language sql immutable strict parallel safe as $$
+    select overlay(word placing letter from place for replaced)
+    from generate_series(1, length(word) + 1) as place
+    cross join unnest('{0,1}'::integer[]) as replaced
+    cross join regexp_split_to_table('abcdefghijklmnopqrstuvwxyz', '') as letter
+    where place + replaced <= length(word) + 1
+    union
+    select overlay(word placing '' from place for 1) from generate_series(1, length(word)) as place
+    union
+    select overlay(word placing reverse(substr(word, place, 2)) from place for 2)
+    from generate_series(1, length(word) - 1) as place
+$$;
+comment on function fipe.one_letter_away(text) is
+    'All words with one letter more, one less, another one, or two neighbours that changed places.';
+
+create or replace function fipe.words_alike(words text[]) returns tsquery
+language sql immutable strict parallel safe
+return (
+    select string_agg(
+               '(' || concat_ws(' | ', quote_literal(word) || ':*', misspelled.query, parted.query) || ')', ' & '
+           )::tsquery
+    from (select left(written, 250) as word from unnest(words) as written) as asked
+    cross join lateral (
+        select string_agg(quote_literal(alike), ' | ') as query
+        from fipe.one_letter_away(word) as alike
+        where word ~ '^[a-z]{4,25}$'
+    ) as misspelled
+    cross join lateral (
+        select min(quote_literal(part[1]) || ' & ' || quote_literal(part[2]) || ':*') as query
+        from regexp_matches(word, '^([a-z]+)([0-9]+)$') as part
+    ) as parted
+);
+comment on function fipe.words_alike(text[]) is
+    'A text search query that is laxer than fipe.words_beginning: a word of four or more letters may be a letter away'
+    ' from one of the name, and "xc60" may be XC 60.';
+
+create or replace function fipe.code_of(written text) returns text
+language sql immutable parallel safe
+return regexp_replace(written, '^\s*(\d{6})-?(\d)\s*$', '\1-\2');
+comment on function fipe.code_of(text) is 'A FIPE code as FIPE writes it, with its hyphen; 0053406 is 005340-6.';
+
+create or replace function fipe.models_named(search text)
+returns table (vehicle_type smallint, brand_code integer, model_code integer)
+language sql stable parallel safe as $$
+    with matching as materialized (
+        select model.vehicle_type, model.brand_code, model.model_code
+        from fipe.model
+        where model.words @@ (select fipe.words_beginning(fipe.split(search)))
+        union
+        select model.vehicle_type, model.brand_code, model.model_code
+        from fipe.vehicle
+        join fipe.model on model.id = vehicle.model_id
+        where vehicle.fipe_code = fipe.code_of(search)
+    )
+    select * from matching
+    union
+    select model.vehicle_type, model.brand_code, model.model_code
+    from fipe.model
+    where not exists (select from matching) and model.words @@ (select fipe.words_alike(fipe.split(search)))
+$$;
+comment on function fipe.models_named(text) is
+    'Models with this FIPE code, or whose brand and name have, or once had, for each word of the search a word that'
+    ' begins with it. Accents and case do not matter. If there are none, words may be misspelled by a letter.';
 
 create or replace function fipe.newest_month() returns date
 language sql stable parallel safe
@@ -527,36 +627,95 @@ return (
 comment on function fipe.newest_month() is
     'The newest reference month that has prices. While it is being loaded, it has only some of them.';
 
-create or replace function fipe.asked_month(day date) returns date
-language sql stable parallel safe
-return coalesce(date_trunc('month', day::timestamp)::date, fipe.newest_month());
-comment on function fipe.asked_month(date) is 'The month of this day; the newest month that has prices when it is null.';
+create or replace function fipe.asked_month(asked text) returns date
+language plpgsql stable parallel safe as $$
+begin
+    if asked is null or asked = 'latest' then
+        return fipe.newest_month();
+    end if;
+    if asked !~ '^[0-9]{4}-(0[1-9]|1[0-2])(-[0-9]{2})?$' then
+        raise exception 'invalid month ''%'': use a month like 2026-06, or latest', asked
+            using errcode = 'invalid_datetime_format';
+    end if;
+    return (left(asked, 7) || '-01')::date;
+end
+$$;
+comment on function fipe.asked_month(text) is
+    'The month that is written so: 2026-06, any day of it (2026-06-15), or latest. Null means latest, too: the newest'
+    ' month that has prices.';
 
-create or replace function fipe.month_before(month date, since date) returns date
-language sql stable parallel safe
-return coalesce(date_trunc('month', since::timestamp)::date, (
-    select reference.month
-    from fipe.reference_month as reference
-    where reference.month < (select fipe.asked_month(month_before.month))
-      and exists (select from fipe.price where price.reference_month = reference.month)
-    order by reference.month desc
-    limit 1
-));
-comment on function fipe.month_before(date, date) is
-    'The month of `since`; when that is null, the last month with prices before `month`, which is the newest by default.';
+-- In plpgsql, because the tables of loads and imports are made further below.
+create or replace function fipe.loaded(month date) returns text
+language plpgsql stable parallel safe as $$
+declare
+    has_loads boolean;
+    all_complete boolean;
+    whole_is_complete boolean;
+begin
+    select count(*) > 0, bool_and(run.completed_at is not null),
+           coalesce(bool_or(run.completed_at is not null and run.whole_month), false)
+    into has_loads, all_complete, whole_is_complete
+    from fipe.load_run as run
+    join fipe.reference_month as reference on reference.code = run.reference_code
+    where reference.month = $1;
+    return case when whole_is_complete then 'whole'
+                when not has_loads or exists (
+                    select from fipe.import_month where import_month.reference_month = $1
+                ) then 'imported'
+                when all_complete then 'part'
+                else 'loading' end;
+end
+$$;
+comment on function fipe.loaded(date) is
+    'How far a month is loaded: whole (a load of the whole month is complete), imported (its prices, or those that no'
+    ' load has brought yet, are from files, and it is as whole as those), part (only brands, types or models of it were'
+    ' asked for) or loading (something is missing).';
+
+create or replace function fipe.month_before(month text, since text) returns date
+language plpgsql stable parallel safe as $$
+declare
+    asked constant date := fipe.asked_month($1);
+    earlier date;
+    passed_over date;
+begin
+    if since is not null then
+        return fipe.asked_month(since);
+    end if;
+    for earlier in
+        select reference.month
+        from fipe.reference_month as reference
+        where reference.month < asked
+          and exists (select from fipe.price where price.reference_month = reference.month)
+        order by reference.month desc
+    loop
+        exit when fipe.loaded(earlier) in ('whole', 'imported')
+            or fipe.loaded(earlier) = 'part' and fipe.loaded(asked) not in ('whole', 'imported');
+        passed_over := coalesce(passed_over, earlier);
+        earlier := null;
+    end loop;
+    if passed_over is not null then
+        raise notice '% is partly loaded, so % is compared with %: name the month to compare with it',
+                     to_char(passed_over, 'YYYY-MM'), to_char(asked, 'YYYY-MM'),
+                     coalesce(to_char(earlier, 'YYYY-MM'), 'nothing');
+    end if;
+    return earlier;
+end
+$$;
+comment on function fipe.month_before(text, text) is
+    'The month `since`; when that is null, the last month before `month` that has prices and is whole or imported, or,'
+    ' for a month that is neither itself, at least not loading.';
 
 create or replace function fipe.search_models(search text)
-returns table (vehicle_type smallint, brand_code integer, brand text, model_code integer, model text, last_month date)
+returns table (
+    vehicle_type smallint, brand text, model text, fipe_codes text, model_years text, price_brl numeric,
+    last_month date, brand_code integer, model_code integer
+)
 language sql stable parallel safe as $$
-    with found as materialized (
-        select distinct model.vehicle_type, model.brand_code, model.model_code
-        from fipe.model
-        where model.words @@ fipe.words_beginning(tsvector_to_array(fipe.words(search)))
-    )
-    select found.vehicle_type, found.brand_code, newest.brand, found.model_code, newest.model, newest.last_month
-    from found
+    select found.vehicle_type, newest.brand, newest.model, offered.fipe_codes, offered.model_years, price.price_brl,
+           newest.last_month, found.brand_code, found.model_code
+    from fipe.models_named(search) as found
     cross join lateral (
-        select model.brand, model.model, max(vehicle.last_month) as last_month
+        select model.id, model.brand, model.model, model.words, max(vehicle.last_month) as last_month
         from fipe.model
         join fipe.vehicle on vehicle.model_id = model.id
         where (model.vehicle_type, model.brand_code, model.model_code)
@@ -566,11 +725,27 @@ language sql stable parallel safe as $$
         order by max(vehicle.last_month) desc, model.brand, model.model
         limit 1
     ) as newest
-    order by newest.last_month desc, newest.brand, newest.model, found.brand_code, found.model_code
+    cross join lateral (
+        select string_agg(distinct vehicle.fipe_code, ', ' order by vehicle.fipe_code) as fipe_codes,
+               concat_ws(', ',
+                   case when min(model_year) filter (where not zero_km) = max(model_year) filter (where not zero_km)
+                        then min(model_year)::text
+                        else min(model_year) filter (where not zero_km)
+                             || '-' || max(model_year) filter (where not zero_km)
+                   end,
+                   case when bool_or(zero_km) then 'zero km' end
+               ) as model_years,
+               (array_agg(vehicle.id order by vehicle.model_year desc, vehicle.fuel_code))[1] as newest_vehicle
+        from fipe.vehicle
+        where vehicle.model_id = newest.id and vehicle.last_month = newest.last_month
+    ) as offered
+    join fipe.price on (price.reference_month, price.vehicle_id) = (newest.last_month, offered.newest_vehicle)
+    order by newest.last_month desc, newest.words @@ (select fipe.whole_words(fipe.split(search))) desc, newest.brand,
+             newest.model, found.brand_code, found.model_code
 $$;
 comment on function fipe.search_models(text) is
-    'Models whose brand and name have, or once had, for each word of the search a word that begins with it. Accents'
-    ' and case do not matter. The names are the newest.';
+    'Models as fipe.models_named finds them, those with just these words first. Names, FIPE codes, model years and the price, which is that of the newest'
+    ' model year, are those of the last month that has the model.';
 
 create or replace view fipe.counted_price as
 select price.reference_month, price.vehicle_id, vehicle.series_id, price.price_brl
@@ -606,6 +781,41 @@ where not exists (
 );
 comment on view fipe.latest_price is 'One row per series: its price in the newest month that has one.';
 
+create or replace function fipe.price_of(
+    search text, model_year integer default null, month text default null, since text default null
+)
+returns table (
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint,
+    zero_km boolean, fuel text, fipe_code text, price_before numeric, price_brl numeric, change_brl numeric,
+    change_percent numeric
+)
+language sql stable parallel safe as $$
+    with asked as materialized (
+        select distinct vehicle.series_id
+        from fipe.models_named($1) as named
+        join fipe.model using (vehicle_type, brand_code, model_code)
+        join fipe.vehicle on vehicle.model_id = model.id
+        where vehicle.last_month is not null and ($2 is null or vehicle.model_year = $2)
+    ),
+    months as materialized (
+        select fipe.asked_month($3) as month, case when $4 is not null then fipe.asked_month($4) end as since
+    )
+    select months.since, months.month, model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km,
+           vehicle.fuel, vehicle.fipe_code, before.price_brl, now.price_brl, now.price_brl - before.price_brl,
+           round(100 * (now.price_brl - before.price_brl) / nullif(before.price_brl, 0), 2)
+    from months
+    cross join asked
+    join fipe.counted_price as now on now.series_id = asked.series_id and now.reference_month = months.month
+    join fipe.vehicle on vehicle.id = now.vehicle_id
+    join fipe.model on model.id = vehicle.model_id
+    left join fipe.counted_price as before
+        on before.series_id = asked.series_id and before.reference_month = months.since
+    order by model.brand, model.model, model.brand_code, model.model_code, vehicle.model_year desc, vehicle.fuel_code
+$$;
+comment on function fipe.price_of(text, integer, text, text) is
+    'The prices in a month, the newest by default, of the models that fipe.models_named finds, beside those of an'
+    ' earlier month if one is given.';
+
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
 returns table (
     reference_month date, brand text, model text, model_year smallint, zero_km boolean, fuel text,
@@ -615,7 +825,8 @@ language sql stable parallel safe as $$
     with asked as materialized (
         select distinct vehicle.series_id
         from fipe.vehicle
-        where vehicle.fipe_code = $1 and ($2 is null or vehicle.model_year = $2) and vehicle.last_month is not null
+        where vehicle.fipe_code = fipe.code_of($1) and ($2 is null or vehicle.model_year = $2)
+          and vehicle.last_month is not null
     ),
     published as materialized (
         select vehicle.*, model.brand, model.model, model.brand_code, model.model_code
@@ -652,18 +863,18 @@ comment on function fipe.price_history(text, integer) is
     'The prices of all vehicles that had this FIPE code in some month, month by month, with changes within each'
     ' series. fuel is the newest fuel of the series, published_fuel the one of that month.';
 
-create or replace function fipe.depreciation(fipe_code text, month date default null)
+create or replace function fipe.depreciation(fipe_code text, month text default null)
 returns table (
     brand text, model text, model_year smallint, zero_km boolean, age_years integer, fuel text, price_brl numeric,
     percent_of_newest numeric
 )
 language sql stable parallel safe as $$
     with asked as materialized (
-        select distinct vehicle.series_id from fipe.vehicle where vehicle.fipe_code = $1
+        select distinct vehicle.series_id from fipe.vehicle where vehicle.fipe_code = fipe.code_of($1)
     )
     select model.brand, model.model, vehicle.model_year, vehicle.zero_km,
            case when vehicle.zero_km then 0
-                else greatest(0, extract(year from fipe.asked_month($2))::integer - vehicle.model_year) end,
+                else greatest(0, extract(year from counted.reference_month)::integer - vehicle.model_year) end,
            vehicle.fuel, counted.price_brl,
            round(100 * counted.price_brl / nullif(first_value(counted.price_brl) over newest_first, 0), 1)
     from asked
@@ -676,7 +887,7 @@ language sql stable parallel safe as $$
     )
     order by vehicle.fuel_code, model.brand_code, model.model_code, vehicle.model_year desc
 $$;
-comment on function fipe.depreciation(text, date) is
+comment on function fipe.depreciation(text, text) is
     'The prices of the vehicles with this FIPE code by age, in percent of the zero-km price or, without one, of the'
     ' newest model year''s.';
 
@@ -687,19 +898,25 @@ language sql stable parallel safe as $$
     with published as materialized (
         select distinct model.vehicle_type, model.brand_code, model.brand
         from fipe.model
-        where model.words @@ (select string_agg(quote_literal(word), ' & ')::tsquery
-                              from unnest(tsvector_to_array(fipe.words($1))) as word)
+        where model.words @@ (select fipe.whole_words(fipe.split($1)))
+    ),
+    named as (
+        select published.*, fipe.split(published.brand) = fipe.split($1) as is_whole_name
+        from published
+        where fipe.split(published.brand) @> fipe.split($1)
     )
-    select published.vehicle_type, published.brand_code, published.brand
-    from published
-    where tsvector_to_array(fipe.words(published.brand)) @> tsvector_to_array(fipe.words($1))
+    select named.vehicle_type, named.brand_code, named.brand
+    from named
+    where named.is_whole_name or not exists (
+        select from named as other where other.vehicle_type = named.vehicle_type and other.is_whole_name
+    )
 $$;
 comment on function fipe.brands_named(text) is
-    'Brands whose names have all these words: "volkswagen" finds "VW - VolksWagen". Words must be whole: "gm" does'
-    ' not find GMC.';
+    'Brands whose names have all these words, whole: "volkswagen" finds "VW - VolksWagen", "gm" does not find GMC. Of'
+    ' a vehicle type that has brands of exactly this name, only those: "scania" finds SCANIA and not SAAB-SCANIA.';
 
 create or replace function fipe.vehicles_between(
-    brand text, least_brl numeric, most_brl numeric, month date default null
+    brand text, least_brl numeric, most_brl numeric, month text default null
 )
 returns table (
     vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
@@ -708,7 +925,11 @@ returns table (
 language sql stable parallel safe as $$
     select model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel,
            vehicle.fipe_code, counted.price_brl
-    from (select distinct vehicle_type, brand_code from fipe.brands_named($1)) as named
+    from (
+        select vehicle_type, brand_code from fipe.brands_named($1)
+        union
+        select vehicle_type, brand_code from fipe.model where $1 is null
+    ) as named
     join fipe.model using (vehicle_type, brand_code)
     -- Most vehicles of a brand are from other times; they need not be looked up among the prices.
     join fipe.vehicle on vehicle.model_id = model.id
@@ -717,22 +938,23 @@ language sql stable parallel safe as $$
     where counted.reference_month = (select fipe.asked_month($4)) and counted.price_brl between $2 and $3
     order by counted.price_brl, model.model, vehicle.model_year, vehicle.fuel_code, model.brand_code, model.model_code
 $$;
-comment on function fipe.vehicles_between(text, numeric, numeric, date) is
+comment on function fipe.vehicles_between(text, numeric, numeric, text) is
     'A brand''s vehicles between two prices in a month, the newest by default. The brand as in fipe.brands_named, by'
-    ' any name that it has had.';
+    ' any name that it has had; null means all brands.';
 
 -- Most vehicles are in both months, and the primary key gives both in the order of vehicles: that join is quick. Only
 -- the others are looked up by series, one by one: offset 0 keeps the planner from joining all vehicles for them.
 -- Duplicates never differ in price, so the price before of any of them is the one of the series. Left joins, as in
 -- fipe.vehicle_price.
-create or replace function fipe.two_months(month date, since date)
+create or replace function fipe.two_months(month text, since text)
 returns table (
-    difference text, vehicle_id integer, vehicle_type smallint, brand_code integer, brand text, model_code integer,
+    month_before date, reference_month date, difference text, vehicle_id integer, vehicle_type smallint, brand_code integer, brand text, model_code integer,
     model text, model_year smallint, zero_km boolean, fuel_code smallint, fuel text, fipe_code text,
     price_before numeric, price_brl numeric
 )
 language sql stable parallel safe as $$
-    select case when earlier.price_brl is null then 'new'
+    select (select fipe.month_before($1, $2)), now.reference_month,
+           case when earlier.price_brl is null then 'new'
                 when now.price_brl <> earlier.price_brl then 'changed'
                 else 'unchanged' end,
            now.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code, model.model,
@@ -763,7 +985,7 @@ language sql stable parallel safe as $$
             and counted.reference_month = (select fipe.asked_month($1))
       )
     union all
-    select 'gone', before.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code,
+    select before.reference_month, (select fipe.asked_month($1)), 'gone', before.vehicle_id, model.vehicle_type, model.brand_code, model.brand, model.model_code,
            model.model, vehicle.model_year, vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code,
            before.price_brl, null
     from fipe.price as before
@@ -788,41 +1010,44 @@ language sql stable parallel safe as $$
           offset 0
       )
 $$;
-comment on function fipe.two_months(date, date) is
+comment on function fipe.two_months(text, text) is
     'The series of two months, each once, with all that the questions about two months need.';
 
-create or replace function fipe.month_differences(month date default null, since date default null)
+create or replace function fipe.month_differences(month text default null, since text default null)
 returns table (
-    difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
+    month_before date, reference_month date, difference text, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text,
     fipe_code text, price_before numeric, price_brl numeric
 )
 language sql stable parallel safe as $$
-    select difference, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl
+    select month_before, reference_month, difference, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code,
+           price_before, price_brl
     from fipe.two_months($1, $2)
 $$;
-comment on function fipe.month_differences(date, date) is
+comment on function fipe.month_differences(text, text) is
     'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
     ' named as the earlier month has it.';
 
-create or replace function fipe.price_changes(month date default null, since date default null)
+create or replace function fipe.price_changes(month text default null, since text default null)
 returns table (
-    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
-    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, price_before, price_brl,
-           price_brl - price_before, round(100 * (price_brl - price_before) / nullif(price_before, 0), 2)
+    select month_before, reference_month, vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code,
+           price_before, price_brl, price_brl - price_before,
+           round(100 * (price_brl - price_before) / nullif(price_before, 0), 2)
     from fipe.two_months($1, $2)
     where price_before is not null and price_brl is not null
 $$;
-comment on function fipe.price_changes(date, date) is
-    'The prices of a month beside those of an earlier month; by default the newest month and the one before it.';
+comment on function fipe.price_changes(text, text) is
+    'The prices of a month beside those of an earlier month; by default the newest month, and the one before it that'
+    ' fipe.month_before says.';
 
 create or replace function fipe.biggest_movers(
-    how_many integer default 10, month date default null, since date default null
+    how_many integer default 10, month text default null, since text default null
 )
 returns table (
-    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
     price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric
 )
 language sql stable parallel safe as $$
@@ -861,13 +1086,13 @@ language sql stable parallel safe as $$
                ) as place
         from named
     )
-    select vehicle_type, brand, model, model_year, zero_km, fuel, fipe_code, before, now, now - before,
-           round(100 * (now / before - 1), 2)
+    select (select fipe.month_before($2, $3)), (select fipe.asked_month($2)), vehicle_type, brand, model, model_year,
+           zero_km, fuel, fipe_code, before, now, now - before, round(100 * (now / before - 1), 2)
     from placed
     where place <= $1
     order by now / before desc, fipe_code, model_year, fuel_code, brand_code, model_code
 $$;
-comment on function fipe.biggest_movers(integer, date, date) is
+comment on function fipe.biggest_movers(integer, text, text) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
     ' are left out.';
 
@@ -1058,6 +1283,23 @@ comment on view fipe.import_status is
     'One row per name that files were imported under: the months that it has prices in, until a load of the whole month'
     ' takes their place, and its files.';
 
+create table if not exists fipe.load_cancellation (
+    run_id     uuid        primary key,
+    changes    integer     not null,
+    cancelled  boolean     not null,
+    changed_at timestamptz not null default now()
+);
+comment on table fipe.load_cancellation is
+    'Runs that were cancelled, and whether they still are: `fipe resume` lifts it.';
+
+create or replace function fipe.is_cancelled(run_id uuid) returns boolean
+language sql stable strict parallel safe
+return exists (
+    select from fipe.load_cancellation as cancellation
+    where cancellation.run_id = is_cancelled.run_id and cancellation.cancelled
+);
+comment on function fipe.is_cancelled(uuid) is 'Whether a run was cancelled, and not resumed since.';
+
 create or replace function fipe.fuel_name(code smallint) returns text
 language sql immutable strict parallel safe
 return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diesel' when 4 then 'Elétrico' when 5 then 'Flex'
@@ -1065,12 +1307,14 @@ return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diese
 comment on function fipe.fuel_name(smallint) is 'The name of a fuel, for prices that have not come. Prices have FIPE''s own.';
 
 -- The words for how far a load has come, here and everywhere else: fipe_api.load.state has the same.
-create or replace function fipe.load_state(ended_at timestamptz, completed_at timestamptz) returns text
+create or replace function fipe.load_state(ended_at timestamptz, completed_at timestamptz, cancelled boolean) returns text
 language sql immutable parallel safe
-return case when completed_at is not null then 'complete' when ended_at is not null then 'incomplete' else 'loading' end;
-comment on function fipe.load_state(timestamptz, timestamptz) is
+return case when completed_at is not null then 'complete' when cancelled then 'cancelled'
+            when ended_at is not null then 'incomplete' else 'loading' end;
+comment on function fipe.load_state(timestamptz, timestamptz, boolean) is
     'loading: results are still to arrive. complete: every price that FIPE lists has arrived, or FIPE denied it nine'
-    ' times. incomplete: all results have arrived, and some prices had no usable answer.';
+    ' times. incomplete: all results have arrived, and some prices had no usable answer. cancelled: `fipe cancel` ended'
+    ' it before everything had arrived.';
 
 create or replace view fipe.load_missing_model as
 select plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code, planned.vehicles
@@ -1094,7 +1338,7 @@ select run.run_id,
        coalesce(sum(model.unpriced), 0)::integer as unpriced,
        max(model.received_at)                    as last_write_at,
        brand.completed_at is not null            as complete,
-       fipe.load_state(brand.ended_at, brand.completed_at) as state,
+       fipe.load_state(brand.ended_at, brand.completed_at, fipe.is_cancelled(run.run_id)) as state,
        brand.brand,
        brand.completed_at,
        (
@@ -1163,7 +1407,7 @@ select run.run_id,
        coalesce(sum(brand.prices), 0)::integer            as prices,
        coalesce(sum(brand.unpriced), 0)::integer          as unpriced,
        run.completed_at is not null                       as complete,
-       fipe.load_state(run.ended_at, run.completed_at)    as state,
+       fipe.load_state(run.ended_at, run.completed_at, fipe.is_cancelled(run.run_id)) as state,
        run.completed_at,
        run.changed,
        coalesce(sum(brand.vehicles_expected), 0)::integer as vehicles_expected,
@@ -1272,6 +1516,7 @@ select run.run_id,
        missing.reason
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
+cross join lateral (select fipe.is_cancelled(run.run_id) as cancelled) as run_state
 cross join lateral (
     select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
            null::integer as model_code, null::text as model, null::smallint as model_year,
@@ -1283,8 +1528,10 @@ cross join lateral (
     having count(*) < run.brands_expected
     union all
     select brand.vehicle_type, brand.brand_code, brand.brand, null, null, null, null, null,
-           'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
-           ' manufacturer DLQ'
+           case when cancelled then 'the load was cancelled before its models were known'
+                else 'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
+                     ' manufacturer DLQ'
+           end
     from fipe.load_brand as brand
     where brand.load_run_id = run.id and brand.models_expected is null
     union all
@@ -1308,8 +1555,10 @@ cross join lateral (
       and known.received + known.named < brand.models_expected
     union all
     select model.vehicle_type, model.brand_code, brand.brand, model.model_code, null, null, null, model.vehicles,
-           'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the model'
-           ' or the price DLQ'
+           case when cancelled then 'the load was cancelled before its prices came'
+                else 'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the'
+                     ' model or the price DLQ'
+           end
     from fipe.load_missing_model as model
     join fipe.load_brand as brand using (load_run_id, vehicle_type, brand_code)
     where model.load_run_id = run.id
@@ -1408,7 +1657,10 @@ begin
             ('brands_complete', 'brands of the load whose results have all arrived'),
             ('brands_expected', 'brands that the load expects'),
             ('call', 'the call''s name, as FIPE names it'),
+            ('cancelled', 'whether the run is cancelled; not if it was resumed since'),
             ('changed', 'prices that this load found new, changed or withdrawn'),
+            ('changed_at', 'when it was last cancelled or resumed'),
+            ('changes', 'how often it was cancelled or resumed; of two messages the one with more counts'),
             ('code', 'FIPE''s code'),
             ('complete', 'whether the state is complete'),
             ('completed_at', 'when it became complete; null until then'),
@@ -1467,6 +1719,7 @@ begin
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('position', 'how far the file is read, in bytes or in rows of Parquet: an interrupted import goes on there'),
             ('run_id', 'the run: what `fipe load` answers'),
+            ('script_sha256', 'the SHA-256 of the script that a deploy ran; null when a person ran it'),
             ('searched_at', 'when the source was asked for the list that models_expected counts'),
             ('series_id', 'the same number for vehicles that are the same through time'),
             ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'
@@ -1475,7 +1728,7 @@ begin
             ('stable', 'whether a complete load of the whole month found nothing new, and was denied nothing that the'
              ' month has'),
             ('started_at', 'when its plan or its first result was written'),
-            ('state', 'loading, complete or incomplete: see fipe.load_state'),
+            ('state', 'loading, complete, incomplete or cancelled: see fipe.load_state'),
             ('times_seen', 'how often it was seen'),
             ('unpriced', 'model years and fuels that FIPE lists and denied a price for, nine times'),
             ('upgraded_at', 'when the schema came to this version'),
@@ -1541,20 +1794,44 @@ comment on column fipe.load_run.shrunk is 'whether fipe.month_comparison said sh
 -- Roles belong to the whole server, so another database of it may have made them already.
 do $$
 begin
-    if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
-        create role fipe_ingestor login;
-    end if;
-    if not exists (select from pg_roles where rolname = 'fipe_status') then
-        create role fipe_status login;
-    end if;
-    if not exists (select from pg_roles where rolname = 'fipe_importer') then
-        create role fipe_importer login;
-    end if;
     if not exists (select from pg_roles where rolname = 'fipe_readers') then
         create role fipe_readers;
     end if;
-    if not exists (select from pg_roles where rolname = 'fipe_reader') then
-        create role fipe_reader login in role fipe_readers;
+    -- The four roles that sign in with IAM tokens are made by a role that is gone afterwards. PostgreSQL makes whoever
+    -- creates a role a member of it, for good. Through these, the master user would be a member of rds_iam, and Aurora
+    -- would refuse its password from then on.
+    if not (
+        select count(*) = 4 from pg_roles
+        where rolname in ('fipe_ingestor', 'fipe_importer', 'fipe_status', 'fipe_reader')
+    ) then
+        create role fipe_role_maker createrole;
+        grant fipe_role_maker to current_user with set true, inherit false;
+        set local role fipe_role_maker;
+        if not exists (select from pg_roles where rolname = 'fipe_ingestor') then
+            create role fipe_ingestor login;
+            -- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
+            alter role fipe_ingestor set idle_session_timeout = '5min';
+            -- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
+            alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
+        end if;
+        if not exists (select from pg_roles where rolname = 'fipe_importer') then
+            create role fipe_importer login;
+            alter role fipe_importer set idle_in_transaction_session_timeout = '30s';
+        end if;
+        if not exists (select from pg_roles where rolname = 'fipe_status') then
+            create role fipe_status login;
+        end if;
+        if not exists (select from pg_roles where rolname = 'fipe_reader') then
+            create role fipe_reader login;
+            -- The rights below let a reader change nothing. This also refuses what every role may do, such as making
+            -- large objects.
+            alter role fipe_reader set default_transaction_read_only = on;
+        end if;
+        reset role;
+        drop role fipe_role_maker;
+    end if;
+    if not pg_has_role('fipe_reader', 'fipe_readers', 'member') then
+        grant fipe_readers to fipe_reader;
     end if;
     -- Aurora and RDS have the role rds_iam. Its members sign in with IAM tokens, and only with those: a password is
     -- refused even to a member of a member. So people with a password join fipe_readers, not fipe_reader.
@@ -1578,18 +1855,10 @@ begin
 end
 $$;
 
--- A warm function keeps its connection, and a serverless database pauses only when nobody is connected.
-alter role fipe_ingestor set idle_session_timeout = '5min';
--- Writers take turns. A function that Lambda froze between two statements must not keep the others waiting.
-alter role fipe_ingestor set idle_in_transaction_session_timeout = '30s';
-alter role fipe_importer set idle_in_transaction_session_timeout = '30s';
--- The rights below let a reader change nothing. This also refuses what every role may do, such as making large objects.
-alter role fipe_reader set default_transaction_read_only = on;
-
 grant usage on schema fipe to fipe_ingestor, fipe_importer, fipe_status, fipe_readers;
 grant select, insert, update on
     fipe.reference_month, fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,
-    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.rejected_answer
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.rejected_answer
     to fipe_ingestor;
 grant update on fipe.writers_turn to fipe_ingestor, fipe_importer;
 grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor, fipe_importer;
@@ -1603,7 +1872,9 @@ grant select on all tables in schema fipe to fipe_importer;
 grant insert on fipe.reference_month, fipe.price_source, fipe.model, fipe.vehicle, fipe.price to fipe_importer;
 grant update (first_month, last_month, series_id, duplicate) on fipe.vehicle to fipe_importer;
 grant insert, update on fipe.import_file, fipe.import_month, fipe.import_kept_apart to fipe_importer;
-grant select on fipe.load_run, fipe.load_brand, fipe.load_status, fipe.load_missing, fipe.load_unpriced to fipe_status;
-grant select on fipe.import_status to fipe_status;
+grant select on
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
+    fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status
+    to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

@@ -233,9 +233,9 @@ class StageSettings(BaseModel):
     backup_days: int = Field(default=7, ge=1, le=35, description="the days to keep backups, 1 to 35")
 
     # A loader keeps 10 s for its results and 20 s for a call that hangs. In the rest it makes up to three
-    # attempts, each in its turn.
+    # attempts, each in its turn. The ingestor may need 12 s to find its connection dead, 60 s for another.
     function_timeout_seconds: int = Field(
-        default=300, ge=60, le=900, description="the timeout of a function in seconds, 60 to 900"
+        default=300, ge=90, le=900, description="the timeout of a function in seconds, 90 to 900"
     )
     batch_size: int = Field(
         default=10, ge=1, le=10_000, description="the messages per invocation, 1 to 10000"
@@ -311,6 +311,11 @@ class StageSettings(BaseModel):
         le=131_072,
         description="the size of the database in GiB that triggers an alarm",
     )
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the database pauses when nobody is connected."""
+        return self.is_serverless and self.serverless_min_acu == 0
 
     @property
     def is_serverless(self) -> bool:

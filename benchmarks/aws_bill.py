@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.cloud import LoadFigures, load
+from benchmarks.processor_share import FULL_PROCESSOR_MB
 from benchmarks.rows import Row, at_most
 from fipe_simulator import SAMPLE_CATALOGUE
 from infrastructure import names
@@ -20,8 +21,6 @@ CALLS, MODELS, BRANDS = 54_752, 11_238, 236
 CALLS_PER_MINUTE = 40
 MEASURED_RATES = (1_200, 300)
 MESSAGES_PER_BATCH = 10
-FULL_PROCESSOR_MB = 1_769
-"""A function of this size has one processor (Lambda developer guide, "Configure Lambda function memory")."""
 POLLS_PER_MINUTE = 3 * 5 * 3
 """Three queues, each with the five pollers that Lambda begins with, each long poll takes 20 s."""
 LOG_KILOBYTES_PER_INVOCATION = 2

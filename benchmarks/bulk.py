@@ -34,7 +34,7 @@ def write_history(dsn: str, history: History, months: int = len(REFERENCES)) -> 
     """Writes the first months of a history, with a complete load of each, and finds all series.
 
     Args:
-        dsn: of an empty database with the schema, as a superuser.
+        dsn: of an empty database with the schema, as the master user.
         history: whose prices.
         months: how many.
     """

@@ -47,6 +47,11 @@ def cloud_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """The variables of a command that works with the local cloud of a folder."""
+    return {**os.environ, "FIPE_LOCAL_DIR": str(folder)}
+
+
 def load(catalogue: Path, rate: str = "max") -> LoadFigures:
     """Starts a new local cloud, loads a catalogue into it, and removes it.
 
@@ -62,7 +67,7 @@ def load(catalogue: Path, rate: str = "max") -> LoadFigures:
                     sys.executable, "-m", "fipe_cli", "local", "--json",
                     "--catalogue", str(catalogue), "--rate", rate,
                 ],
-                env={**os.environ, "FIPE_LOCAL_DIR": str(folder)},
+                env=environment_of(folder),
                 cwd=REPOSITORY,
                 stdout=subprocess.PIPE,
                 text=True,

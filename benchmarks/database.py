@@ -85,7 +85,7 @@ def point_ingestor_at(dsn: str) -> None:
         "RDS_PORT": parameters["port"],
         "RDS_DATABASE": parameters["dbname"],
         "PGSSLMODE": "disable",
-        # The token is signed locally; the server trusts the role without looking at it.
+        # The local cloud takes an access key for its own secret.
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -47,11 +46,11 @@ COMPARISON = re.compile(r"fipe\.(price_changes|month_differences|biggest_movers)
 AGGREGATE = re.compile(r"\b(count|max)\(")
 LARGE_TABLES = ("price", "vehicle", "model", "load_model")
 MONTHS = {
-    "June 2019, an ordinary month": (date(2019, 6, 1), date(2019, 5, 1)),
-    "January 2023, when Flex came": (date(2023, 1, 1), date(2022, 12, 1)),
-    "July 2023, when the other fuels came": (date(2023, 7, 1), date(2023, 6, 1)),
-    "June 2026 since May 2022": (date(2026, 6, 1), date(2022, 5, 1)),
-    "September 2026, the newest": (date(2026, 9, 1), date(2026, 8, 1)),
+    "June 2019, an ordinary month": ("2019-06", "2019-05"),
+    "January 2023, when Flex came": ("2023-01", "2022-12"),
+    "July 2023, when the other fuels came": ("2023-07", "2023-06"),
+    "June 2026 since May 2022": ("2026-06", "2022-05"),
+    "September 2026, the newest": ("2026-09", "2026-08"),
 }
 
 

@@ -1,6 +1,7 @@
 """The Aurora PostgreSQL cluster, its secret, and who may connect to it."""
 
 import re
+from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -19,6 +20,9 @@ from stage_settings import SettingsError, StageSettings
 PORT = ec2.Port.POSTGRES
 
 VERIFY_FULL = "verify-full"
+
+TIGHT_ACU = 0.5
+"""1 GiB of memory. IAM sign-in takes 300 to 1000 MiB (Aurora user guide, "IAM database authentication")."""
 
 ZONES_OF_AURORA = 2
 """Aurora needs subnets in at least two availability zones."""
@@ -46,25 +50,9 @@ class Database(Construct):
         is_public = kind == "public"
         if is_public and self.node.try_get_context(names.NO_DNS_HOSTNAMES) == settings.vpc_id:
             raise SettingsError([_how_to_give_host_names(settings.vpc_id)])
-        if not is_public and IPv4Network(settings.allowed_ip).is_global:
-            Annotations.of(self).add_warning_v2(
-                "fipe:allowed-ip-has-no-way-in",
-                f"The database is in {kind} subnets, so {settings.allowed_ip} can connect only from inside"
-                " the VPC (over a VPN or a bastion host). To connect from outside, deploy a new stage with"
-                " DATABASE_SUBNETS=public; the VPC needs public subnets for that.",
-            )
-        if settings.allow_the_world:
-            Annotations.of(self).add_warning_v2(
-                "fipe:open-to-the-world",
-                f"{settings.allowed_ip} may connect to the database: only TLS and the password protect it.",
-            )
         self.tls_variables = tls_variables(settings)
-        if settings.keeps_data and self.tls_variables["PGSSLMODE"] != VERIFY_FULL:
-            Annotations.of(self).add_warning_v2(
-                "fipe:certificate-not-checked",
-                "The functions encrypt their connections, but do not check the database's certificate: the"
-                " layer has no RDS certificates. Run ./create_fipe_api_layer.sh with internet access.",
-            )
+        for name, text in _warnings(settings, kind, self.tls_variables):
+            Annotations.of(self).add_warning_v2(f"fipe:{name}", text)
         security_group = self._build_security_group(vpc, settings)
         self.network = FunctionNetwork(
             vpc, subnets, self._build_functions_security_group(vpc, security_group)
@@ -165,6 +153,41 @@ class Database(Construct):
         return cluster
 
 
+def _warnings(settings: StageSettings, kind: str, tls: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """What to think about before deploying these settings: the name of each warning, and its text."""
+    if kind != "public" and IPv4Network(settings.allowed_ip).is_global:
+        yield (
+            "allowed-ip-has-no-way-in",
+            f"The database is in {kind} subnets, so {settings.allowed_ip} can connect only from inside"
+            " the VPC (over a VPN or a bastion host). To connect from outside, deploy a new stage with"
+            " DATABASE_SUBNETS=public; the VPC needs public subnets for that.",
+        )
+    if settings.allow_the_world:
+        yield (
+            "open-to-the-world",
+            f"{settings.allowed_ip} may connect to the database: only TLS and the password protect it.",
+        )
+    if settings.allow_the_world and settings.pauses:
+        yield (
+            "the-world-wakes-the-database",
+            "The database pauses when nobody is connected, but every stranger who tries a password wakes it,"
+            " and then you pay for it. Give an ALLOWED_IP of your own, or use db.t3.medium.",
+        )
+    if settings.is_serverless and settings.serverless_min_acu <= TIGHT_ACU:
+        yield (
+            "little-memory-for-iam",
+            f"At {TIGHT_ACU} ACU the database has 1 GiB of memory, and signing in with IAM tokens takes 300"
+            " to 1000 MiB of it. The functions try again when a sign-in is refused. If make logs shows many"
+            " refused sign-ins, use SERVERLESS_MIN_ACU=1.",
+        )
+    if settings.keeps_data and tls["PGSSLMODE"] != VERIFY_FULL:
+        yield (
+            "certificate-not-checked",
+            "The functions encrypt their connections, but do not check the database's certificate: the"
+            " layer has no RDS certificates. Run ./create_fipe_api_layer.sh with internet access.",
+        )
+
+
 def _how_to_give_host_names(vpc_id: str) -> str:
     return (
         f"invalid vpc_id={vpc_id}: the database would be in public subnets, and RDS refuses a public database"
@@ -210,7 +233,7 @@ def _capacity(settings: StageSettings) -> dict[str, Any]:
         "serverless_v2_min_capacity": settings.serverless_min_acu,
         "serverless_v2_max_capacity": settings.serverless_max_acu,
     }
-    if settings.serverless_min_acu == 0:
+    if settings.pauses:
         capacity["serverless_v2_auto_pause_duration"] = Duration.minutes(settings.serverless_pause_minutes)
     return capacity
 

@@ -1,4 +1,6 @@
-"""The table of the shared pace: when a source may be called next, and what else makes a load wait."""
+"""The table of the shared pace: when a source may be called next, what else makes a load wait, and which runs
+are cancelled.
+"""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -24,7 +26,7 @@ class PaceTable(dynamodb.Table):
         acknowledge(
             self,
             "AwsSolutions::AwsSolutions-DDB3",
-            "No backup: its items are out of date after minutes.",
+            "No backup: its items matter only while a load runs.",
         )
 
     def grant_pacing(self, function: iam.IGrantable) -> None:

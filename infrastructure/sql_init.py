@@ -51,6 +51,9 @@ class SqlInit(Construct):
             layers=[psycopg2_layer],
             network=database.network,
         )
+        # The script signs in with the password. A master user whose password the database no longer takes can
+        # sign in with a token: see lambda/master.py.
+        database.cluster.grant_connect(runner, settings.database_user)
         init = FipeFunction(
             self,
             "Init",

@@ -10,6 +10,7 @@ LOCKS = (
     "requirements-uv.txt",
     "requirements.txt",
     "requirements-dev.txt",
+    "tests/second_cloud/requirements.txt",
     "lambda-layer/requirements-api.txt",
     "lambda-layer/requirements-psycopg2.txt",
 )

@@ -31,3 +31,13 @@ def client(service: str, endpoint: str) -> Any:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+def make_pace_table(dynamodb: Any, name: str) -> None:
+    """Makes a table like the one that a stage keeps its shared pace in."""
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )

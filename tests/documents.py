@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.pt-BR.md")
-WALKED = (ROOT / "README.md", ROOT / "docs/queries.md")
+QUESTIONS = ROOT / "docs/questions.md"
+WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", QUESTIONS)
 """Their commands run one by one in a local cloud, in tests/e2e/test_running_cloud.py."""
 DEPLOYED = (ROOT / "README.md", ROOT / "docs/deploy.md")
 """Their commands deploy, load, redrive and destroy a stage in tests/e2e/test_deploy.py."""
@@ -18,6 +19,7 @@ ELSEWHERE = {
     "make local-down": "would stop it",
     "make clean": "would remove the .venv that runs the tests",
     "make bootstrap": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
+    "make check-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make deploy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make diff-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make destroy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",

@@ -201,12 +201,23 @@ class History:
             )
         return answer
 
-    def vehicles_between(self, brand: str, least: int, most: int, month: date) -> list[tuple[Any, ...]]:
-        codes = {
-            (row.vehicle_type, row.brand_code)
-            for row in self.rows
-            if words(brand) and words(brand) <= words(row.brand)
+    def brands_named(self, search: str | None) -> set[tuple[int, int]]:
+        """The types and codes of the brands."""
+        brands = {(row.vehicle_type, row.brand_code, row.brand) for row in self.rows}
+        if search is None:
+            return {(kind, code) for kind, code, _ in brands}
+        asked = in_order(search)
+        found = {each for each in brands if asked and set(asked) <= set(in_order(each[2]))}
+        exact = {each for each in found if in_order(each[2]) == asked}
+        types = {kind for kind, _, _ in exact}
+        return {
+            (kind, code) for kind, code, name in found if kind not in types or (kind, code, name) in exact
         }
+
+    def vehicles_between(
+        self, brand: str | None, least: int, most: int, month: date
+    ) -> list[tuple[Any, ...]]:
+        codes = self.brands_named(brand)
         return [
             (*self._names(row), row.price_brl)
             for row in self.counted(month).values()
@@ -225,13 +236,13 @@ class History:
             else:
                 word = "new" if new else "gone"
             named = self._names(new or before[series])
-            answer.append((word, *named, old and old.price_brl, new and new.price_brl))
+            answer.append((before_month, month, word, *named, old and old.price_brl, new and new.price_brl))
         return answer
 
     def price_changes(self, month: date, since: date | None) -> list[tuple[Any, ...]]:
         return [
-            (*named, old, new, new - old, percent(new, old, 2))
-            for word, *named, old, new in self.month_differences(month, since)
+            (earlier, later, *named, old, new, new - old, percent(new, old, 2))
+            for earlier, later, word, *named, old, new in self.month_differences(month, since)
             if word in ("changed", "unchanged")
         ]
 
@@ -252,26 +263,70 @@ class History:
         fallen = sorted((each for each in moved if each[0] < 1), key=lambda each: (each[0], order(each)))
         biggest = sorted([*risen[:how_many], *fallen[:how_many]], key=lambda each: (-each[0], order(each)))
         return [
-            (*self._names(row), old, row.price_brl, row.price_brl - old, percent(row.price_brl, old, 2))
+            (
+                before_month, month, *self._names(row), old, row.price_brl, row.price_brl - old,
+                percent(row.price_brl, old, 2),
+            )
             for _, row, old in biggest
-        ]
+        ]  # fmt: skip
 
-    def search_models(self, search: str) -> list[tuple[Any, ...]]:
-        asked = words(search)
+    def models_named(self, search: str) -> dict[tuple[int, int, int], list[PriceRow]]:
+        """The models that a search finds, with all their prices."""
         models: dict[tuple[int, int, int], list[PriceRow]] = defaultdict(list)
         for row in self.rows:
             models[row.vehicle_type, row.brand_code, row.model_code].append(row)
-        answer = []
-        for (kind, brand_code, model_code), rows in models.items():
-            if asked and any(
-                all(
-                    any(word.startswith(each) for word in words(f"{row.brand} {row.model}")) for each in asked
+        for begins in (begins_a_word, is_like_a_word):
+            found = {
+                key: rows
+                for key, rows in models.items()
+                if any(
+                    begins(in_order(search), words(f"{row.brand} {row.model}"))
+                    or (begins is begins_a_word and row.fipe_code.replace("-", "") == search.replace("-", ""))
+                    for row in rows
                 )
-                for row in rows
-            ):
-                newest = max(row.reference_month for row in rows)
-                brand, model = min((row.brand, row.model) for row in rows if row.reference_month == newest)
-                answer.append((kind, brand_code, brand, model_code, model, newest))
+            }
+            if found:
+                return found
+        return {}
+
+    def search_models(self, search: str) -> list[tuple[Any, ...]]:
+        answer = []
+        for (kind, brand_code, model_code), rows in self.models_named(search).items():
+            newest = max(row.reference_month for row in rows)
+            brand, model = min((row.brand, row.model) for row in rows if row.reference_month == newest)
+            offered = [
+                row for row in rows if (row.reference_month, row.brand, row.model) == (newest, brand, model)
+            ]
+            codes = ", ".join(sorted({row.fipe_code for row in offered}))
+            years = sorted({row.model_year for row in offered} - {32000})
+            spans = [str(years[0]) if len(years) == 1 else f"{years[0]}-{years[-1]}"] if years else []
+            if any(row.model_year == 32000 for row in offered):
+                spans.append("zero km")
+            price = min(offered, key=lambda row: (-row.model_year, row.fuel_code)).price_brl
+            answer.append(
+                (kind, brand, model, codes, ", ".join(spans), price, newest, brand_code, model_code)
+            )
+        return answer
+
+    def price_of(
+        self, search: str, model_year: int | None, month: date, since: date | None
+    ) -> list[tuple[Any, ...]]:
+        asked = {
+            self.series_of[key_of(row)]
+            for rows in self.models_named(search).values()
+            for row in rows
+            if model_year in (None, row.model_year)
+        }
+        before = self.counted(since) if since else {}
+        answer = []
+        for series, row in self.counted(month).items():
+            if series in asked:
+                old = before[series].price_brl if series in before else None
+                change = None if old is None else row.price_brl - old
+                answer.append((
+                    since, month, *self._names(row), old, row.price_brl, change,
+                    None if old is None else percent(row.price_brl, old, 2),
+                ))  # fmt: skip
         return answer
 
     def flagged_price(self) -> list[tuple[Any, ...]]:
@@ -295,11 +350,56 @@ def rounded(value: Fraction, digits: int) -> Decimal:
     return exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
-def words(name: str) -> set[str]:
-    """Those of a name, in small letters without accents; a decimal comma is a point."""
+def plain(name: str) -> str:
     letters = (each for each in unicodedata.normalize("NFD", name) if not unicodedata.combining(each))
-    plain = re.sub(r"(?<=\d),(?=\d)", ".", "".join(letters).lower())
-    return set(re.findall(r"(?:[a-z0-9]|(?<=[0-9])[.](?=[0-9]))+", plain))
+    return "".join(letters).lower()
+
+
+def in_order(name: str) -> list[str]:
+    """The words of a name, in small letters without accents; a decimal comma is a point."""
+    text = re.sub(r"(?<=\d),(?=\d)", ".", plain(name))
+    return re.findall(r"(?:[a-z0-9]|(?<=[0-9])[.](?=[0-9]))+", text)
+
+
+def words(name: str) -> set[str]:
+    """Those of a name, and what a hyphen or an apostrophe joins as one word, too."""
+    joined = re.findall(r"[a-z0-9]+(?:[-'´`][a-z0-9]+)+", plain(name))
+    return {*in_order(name), *("".join(re.findall("[a-z0-9]", each)) for each in joined)}
+
+
+def begins_a_word(asked: list[str], known: set[str]) -> bool:
+    """Whether each begins a known word; two neighbours may do it together."""
+    ways = [asked] + [
+        [*asked[:place], asked[place] + asked[place + 1], *asked[place + 2 :]]
+        for place in range(len(asked) - 1)
+    ]
+    return bool(asked) and any(
+        all(any(word.startswith(each) for word in known) for each in way) for way in ways
+    )
+
+
+def is_like_a_word(asked: list[str], known: set[str]) -> bool:
+    def alike(each: str) -> bool:
+        parts = re.fullmatch(r"([a-z]+)([0-9]+)", each)
+        if parts and parts[1] in known and any(word.startswith(parts[2]) for word in known):
+            return True
+        misspelled = re.fullmatch("[a-z]{4,25}", each)
+        return any(word.startswith(each) or (misspelled and one_letter_apart(each, word)) for word in known)
+
+    return bool(asked) and all(alike(each) for each in asked)
+
+
+def one_letter_apart(one: str, other: str) -> bool:
+    """Whether a letter was added, removed or replaced, or two neighbours changed places."""
+    if sorted(one) == sorted(other):
+        different = [place for place in range(len(one)) if one[place] != other[place]]
+        return len(different) == 2 and different[1] == different[0] + 1
+    if len(one) == len(other):
+        pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+        return len(pairs) == 1 and pairs[0][1].isalpha()
+    shorter, longer = sorted((one, other), key=len)
+    extra = [place for place in range(len(longer)) if longer[:place] + longer[place + 1 :] == shorter]
+    return len(longer) == len(shorter) + 1 and any(longer == one or longer[at].isalpha() for at in extra)
 
 
 # Random histories -------------------------------------------------------------------------------------------
@@ -310,8 +410,10 @@ MONTHS = {
     date(2023, 12, 1): 304, date(2024, 1, 1): 305, date(2026, 6, 1): 334,
 }  # fmt: skip
 FUELS = {1: "Gasolina", 3: "Diesel", 5: "Flex", 6: "Híbrido", 9: "Hidrogênio"}
-BRANDS = {1: ("VW - VolksWagen", "Volkswagen"), 2: ("Škoda", "Skoda"), 3: ("GM - Chevrolet", "GM")}
-MODELS = {7: ("Gol 1.0 Flex", "GOL 1,0"), 8: ("Fusca", "Fusca Itamar"), 9: ("MARRUÁ High.CD", "Marrua")}
+BRANDS = {1: ("VW - VolksWagen", "Volkswagen"), 2: ("Škoda", "Skoda"), 3: ("GM - Chevrolet", "GM"),
+          4: ("Saab-Skoda", "Saab")}  # fmt: skip
+MODELS = {7: ("Gol 1.0 Flex", "GOL 1,0"), 8: ("Fusca", "Fusca Itamar"), 9: ("MARRUÁ High.CD", "Marrua"),
+          10: ("T-Cross 60", "TCross60")}  # fmt: skip
 
 
 def random_history(chance: Random) -> list[PriceRow]:
@@ -320,7 +422,7 @@ def random_history(chance: Random) -> list[PriceRow]:
     codes = [f"{number:06}-0" for number in range(chance.randint(1, 5))]
     rows = {}
     for _ in range(chance.randint(1, 14)):
-        brand, model = chance.choice([1, 1, 2, 3]), chance.choice([7, 8, 9])
+        brand, model = chance.choice([1, 1, 2, 3, 4]), chance.choice([7, 8, 9, 10])
         model_year, fuel = chance.choice([2014, 32000]), chance.choice([1, 1, 3, 5, 5, 6, 9])
         fipe_code = chance.choice(codes)
         begins, ends = sorted((chance.randrange(len(months)), chance.randrange(len(months))))

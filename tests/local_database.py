@@ -15,15 +15,16 @@ from tests.builders import ROOT_SQL
 
 @contextmanager
 def database_of_dev(folder: Path) -> Iterator[PostgresCluster]:
-    """The server of stage dev in a folder of local state."""
-    server = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    server.start()
-    try:
-        server.set_up(user="postgres", password="any-password", database="fipedata")
-        with stage_database(LocalState(folder)):  # which the last command would stop otherwise
-            yield server
-    finally:
-        server.stop()
+    """The server of stage dev in a folder of local state, which commands leave running."""
+    with _server(folder) as server, stage_database(LocalState(folder)):
+        yield server
+
+
+@contextmanager
+def local_database(folder: Path) -> Iterator[Connection]:
+    """The database of stage dev in a folder of local state, with the schema and no prices."""
+    with _server(folder) as server:
+        yield emptied(server)
 
 
 def emptied(server: PostgresCluster) -> Connection:
@@ -42,3 +43,14 @@ def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("AWS_", "FIPE_", "PG")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("FIPE_LOCAL_DIR", str(folder))
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[PostgresCluster]:
+    server = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
+    server.start()
+    try:
+        server.set_up(user="postgres", password="any-password", database="fipedata")
+        yield server
+    finally:
+        server.stop()

@@ -9,24 +9,32 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.aws.batch import process_batch
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.queue_publisher import Outgoing
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.environment import consumer_environment, loader_environment
+from fipe_api.load.cancellation import is_dropped
 from fipe_api.load.discovery import find_model_years
 from fipe_api.load.outbox import outgoing, publish, retry_soon
 from fipe_api.load.plan import brand_plans
 from fipe_api.load.start import outgoing_of, start_load
 from fipe_api.messages import MANUFACTURER_QUEUE, StartMessage, Unfinished
 from fipe_api.source.factory import price_source
+from fipe_api.source.self_check import look_at_sources
 
 
+@answers_checks(look_at_sources)
 @logger.inject_lambda_context
 @metrics.log_metrics
+@connections_closed()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Works on a batch of the manufacturer queue; returns which messages failed."""
 
     def work(body: str) -> list[Outgoing]:
         message = MANUFACTURER_QUEUE.decode(body)
+        if is_dropped(message):
+            return []
         if isinstance(message, StartMessage):
             started = start_load(message, price_source(context, message.run_id), loader_environment())
             return outgoing_of(started, consumer_environment().sqs_input_url)

@@ -14,9 +14,12 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from fipe_api.aws.batch import process_batch
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
 from fipe_api.database.ledger import LedgerNews
+from fipe_api.database.self_check import look_at_database, rehearse
 from fipe_api.database.writer import ReferenceMismatchError, Written, write_messages
 from fipe_api.load.state import LoadState
 from fipe_api.messages import PRICE_QUEUE, PriceQueueMessage
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 
+@answers_checks(lambda _: {"database": look_at_database("FipeSomaIngestor", rehearse)})
 @logger.inject_lambda_context
 @metrics.log_metrics
+@connections_closed()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:  # noqa: ARG001
     """Writes a batch of the price queue; returns which messages failed."""
     return process_batch(event, PRICE_QUEUE.decode, _write)
@@ -80,11 +85,13 @@ def _announce(news: LedgerNews) -> None:
 
 
 def _write_together(messages: Sequence[PriceQueueMessage]) -> Written:
+    database = _connection()
     try:
-        return write_messages(_connection(), messages)
+        return write_messages(database, messages)
     except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        # The connection of a warm function may be closed by now: a restart, a failover or the idle timeout.
-        _connection().close()
+        # The connection of a warm function may be gone by now: a freeze, a restart, a failover or the idle
+        # timeout.
+        database.close()
         _connection.cache_clear()
         return write_messages(_connection(), messages)
 

@@ -19,6 +19,7 @@ import psycopg2
 from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.structs import asdict
+from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fipe_api.database.writer import PriceRow, ReferenceMismatchError, write_messages, write_rows
 from fipe_api.messages import (
@@ -37,9 +38,14 @@ from fipe_api.messages import (
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
+NO_SCHEMA = (InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable)
 LINES_PER_TRANSACTION = 5_000
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
+
+
+class NotJsonLinesError(ValueError):
+    """The file is something else, such as CSV."""
 
 
 class VehiclePrice(Struct):
@@ -96,12 +102,16 @@ def ingest(lines: Iterable[str | bytes], dsn: str, report: IO[str] = sys.stderr)
     not count.
 
     Raises:
+        NotJsonLinesError: none of the first lines is a JSON object; nothing was written.
         psycopg2.Error: the database failed; the lines before these 5,000 were written.
     """
     totals = Totals()
     with closing(psycopg2.connect(dsn)) as connection:
         numbered = _numbered(lines)
         while chunk := list(itertools.islice(numbered, LINES_PER_TRANSACTION)):
+            if not totals.lines and not any(text.lstrip().startswith(b"{") for _, text in chunk):
+                begins = chunk[0][1][:40].decode(errors="replace").strip()
+                raise NotJsonLinesError(f"this is not JSON Lines, it begins with {begins!r}")
             parsed = list(_parse(chunk, report))
             changed, refused = _write(connection, parsed, report)
             totals = Totals(
@@ -162,6 +172,13 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         totals = ingest(arguments.file, arguments.dsn)
+    except NotJsonLinesError as error:
+        print(f"stopped: {error}; `fipe export prices.jsonl` writes JSON Lines", file=sys.stderr)
+        return 1
+    except NO_SCHEMA as error:
+        reason = str(error).splitlines()[0]
+        print(f"stopped: {reason}: run create_fipe_db.sql in this database first", file=sys.stderr)
+        return 1
     except psycopg2.Error as error:
         print("stopped:", *str(error).split(), file=sys.stderr)
         return 1

@@ -112,6 +112,13 @@ def folded(name: str) -> str:
     return without_accents(name).strip().casefold()
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name in their order, as the SQL function fipe.split finds them."""
+    return re.findall(
+        r"(?:[a-z0-9]|(?<=[0-9])\.(?=[0-9]))+", re.sub(r"(?<=[0-9]),(?=[0-9])", ".", folded(name))
+    )
+
+
 def without_accents(text: str) -> str:
     """The text with plain letters: Citroën becomes Citroen."""
     if text.isascii():
@@ -330,12 +337,25 @@ class RejectedAnswerMessage(_Strict, frozen=True, kw_only=True, tag_field="kind"
     reason: BoundedText
 
 
+class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="cancellation"):
+    """Price queue: a run was cancelled or, if `cancelled` is false, resumed.
+
+    Attributes:
+        changes: how often the run was cancelled or resumed so far. Of two messages the one with more counts.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    changes: PositiveInt
+    cancelled: bool
+
+
 ManufacturerQueueMessage = StartMessage | BrandMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
 LedgerMessage = ResultMessage | PlanMessage
-PriceQueueMessage = LedgerMessage | RejectedAnswerMessage
+PriceQueueMessage = LedgerMessage | CancellationMessage | RejectedAnswerMessage
 Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage
 
 MANUFACTURER_QUEUE: Decoder[ManufacturerQueueMessage] = Decoder(ManufacturerQueueMessage)

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -19,16 +20,18 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
+from infrastructure.names import READER_ROLE
 from local_cloud.command_errors import CommandGroup
 
 if TYPE_CHECKING:
     from fipe_cli.ledger import Import, Load
     from fipe_cli.progress import Snapshot
+    from fipe_cli.query import Form
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 there is no load, it is not complete or found no model, or a dead letter queue holds a
-message; 2 the command or the load asked for is invalid, and nothing was done; 3 the cloud, the database or
-the source cannot be reached, or the output cannot be written; 130 interrupted.
+Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
+holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
+the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -58,7 +61,6 @@ app = typer.Typer(
     " of this folder.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -85,6 +87,9 @@ Columns = Annotated[
     ),
 ]
 Encoding = Annotated[str, typer.Option(help="Of text files, such as latin-1.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="A table with all columns, even if it is wider than the terminal.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(
@@ -108,6 +113,12 @@ def _cloud(context: typer.Context) -> Cloud:
     return find_cloud(where.stage, where.profile)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fipe {metadata.version('fipe-data-api')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     context: typer.Context,
@@ -117,6 +128,10 @@ def main(
     ] = None,
     from_make: Annotated[  # noqa: ARG001  FipeGroup reads it
         bool, typer.Option("--from-make", hidden=True, help="Take make's variables as options.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001  its callback reads it
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
@@ -136,6 +151,7 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
+    print(f"prove that every part works: {cloud.check_command}")
 
 
 @app.command()
@@ -192,6 +208,28 @@ def destroy(
         line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
         print(*line, event.get("ResourceStatusReason", ""), flush=True)
     print(f"{doomed.place} is gone")
+
+
+@app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Prove every part of a deployed stage, in minutes; starts no load and leaves nothing behind."""
+    from fipe_cli.check.deployment import read_deployment
+    from fipe_cli.check.findings import Level, worst
+    from fipe_cli.check.stage import check_stage
+
+    cloud = _cloud(context)
+    found = []
+    with _progress(as_json).status(f"checking {cloud.name}"):
+        for finding in check_stage(read_deployment(cloud)):
+            found.append(finding)
+            if not as_json:
+                console.print(finding.line(), soft_wrap=True)
+    level = worst(found)
+    if as_json:
+        checks = [finding.document() for finding in found]
+        print(json.dumps({"stage": cloud.stage, "level": level, "checks": checks}))
+    if level is Level.FAILED:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -267,6 +305,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Start a load."""
+    from fipe_cli.blocked import what_helps
     from fipe_cli.loads import payload_of, plan, start
     from fipe_cli.watch import follow_load
 
@@ -278,7 +317,11 @@ def load(
         return
     started = start(cloud, payload)
     document = started.model_dump(mode="json")
-    words = [started.words(), f"watch it: fipe status {started.run_id}"]
+    words = [
+        started.words(),
+        *(what_helps(cloud) if started.waiting else ()),
+        f"watch it: fipe status {started.run_id}",
+    ]
     if not follow:
         _answer(document, words, as_json)
         return
@@ -345,17 +388,15 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
     """Raises CliError when there is nothing to show. A load that has just begun is only in the queues."""
     if loads or seen.waiting:
         return
-    if run_id:
-        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    if not seen.dead_messages:
-        raise CliError("no load yet: run `fipe load`", INCOMPLETE)
+    if run_id or not seen.dead_messages:
+        raise _unknown_run(run_id)
 
 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
-    if seen.complete and not seen.models_found:
+    if seen.complete and not seen.models:
         raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
-    if seen.dead_messages or seen.state == LoadState.INCOMPLETE:
+    if seen.dead_messages or seen.state in (LoadState.INCOMPLETE, LoadState.CANCELLED):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -386,6 +427,36 @@ def redrive(
 
 
 @app.command()
+def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) -> None:
+    """End a load: what waits is dropped, what came stays, and `fipe resume` can load the rest."""
+    from fipe_cli.ledger import read_run
+    from fipe_cli.loads import cancel as cancel_run
+    from infrastructure.names import Queue
+
+    cloud = _cloud(context)
+    loads = read_run(cloud, run_id).loads
+    run = loads[0].run_id if loads else run_id
+    # A run that waits to start is only in that queue.
+    if run is None or not (loads or cloud.queue_depths()[Queue.MANUFACTURER].messages):
+        raise _unknown_run(run_id)
+    if loads and all(one.complete for one in loads):
+        raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
+    cancel_run(cloud, run)
+    words = f"run {run} is cancelled: what waits is dropped, what came stays"
+    if not loads:
+        words = f"the database does not know run {run} yet; if it waits to start, it is dropped"
+    rest = [f"to load the rest: fipe resume {run}"] if loads else []
+    _answer({"run_id": str(run), "cancelled": True, "known": bool(loads)}, [words, *rest], as_json)
+
+
+def _unknown_run(run_id: UUID | None) -> CliError:
+    """The error of a run that is not there, or of the newest when there is none."""
+    if run_id:
+        return CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
+    return CliError("no load yet: run `fipe load`", INCOMPLETE)
+
+
+@app.command()
 def resume(
     context: typer.Context,
     run_id: RunId = None,
@@ -393,22 +464,23 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
-    from fipe_cli.ledger import read_loads, resume_payloads
+    from fipe_cli.blocked import what_helps
+    from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
-    loads = read_loads(cloud, run_id)
+    loads = read_run(cloud, run_id).loads
     if not loads:
-        raise CliError(f"unknown run {run_id}" if run_id else "no load yet: run `fipe load`", USAGE)
+        raise _unknown_run(run_id)
     run = loads[0].run_id
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
     waiting = [one.waiting for one in started if one.waiting]
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
-    texts = [words, *(f"waits to start: {why}" for why in waiting)]
+    texts = [words, *(f"waits to start: {why}" for why in waiting), *(what_helps(cloud) if waiting else ())]
     if not follow:
         _answer(document, texts, as_json)
         return
@@ -426,6 +498,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    wide: Wide = False,
     timeout: Annotated[
         int,
         typer.Option(
@@ -437,15 +510,63 @@ def query(
 ) -> None:
     """Ask the database one question, as a role that can only read."""
     from fipe_cli.database import open_database
-    from fipe_cli.query import Form, answer, read_statement
+    from fipe_cli.query import answer, read_statement
 
-    cloud = _cloud(context)
-    if as_json and as_csv:
-        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+    cloud, form = _cloud(context), _form(as_json, as_csv)
     statement = read_statement(sql)
     with open_database(cloud) as database, database.session(timeout) as session:
-        form: Form = "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
-        answer(session, statement, form, console)
+        answer(session, statement, form, console, wide=wide)
+
+
+@app.command()
+def price(
+    context: typer.Context,
+    search: Annotated[
+        str,
+        typer.Argument(
+            metavar="VEHICLE",
+            help="Words of brand and model, or a FIPE code: 'corolla xei', 005340-6, 0053406.",
+        ),
+    ],
+    year: Annotated[
+        str, typer.Argument(metavar="YEAR", help="The model year, as 2020, or 0km; all by default.")
+    ] = "",
+    month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
+    since: Annotated[str, typer.Option(help="An earlier month, to see what has changed since.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    wide: Wide = False,
+) -> None:
+    """Show what a vehicle costs; if several match, all of them."""
+    from fipe_cli.database import open_database
+    from fipe_cli.price import Wanted, read_model_year, refuse_nothing_found
+    from fipe_cli.query import answer
+
+    cloud, form = _cloud(context), _form(as_json, as_csv)
+    wanted = Wanted(search, read_model_year(year), month, since)
+    with open_database(cloud) as database, database.session() as session:
+        refuse_nothing_found(session, wanted)
+        answer(session, wanted.statement(session), form, console, wide=wide)
+
+
+@app.command()
+def dsn(
+    context: typer.Context,
+    user: Annotated[str, typer.Option(help="The role to sign in as.")] = READER_ROLE,
+    token: Annotated[
+        bool, typer.Option("--token", help="With a password for fipe_reader that lasts 15 minutes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print where other programs find the database: DBeaver, Metabase, Power BI, Excel."""
+    from fipe_cli.dsn import find_address, how_to_sign_in
+
+    address = find_address(_cloud(context), user, token=token)
+    if as_json:
+        print(json.dumps(asdict(address) | {"url": address.url, "jdbc": address.jdbc}))
+        return
+    print(address.url)
+    print(how_to_sign_in(user, token=token), file=sys.stderr)
 
 
 @app.command(
@@ -506,23 +627,30 @@ def import_(
 def export(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet; - writes CSV to standard output.")
+        Path, typer.Argument(help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output.")
     ],
     month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
+    first: Annotated[str, typer.Option("--from", help="The first month, as 2024-01.")] = "",
+    last: Annotated[str, typer.Option("--to", help="The last month, as 2024-12.")] = "",
+    types: Annotated[str, typer.Option("--type", help="car,motorcycle,truck; all by default.")] = "",
     brand: Annotated[str, typer.Option(help="Words of the brand's name; all brands by default.")] = "",
+    vehicle: Annotated[
+        str, typer.Option(help="Words of brand and model, or a FIPE code; all vehicles by default.")
+    ] = "",
     excel_pt: Annotated[
         bool,
         typer.Option("--excel-pt", help="CSV for spreadsheets in Portuguese: semicolons, decimal commas."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write prices to a file: a month, a brand or everything, as CSV, JSON Lines or Parquet."""
+    """Write prices to a file: months, types, a brand, a vehicle or everything."""
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
 
     cloud = _cloud(context)
+    selection = Selection(month, first, last, brand, types, vehicle)
     with open_database(cloud) as database, database.session() as session:
-        rows = export_prices(session, Selection(month, brand), file, excel_pt=excel_pt)
+        rows = export_prices(session, selection, file, excel_pt=excel_pt)
         if file != Path("-"):
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
 
@@ -589,6 +717,9 @@ def report(
         "fipe-report.html"
     ),
     run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
+    month: Annotated[
+        str, typer.Option(help="The month, as 2026-06, with its newest load; that of the load by default.")
+    ] = "",
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
     ] = "",
@@ -601,8 +732,10 @@ def report(
     from fipe_cli.report.page import render
 
     cloud = _cloud(context)
+    if file != Path("-") and file.suffix not in (".html", ".htm"):
+        raise CliError(f"invalid FILE {file}: the report is a web page; use a name that ends in .html", USAGE)
     with open_database(cloud) as database, database.session() as session:
-        found = read_report(session, run_id, vehicle)
+        found = read_report(session, run_id, month, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         page = render(found, cloud.name).encode()
@@ -611,6 +744,13 @@ def report(
         if file != Path("-"):
             size = len(page)
             _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+
+
+def _form(as_json: bool, as_csv: bool) -> "Form":
+    """How to print rows. Raises CliError when both are asked for."""
+    if as_json and as_csv:
+        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+    return "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
 
 
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:

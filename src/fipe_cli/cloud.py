@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -28,6 +29,8 @@ _CREDENTIALS_ARE_GIVEN = (
 _ONCE = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
 _REPEATED = Config(read_timeout=920, connect_timeout=10, retries={"mode": "standard"})
 _BRISK = Config(read_timeout=30, connect_timeout=10)
+_ONE_AT_A_TIME = Lock()
+"""Threads that make clients of one session at the same time disturb each other."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Cloud:
         """What deploys the stage."""
         return "make local-up" if self.local and self.stage == "dev" else f"make deploy-{self.stage}"
 
+    @property
+    def check_command(self) -> str:
+        """What proves that the stage works."""
+        return f"make check-{self.stage}" + (f" AWS_PROFILE={self.profile}" if self.profile else "")
+
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
         if self.local:
@@ -82,7 +90,7 @@ class Cloud:
 
         @cache
         def make_client(service: str, config: Config) -> Any:
-            with valid_aws_settings():
+            with _ONE_AT_A_TIME, valid_aws_settings():
                 return make(service, config=config)
 
         return make_client

@@ -2,13 +2,14 @@
 
 `fipe query`, `fipe export` and `fipe report` sign in as fipe_reader, which can only read the schema fipe.
 `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe psql` signs in as the
-master user.
+master user. A database on this machine lets its own user in over a Unix socket.
 """
 
 import json
 import os
 import select
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,6 +20,8 @@ from botocore.exceptions import ClientError
 from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import POLL_OK, POLL_WRITE, get_wait_callback, set_wait_callback
 
+from fipe_api.database.connection import CONNECT_SECONDS, liveness
+from fipe_cli.background import in_background
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from infrastructure import names
@@ -26,12 +29,21 @@ from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from psycopg2.extensions import connection
 
-CONNECT_TIMEOUT_SECONDS = "10"
+SILENCE_SECONDS = 60
+"""A database that is silent for this long is gone. A laptop may lose its network for a while."""
+
+WAKING_SECONDS = 4.0
+"""A database that is awake answers sooner."""
+WAKING = "waiting for the database: if it is paused, it needs 15 seconds to wake, or 30 and more after a day"
 
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
+TOKENS_ONLY = "PAM authentication failed"
+"""Aurora's words when a member of rds_iam, direct or indirect, signs in with anything but a valid token."""
 
 TIMED_OUT = "statement timeout"
 """PostgreSQL's words for it; a query that another session cancels has the same error code."""
@@ -64,7 +76,8 @@ class Database(ABC):
         """libpq's variables for the master user: a password in them does not show in a list of processes.
 
         Raises:
-            CliError: the master user's secret cannot be read.
+            CliError: the master user's secret cannot be read, or the database refuses the master user.
+            psycopg2.OperationalError: the database cannot be reached.
         """
 
     @abstractmethod
@@ -116,13 +129,11 @@ class Database(ABC):
 
     @contextmanager
     def _session_of(self, role: str, settings: Mapping[str, str]) -> Iterator["connection"]:
-        keywords: dict[str, Any] = {
-            name.removeprefix("PG").lower(): value for name, value in self._variables_of(role).items()
-        }
+        keywords = _keywords(self._variables_of(role))
         chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
         try:
-            opened = psycopg2.connect(**keywords, options=options)
+            opened = _connect(**keywords, options=options)
         except psycopg2.OperationalError as error:
             raise self._explain_refusal(role, error) if REFUSED in str(error) else error from error
         with closing(opened):
@@ -130,18 +141,19 @@ class Database(ABC):
 
 
 class LocalDatabase(Database):
-    """The stage's database on this machine, which lets the roles in without AWS's token."""
+    """The stage's database on this machine."""
 
     def __init__(self, cluster: PostgresCluster, master: Connection) -> None:
         self.psql = str(cluster.psql)
+        self._cluster = cluster
         self._master = master
 
     def master_variables(self) -> dict[str, str]:
         """See Database."""
-        return self._master.environment()
+        return self._cluster.socket_environment(self._master.user, self._master.database)
 
     def _variables_of(self, role: str) -> dict[str, str]:
-        return {**self._master.environment(), "PGUSER": role, "PGPASSWORD": ""}
+        return self._cluster.socket_environment(role, self._master.database)
 
     def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
         return CliError(f"this machine's database does not let {role} in: {error}")
@@ -169,18 +181,37 @@ class AwsDatabase(Database):
             raise CliError(
                 f"stack {stack} has no output {error}: wait until its deploy is complete"
             ) from error
-        known = json.loads(secret["SecretString"])
-        return self._variables(
-            known["host"], str(known["port"]), known["dbname"], known["username"], known["password"]
-        )
+        try:
+            known = json.loads(secret["SecretString"])
+            place = known["host"], str(known["port"]), known["dbname"], known["username"]
+            by_password = self._variables(*place, known["password"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CliError(
+                "the database's secret is damaged: write it anew, as JSON with host, port, dbname, username"
+                " and password"
+            ) from error
+        try:
+            _connect(**_keywords(by_password)).close()
+        except psycopg2.OperationalError as error:
+            if TOKENS_ONLY not in str(error):
+                raise
+            return self._master_with_token(*place)
+        return by_password
+
+    def _master_with_token(self, host: str, port: str, database: str, user: str) -> dict[str, str]:
+        """For a master user that a member of rds_iam was granted to: its password no longer counts."""
+        by_token = self._variables(host, port, database, user, sign_token(self._cloud, host, port, user))
+        try:
+            _connect(**_keywords(by_token)).close()
+        except psycopg2.OperationalError as error:
+            raise self._explain(error, user) if REFUSED in str(error) else error from error
+        return by_token
 
     def _variables_of(self, role: str) -> dict[str, str]:
         # The secret, which says this too, is for those who may sign in as the master user.
         place = self._cloud.environment_of(names.Function.SOMA_INGESTOR)
         host, port = place["RDS_HOST"], place["RDS_PORT"]
-        token = self._cloud.client("rds").generate_db_auth_token(
-            DBHostname=host, Port=int(port), DBUsername=role
-        )
+        token = sign_token(self._cloud, host, port, role)
         return self._variables(host, port, place["RDS_DATABASE"], role, token)
 
     def _variables(self, host: str, port: str, database: str, user: str, password: str) -> dict[str, str]:
@@ -192,14 +223,17 @@ class AwsDatabase(Database):
             "PGDATABASE": database,
             # A local cloud's PostgreSQL has no TLS. On AWS never without; verified when PGSSLMODE says so.
             "PGSSLMODE": os.environ.get("PGSSLMODE", "disable" if self._cloud.endpoint else "require"),
-            "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS),
+            "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", str(CONNECT_SECONDS)),
         }
 
     def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{role}"
+        return self._explain(error, role, "; `fipe psql` works without it")
+
+    def _explain(self, error: psycopg2.OperationalError, user: str, otherwise: str = "") -> CliError:
+        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}"
         return CliError(
-            f"the database refused your AWS identity as {role}: it needs the permission"
-            f" rds-db:connect on {resource}; `fipe psql` works without it. The database said: {error}"
+            f"the database refused your AWS identity as {user}: it needs the permission"
+            f" rds-db:connect on {resource}{otherwise}. The database said: {error}"
         )
 
 
@@ -220,6 +254,30 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
             yield LocalDatabase(cluster, master)
     else:
         yield AwsDatabase(cloud)
+
+
+def sign_token(cloud: Cloud, host: str, port: str, user: str) -> str:
+    """An IAM token with which a user signs in to the database within 15 minutes; signed here, without AWS."""
+    rds = cloud.client("rds")
+    return str(rds.generate_db_auth_token(DBHostname=host, Port=int(port), DBUsername=user))
+
+
+def _keywords(variables: dict[str, str]) -> dict[str, Any]:
+    """libpq's variables as psycopg2 takes them."""
+    return {name.removeprefix("PG").lower(): value for name, value in variables.items()}
+
+
+def _connect(**keywords: Any) -> "connection":
+    """A connection; says so if the database has to wake first. Raises psycopg2.OperationalError."""
+    # In the background, because Ctrl-C cannot interrupt psycopg2 while it connects.
+    opened: Future[connection] = in_background(
+        lambda: psycopg2.connect(**{**keywords, **liveness(SILENCE_SECONDS)})
+    )
+    try:
+        return opened.result(WAKING_SECONDS)
+    except TimeoutError:
+        print(WAKING, file=sys.stderr, flush=True)
+        return opened.result()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Ends a command early with one line that says why, and an exit code for the kind of error."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,11 +8,13 @@ import psycopg2
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
 )
+from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fipe_api.load.request import LoadRequestError
 from local_cloud import command_errors
@@ -24,6 +27,10 @@ __all__ = [
 
 INCOMPLETE = 1
 """There is no load, or it is not complete: something is missing, or in a dead letter queue."""
+
+
+NOT_THERE = (InvalidSchemaName, UndefinedTable, UndefinedColumn, UndefinedFunction)
+"""psycopg2's errors for a name that the database does not know."""
 
 
 class CliError(CommandError):
@@ -53,6 +60,15 @@ def aws_errors() -> Iterator[None]:
         ) from error
     except ClientError as error:
         raise CliError(f"AWS refuses: {error}") from error
+    except EndpointConnectionError as error:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            raise CliError(f"AWS does not answer: {error}") from error
+        raise CliError(
+            f"nothing answers at {endpoint}, which AWS_ENDPOINT_URL names: if that was the local cloud, run"
+            " `make local-up`, or forget it with `unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID"
+            " AWS_SECRET_ACCESS_KEY`"
+        ) from error
     except BotoCoreError as error:
         raise CliError(f"AWS does not answer: {error}") from error
 
@@ -67,5 +83,10 @@ def one_line_errors() -> Iterator[None]:
             raise CliError(str(error), USAGE) from error
         except psycopg2.OperationalError as error:
             raise CliError(f"the database cannot be reached: {error}") from error
+        except NOT_THERE as error:
+            raise CliError(
+                f"{error.diag.message_primary}: the database's schema is older than this `fipe`, or missing;"
+                " deploy the stage again"
+            ) from error
         except psycopg2.Error as error:
             raise CliError(f"the database refuses: {error.diag.message_primary or error}", USAGE) from error

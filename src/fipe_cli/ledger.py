@@ -2,20 +2,26 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from botocore.exceptions import ClientError
+from msgspec import convert
 from psycopg2.extras import RealDictCursor
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from fipe_api.load.cancellation import cancellation_key
 from fipe_api.load.denials import DENIED_KEY
+from fipe_api.load.outlook import NOTHING_KNOWN, Outlook, read_outlook
 from fipe_api.load.state import LoadState
 from fipe_api.source.http_source import LONGEST_WAIT_SECONDS as LONGEST_USUAL_WAIT_SECONDS
 from fipe_api.source.pace import SOURCE as PACE_KEY
 from fipe_api.source.pace import state_of
+from fipe_api.source.rate_control import RateState
 from fipe_cli.cloud import Cloud
+from fipe_cli.forecast import Limit
 from fipe_cli.loads import STARTER, calls_per_minute
 from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits, counted
 from infrastructure import names
@@ -52,17 +58,30 @@ class Load(BaseModel):
     unpriced_prices: list[str] = []
 
 
-def read_loads(cloud: Cloud, run_id: UUID | None = None) -> list[Load]:
-    """The reference months of a run, the oldest first; without a run id, those of the newest run.
+@dataclass(frozen=True)
+class Run:
+    """What the ledger knows of a run.
 
-    The list is empty if the ledger does not know the run: it was not started, or its plan has not arrived
-    yet.
+    Attributes:
+        loads: its reference months, the oldest first; none if the ledger does not know it.
+        outlook: what is left of it.
+    """
+
+    loads: list[Load]
+    outlook: Outlook = NOTHING_KNOWN
+
+
+def read_run(cloud: Cloud, run_id: UUID | None = None) -> Run:
+    """What FipeLoadStatus answers for a run; without a run id, for the newest one.
+
+    It has no loads if the ledger does not know the run: it was not started, or its plan has not arrived yet.
     """
     if run_id is None:
         newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
-        return read_loads(cloud, UUID(newest[0]["run_id"])) if newest else []
+        return read_run(cloud, UUID(newest[0]["run_id"])) if newest else Run([])
     answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)}, only_reads=True)
-    return sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
+    loads = sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
+    return Run(loads, convert(answer["outlook"], Outlook))
 
 
 class Import(BaseModel):
@@ -97,13 +116,14 @@ def read_imports(cloud: Cloud) -> list[Import]:
     return [Import.model_validate(row) for row in answer["imports"]]
 
 
-def loads_in(session: "connection", run_id: UUID) -> list[Load]:
+def run_in(session: "connection", run_id: UUID) -> Run:
     """Reads the same from the database itself, but without `missing` and `unpriced_prices`."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
             "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
         )
-        return [Load.model_validate(dict(row)) for row in cursor.fetchall()]
+        loads = [Load.model_validate(dict(row)) for row in cursor.fetchall()]
+    return Run(loads, read_outlook(session, run_id))
 
 
 def with_gaps(session: "connection", loads: Sequence[Load]) -> list[Load]:
@@ -126,16 +146,15 @@ Look = Callable[[], tuple[list[Load], Snapshot]]
 
 def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
     """Reads the loads of a run and makes their snapshot, which says what `brands` is."""
-    loads = read_loads(cloud, run_id)
+    run = read_run(cloud, run_id)
     depths = cloud.queue_depths()
-    waits = read_waits(cloud)
-    return loads, snapshot(
-        loads,
+    known = run.loads[0].run_id if run.loads else run_id
+    return run.loads, snapshot(
+        run,
         waiting={kind.value: depth.messages for kind, depth in depths.items()},
         delayed=sum(depth.delayed for depth in depths.values()),
         dead={kind.value: depth.dead for kind, depth in depths.items()},
-        calls_per_minute=calls_per_minute(cloud.environment_of(STARTER)),
-        waits=waits,
+        waits=read_waits(cloud, known, calls_per_minute(cloud.environment_of(STARTER))),
         brands=brands,
         # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
         busy=run_id is None and any(depth.messages for depth in depths.values()),
@@ -143,61 +162,78 @@ def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[lis
 
 
 def snapshot(
-    loads: Sequence[Load],
+    run: Run,
     *,
     waiting: Mapping[str, int],
     dead: dict[str, int],
-    calls_per_minute: float | None,
     delayed: int = 0,
     waits: Waits = NO_WAITS,
     brands: int = 0,
     busy: bool = False,
 ) -> Snapshot:
-    """The loads together, with the waiting messages per queue.
+    """The loads of a run together, with the waiting messages per queue.
 
     Args:
-        loads: of one run.
+        run: what the ledger knows.
         waiting: messages of all states, per queue.
         delayed: how many of them wait for their time.
         dead: dead letters, per queue.
-        calls_per_minute: the limit that the loaders keep to.
-        waits: why the source is not called, and until when denied answers are asked for again.
+        waits: what the loaders wait for, and which limit they keep to.
         brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
         busy: whether functions are running.
     """
-    counted = sum(load.brands_expected for load in loads)
+    loads, outlook = run.loads, run.outlook
+    expected = sum(load.brands_expected for load in loads)
+    all_brands = max(brands, expected, 0 if loads else waiting["manufacturer"])
+    unpriced, rejected = sum(load.unpriced for load in loads), sum(load.rejected for load in loads)
+    # A resume searches brands again, to ask for the models that are missing.
+    again = max(0, waiting["manufacturer"] - (all_brands - outlook.brands_searched))
     return Snapshot(
         at=datetime.now(UTC),
         months=[f"{load.reference_month:%Y-%m}" for load in loads],
-        started_at=min((load.started_at for load in loads), default=None),
-        last_write_at=max((load.last_write_at for load in loads), default=None),
-        brands=max(brands, counted, waiting["manufacturer"]),
+        brands=all_brands,
+        brands_searched=outlook.brands_searched,
         brands_complete=sum(load.brands_complete for load in loads),
-        brands_waiting=waiting["manufacturer"],
-        models_found=sum(load.models_expected for load in loads),
-        models_received=sum(load.models_received for load in loads),
-        calls_found=sum(load.vehicles_expected for load in loads),
-        calls_done=sum(load.prices + load.unpriced + load.rejected for load in loads),
-        models_waiting=waiting["model"],
-        models_to_write=waiting["price"],
+        models=sum(load.models_received for load in loads),
+        models_expected=outlook.models,
         prices=sum(load.prices for load in loads),
-        unpriced=sum(load.unpriced for load in loads),
-        rejected=sum(load.rejected for load in loads),
+        prices_expected=outlook.prices - unpriced - rejected,
+        unpriced=unpriced,
+        rejected=rejected,
+        waiting=sum(waiting.values()),
+        results_waiting=waiting["price"],
         delayed=delayed,
         dead=dead,
-        complete=bool(loads) and counted >= brands and all(load.complete for load in loads),
+        state_in_ledger=_state(loads, is_whole=expected >= brands),
         missing=[what for load in loads for what in load.missing],
         unpriced_prices=[what for load in loads for what in load.unpriced_prices],
-        calls_per_minute=calls_per_minute,
+        calls_left=outlook.calls_left + again * outlook.calls_to_search_again if loads else None,
+        arrivals=outlook.arrivals,
         waits=waits,
         busy=busy,
     )
 
 
-def read_waits(cloud: Cloud) -> Waits:
-    """What the loaders wait for, from the table of the shared pace."""
+def _state(loads: Sequence[Load], *, is_whole: bool) -> LoadState:
+    """The ledger's word for all loads of a run together: the one that is furthest from complete."""
+    states = {load.state for load in loads}
+    if not states or not is_whole:
+        states.add(LoadState.LOADING)
+    order = (LoadState.CANCELLED, LoadState.LOADING, LoadState.INCOMPLETE, LoadState.COMPLETE)
+    return next(state for state in order if state in states)
+
+
+def read_waits(cloud: Cloud, run_id: UUID | None = None, calls_per_minute: float | None = None) -> Waits:
+    """What the loaders wait for, from the table of the shared pace.
+
+    Args:
+        cloud: where the stage is.
+        run_id: the run, if it is known.
+        calls_per_minute: the stage's limit, or None without one.
+    """
     table = names.pace_table(cloud.stage)
-    keys = [{"source": {"S": key}} for key in (PACE_KEY, DENIED_KEY)]
+    run_key = [cancellation_key(run_id)] if run_id else []
+    keys = [{"source": {"S": key}} for key in (PACE_KEY, DENIED_KEY, *run_key)]
     try:
         answer = cloud.client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys}})
     except ClientError as error:
@@ -205,9 +241,23 @@ def read_waits(cloud: Cloud) -> Waits:
     items = {item["source"]["S"]: item for item in answer["Responses"][table]}
     state = state_of(items.get(PACE_KEY, {}))
     seconds = state.next_call / 1000 - time.time()
-    reason = state.outage.kind or "throttled"
     until = items.get(DENIED_KEY, {}).get("until", {}).get("N")
+    cancellation = items.get(run_key[0]) if run_key else None
+    cap = calls_per_minute and calls_per_minute / 60
+    throttled_to = 60 * state.ceiling if state.ceiling and (cap is None or state.ceiling < cap) else None
     return Waits(
-        refusal=Refusal(reason, seconds) if seconds > LONGEST_USUAL_WAIT_SECONDS else None,
+        refusal=Refusal(state.outage.kind or "throttled", seconds)
+        if seconds > LONGEST_USUAL_WAIT_SECONDS
+        else None,
         denied_until=datetime.fromtimestamp(int(until) / 1000, UTC) if until else None,
+        limit=_limit(state, throttled_to, calls_per_minute),
+        throttled_to=throttled_to,
+        cancelled=cancellation["cancelled"]["BOOL"] if cancellation else None,
     )
+
+
+def _limit(state: RateState, throttled_to: float | None, calls_per_minute: float | None) -> Limit:
+    """The limit of the stage, or the lower one that the source seems to have."""
+    if throttled_to:
+        return Limit(throttled_to, rest_seconds=state.rest.lasted / 1000)
+    return Limit(calls_per_minute, is_reached=state.next_call / 1000 >= time.time())

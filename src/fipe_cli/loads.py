@@ -1,5 +1,7 @@
 """Starting a load, or saying before what it would take."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,9 +13,15 @@ from pydantic import BaseModel
 
 from fipe_api.environment import OFFICIAL_URL, RETENTION_DAYS
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.load.request import brand_messages, choose_references, parse_request
+from fipe_api.load.request import (
+    VEHICLE_TYPES,
+    LoadRequestError,
+    brand_messages,
+    choose_references,
+    parse_request,
+)
 from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
-from fipe_api.source.http_source import FipeError, HttpSource
+from fipe_api.source.http_source import FipeError, HttpSource, SourceDownError
 from fipe_api.source.pace import Unpaced
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
@@ -108,10 +116,14 @@ def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str
         LoadRequestError: a part is invalid.
     """
     given = {"reference": code_or_text(reference)} if reference else {}
-    lists = {"vehicle_types": types, "brands": brands, "models": models}
-    payload = given | {
-        key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in lists.items() if text
+    texts = {"vehicle_types": types, "brands": brands, "models": models}
+    lists = {
+        key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in texts.items() if text
     }
+    for name in lists.get("vehicle_types", ()):
+        if name not in VEHICLE_TYPES.values() and str(name).lower() not in VEHICLE_TYPES:
+            raise LoadRequestError(f"unknown vehicle type {name!r}: use {', '.join(VEHICLE_TYPES)}")
+    payload = {**given, **lists}
     parse_request(payload)
     return payload
 
@@ -126,6 +138,11 @@ def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
     return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
 
 
+def cancel(cloud: Cloud, run_id: UUID) -> None:
+    """Cancel a run. Raises CliError with the reason if it cannot be cancelled."""
+    cloud.invoke(STARTER, {"run_id": str(run_id), "cancel": True})
+
+
 def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     """What the load would do. Asks the source for its months, and for its brands once per vehicle type.
 
@@ -137,14 +154,10 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     limit = calls_per_minute(environment)
     url = environment.get("FIPE_API_URL", OFFICIAL_URL)
     request = parse_request(payload)
-    with requests.Session() as session:
-        api = FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
-        try:
-            references = choose_references(request, api.references())
-            # Only for the newest month: a long range would take hundreds of calls.
-            messages = brand_messages(_ANY_RUN, request, references[-1:], api)
-        except FipeError as error:
-            raise CliError(f"the source at {url} does not answer: {error}") from error
+    with _source_at(url) as api:
+        references = choose_references(request, api.references())
+        # Only for the newest month: a long range would take hundreds of calls.
+        messages = brand_messages(_ANY_RUN, request, references[-1:], api)
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
     size = month.times(count)
@@ -155,6 +168,42 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
         size=size,
         calls_per_minute=limit,
     )
+
+
+def refuse_what_the_source_lacks(url: str, payload: dict[str, Any]) -> None:
+    """Asks the source for its months and, if brands are named, for those of the month that is meant.
+
+    A source that answers something else, or throttles, refuses nothing: the load waits for it.
+
+    Raises:
+        LoadRequestError: it does not have a month or a brand.
+        CliError: it cannot be reached.
+    """
+    request = parse_request(payload)
+    with _source_at(url) as api:
+        try:
+            references = choose_references(request, api.references())
+            # In a range, another month may have the brand: asking for all would take hundreds of calls.
+            if request.brands is not None and len(references) == 1:
+                brand_messages(_ANY_RUN, request, references, api)
+        except SourceDownError:
+            raise
+        except FipeError:
+            return
+
+
+@contextmanager
+def _source_at(url: str) -> Iterator[FipeApi]:
+    with requests.Session() as session:
+        try:
+            yield FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
+        except SourceDownError as error:
+            raise CliError(
+                f"the source at {url} does not answer: check the connection to the internet, and HTTPS_PROXY"
+                " if there is a proxy"
+            ) from error
+        except FipeError as error:
+            raise CliError(f"the source at {url} does not answer: {error}") from error
 
 
 def _sizes_known(cloud: Cloud, month: date) -> Sizes:

@@ -11,11 +11,18 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from fipe_api.environment import OFFICIAL_URL
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
-from fipe_cli.ledger import Load, loads_in, read_waits, snapshot, with_gaps
-from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, start
+from fipe_cli.ledger import Load, read_waits, run_in, snapshot, with_gaps
+from fipe_cli.loads import (
+    STARTER,
+    StartedLoad,
+    calls_per_minute,
+    refuse_what_the_source_lacks,
+    start,
+)
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
 from infrastructure.names import Queue
@@ -77,7 +84,7 @@ class Outcome:
     @property
     def state(self) -> LoadState:
         """Complete only if nothing is missing anywhere."""
-        return LoadState.INCOMPLETE if self.problems else self.seen.state
+        return LoadState.INCOMPLETE if self.problems and not self.seen.cancelled else self.seen.state
 
     def document(self) -> dict[str, Any]:
         """For scripts."""
@@ -108,10 +115,13 @@ def finished_load(
     if not lock.acquire(blocking=False):
         raise LocalCloudError("another `make local` is running: wait until it ends")
     try:
-        with _running_cloud(state, console) as endpoint:
+        _refuse_what_the_source_lacks(source, payload)
+        with _running_cloud(state, console) as (endpoint, stays):
             context = source.context(endpoint)
             _deploy(state, endpoint, context, console)
-            yield _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            with _told_when_left(console, load_goes_on=stays):
+                outcome = _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+            yield outcome
     finally:
         lock.release()
 
@@ -130,17 +140,38 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _refuse_what_the_source_lacks(source: Source, payload: dict[str, Any]) -> None:
+    """Refuses a month or a brand that the source does not have, before anything is started."""
+    if not source.is_simulator or payload.keys() & {"reference", "brands"}:
+        with source.answering() as url:
+            refuse_what_the_source_lacks(url or OFFICIAL_URL, payload)
+
+
 @contextmanager
-def _running_cloud(state: LocalState, console: Console) -> Iterator[Endpoint]:
-    """The cloud that runs already, or one for this job alone."""
+def _told_when_left(console: Console, *, load_goes_on: bool) -> Iterator[None]:
+    """Says after Ctrl-C what becomes of the load."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(
+            "The load goes on: `fipe status` shows it, `fipe cancel` ends it."
+            if load_goes_on
+            else "The load ends with the local cloud; what came stays in the database."
+        )
+        raise
+
+
+@contextmanager
+def _running_cloud(state: LocalState, console: Console) -> Iterator[tuple[Endpoint, bool]]:
+    """The cloud that runs already, or one for this job alone; and whether it stays when the job ends."""
     running = state.endpoint()
     if running is not None:
         console.print(f"Using the local cloud at {running.url}")
-        yield running
+        yield running, True
         return
     endpoint = lifecycle.start(state)
     try:
-        yield endpoint
+        yield endpoint, False
     finally:
         with step("Stopping the local cloud"):
             lifecycle.stop(state)
@@ -158,11 +189,10 @@ def _load(
     calls_before = _simulator_calls(endpoint, source)
     began = time.monotonic()
     started = start(cloud, payload)
-    with closing(_connection(cloud).open()) as session:
+    with closing(LocalLook.connection(cloud).open()) as session:
         session.autocommit = True
-        limit = calls_per_minute(cloud.environment_of(STARTER))
-        watched = _LocalLoad(cloud, endpoint, session, started, limit)
-        loads, seen = follow_load(console, cloud, started.run_id, look=watched.look)
+        look = LocalLook(cloud, endpoint, session, started)
+        loads, seen = follow_load(console, cloud, started.run_id, look=look)
         return Outcome(
             started,
             with_gaps(session, loads),
@@ -170,51 +200,51 @@ def _load(
             totals(session, [one.reference_code for one in loads]),
             seconds=time.monotonic() - began,
             calls=_simulator_calls(endpoint, source) - calls_before,
-            peak_memory_mb=watched.peak_memory_mb,
+            peak_memory_mb=look.peak_memory_mb,
         )
 
 
-@dataclass
-class _LocalLoad:
-    """A load, looked at by the local cloud's own means, which slow it down less than AWS's APIs.
+class LocalLook:
+    """Looks at a load by the local cloud's own means, which slow it down less than AWS's APIs.
 
     Attributes:
         peak_memory_mb: the most memory seen.
     """
 
-    cloud: Cloud
-    endpoint: Endpoint
-    session: "connection"
-    started: StartedLoad
-    calls_per_minute: float | None
-    peak_memory_mb: float = 0.0
+    def __init__(self, cloud: Cloud, endpoint: Endpoint, session: "connection", started: StartedLoad) -> None:
+        self.peak_memory_mb = 0.0
+        self._cloud = cloud
+        self._endpoint = endpoint
+        self._session = session
+        self._started = started
+        self._limit = calls_per_minute(cloud.environment_of(STARTER))
 
-    def look(self) -> tuple[list[Load], Snapshot]:
+    @staticmethod
+    def connection(cloud: Cloud) -> Connection:
+        """How to connect to the database of a stage that is deployed."""
+        assert cloud.local is not None, "this is the local cloud"
+        database = find_database(cloud.local, cloud.stage)
+        connection = database.connection() if database else None
+        assert connection is not None, "the deploy has made the database"
+        return connection
+
+    def __call__(self) -> tuple[list[Load], Snapshot]:
         """Looks at the load and at the memory."""
-        loads = loads_in(self.session, self.started.run_id)
-        seen = lifecycle.status(self.endpoint)
+        run = run_in(self._session, self._started.run_id)
+        seen = lifecycle.status(self._endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
         messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
         delayed = {one["name"]: one["delayed"] for one in seen["queues"]}
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
-        return loads, snapshot(
-            loads,
+        return run.loads, snapshot(
+            run,
             waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
             dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
-            calls_per_minute=self.calls_per_minute,
             delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
-            waits=read_waits(self.cloud),
-            brands=self.started.brands_sent,
+            waits=read_waits(self._cloud, self._started.run_id, self._limit),
+            brands=self._started.brands_sent,
             busy=bool(running or sum(seen["event_sources"].values())),
         )
-
-
-def _connection(cloud: Cloud) -> Connection:
-    assert cloud.local is not None, "this is the local cloud"
-    database = find_database(cloud.local, cloud.stage)
-    connection = database.connection() if database else None
-    assert connection is not None, "the deploy has made the database"
-    return connection
 
 
 def _simulator_calls(endpoint: Endpoint, source: Source) -> int:
@@ -263,6 +293,8 @@ def summarise(outcome: Outcome, console: Console) -> None:
 def _last_line(outcome: Outcome) -> str:
     if outcome.state == LoadState.COMPLETE:
         return "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
-    run = outcome.started.run_id
+    resume = f"make local-up, then make resume-dev FOLLOW=1 RUN={outcome.started.run_id}"
+    if outcome.state == LoadState.CANCELLED:
+        return f"Cancelled: what came stays. To load the rest: {resume}"
     lacks = "messages failed" if outcome.seen.complete else outcome.seen.lacks
-    return f"Incomplete: {lacks}. To ask again: make local-up, then make resume-dev FOLLOW=1 RUN={run}"
+    return f"Incomplete: {lacks}. To ask again: {resume}"

@@ -10,11 +10,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fipe_api.load.size import typical_size
+from fipe_api.load.outlook import Arrivals
 from fipe_api.load.state import LoadState
+from fipe_cli import forecast
+from fipe_cli.forecast import NO_LIMIT, Limit
 
 _NARROW = 60
 """In a terminal with fewer columns there is no room for bars next to the words."""
+_MANY_RESULTS = 50
+"""More results than this wait for the database only when it does not take them."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,16 @@ class Waits:
         refusal: why and for how long the source is not called, or None while it is.
         denied_until: until when, at the latest, answers are asked for again that the source denied; in the
             past, or None, if none are.
+        limit: the limit that the loaders keep to.
+        throttled_to: calls per minute that the source seems to allow, if it has refused more; otherwise None.
+        cancelled: whether the run is cancelled; None if it never was.
     """
 
     refusal: Refusal | None = None
     denied_until: datetime | None = None
+    limit: Limit = NO_LIMIT
+    throttled_to: float | None = None
+    cancelled: bool | None = None
 
 
 NO_WAITS = Waits()
@@ -54,67 +64,83 @@ class Snapshot:
     Attributes:
         at: the moment.
         months: reference months that the ledger knows, YYYY-MM.
-        started_at: when the plan or the first result was written; None before.
-        last_write_at: when the last result was written; None before.
         brands: brands of the run, as far as known.
+        brands_searched: those whose models are known.
         brands_complete: those with every model in the database.
-        brands_waiting: messages in the manufacturer queue, one per brand.
-        models_found: models of the brands that were searched.
-        models_received: models in the database.
-        models_waiting: messages in the model queue: model years known, prices not.
-        models_to_write: messages in the price queue.
-        calls_found: model years and fuels of the models found; each takes one call for its price.
-        calls_done: those with a result in the database.
+        models: models in the database.
+        models_expected: models of the whole run; an estimate until all brands are searched.
         prices: prices in the database.
+        prices_expected: prices of the whole run, estimated in the same way.
         unpriced: prices that FIPE lists and denied nine times.
         rejected: prices that had no usable answer.
-        delayed: messages that wait for their time.
+        waiting: messages in all queues, without the dead letter queues.
+        results_waiting: those of them that wait to be written.
+        delayed: those of them that wait for their time.
         dead: dead letters, per queue.
-        complete: whether the ledger says that the load is complete.
+        state_in_ledger: the ledger's word.
         missing: what is still missing, in words.
         unpriced_prices: what FIPE lists and denied, in words.
-        calls_per_minute: the limit that the loaders keep to, or None without one.
+        calls_left: calls to the source that are left, about; None if nothing is known of the run.
+        arrivals: the results so far, the newest first.
         waits: what the loaders wait for.
         busy: whether functions are known to be running; then empty queues do not mean that the load has
             ended.
+        said_left: the time left as it was said before, when what follows from the counts is about the same.
+        why_longer: why the time left is longer than was said before.
     """
 
     at: datetime
     months: Sequence[str] = ()
-    started_at: datetime | None = None
-    last_write_at: datetime | None = None
     brands: int = 0
+    brands_searched: int = 0
     brands_complete: int = 0
-    brands_waiting: int = 0
-    models_found: int = 0
-    models_received: int = 0
-    models_waiting: int = 0
-    models_to_write: int = 0
-    calls_found: int = 0
-    calls_done: int = 0
+    models: int = 0
+    models_expected: float = 0
     prices: int = 0
+    prices_expected: float = 0
     unpriced: int = 0
     rejected: int = 0
+    waiting: int = 0
+    results_waiting: int = 0
     delayed: int = 0
     dead: dict[str, int] = field(default_factory=dict)
-    complete: bool = False
+    state_in_ledger: LoadState = LoadState.LOADING
     missing: Sequence[str] = ()
     unpriced_prices: Sequence[str] = ()
-    calls_per_minute: float | None = None
+    calls_left: float | None = None
+    arrivals: Sequence[Arrivals] = ()
     waits: Waits = NO_WAITS
     busy: bool = False
+    said_left: timedelta | None = None
+    why_longer: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the ledger says that the load is complete."""
+        return self.state_in_ledger == LoadState.COMPLETE
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is cancelled. The ledger learns of it, and of a resume, a little later."""
+        if self.complete:
+            return False
+        if self.waits.cancelled is not None:
+            return self.waits.cancelled
+        return self.state_in_ledger == LoadState.CANCELLED
 
     @property
     def state(self) -> LoadState:
         """The ledger's word. What it takes for loading is incomplete when nothing is left to do."""
         if self.complete:
             return LoadState.COMPLETE
+        if self.cancelled:
+            return LoadState.CANCELLED
         return LoadState.INCOMPLETE if self.has_ended else LoadState.LOADING
 
     @property
     def lacks(self) -> str:
         """What keeps a load that has ended from being complete, in a few words."""
-        models = max(0, self.models_found - self.models_received)
+        models = max(0, round(self.models_expected) - self.models) if self.is_searched else 0
         brands = max(0, self.brands - self.brands_complete)
         if self.rejected and not models:
             return f"{counted(self.rejected, 'price')} had no usable answer"
@@ -123,64 +149,65 @@ class Snapshot:
         return ", ".join(parts) or f"{counted(brands, 'brand')} did not arrive"
 
     @property
+    def is_searched(self) -> bool:
+        """Whether the models of all brands are known. Until then, what is expected is an estimate."""
+        return 0 < self.brands <= self.brands_searched
+
+    @property
     def denied_for(self) -> timedelta | None:
         """How long messages wait, at the latest, for answers that the source denied; None if none do."""
         until = self.waits.denied_until
         return until - self.at if until and self.delayed and until > self.at else None
 
     @property
-    def waiting(self) -> int:
-        """Messages in all queues, without the dead letter queues."""
-        return self.brands_waiting + self.models_waiting + self.models_to_write
-
-    @property
-    def models_expected(self) -> float:
-        """Models of the whole run: those found, plus a typical number per brand that was not searched yet."""
-        return self.models_found + self.brands_waiting * typical_size().models
-
-    @property
-    def prices_expected(self) -> float:
-        """Prices of the whole run, estimated in the same way."""
-        found = self.prices + max(0, self.calls_found - self.calls_done)
-        return found + self.brands_waiting * typical_size().prices
-
-    @property
-    def calls_made(self) -> float:
-        """Calls to the source so far. Those that find models are not counted, so they are estimated."""
-        typical = typical_size()
-        return self.calls_done + self.models_found * typical.discovery_calls / typical.models
-
-    @property
-    def calls_left(self) -> float:
-        """Calls to the source that are left."""
-        return max(0, self.calls_found - self.calls_done) + self.brands_waiting * typical_size().calls
-
-    @property
     def rate(self) -> float | None:
-        """Calls per minute since the first result, or None before it."""
-        if self.started_at is None:
+        """Calls per minute lately, or None when unknown."""
+        return forecast.rate(self.arrivals, self.waits.limit)
+
+    @property
+    def silence(self) -> timedelta | None:
+        """For how long no result has come, if nothing explains it."""
+        if self.is_over or self.waits.refusal or self.denied_for:
             return None
-        # Until the last result: a load that only waits is not slow.
-        minutes = ((self.last_write_at or self.at) - self.started_at).total_seconds() / 60
-        measured = self.calls_made / minutes if minutes > 0 else None
-        # calls_made includes calls before the first result, so without the limit the first figures are too
-        # high.
-        return min(filter(None, (measured, self.calls_per_minute)), default=None)
+        seconds = forecast.silence(self.arrivals)
+        return None if seconds is None else timedelta(seconds=seconds)
 
     @property
     def time_left(self) -> timedelta | None:
-        """How long it will take, or None when unknown."""
-        if self.complete:
+        """How long it will take, about; None when unknown."""
+        return self.time_left_by_calls if self.said_left is None else self.said_left
+
+    @property
+    def time_left_by_calls(self) -> timedelta | None:
+        """The time left that follows from the counts."""
+        if self.is_over:
             return timedelta(0)
         if self.denied_for and self.delayed == self.waiting:
             return self.denied_for
-        by_calls = timedelta(minutes=self.calls_left / self.rate) if self.rate else None
-        return max(filter(None, (by_calls, self.denied_for)), default=by_calls)
+        if self.calls_left is None or not self.rate or self.silence:
+            return self.denied_for
+        refused = self.waits.refusal.seconds if self.waits.refusal else 0
+        left = max(0.0, self.calls_left - self._calls_ahead)
+        by_calls = timedelta(minutes=left / self.rate, seconds=refused)
+        return max(by_calls, self.denied_for or by_calls)
+
+    @property
+    def _calls_ahead(self) -> float:
+        """Calls that are made, and whose results wait to be written: no time is left for them at a limit."""
+        limit = self.waits.limit
+        if not (limit.is_reached or limit.rest_seconds) or not self.models_expected:
+            return 0.0
+        return self.results_waiting * self.prices_expected / self.models_expected
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a word for how it ended; messages of another run may still wait."""
+        return self.state != LoadState.LOADING
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing is left to do, even if the load is not complete."""
-        return not self.busy and (self.complete or self.waiting == 0)
+        return self.cancelled or (not self.busy and (self.complete or self.waiting == 0))
 
     @property
     def dead_messages(self) -> int:
@@ -195,22 +222,23 @@ class Snapshot:
             "stages": [
                 {
                     "name": stage.name,
-                    "done": round(stage.done),
-                    "expected": round(stage.total),
-                    "unit": stage.unit,
+                    "done": stage.done,
+                    "expected": stage.total,
+                    "is_estimate": stage.is_estimate,
                 }
                 for stage in stages(self)
             ],
-            "prices": self.prices,
-            "prices_expected": self.prices if self.complete else round(self.prices_expected),
             "calls_per_minute": None if self.rate is None else round(self.rate, 1),
+            "calls_left": None if self.calls_left is None else round(self.calls_left),
             "seconds_left": None if left is None else round(left.total_seconds()),
+            "seconds_silent": None if self.silence is None else round(self.silence.total_seconds()),
             "refusal": self.waits.refusal and asdict(self.waits.refusal),
             "denied": self.denied_for
             and {"messages": self.delayed, "seconds": round(self.denied_for.total_seconds())},
             "dead": self.dead,
             "state": self.state,
             "complete": self.complete,
+            "prices": self.prices,
             "unpriced": self.unpriced,
             "rejected": self.rejected,
             "missing": list(self.missing),
@@ -220,31 +248,30 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the pipeline: how many items it has done, and about how many there are."""
+    """Something that a load does one by one: how many it has done, and how many there are."""
 
     name: str
-    done: float
-    total: float
-    unit: str
+    done: int
+    total: int
+    is_estimate: bool = False
 
     @property
     def share(self) -> float:
         """Between 0 and 1."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
+    def words(self) -> str:
+        """`140 of 236`, or `1,000 of about 11,238`; only `0` while no total is known."""
+        return f"{self.done:,} of {'about ' * self.is_estimate}{self.total:,}" if self.total else "0"
+
 
 def stages(seen: Snapshot) -> list[Stage]:
-    """The pipeline from left to right."""
-    total = seen.models_received if seen.complete else seen.models_expected
+    """Brands, models and prices, from what the ledger has: these numbers never go back."""
+    guessed = not seen.is_searched
     return [
-        Stage("years found", seen.brands - min(seen.brands, seen.brands_waiting), seen.brands, "brands"),
-        Stage(
-            "prices asked",
-            max(seen.models_received, seen.models_found - seen.models_waiting),
-            total,
-            "models",
-        ),
-        Stage("in the database", seen.models_received, total, "models"),
+        Stage("brands searched", seen.brands_searched, seen.brands),
+        Stage("models loaded", seen.models, max(seen.models, round(seen.models_expected)), guessed),
+        Stage("prices loaded", seen.prices, max(seen.prices, round(seen.prices_expected)), guessed),
     ]
 
 
@@ -274,64 +301,81 @@ def _bars(shown: Sequence[Stage]) -> Table:
     table.add_column(no_wrap=True, justify="right")
     table.expand = True
     for stage in shown:
-        done, total = round(stage.done), round(stage.total)
-        table.add_row(
-            stage.name,
-            ProgressBar(total=max(1, total), completed=done),
-            f"{done:,} of {total:,} {stage.unit}",
-        )
+        bar = ProgressBar(total=max(1, stage.total), completed=stage.done)
+        table.add_row(stage.name, bar, stage.words())
     return table
 
 
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not show."""
-    yield Text(f"{seen.prices:,} prices of about {round(seen.prices_expected):,}" + _speed(seen))
+    if not seen.is_over:
+        yield Text(", ".join(_speed(seen)) or "no result yet")
     for why in _waits(seen):
         yield Text(why, style="yellow")
     for kind, count in seen.dead.items():
         if count:
             yield Text(f"{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", style="red")
-    for what in seen.unpriced_prices if seen.has_ended else ():
+    for what in seen.unpriced_prices if seen.is_over else ():
         yield Text(f"without a price: {what}")
-    for what in seen.missing if seen.has_ended else ():
+    for what in seen.missing if seen.is_over else ():
         yield Text(f"missing: {what}", style="red")
-    if seen.state == LoadState.COMPLETE:
-        yield Text(LoadState.COMPLETE, style="green")
-    elif seen.state == LoadState.INCOMPLETE:
-        yield Text(f"{LoadState.INCOMPLETE}: {seen.lacks}; run `fipe resume` to ask again", style="red")
+    if seen.is_over:
+        yield Text(_end(seen), style="green" if seen.complete else "red")
 
 
 def line(seen: Snapshot) -> str:
     """A snapshot in one line, for a pipe or a log."""
-    parts = [f"{stage.name} {round(stage.done):,}/{round(stage.total):,}" for stage in stages(seen)]
-    parts.append(f"{seen.prices:,} prices{_speed(seen)}")
+    parts = [f"{stage.name} {stage.words()}" for stage in stages(seen)]
+    parts += _speed(seen)
     parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
     parts += _waits(seen)
-    if seen.state == LoadState.COMPLETE:
-        parts.append(LoadState.COMPLETE)
-    elif seen.state == LoadState.INCOMPLETE:
-        parts.append(f"{LoadState.INCOMPLETE}: {seen.lacks}")
+    if seen.is_over:
+        parts.append(_end(seen))
     return f"{seen.at:%H:%M:%S} " + ", ".join(parts)
 
 
+def _end(seen: Snapshot) -> str:
+    if seen.state == LoadState.COMPLETE:
+        return LoadState.COMPLETE
+    if seen.state == LoadState.CANCELLED:
+        return f"{LoadState.CANCELLED}: what came stays; run `fipe resume` to load the rest"
+    return f"{LoadState.INCOMPLETE}: {seen.lacks}; run `fipe resume` to ask again"
+
+
 def _waits(seen: Snapshot) -> Iterator[str]:
+    if seen.is_over:
+        return
     refusal, denied_for = seen.waits.refusal, seen.denied_for
-    if (refusal or denied_for) and seen.brands_waiting and not seen.months:
+    if (refusal or denied_for) and seen.waiting and not seen.months:
         yield "waits to start"
     if refusal:
         yield f"{refusal.reason}: no call for {duration(refusal.seconds)}"
+    elif seen.waits.throttled_to:
+        yield f"throttled: the source allows about {seen.waits.throttled_to:,.0f} calls per minute"
     if denied_for:
         until = seen.at + denied_for
         yield (
             f"{counted(seen.delayed, 'message')} waiting for denied answers: asked again until"
             f" {until:%H:%M:%S} at the latest, in {duration(denied_for.total_seconds())}"
         )
+    if seen.silence:
+        yield f"nothing has come for {duration(seen.silence.total_seconds())}: {_where_it_waits(seen)}"
+    if seen.why_longer:
+        yield seen.why_longer
 
 
-def _speed(seen: Snapshot) -> str:
-    if seen.complete or not seen.rate or seen.time_left is None:
-        return ""
-    return f", {seen.rate:,.0f} calls per minute, {duration(seen.time_left.total_seconds())} left"
+def _where_it_waits(seen: Snapshot) -> str:
+    if seen.results_waiting > _MANY_RESULTS:
+        return f"{counted(seen.results_waiting, 'result')} waiting for the database"
+    return f"{counted(seen.waiting, 'message')} waiting; `fipe logs` may say why"
+
+
+def _speed(seen: Snapshot) -> list[str]:
+    if seen.is_over or seen.silence or not seen.rate:
+        return []
+    left = seen.time_left
+    speed = f"{seen.rate:,.0f} calls per minute"
+    return [speed] if left is None else [speed, f"about {duration(left.total_seconds())} left"]
 
 
 def counted(number: int, what: str) -> str:

@@ -1,28 +1,32 @@
 """Ask the database one question, and print its answer as a table, CSV or JSON Lines."""
 
 import csv
+import difflib
+import re
 import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+import psycopg2
 from msgspec.json import Encoder
 from psycopg2 import sql
-from psycopg2.errors import InvalidCursorDefinition
+from psycopg2.errors import (
+    InvalidCursorDefinition,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type, new_type, register_type
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fipe_cli.errors import USAGE, CliError
+from fipe_cli.errors import NOT_THERE, USAGE, CliError
+from fipe_cli.table import Row, print_table, spelled
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 Form = Literal["table", "csv", "json"]
-
-Row = tuple[Any, ...]
 
 Cast = Callable[[str | None, Any], Any]
 """Makes a Python value of the text that PostgreSQL sent; its second argument is psycopg2's cursor."""
@@ -41,6 +45,15 @@ TIMES = {
     "timestamp": (1114, 1115, PYDATETIME),
     "timestamptz": (1184, 1185, PYDATETIMETZ),
 }
+
+NAMES: dict[type[psycopg2.Error], str] = {
+    UndefinedTable: "select relname from pg_class where relnamespace = to_regnamespace('fipe')"
+    " and relkind in ('r', 'v')",
+    UndefinedColumn: "select distinct attname from pg_attribute join pg_class on pg_class.oid = attrelid"
+    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')",
+    UndefinedFunction: "select distinct proname from pg_proc where pronamespace = to_regnamespace('fipe')",
+}
+"""How to list what a query may have meant, by what it named wrong."""
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
@@ -61,34 +74,43 @@ def read_statement(sql: str) -> str:
     return statement
 
 
-def answer(session: "connection", statement: str, form: Form, console: Console) -> None:
+def answer(
+    session: "connection", statement: str, form: Form, console: Console, *, wide: bool = False
+) -> None:
     """Print the rows that the database returns; JSON is one object per line.
-
-    A table that is wider than the console is printed with one line per field.
 
     Args:
         session: a connection that is in no transaction.
         statement: one statement that returns rows.
         form: how to print the rows.
         console: where a table goes.
+        wide: print all columns of a table, however wide it is.
 
     Raises:
         CliError: this is not one statement that returns rows, or JSON cannot hold two columns of one name.
         psycopg2.Error: the database refuses it.
     """
     _read_every_value(session)
+    session.notices.clear()
     _open_cursor(session, statement)
     with session.cursor(CURSOR) as cursor:
         rows = cursor.fetchmany(ROWS_AT_A_TIME)
         columns = [column.name for column in cursor.description or ()]
         if form == "table":
-            _print_table(session, console, columns, rows)
-            return
-        write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
-        while rows:
-            for row in rows:
-                write(row)
-            rows = cursor.fetchmany(ROWS_AT_A_TIME)
+            _print_table(session, console, columns, rows, wide)
+        else:
+            _print_lines(cursor, form, columns, rows)
+    # What the questions say of their months. PostgreSQL repeats it for each place of a query.
+    for notice in dict.fromkeys(session.notices):
+        print(notice.removeprefix("NOTICE:").strip(), file=sys.stderr)
+
+
+def _print_lines(cursor: Any, form: Form, columns: list[str], rows: list[Row]) -> None:
+    write = _csv_writer(columns) if form == "csv" else _json_writer(columns)
+    while rows:
+        for row in rows:
+            write(row)
+        rows = cursor.fetchmany(ROWS_AT_A_TIME)
 
 
 def _read_every_value(session: "connection") -> None:
@@ -125,6 +147,8 @@ def _open_cursor(session: "connection", statement: str) -> None:
     with session.cursor() as cursor:
         try:
             cursor.execute("do %s", (block,))
+        except NOT_THERE as error:
+            raise _explained(session, error) from error
         except InvalidCursorDefinition as error:
             raise CliError(
                 "`fipe query` takes one statement that returns rows, such as select or explain;"
@@ -133,12 +157,40 @@ def _open_cursor(session: "connection", statement: str) -> None:
             ) from error
 
 
+def _explained(session: "connection", error: psycopg2.Error) -> CliError:
+    """What does not exist, and what is called something like it."""
+    session.rollback()
+    with session.cursor() as cursor:
+        cursor.execute("select to_regnamespace('fipe') is not null")
+        ((has_schema,),) = cursor.fetchall()
+        cursor.execute(NAMES.get(type(error), "select null where false"))
+        names = [name for (name,) in cursor.fetchall()]
+    if not has_schema:
+        return CliError("the database has no schema fipe: deploy the stage (again)")
+    said = (error.diag.message_primary or str(error)).splitlines()[0]
+    asked = re.search(r"\b(?:fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
+    close = difflib.get_close_matches(asked[1], names, n=3) if asked else []
+    if asked and asked[1] in names:
+        hint = (
+            f"look at its arguments with `fipe psql -c '\\df fipe.{asked[1]}'`; months are text, as '2026-06'"
+        )
+    elif close:
+        hint = f"did you mean {' or '.join(close)}?"
+    else:
+        hint = "`fipe psql -c '\\dv fipe.*'` lists what there is"
+    return CliError(f"{said}: {hint}", USAGE)
+
+
 def _csv_writer(columns: list[str]) -> Callable[[Row], object]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    return lambda row: writer.writerow(
-        [as_json(cell) if isinstance(cell, list | dict) else cell for cell in row]
-    )
+    return lambda row: writer.writerow([_in_csv(cell) for cell in row])
+
+
+def _in_csv(cell: Any) -> Any:
+    if isinstance(cell, bool):
+        return spelled(cell)
+    return as_json(cell) if isinstance(cell, list | dict) else cell
 
 
 def _json_writer(columns: list[str]) -> Callable[[Row], object]:
@@ -150,9 +202,11 @@ def _json_writer(columns: list[str]) -> Callable[[Row], object]:
     return lambda row: print(as_json(dict(zip(columns, row, strict=True))))
 
 
-def _print_table(session: "connection", console: Console, columns: list[str], rows: list[Row]) -> None:
+def _print_table(
+    session: "connection", console: Console, columns: list[str], rows: list[Row], wide: bool
+) -> None:
     shown = rows[:ROWS_OF_A_TABLE]
-    _print_rows(console, columns, shown)
+    print_table(console, columns, shown, wide=wide)
     if len(rows) > len(shown):
         with session.cursor() as cursor:
             cursor.execute(sql.SQL("move all in {}").format(sql.Identifier(CURSOR)))
@@ -176,36 +230,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(one) for one in value]
     return value
-
-
-def _print_rows(console: Console, columns: list[str], rows: list[Row]) -> None:
-    table = _table(columns, rows)
-    if not rows or _width(console, table) <= console.width:
-        console.print(table)
-        return
-    longest = max(map(len, columns))
-    for position, row in enumerate(rows):
-        if position:
-            console.rule(style="dim")
-        for name, cell in zip(columns, row, strict=True):
-            # The terminal wraps long lines; nothing is cut off.
-            console.print(Text(f"{name:<{longest}}  {_shown(cell)}"), soft_wrap=True)
-
-
-def _width(console: Console, table: Table) -> int:
-    """How wide a terminal must be to show the table without wrapping a cell."""
-    return console.measure(table, options=console.options.update(width=sys.maxsize)).maximum
-
-
-def _table(columns: list[str], rows: list[Row]) -> Table:
-    table = Table(box=SIMPLE)
-    for position, name in enumerate(columns):
-        numeric = all(isinstance(row[position], int | float | Decimal | None) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(cell)) for cell in row))
-    return table
-
-
-def _shown(cell: Any) -> str:
-    return "" if cell is None else str(cell)

@@ -95,6 +95,18 @@ class DeadLetterQueue:
         finally:
             self._put_back(list(seen.values()))
 
+    def send(self, body: str) -> None:
+        """Puts a message into the dead letter queue."""
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=body)
+
+    def remove(self, body: str) -> None:
+        """Deletes a message that was sent a moment ago."""
+        received = self._receive(RECEIVE_LIMIT)
+        for message in received:
+            if message["Body"] == body:
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        self._put_back([message for message in received if message["Body"] != body])
+
     def redrive(self, rate: int | None = None) -> Iterator[Move]:
         """Has SQS move all messages back, and says how far it is until it ends.
 

@@ -1,8 +1,11 @@
 """Watching a load: redrawn on a terminal, one line every ten seconds anywhere else."""
 
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -11,6 +14,7 @@ from rich.live import Live
 
 from fipe_cli import ledger
 from fipe_cli.cloud import Cloud
+from fipe_cli.errors import INTERRUPTED
 from fipe_cli.ledger import Load, Look
 from fipe_cli.progress import Snapshot, View, line
 
@@ -18,6 +22,14 @@ LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
 _QUIET_LOOKS = 3
 """A load has ended when this many looks in a row find nothing to do: a message may be between two queues."""
+_SAME = 0.03
+"""A time left that differs by less from what was said before is about the same: it only gets shorter."""
+_LONGER = 1.1
+"""A time left that is longer than was said by more than this factor is explained."""
+_EXPLAINED = timedelta(seconds=30)
+"""For how long an explanation is shown."""
+_MOMENT = timedelta(seconds=2)
+"""A time left that is longer by no more than this needs no explanation."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +65,41 @@ def follow_load(
         cloud: where it runs.
         run_id: the run, or None for the newest one.
         brands: how many brands it has, as far as the caller knows; the ledger may know fewer.
-        look: looks at the load; ledger.look by default.
+        look: looks at the load; ledger.look by default, and then the load goes on after Ctrl-C.
 
     Returns:
         The run's reference months and the last snapshot.
     """
-    look = look or partial(ledger.look, cloud, run_id, brands)
+    count = look or partial(ledger.look, cloud, run_id, brands)
     loads: list[Load] = []
 
     def take() -> Snapshot:
-        loads[:], seen = look()
+        loads[:], seen = count()
         return seen
 
     title = f"{cloud.name}, run {run_id or 'the newest'}"
-    seen = watch(console, title, take, LOCAL_PAUSES if cloud.endpoint else AWS_PAUSES)
+    pauses = LOCAL_PAUSES if cloud.endpoint else AWS_PAUSES
+    with _goes_on_when_left(run_id, loads) if look is None else nullcontext():
+        seen = watch(console, title, take, pauses)
     return loads, seen
 
 
+@contextmanager
+def _goes_on_when_left(run_id: UUID | None, loads: list[Load]) -> Iterator[None]:
+    """Says after Ctrl-C that only the view has ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run = f" {loads[0].run_id if loads else run_id}" if loads or run_id else ""
+        print(
+            f"interrupted: the load goes on; `fipe status{run}` shows it, `fipe cancel{run}` ends it",
+            file=sys.stderr,
+        )
+        raise SystemExit(INTERRUPTED) from None
+
+
 def watch(console: Console, title: str, look: Callable[[], Snapshot], pauses: Pauses) -> Snapshot:
-    """Shows snapshots of a load until it is complete or nothing is left to do.
+    """Shows snapshots of a load until it is complete or cancelled, or nothing is left to do.
 
     Args:
         console: a terminal of any width, a pipe or a file.
@@ -83,7 +111,7 @@ def watch(console: Console, title: str, look: Callable[[], Snapshot], pauses: Pa
         The last snapshot.
     """
     if not console.is_terminal:
-        return _follow(look, lambda seen: console.print(line(seen), soft_wrap=True), pauses, LINE_SECONDS)
+        return _follow(look, partial(_print_line, console), pauses, LINE_SECONDS)
     with Live(console=console, refresh_per_second=4) as live:
         return _follow(look, lambda seen: live.update(View(title, seen)), pauses, 0.0)
 
@@ -93,7 +121,63 @@ def show(console: Console, title: str, seen: Snapshot) -> None:
     if console.is_terminal:
         console.print(View(title, seen))
     else:
-        console.print(line(seen), soft_wrap=True)
+        _print_line(console, seen)
+
+
+def _print_line(console: Console, seen: Snapshot) -> None:
+    console.print(line(seen), soft_wrap=True)
+    for what in seen.missing if seen.is_over else ():
+        console.print(f"missing: {what}", soft_wrap=True)
+
+
+class Account:
+    """What was said of a load so far, so that what is said next fits it.
+
+    A number that was said never goes back. The time left gets shorter by the time that passes, as long as
+    what follows from the counts is about the same. When it gets longer, why is said.
+    """
+
+    def __init__(self) -> None:
+        self._said: Snapshot | None = None
+        self._explained_at: datetime | None = None
+
+    def next(self, seen: Snapshot) -> Snapshot:
+        """The snapshot as it is to be said."""
+        before = self._said
+        if before is not None:
+            seen = self._fitted(seen, before)
+        self._said = seen
+        return seen
+
+    def _fitted(self, seen: Snapshot, before: Snapshot) -> Snapshot:
+        seen = replace(
+            seen,
+            brands_searched=max(seen.brands_searched, before.brands_searched),
+            models=max(seen.models, before.models),
+            prices=max(seen.prices, before.prices),
+        )
+        left = seen.time_left
+        if not left or not before.time_left:
+            return seen
+        expected = max(timedelta(0), before.time_left - (seen.at - before.at))
+        if abs(left - expected) <= _SAME * expected:
+            left = expected
+        why = before.why_longer
+        if left > _LONGER * expected + _MOMENT:
+            why, self._explained_at = _why_longer(seen, before), seen.at
+        elif self._explained_at and seen.at - self._explained_at > _EXPLAINED:
+            why = ""
+        return replace(seen, said_left=left, why_longer=why)
+
+
+def _why_longer(seen: Snapshot, before: Snapshot) -> str:
+    """Why the time left is longer than was said before; empty if the snapshot says so already."""
+    if seen.waits.refusal or seen.denied_for:
+        return ""
+    left, left_before = seen.calls_left or 0, before.calls_left or 0
+    if left > left_before:
+        return f"more is left than it seemed: about {left:,.0f} calls, {left_before:,.0f} before"
+    return f"slower: {seen.rate or 0:,.0f} calls per minute, {before.rate or 0:,.0f} before"
 
 
 def _follow(
@@ -102,14 +186,16 @@ def _follow(
     pauses: Pauses,
     show_seconds: float,
 ) -> Snapshot:
+    account = Account()
     quiet = 0
     next_show = 0.0
     while True:
         seen = look()
         quiet = quiet + 1 if seen.has_ended else 0
-        is_last = quiet >= (1 if seen.complete else _QUIET_LOOKS)
+        is_last = quiet >= (1 if seen.complete or seen.cancelled else _QUIET_LOOKS)
         if is_last or time.monotonic() >= next_show:
-            display(seen)
+            # It has not ended before enough looks say so.
+            display(account.next(seen if is_last else replace(seen, busy=True)))
             next_show = time.monotonic() + show_seconds
         if is_last:
             return seen

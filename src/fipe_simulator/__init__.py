@@ -11,8 +11,9 @@ from fipe_simulator.catalogue import (
     read_catalogue,
     write_catalogue,
 )
+from fipe_simulator.earlier_months import catalogue_for_month
 from fipe_simulator.faults import Ceiling, Fault, Faults
-from fipe_simulator.months import Reference, catalogue_for_month, published_references
+from fipe_simulator.months import Reference, published_references
 from fipe_simulator.server import FipeSimulator, Statistics
 
 __all__ = [

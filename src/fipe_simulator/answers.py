@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from fipe_simulator.catalogue import VEHICLE_TYPES, Catalogue, ModelYear
+from fipe_simulator.earlier_months import catalogue_for_month, published_part
 from fipe_simulator.months import (
     MONTH_NAMES,
     Reference,
-    catalogue_for_month,
-    published_part,
     published_references,
 )
 
@@ -70,8 +69,8 @@ class _NothingFoundError(Exception):
 class OfficialApi:
     """Answers the calls of the official FIPE API from a catalogue, for its month and all earlier ones.
 
-    Earlier months follow the rule of months.catalogue_for_month. Of the newest month, the part that `share`
-    says is published (months.published_part).
+    Earlier months follow the rules of earlier_months.catalogue_for_month. Of the newest month, the part that
+    `share` says is published (earlier_months.published_part).
     """
 
     def __init__(self, catalogue: Catalogue, quirks: Quirks, share: float = 1) -> None:

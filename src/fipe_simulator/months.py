@@ -1,12 +1,7 @@
-"""The months: FIPE's code for each, their spellings, and the rule for months before the catalogue's."""
+"""The months: FIPE's code for each, and their spellings."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from zlib import crc32
-
-from fipe_simulator.catalogue import ZERO_KM, Catalogue, CatalogueRow
 
 MONTH_NAMES = (
     "janeiro",
@@ -56,9 +51,6 @@ _CODES = {
 }
 _LAST_LISTED = date(2022, 12, 1)
 
-_ONLY_THREE_FUELS_BEFORE = date(2023, 1, 1)
-_PETROL = (1, "Gasolina")
-
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -88,7 +80,7 @@ def published_references(newest: date) -> tuple[Reference, ...]:
     """
     if newest < FIRST_MONTH:
         raise ValueError(f"invalid month {newest:%Y-%m}: FIPE's first month is 2001-01")
-    months = (_add_months(newest, -back) for back in range(months_between(FIRST_MONTH, newest) + 1))
+    months = (add_months(newest, -back) for back in range(months_between(FIRST_MONTH, newest) + 1))
     return tuple(Reference(_code(month), month) for month in months)
 
 
@@ -103,88 +95,7 @@ def months_between(earlier: date, later: date) -> int:
     return (later.year - earlier.year) * 12 + later.month - earlier.month
 
 
-def _add_months(month: date, count: int) -> date:
+def add_months(month: date, count: int) -> date:
+    """The month that is so many months later; earlier if `count` is negative."""
     years, month_index = divmod(month.year * 12 + month.month - 1 + count, 12)
     return date(years, month_index + 1, 1)
-
-
-def catalogue_for_month(catalogue: Catalogue, month: date) -> Catalogue:
-    """The true prices of a month: the catalogue itself for its own month; for an earlier one by this rule:
-
-    1. A model year exists from January of the year before it; newer ones are left out.
-    2. A zero-km row exists once the model's oldest model year does (for a model sold only as zero km: the
-       catalogue's year), but in each month one in twenty is not on offer (by a hash of FIPE code and month).
-    3. Before January 2023 there are only the fuels 1 to 3: a row of another fuel has fuel 1 (Gasolina),
-       unless the model has that model year with fuel 1 already (from the catalogue, or from a row before it);
-       then it stays as it is.
-    4. A price was higher by 0.3% to 0.8% of today's (by a hash of FIPE code and model year) for each month of
-       distance, cut to whole reais, plus one real per month. So the price of a vehicle differs from month to
-       month and is never zero.
-
-    Codes, names and the order of rows stay. The same arguments always give the same rows.
-
-    Raises:
-        ValueError: the month is later than the catalogue's.
-    """
-    distance = months_between(month, catalogue.month)
-    if distance < 0:
-        raise ValueError(
-            f"invalid month {month:%Y-%m}: use {catalogue.month:%Y-%m}, as the catalogue, or an earlier one"
-        )
-    if distance == 0:
-        return catalogue
-    return Catalogue(
-        month,
-        (
-            row._replace(price_brl=_earlier_price(row, distance))
-            for rows in catalogue.by_model()
-            for row in _with_fuels_of(month, _existing(rows, month, catalogue.month.year))
-        ),
-    )
-
-
-def published_part(catalogue: Catalogue, share: float) -> Catalogue:
-    """The part of a month that is published while it fills up; a larger share contains a smaller one."""
-    return Catalogue(
-        catalogue.month,
-        (
-            row
-            for row in catalogue.rows
-            if _hash(f"{row.vehicle_type} {row.brand_code} {row.model_code}") % 10_000 < share * 10_000
-        ),
-    )
-
-
-def _existing(rows: list[CatalogueRow], month: date, catalogue_year: int) -> list[CatalogueRow]:
-    newest_year = month.year + 1
-    oldest_year = min((row.model_year for row in rows if row.model_year != ZERO_KM), default=catalogue_year)
-    is_sold_new = oldest_year <= newest_year and _hash(f"{rows[0].fipe_code} {month:%Y-%m}") % 20 > 0
-    return [
-        row for row in rows if (is_sold_new if row.model_year == ZERO_KM else row.model_year <= newest_year)
-    ]
-
-
-def _with_fuels_of(month: date, rows: list[CatalogueRow]) -> Iterator[CatalogueRow]:
-    if month >= _ONLY_THREE_FUELS_BEFORE:
-        yield from rows
-        return
-    years_under_petrol = {row.model_year for row in rows if row.fuel_code == _PETROL[0]}
-    for row in rows:
-        if row.fuel_code > 3 and row.model_year not in years_under_petrol:
-            years_under_petrol.add(row.model_year)
-            yield row._replace(fuel_code=_PETROL[0], fuel=_PETROL[1])
-        else:
-            yield row
-
-
-def _earlier_price(row: CatalogueRow, distance: int) -> Decimal:
-    per_month = 300 + _hash(f"{row.fipe_code} {row.model_year}") % 501  # in 100,000ths
-    cents = int(row.price_brl * 100)
-    return Decimal(cents * (100_000 + per_month * distance) // 10_000_000 + distance).quantize(
-        Decimal("0.00")
-    )
-
-
-def _hash(text: str) -> int:
-    """A hash that is the same on every machine and in every run, unlike hash()."""
-    return crc32(text.encode())

@@ -53,7 +53,7 @@ class FipeSimulator:
 
     Args:
         catalogue: what it publishes: exactly these prices for the catalogue's own month, which is the newest;
-            for earlier months what months.catalogue_for_month makes of them.
+            for earlier months what earlier_months.catalogue_for_month makes of them.
         port: 0 means any free one.
         ceiling: how many calls it accepts; None means any number.
         faults: what goes wrong how often.

@@ -20,7 +20,12 @@ app = typer.Typer(
 )
 console = Console(soft_wrap=True, highlight=False)
 
-Port = Annotated[int, typer.Option(help="Port on localhost; 0 takes any free one.", min=0, max=65535)]
+Port = Annotated[
+    int,
+    typer.Option(
+        help="Port on localhost; by default that of the last time, or a free one.", min=0, max=65535
+    ),
+]
 SourceOption = Annotated[
     str, typer.Option(help="simulator (offline) or fipe (the official API, or FIPE_API_URL).")
 ]
@@ -108,7 +113,8 @@ def psql(arguments: typer.Context) -> None:
     from local_cloud.stage_database import stage_database
 
     with stage_database(LocalState.from_environment()) as (cluster, connection):
-        exit_code = run_psql(cluster.psql, arguments.args, connection.environment())
+        variables = cluster.socket_environment(connection.user, connection.database)
+        exit_code = run_psql(cluster.psql, arguments.args, variables)
     raise typer.Exit(exit_code)
 
 

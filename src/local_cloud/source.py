@@ -1,10 +1,12 @@
 """Which source a local deployment calls, and how fast. Checked before anything starts."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fipe_simulator import CatalogueError, read_catalogue
+from fipe_simulator import SAMPLE_CATALOGUE, CatalogueError, FipeSimulator, read_catalogue
 from local_cloud.command_errors import USAGE
 from local_cloud.lifecycle import LocalCloudError, start_simulator
 from local_cloud.state import Endpoint
@@ -46,6 +48,15 @@ class Source:
         else:
             url = os.environ.get("FIPE_API_URL", "")
         return {"calls_per_minute": self.calls_per_minute, **({"fipe_api_url": url} if url else {})}
+
+    @contextmanager
+    def answering(self) -> Iterator[str]:
+        """The address to ask before anything is started; empty means the official API's."""
+        if not self.is_simulator:
+            yield os.environ.get("FIPE_API_URL", "")
+            return
+        with FipeSimulator(read_catalogue(Path(self.catalogue or SAMPLE_CATALOGUE))) as simulator:
+            yield simulator.url
 
 
 def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") -> Source:

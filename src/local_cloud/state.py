@@ -115,10 +115,23 @@ class LocalState:
         draft = self._endpoint_file.with_suffix(".new")
         draft.write_text(json.dumps(asdict(endpoint)))
         draft.replace(self._endpoint_file)
+        self._port_file.write_text(f"{endpoint.port}")
 
     def withdraw(self) -> None:
         """Say that there is no local cloud any more."""
         self._endpoint_file.unlink(missing_ok=True)
+
+    @property
+    def last_port(self) -> int:
+        """The port of the last local cloud; 0, which means any free one, before the first."""
+        try:
+            return int(self._port_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
+    def _port_file(self) -> Path:
+        return self.root / "port"
 
     @property
     def _endpoint_file(self) -> Path:

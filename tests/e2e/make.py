@@ -51,7 +51,7 @@ class Place:
         assert connection is not None
         ended = subprocess.run(
             [cluster.psql, "-XAt", "-F", "\t", "-c", sql],
-            env={**os.environ, **connection.environment()},
+            env={**os.environ, **cluster.socket_environment(connection.user, connection.database)},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr

@@ -9,12 +9,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from local_cloud.database_gateway import ADMINISTRATOR
 from local_cloud.lifecycle import start, start_simulator, stop
-from local_cloud.postgres import clusters
+from local_cloud.postgres import clusters, make_dsn
 from local_cloud.state import LocalState
 from tests.aws import client
 from tests.documents import DEPLOYED
@@ -127,6 +130,11 @@ class Deployment:
             raise DeployFailedError(ended.stdout + ended.stderr)
         return ended.stdout + ended.stderr
 
+    def edit_script(self, end: str) -> None:
+        """Gives the SQL script another end."""
+        original = (ROOT / "create_fipe_db.sql").read_text()
+        (self.project / "create_fipe_db.sql").write_text(f"{original}\n{end}\n")
+
     def load(self, brand: str, stage: str = "dev") -> None:
         """Starts a load of two brands, Fiat and another, as documented, and waits until it is complete."""
         commands = [documented("echo '{"), documented("aws lambda invoke")]
@@ -234,6 +242,14 @@ def test_a_load_is_started_and_read_with_psql_and_the_secret(deployed: Deploymen
     assert deployed.query(BRANDS) == "Acura\nFiat"
 
 
+def test_a_check_proves_that_every_part_works(deployed: Deployment) -> None:
+    shown = deployed.make("make check-dev")
+    assert re.findall("^(?!ok ).+", shown, re.MULTILINE) == [
+        "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."
+        " To do: open the link in AWS's mail (look in spam, too); it is valid for two days"
+    ]
+
+
 def test_a_message_that_cannot_be_read_is_shown_with_its_reason_and_moved_back(deployed: Deployment) -> None:
     poison = '{"kind": "poison"}'
     deployed.succeed(
@@ -285,14 +301,10 @@ def test_a_second_deploy_without_a_change_changes_nothing(deployed: Deployment) 
 def test_an_edited_script_runs_again_and_a_bad_one_fails_with_its_error_and_is_undone(
     deployed: Deployment,
 ) -> None:
-    script = deployed.project / "create_fipe_db.sql"
-    original = script.read_text()
-    script.write_text(original + "\ncreate table if not exists fipe.made_by_an_edit (id integer);\n")
+    deployed.edit_script("create table if not exists fipe.made_by_an_edit (id integer);")
     deployed.deploy()
     assert deployed.query("select to_regclass('fipe.made_by_an_edit')") == "fipe.made_by_an_edit"
-    script.write_text(
-        original + "\ncreate table fipe.half_done (id integer);\nselect nonsense from fipe.nowhere;\n"
-    )
+    deployed.edit_script("create table fipe.half_done (id integer);\nselect nonsense from fipe.nowhere;")
     with pytest.raises(DeployFailedError, match=r'relation "fipe\.nowhere" does not exist'):
         deployed.deploy()
     stack_events = client("cloudformation", deployed.endpoint.url).describe_stack_events(
@@ -301,7 +313,40 @@ def test_an_edited_script_runs_again_and_a_bad_one_fails_with_its_error_and_is_u
     reasons = [event.get("ResourceStatusReason", "") for event in stack_events]
     assert any('relation "fipe.nowhere" does not exist' in reason for reason in reasons)
     assert deployed.query("select to_regclass('fipe.half_done')") == ""
-    script.write_text(original)
+    deployed.edit_script("")
+    deployed.deploy()
+
+
+def test_the_master_password_is_changed_as_documented(deployed: Deployment) -> None:
+    before = deployed.query("select 'in'")
+    beginnings = ("output()", "secret()", "NEW=", "NEW_SECRET=", "aws rds modify", "aws secretsmanager put")
+    deployed.succeed("\n".join(documented(beginning) for beginning in beginnings))
+    assert deployed.query("select 'in'") == before == "in"
+    deployed.edit_script("-- run again with the new password")
+    deployed.deploy()
+
+
+def test_a_master_user_whose_password_the_database_refuses_signs_in_with_tokens(deployed: Deployment) -> None:
+    """Aurora does this to members of rds_iam, direct or indirect; the master user cannot undo it."""
+    (cluster,) = (one for one in clusters(deployed.state.postgres) if "-dev-" in one.name)
+    rds = psycopg2.connect(make_dsn(cluster.socket_environment(ADMINISTRATOR, "fipedata")))
+    rds.autocommit = True
+    with closing(rds), rds.cursor() as cursor:
+        cursor.execute("grant fipe_ingestor to postgres with admin true, inherit false, set false")
+        try:
+            with pytest.raises(AssertionError, match="PAM authentication failed"):
+                deployed.query("select 1")
+            shown = deployed.succeed("fipe --stage dev psql -XAtc 'select current_user'")
+            assert shown.strip() == "postgres"
+            deployed.edit_script("create table if not exists fipe.made_with_a_token ();")
+            deployed.deploy()
+            deployed.edit_script("select nonsense from fipe.nowhere;")
+            with pytest.raises(DeployFailedError, match=r'relation "fipe\.nowhere" does not exist'):
+                deployed.deploy()
+        finally:
+            cursor.execute("revoke fipe_ingestor from postgres")
+    assert deployed.query("select to_regclass('fipe.made_with_a_token')") == "fipe.made_with_a_token"
+    deployed.edit_script("")
     deployed.deploy()
 
 

@@ -107,7 +107,7 @@ def test_deploys_what_has_changed_and_loads_from_another_server_that_speaks_the_
     ("arguments", "words"),
     [
         (["REFERENCE=June"], "invalid reference 'June': use"),
-        (["TYPES=boat"], "invalid vehicle_types"),
+        (["TYPES=boat"], "unknown vehicle type 'boat': use car, motorcycle, truck"),
         (["BRANDS=,"], "invalid brands"),
         (["CATALOGUE=missing.tsv"], "CATALOGUE=missing.tsv"),
         (["SOURCE=elsewhere"], "use simulator or fipe"),

@@ -22,7 +22,9 @@ def test_an_incomplete_load_says_so_in_its_last_lines_and_its_exit_code(tmp_path
     with FipeSimulator(catalogue, quirks=quirks, brand_quirks=QUIRKS) as source, place(tmp_path) as here:
         from_source = {"environment": {"FIPE_API_URL": source.url}}
         ended = here.make("local", "SOURCE=fipe", "RATE=max", **from_source)
-        assert ended.returncode == 2, "make's own exit code for a command that fails"
+        # 2 is make's own exit code for a command that fails.
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stdout, ended.stderr
         last = ended.stdout.splitlines()
         assert last[-1].startswith(
             f"Incomplete: {UNANSWERED} prices had no usable answer. To ask again: make local-up"

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -219,8 +220,59 @@ def test_fipe_finds_the_running_cloud_without_settings(cloud: Cloud) -> None:
     status = json.loads(cloud.fipe("status", run_id, "--json").stdout)
     assert status["complete"] is True
     assert {stage["name"]: stage["done"] for stage in status["stages"]} == {
-        "years found": 1, "prices asked": 3, "in the database": 3,
+        "brands searched": 1, "models loaded": 3, "prices loaded": 15,
     }  # fmt: skip
+
+
+def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
+    functions = client("lambda", cloud.endpoint)
+    (source,) = functions.list_event_source_mappings(FunctionName="FipePriceLoader-dev")[
+        "EventSourceMappings"
+    ]
+    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        run_id = cloud.fipe("load", "--brands", "Acura,Fiat").stdout.split()[1]
+        eventually(lambda: cloud.messages("ModelQueueUrl"), PATIENCE_SECONDS)
+        cancelled = cloud.fipe("cancel", run_id)
+        assert (cancelled.returncode, cancelled.stderr) == (0, "")
+        assert cancelled.stdout.splitlines() == [
+            f"run {run_id} is cancelled: what waits is dropped, what came stays",
+            f"to load the rest: fipe resume {run_id}",
+        ]
+        seen = cloud.fipe("status", run_id)
+        assert seen.returncode == 1
+        assert "cancelled: what came stays; run `fipe resume` to load the rest" in seen.stdout
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+    wait_until_nothing_is_under_way(cloud)
+    state = f"select distinct state from fipe.load_status where run_id = '{run_id}'"
+    assert cloud.here.query(state) == ["cancelled"]
+    resumed = cloud.fipe("resume", run_id, "--follow")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert resumed.stdout.splitlines()[-1].endswith("complete")
+    again = cloud.fipe("cancel", run_id)
+    assert (again.returncode, again.stderr) == (
+        2, f"error: run {run_id} is complete: there is nothing to cancel\n",
+    )  # fmt: skip
+
+
+def test_a_run_that_the_database_does_not_know_is_not_called_cancelled(cloud: Cloud) -> None:
+    unknown = str(UUID(int=1))
+    refused = cloud.fipe("cancel", unknown)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    functions = client("lambda", cloud.endpoint)
+    (source,) = functions.list_event_source_mappings(FunctionName="FipeModelLoader-dev")[
+        "EventSourceMappings"
+    ]
+    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        cloud.fipe("load", "--brands", "Acura")
+        eventually(lambda: cloud.messages("ManufacturerQueueUrl"), PATIENCE_SECONDS)
+        words = f"the database does not know run {unknown} yet; if it waits to start, it is dropped\n"
+        assert cloud.fipe("cancel", unknown).stdout == words
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+    wait_until_nothing_is_under_way(cloud)
 
 
 def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) -> None:

@@ -169,7 +169,7 @@ def test_the_functions_code_is_packed_without_what_python_leaves_behind(tmp_path
 def test_what_is_packed_has_the_same_modes_whatever_the_umask_was(tmp_path: Path):
     checkout = tmp_path / "checkout"
     for name in ("src", "infrastructure", "lambda", "lambda-layer/build"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "draft.*"))
     for name in ("app.py", "cdk.json", "create_fipe_db.sql", *(path.name for path in ROOT.glob("*_*.py"))):
         shutil.copy(ROOT / name, checkout)
     for path in checkout.rglob("*"):

@@ -102,6 +102,19 @@ def test_warns_when_the_world_may_reach_it():
     assert "0.0.0.0/0 may connect to the database" in warning
 
 
+def test_warns_when_strangers_may_wake_it():
+    world = {"allowed_ip": "0.0.0.0/0", "allow_the_world": "true", "instance_class": "db.serverless"}
+    assert any("every stranger" in warning for warning in synthesize(**world).warnings())
+    awake = synthesize(**world, serverless_min_acu="1").warnings()
+    assert not any("every stranger" in warning for warning in awake)
+
+
+@pytest.mark.parametrize(("least", "warned"), [("0", True), ("0.5", True), ("1", False)])
+def test_warns_when_it_has_little_memory_for_signing_in_with_tokens(least: str, warned: bool):
+    warnings = synthesize(instance_class="db.serverless", serverless_min_acu=least).warnings()
+    assert [("300 to 1000 MiB" in warning) for warning in warnings] == [True] * warned
+
+
 def test_its_password_is_in_no_template(stacks: Stacks):
     password = stacks.only("AWS::RDS::DBCluster")["MasterUserPassword"]
     assert password["Fn::Join"][1][0] == "{{resolve:secretsmanager:"

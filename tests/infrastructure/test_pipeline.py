@@ -116,7 +116,7 @@ def test_queues_are_encrypted_and_refuse_plain_http(stacks: Stacks):
 
 @pytest.mark.parametrize(
     ("timeout", "window"),
-    [("300", "30"), ("900", "300"), ("60", "0")],
+    [("300", "30"), ("900", "300"), ("90", "0")],
     ids=["defaults", "longest", "shortest"],
 )
 def test_a_message_stays_invisible_for_six_timeouts_and_the_window(timeout: str, window: str):
@@ -386,6 +386,21 @@ def test_a_function_may_connect_as_its_own_role_to_this_cluster_only(
     assert prefix == f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:"
     assert "DBClusterResourceId" in cluster["Ref"]
     assert user == f"/{role}"
+
+
+def test_the_sql_runner_may_connect_as_the_master_user_to_this_cluster_only(stacks: Stacks, name: str):
+    (cluster,) = stacks.resources("AWS::RDS::DBCluster")
+    ((action, resource),) = (
+        (action, resource)
+        for action, resource in statements_allowing(stacks.statements(f"FipeSqlRunner-{name}"))
+        if action.startswith("rds")
+    )
+    assert action == "rds-db:connect"
+    assert resource["Fn::Join"][1] == [
+        f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:",
+        {"Fn::GetAtt": [cluster, "DBClusterResourceId"]},
+        "/postgres",
+    ]
 
 
 def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):

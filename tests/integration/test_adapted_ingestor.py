@@ -165,6 +165,23 @@ def test_works_in_a_pipe_and_tells_by_its_exit_whether_every_line_was_written(ds
     assert run_command("--dsn", dsn, "-", stdin="{").returncode == 1
 
 
+def test_a_file_that_is_not_json_lines_is_refused_once(dsn: str) -> None:
+    failed = run_command("--dsn", dsn, "-", stdin="reference_month,brand\n" + "2026-06-01,Fiat\n" * 1_000)
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "stopped: this is not JSON Lines, it begins with 'reference_month,brand';"
+        " `fipe export prices.jsonl` writes JSON Lines\n"
+    )
+
+
+def test_a_database_without_the_schema_is_said_in_one_line(postgres_dsn: str) -> None:
+    failed = run_command("--dsn", postgres_dsn, "-", stdin=to_json(any_price_message()))
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("stopped: ")
+    assert failed.stderr.endswith(" does not exist: run create_fipe_db.sql in this database first\n")
+    assert len(failed.stderr.splitlines()) == 1
+
+
 def test_says_in_one_line_that_the_database_cannot_be_reached() -> None:
     failed = run_command("--dsn", "host=localhost port=1 connect_timeout=2", "-", stdin="{}")
     assert failed.returncode == 1

@@ -45,6 +45,11 @@ def filled(database: connection, chance: Random) -> History:
     return History(rows)
 
 
+def written(month: date, since: date | None) -> tuple[str, str | None]:
+    """The months as people write them."""
+    return f"{month:%Y-%m}", since and f"{since.replace(day=28)}"
+
+
 def questions(
     history: History, chance: Random
 ) -> Iterator[tuple[str, tuple[Any, ...], list[tuple[Any, ...]]]]:
@@ -67,11 +72,31 @@ def questions(
         if newest:
             month = chance.choice(history.months)
             yield "select * from fipe.depreciation(%s)", (code,), history.depreciation(code, newest)
-            yield "select * from fipe.depreciation(%s, %s)", (code, month), history.depreciation(code, month)
-    for words in ("gol 1.0", "volks gol", "marrua", "skoda", "1,0", "itamar", "gm fu", "nothing", ""):
+            yield (
+                "select * from fipe.depreciation(%s, %s)", (code.replace("-", ""), f"{month:%Y-%m}"),
+                history.depreciation(code, month),
+            )  # fmt: skip
+    searches = (
+        "gol 1.0", "volks gol", "marrua", "skoda", "1,0", "itamar", "gm fu", "nothing", "", "fus ca", "fucsa",
+        "vlkswagen gol", "marruaa", "skda", "chevrolett 1.0", "highcd", "000001-0", "0000010", "flex1",
+        "tcross", "t cross", "cross60",
+        "cross 60", "tcrss", "saabskoda",
+    )  # fmt: skip
+    for words in searches:
         yield "select * from fipe.search_models(%s)", (words,), history.search_models(words)
+        if newest:
+            yield (
+                "select * from fipe.price_of(%s, 2014)",
+                (words,),
+                history.price_of(words, 2014, newest, None),
+            )
+            month, since = months()
+            yield (
+                "select * from fipe.price_of(%s, null, %s, %s)", (words, *written(month, since)),
+                history.price_of(words, None, month, since),
+            )  # fmt: skip
     if newest:
-        for brand in ("volkswagen", "Skoda", "gm", "gm chevrolet", "chev"):
+        for brand in ("volkswagen", "vw volkswagen", "Skoda", "gm", "gm chevrolet", "chev", "saab", None):
             yield (
                 "select * from fipe.vehicles_between(%s, 50, 130)", (brand,),
                 history.vehicles_between(brand, 50, 130, newest),
@@ -80,7 +105,7 @@ def questions(
         yield "select * from fipe.month_differences()", (), history.month_differences(newest, None)
         yield "select * from fipe.biggest_movers(2)", (), history.biggest_movers(2, newest, None)
     for month, since in (months() for _ in range(3)):
-        days = (month.replace(day=17), since and since.replace(day=28))
+        days = written(month, since)
         expected = history.price_changes(month, since), history.month_differences(month, since)
         yield "select * from fipe.price_changes(%s, %s)", days, expected[0]
         yield "select * from fipe.month_differences(%s, %s)", days, expected[1]

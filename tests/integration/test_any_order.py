@@ -20,6 +20,7 @@ from psycopg2.extensions import connection
 
 from fipe_api.database.writer import write_messages
 from fipe_api.messages import (
+    CancellationMessage,
     ModelYearFuel,
     Named,
     PlannedBrand,
@@ -42,7 +43,10 @@ MONTHS = [Reference(code=code, month=month) for code, month in (
 CODES = ("005340-6", "001004-9")
 FUELS = {1: "Gasolina", 5: "Flex", 6: "Híbrido"}
 KEYS = [(year, fuel) for year in (2019, 32000) for fuel in FUELS]
-TABLES = "model, vehicle, price, price_revision, model_answer, reference_month, load_run, rejected_answer"
+TABLES = (
+    "model, vehicle, price, price_revision, model_answer, reference_month, load_run, load_cancellation,"
+    " rejected_answer"
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def result(draw: st.DrawFn, model: int, common: dict[str, Any]) -> PriceMessage:
 
 @st.composite
 def load(draw: st.DrawFn, number: int) -> list[PriceQueueMessage]:
-    """All messages of a load: plans, and at least one result of each model.
+    """All messages of a load: plans, and at least one result of each model; it may have been cancelled.
 
     A brand may be searched twice, and the source may list other models then.
     """
@@ -122,6 +126,10 @@ def load(draw: st.DrawFn, number: int) -> list[PriceQueueMessage]:
         messages.append(any_brand_plan(models=tuple((model, 1) for model in models), **of_brand))
         for model in models:
             messages += draw(st.lists(result(model, of_brand), min_size=1, max_size=2))
+    messages += [
+        CancellationMessage(run_id=UUID(int=number), changes=changes, cancelled=changes % 2 == 1)
+        for changes in range(1, 1 + draw(st.sampled_from([0, 0, 1, 2])))
+    ]
     return messages
 
 
@@ -164,12 +172,13 @@ STATE = {
     """,
     "loads": """
         select run_id, reference_code, brands_expected, changed, corrected, withdrawn, whole_month,
-               fipe.load_state(ended_at, completed_at)
+               fipe.load_state(ended_at, completed_at, fipe.is_cancelled(run_id))
         from fipe.load_run
     """,
     "brands": """
         select run_id, reference_code, vehicle_type, brand_code, models_expected, searched_at,
-               load_brand.planned_at, fipe.load_state(load_brand.ended_at, load_brand.completed_at)
+               load_brand.planned_at,
+               fipe.load_state(load_brand.ended_at, load_brand.completed_at, fipe.is_cancelled(run_id))
         from fipe.load_brand join fipe.load_run on load_run.id = load_run_id
     """,
     "models": """

@@ -10,19 +10,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 from uuid import UUID
+from xml.etree import ElementTree
 
+import psycopg2
 import pytest
 import typer
 from playwright.sync_api import Browser, sync_playwright
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, parse_dsn
 from pyarrow import parquet
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -31,22 +35,24 @@ from fipe_api.database.writer import write_messages
 from fipe_api.fipe_soma_ingestor_adapted import ingest
 from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
 from fipe_cli.__main__ import app
-from fipe_cli.cloud import Cloud, find_cloud
+from fipe_cli.cloud import Cloud, find_cloud, local_cloud
+from fipe_cli.database import open_database
 from fipe_cli.entry import main
 from fipe_cli.errors import CliError, one_line_errors
 from fipe_cli.estimate import sizes_in
-from fipe_cli.ledger import read_loads
+from fipe_cli.export import Selection
+from fipe_cli.ledger import read_run
 from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
 from fipe_cli.report.page import render
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
-from local_cloud.postgres import PostgresCluster
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.aws import aws_apis, client
-from tests.builders import JUNE_2026, ROOT_SQL, RUN, SEARCHED_AT, any_moment, any_run_plan
+from tests.builders import JUNE_2026, RUN, SEARCHED_AT, any_moment, any_run_plan
 from tests.http_server import http_server, send_json
+from tests.local_database import local_database
 
 SAMPLE_PRICES = 579
 
@@ -85,17 +91,10 @@ def messages(catalogue: Catalogue) -> Iterator[PriceMessage]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What a `make local` of the sample leaves on this machine."""
     folder = tmp_path_factory.mktemp("local")
-    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    cluster.start()
-    try:
-        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with local_database(folder) as known:
         with closing(known.open()) as database:
-            with database:
-                database.cursor().execute(ROOT_SQL.read_text())
             write_messages(database, list(messages(read_catalogue(SAMPLE_CATALOGUE))))
         yield folder
-    finally:
-        cluster.stop()
 
 
 class Fipe:
@@ -134,7 +133,7 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
         "select brand, price_brl, zero_km from fipe.vehicle_price"
         " where fipe_code = '038003-2' order by price_brl limit 1"
     )
-    assert fipe.done("query", question) == "brand,price_brl,zero_km\nAcura,10104.00,False\n"
+    assert fipe.done("query", question) == "brand,price_brl,zero_km\nAcura,10104.00,false\n"
     assert json.loads(fipe.done("query", question, "--json")) == {
         "brand": "Acura", "price_brl": 10104.0, "zero_km": False,
     }  # fmt: skip
@@ -145,6 +144,18 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     ("sql", "words"),
     [
         ("selec", 'syntax error at or near "selec"'),
+        ("select * from fipe.vehicle_prices", "does not exist: did you mean vehicle_price"),
+        ("select prize_brl from fipe.vehicle_price", "does not exist: did you mean price_brl"),
+        ("select * from fipe.serch_models('gol')", "does not exist: did you mean search_models"),
+        (
+            "select * from fipe.price_changes(current_date)",
+            "fipe.price_changes'`; months are text, as '2026-06'",
+        ),
+        ("select * from fipe.qwertz", "does not exist: `fipe psql -c '\\dv fipe.*'` lists what there is"),
+        (
+            "select * from fipe.price_changes('June')",
+            "invalid month 'June': use a month like 2026-06, or latest",
+        ),
         ("delete from fipe.price returning 1", "read-only transaction"),
         ("commit; create table fipe.mine ()", "takes one statement that returns rows"),
         ("set statement_timeout = 0", "takes one statement that returns rows"),
@@ -152,6 +163,18 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
 )
 def test_query_only_asks(fipe: Fipe, sql: str, words: str) -> None:
     assert words in fipe.refused(2, "query", sql)
+
+
+def test_what_a_question_says_of_its_months_is_printed_once(
+    database: connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "create function pg_temp.say() returns integer language plpgsql"
+            " as $$ begin raise notice '2026-05 is partly loaded'; return 1; end $$"
+        )
+    answer(database, "select pg_temp.say() from generate_series(1, 3)", "csv", Console())
+    assert capsys.readouterr().err == "2026-05 is partly loaded\n"
 
 
 @pytest.mark.parametrize("form", ["--csv", "--json"])
@@ -188,14 +211,49 @@ def test_a_query_that_is_not_text_is_refused(fipe: Fipe, sql: bytes, words: str)
         assert words in fipe.refused(2, "query", os.fsdecode(sql))
 
 
+def test_a_database_without_the_schema_is_said_in_one_line(
+    postgres_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(psycopg2.connect(postgres_dsn)) as session:
+        with pytest.raises(CliError, match="the database has no schema fipe: deploy the stage"):
+            answer(session, "select * from fipe.vehicle_price", "table", Console())
+        with pytest.raises(SystemExit) as ended, one_line_errors():
+            Selection(brand="fiat").parts(session)
+    words = "the database's schema is older than this `fipe`, or missing; deploy the stage again"
+    assert (ended.value.code, words in capsys.readouterr().err) == (3, True)
+
+
+def test_the_report_is_a_web_page(fipe: Fipe) -> None:
+    assert "use a name that ends in .html" in fipe.refused(2, "report", str(fipe.folder / "report.pdf"))
+    assert fipe.done("report", "-").startswith("<!doctype html>")
+
+
+def test_the_report_of_a_month(fipe: Fipe) -> None:
+    assert "2026-06" in fipe.done("report", "-", "--month", "latest")
+    words = "no prices for --month 2020-01: choose a month from 2026-06 to 2026-06"
+    assert words in fipe.refused(2, "report", "-", "--month", "2020-01")
+    assert "use --run or --month, not both" in fipe.refused(
+        2, "report", "-", "--month", "latest", "--run", str(RUN)
+    )
+
+
 def test_a_query_has_one_form(fipe: Fipe) -> None:
     assert "use --json or --csv, not both" in fipe.refused(2, "query", "select 1", "--json", "--csv")
 
 
-def shown(database: connection, sql: str, width: int) -> str:
+def shown(database: connection, sql: str, width: int, *, wide: bool = False) -> str:
     """What `fipe query` shows on a terminal."""
     text = io.StringIO()
-    answer(database, sql, "table", Console(width=width, file=text, force_terminal=True, color_system=None))
+    terminal = Console(
+        width=width,
+        file=text,
+        force_terminal=True,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    answer(database, sql, "table", terminal, wide=wide)
     return text.getvalue()
 
 
@@ -206,10 +264,36 @@ def test_a_table_that_fits_shows_names_and_cells_as_they_are(database: connectio
 
 
 def test_rows_wider_than_the_terminal_have_a_line_a_field(database: connection) -> None:
-    sql = "select number, repeat('x', 60) as long_one, '[/x]' as c from generate_series(1, 2) as number"
-    first = ["number    1", f"long_one  {'x' * 60}", "c         [/x]"]
-    lines = shown(database, sql, 40).splitlines()
-    assert lines == [*first, "─" * 40, "number    2", *first[1:]]
+    sql = (
+        "select number, number || repeat('x', 60) as long_one, '[/x]' as c"
+        " from generate_series(1, 2) as number"
+    )
+    lines = shown(database, sql, 20).splitlines()
+    assert lines == [
+        "number    1", f"long_one  1{'x' * 60}", "c         [/x]", "─" * 20,
+        "number    2", f"long_one  2{'x' * 60}", "c         [/x]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "fipe.search_models('{}')", "fipe.price_of('{}', null, null, '2026-06')",
+        "fipe.depreciation('038003-2')",
+        "fipe.vehicle_price", "fipe.latest_price", "fipe.price_changes('2026-06', '2026-06')",
+        "fipe.month_differences('2026-06', '2026-06')", "fipe.vehicles_between('fiat', 20000, 30000)",
+        "fipe.price_history('038003-2')",
+    ],
+)  # fmt: skip
+def test_every_question_fits_a_terminal_of_80_columns_as_a_table(place: Path, question: str) -> None:
+    with (
+        open_database(local_cloud(LocalState(place), "dev")) as database,
+        database.session() as session,
+    ):
+        table = shown(session, f"select * from {question.format('fiat')} limit 50", 80)
+    assert max(map(len, table.splitlines())) <= 80
+    assert "───" in table
+    assert "price" in table.replace("_", "")
 
 
 def test_json_of_a_query_is_what_json_knows(fipe: Fipe) -> None:
@@ -319,10 +403,15 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet"),
+        (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet, .xlsx"),
+        (["prices.csv", "--from", "2026"], "invalid --from 2026: use a month like 2026-06, or latest"),
+        (["prices.csv", "--to", "2020-01"], "no prices for --to 2020-01: choose a month from 2026-06 to"),
+        (["prices.csv", "--month", "latest", "--to", "2026-06"], "use --month, or --from and --to"),
+        (["prices.csv", "--type", "car,boat"], "invalid --type boat: use car, motorcycle, truck"),
+        (["prices.csv", "--vehicle", "Qwertz"], "nothing is called --vehicle Qwertz: use words of its"),
         (["prices.csv", "--month", "June"], "invalid --month June: use a month like 2026-06, or latest"),
         (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: choose a month from"),
-        (["prices.csv", "--brand", "Fait"], "no brand"),
+        (["prices.csv", "--brand", "Fait"], "nothing is called --brand Fait: use whole words"),
         (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
     ],
@@ -334,6 +423,122 @@ def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(
     code = 3 if file.startswith("missing") else 2
     assert words in fipe.refused(code, "export", str(fipe.folder / file), *options)
     assert list(fipe.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "condition"),
+    [
+        (["--type", "motorcycle,truck"], "vehicle_type in (2, 3)"),
+        (["--type", "1", "--brand", "fiat"], "brand = 'Fiat'"),
+        (["--vehicle", "0380032"], "fipe_code = '038003-2'"),
+        (["--vehicle", "integra gs", "--from", "2026-06", "--to", "latest"], "model like 'Integra GS%'"),
+    ],
+)
+def test_export_writes_what_was_chosen(fipe: Fipe, options: list[str], condition: str) -> None:
+    columns = "brand, model, model_year, fuel, price_brl"
+    written = [
+        {name: row[name] for name in columns.split(", ")}
+        for row in csv.DictReader(io.StringIO(fipe.done("export", "-", *options)))
+    ]
+    asked = csv.DictReader(
+        io.StringIO(fipe.done("query", f"select {columns} from fipe.vehicle_price where {condition}"))
+    )
+    assert sorted(map(str, written)) == sorted(map(str, asked)) != []
+
+
+def test_excel_gets_numbers_dates_and_names_as_they_are(fipe: Fipe) -> None:
+    file = fipe.folder / "june.xlsx"
+    fipe.done("export", str(file), "--type", "motorcycle", "--month", "2026-06")
+    lines = fipe.done("query", "select price_brl from fipe.vehicle_price where vehicle_type = 2").split()
+    with zipfile.ZipFile(file) as book:
+        sheet = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    rows = sheet.findall(".//{*}row")
+    assert len(rows) == len(lines)
+    headings = ["".join(cell.itertext()) for cell in rows[0]]
+    cells = dict(zip(headings, rows[1], strict=True))
+    assert {name: cells[name].get("t") for name in ("reference_month", "model", "price_brl", "zero_km")} == {
+        "reference_month": None, "model": "inlineStr", "price_brl": None, "zero_km": "b",
+    }  # fmt: skip
+    june = date(1899, 12, 30) + timedelta(int("".join(cells["reference_month"].itertext())))
+    assert june == date(2026, 6, 1)
+
+
+def test_excel_says_how_many_prices_it_can_take(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fipe_cli.export.ROWS_OF_A_SHEET", 100)
+    assert "Excel takes 100 prices, and these are more" in fipe.refused(
+        2, "export", str(fipe.folder / "a.xlsx")
+    )
+    assert list(fipe.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("search", ["integra gs", "acura 1,8", "038003-2", "0380032", "intgra gs"])
+def test_price_finds_a_vehicle_by_words_or_code(fipe: Fipe, search: str) -> None:
+    assert fipe.done("price", search, "1992") == (
+        "reference_month,brand,model,model_year,zero_km,fuel,fipe_code,price_brl\n"
+        "2026-06-01,Acura,Integra GS 1.8,1992,false,Gasolina,038003-2,10816.00\n"
+    )
+
+
+def test_price_lists_several_and_compares_with_an_earlier_month(fipe: Fipe) -> None:
+    found = [
+        json.loads(line) for line in fipe.done("price", "acura", "--json", "--since", "2026-06").splitlines()
+    ]
+    assert len({row["model"] for row in found}) > 1
+    assert {row["change_brl"] for row in found} == {0}
+    assert {row["month_before"] for row in found} == {"2026-06-01"}
+    zero_km = fipe.done("price", "fiat", "0km", "--json").splitlines()
+    assert all(json.loads(line)["zero_km"] for line in zero_km)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["qwertz"], "nothing is called qwertz: use words of its brand and model, or its FIPE code"),
+        (["integra gs", "2020"], "integra gs has no model year 2020: it has 1991, 1992"),
+        (
+            ["integra gs", "1992", "--month", "2020-01"],
+            "no price in 2020-01: its last one is of --month 2026-06",
+        ),
+        (["integra gs", "92"], "invalid YEAR 92: use a model year like 2020, or 0km"),
+        (["integra gs", "--month", "June"], "invalid --month June: use a month like 2026-06"),
+        (["integra gs", "--since", "6/2026"], "invalid --since 6/2026: use a month like 2026-06"),
+    ],
+)
+def test_price_says_what_is_wrong(fipe: Fipe, arguments: list[str], words: str) -> None:
+    assert words in fipe.refused(2, "price", *arguments)
+
+
+def test_dsn_needs_a_cloud_that_runs(fipe: Fipe) -> None:
+    assert "no local cloud is running: run `make local-up`" in fipe.refused(3, "dsn")
+
+
+def test_dsn_says_where_the_database_is_and_how_to_sign_in(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    place = {"RDS_HOST": "db.example", "RDS_PORT": "5432", "RDS_DATABASE": "fipe data", "RDS_USER": "any"}
+    monkeypatch.setattr(Cloud, "environment_of", lambda *_: place)
+    ended = fipe("dsn")
+    assert ended.stdout == "postgresql://fipe_reader@db.example:5432/fipe%20data?sslmode=require\n"
+    assert "fipe_reader signs in with a token (--token)" in ended.stderr
+    token = json.loads(fipe.done("dsn", "--token", "--json"))
+    assert token["password"].startswith("db.example:5432/?Action=connect&DBUser=fipe_reader")
+    assert token["jdbc"] == "jdbc:postgresql://db.example:5432/fipe%20data?sslmode=require"
+    assert parse_dsn(token["url"])["password"] == token["password"]
+
+
+def test_version_and_completion(fipe: Fipe) -> None:
+    assert fipe.done("--version") == f"fipe {metadata.version('fipe-data-api')}\n"
+    completed = subprocess.run(
+        [shutil.which("fipe") or "fipe"],
+        env={**os.environ, "_FIPE_COMPLETE": "complete_bash", "COMP_WORDS": "fipe pri", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.split() == ["price"]
 
 
 def test_psql_gets_its_arguments_as_they_are(place: Path) -> None:
@@ -382,7 +587,7 @@ def test_what_needs_a_database_says_how_to_make_it(
     [
         (["--stage", "test", "status"], "invalid --stage test: use dev, stg or prd"),
         (["load", "--reference", "June"], "invalid reference 'June': use"),
-        (["load", "--types", "boat"], "invalid vehicle_types"),
+        (["load", "--types", "boat"], "unknown vehicle type 'boat': use car, motorcycle, truck"),
         (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
         (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
@@ -395,6 +600,21 @@ def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[
 def test_a_cloud_that_is_no_url_is_refused_in_one_line(fipe: Fipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:5000")
     assert "invalid AWS_ENDPOINT_URL=localhost:5000: use a URL" in fipe.refused(2, "status")
+
+
+@pytest.mark.parametrize("command", [["status"], ["query", "select 1"], ["price", "gol"], ["dsn"]])
+def test_stale_variables_of_a_local_cloud_that_has_ended_are_named(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "local", "AWS_REGION": "sa-east-1",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    refusal = fipe.refused(3, *command)
+    words = "error: nothing answers at http://127.0.0.1:9, which AWS_ENDPOINT_URL names: if"
+    assert refusal.startswith(words)
+    assert "run `make local-up`, or forget it with `unset AWS_ENDPOINT_URL" in refusal
 
 
 def test_ctrl_c_while_the_command_is_imported_is_one_line(
@@ -457,7 +677,7 @@ def cloud_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 def test_a_hiccup_does_not_end_a_look_at_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Hiccups(failures=2)
     with http_server(functions) as endpoint:
-        assert read_loads(cloud_at(endpoint, monkeypatch)) == []
+        assert read_run(cloud_at(endpoint, monkeypatch)).loads == []
     assert functions.calls == 3
 
 

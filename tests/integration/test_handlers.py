@@ -5,7 +5,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlparse
 import annotated_types
 import psycopg2
 import pytest
+from botocore.exceptions import ClientError
 from msgspec import convert
 from psycopg2.extensions import connection, parse_dsn
 
@@ -23,11 +24,11 @@ from fipe_api import (
     fipe_price_loader,
     fipe_soma_ingestor,
 )
-from fipe_api.aws.clients import sqs_client
+from fipe_api.aws import clients
 from fipe_api.aws.observability import logger
 from fipe_api.environment import DatabaseEnvironment, consumer_environment, loader_environment
 from fipe_api.get_db_password import get_db_password
-from fipe_api.load import outbox
+from fipe_api.load import cancellation, outbox
 from fipe_api.load.start import start_load
 from fipe_api.messages import (
     BrandMessage,
@@ -43,9 +44,9 @@ from fipe_api.messages import (
 from fipe_api.source import factory, http_source
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import BlockedError
-from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_simulator import Fault, Faults, FipeSimulator
 from stage_settings import StageSettings
-from tests.aws import aws_apis, client
+from tests.aws import client, make_pace_table
 from tests.builders import (
     AnyContext,
     any_brand_message,
@@ -57,21 +58,9 @@ from tests.builders import (
 from tests.http_server import http_server, send_json
 
 CACHED = (
-    loader_environment, consumer_environment, sqs_client, factory._session, factory._pace,
-    factory._mirror_pace, fipe_soma_ingestor._connection,
+    loader_environment, consumer_environment, clients.client, factory._session, factory._pace,
+    factory._mirror_pace, factory._secrets, fipe_soma_ingestor._connection,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator() -> Iterator[FipeSimulator]:
-    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -134,6 +123,7 @@ def _environment(
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    cancellation._not_cancelled_at.clear()
     for cached in CACHED:
         cached.cache_clear()
     yield
@@ -239,6 +229,79 @@ def test_starts_nothing_that_the_queues_would_lose_before_its_turn(
     monkeypatch.setenv("RETENTION_DAYS", "14")
     loader_environment.cache_clear()
     assert fipe_manufacturer_loader.handler({"brands": ["Acura"]}, AnyContext())["brands_sent"] == 1
+
+
+# A load is cancelled ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _pace_table(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"pace-{uuid.uuid4().hex}"
+    make_pace_table(client("dynamodb", endpoint), table)
+    monkeypatch.setenv("PACE_TABLE", table)
+
+
+def cancel(run_id: str) -> dict[str, Any]:
+    return fipe_manufacturer_loader.handler({"run_id": run_id, "cancel": True}, AnyContext())
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_the_loaders_drop_what_waits_of_a_cancelled_run_and_nothing_else(
+    queues: Queues, simulator: FipeSimulator
+) -> None:
+    cancelled, other = uuid.uuid4(), uuid.uuid4()
+    assert cancel(str(cancelled)) == {"run_id": str(cancelled), "cancelled": True}
+    (told,) = queues.received(queues.ledger)
+    assert told == {
+        "kind": "cancellation", "version": 1, "run_id": str(cancelled), "changes": 1, "cancelled": True,
+    }  # fmt: skip
+    brand = {"brand": any_named(code=1, name="Acura")}
+    start = StartMessage(run_id=cancelled, request={})
+    bodies = [
+        to_json(start),
+        *(to_json(any_brand_message(run_id=run, **brand)) for run in (cancelled, other)),
+    ]
+    assert fipe_model_loader.handler(queues.event_of(*bodies), AnyContext()) == {"batchItemFailures": []}
+    assert {body["run_id"] for body in queues.received(queues.output)} == {str(other)}
+    calls = simulator.statistics().total
+    model = to_json(any_model_message(run_id=cancelled))
+    assert fipe_price_loader.handler(queues.event_of(model), AnyContext()) == {"batchItemFailures": []}
+    assert simulator.statistics().total == calls
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_each_change_of_a_cancellation_is_told_with_a_number(queues: Queues) -> None:
+    run_id = str(uuid.uuid4())
+    resume = {"run_id": run_id, "reference": 334, "vehicle_types": [1], "brands": [1]}
+    told = []
+    for payload in (
+        {"run_id": run_id, "cancel": True}, {"run_id": run_id, "cancel": True}, resume, resume,
+        {"run_id": run_id, "cancel": True},
+    ):  # fmt: skip
+        assert "errorType" not in fipe_manufacturer_loader.handler(payload, AnyContext())
+        told += [(each["changes"], each["cancelled"]) for each in queues.received(queues.ledger)]
+    # Who repeats one because the message was lost tells the same again.
+    assert told == [(1, True), (1, True), (2, False), (2, False), (3, True)]
+
+
+@pytest.mark.usefixtures("_pace_table")
+def test_a_start_with_the_key_of_a_cancelled_run_is_refused(queues: Queues) -> None:
+    payload = {"brands": ["Acura"], "start_key": "daily"}
+    run_id = fipe_manufacturer_loader.handler(payload, AnyContext())["run_id"]
+    cancel(run_id)
+    queues.received(queues.output)
+    refused = fipe_manufacturer_loader.handler(payload, AnyContext())
+    assert refused["errorMessage"] == (
+        f"run {run_id} is cancelled: `fipe resume {run_id}` loads what it lacks"
+    )
+    assert queues.received(queues.output) == []
+
+
+def test_a_cancellation_needs_a_run_and_a_table(queues: Queues) -> None:
+    without_run = fipe_manufacturer_loader.handler({"cancel": True}, AnyContext())
+    assert without_run["errorMessage"] == "cancel needs the run_id of the load to cancel"
+    assert "its loaders have no PACE_TABLE" in cancel(str(uuid.uuid4()))["errorMessage"]
+    assert queues.received(queues.ledger) == []
 
 
 # A start while the source does not answer -------------------------------------------------------------------
@@ -389,7 +452,7 @@ def test_reports_only_the_failed_message_when_one_is_malformed(queues: Queues) -
 def test_lets_a_failed_message_be_tried_again_after_the_retry_delay(queues: Queues) -> None:
     event = queues.event_of("not JSON")
     asked: list[dict[str, Any]] = []
-    sqs_client().meta.events.register(
+    clients.sqs_client().meta.events.register(
         "provide-client-params.sqs.ChangeMessageVisibility", lambda params, **_: asked.append(params)
     )
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "3"
@@ -446,6 +509,74 @@ def test_hands_a_model_back_when_the_source_throttles_without_failing_it(
     assert answer == {"batchItemFailures": []}
     assert queues.count(queues.input, "Delayed") == 1
     assert queues.received(queues.output) == []
+
+
+# The answers of a pace table that fails; a closed port gives none.
+FAILURES = {
+    "fails": (500, "InternalServerError"),
+    "throttles": (400, "ProvisionedThroughputExceededException"),
+    "throttles its account": (400, "ThrottlingException"),
+}
+FORBIDDEN = (400, "AccessDeniedException")
+
+
+@contextmanager
+def failing_pace(monkeypatch: pytest.MonkeyPatch, status: int, code: str) -> Iterator[list[str]]:
+    """Gives the functions a pace table whose requests all fail; gives the requests."""
+    requests: list[str] = []
+
+    def fail(request: BaseHTTPRequestHandler, _body: bytes) -> None:
+        requests.append(request.headers["X-Amz-Target"].partition(".")[2])
+        send_json(request, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "any"}, status)
+
+    with http_server(fail) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        monkeypatch.setenv("PACE_TABLE", "pace")
+        yield requests
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_hands_messages_back_when_the_pace_table_fails_without_failing_them(
+    queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    with failing_pace(monkeypatch, *FAILURES[failure]) as requests:
+        models = [to_json(any_model_message()) for _ in range(3)]
+        answer = fipe_price_loader.handler(queues.event_of(*models), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == len(models)
+    assert simulator.statistics().total == 0
+    # Whether the run is cancelled, and the pace; the other messages do not ask the table again.
+    assert requests == ["GetItem"] * clients.TABLE_ATTEMPTS * 2
+
+
+def test_hands_messages_back_when_nothing_answers_for_the_pace_table(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FORBIDDEN):
+        pass
+    brand = to_json(any_brand_message())
+    answer = fipe_model_loader.handler(queues.event_of(brand), AnyContext())
+    assert answer == {"batchItemFailures": []}
+    assert queues.count(queues.input, "Delayed") == 1
+
+
+def test_a_start_goes_on_from_the_queue_when_the_pace_table_fails(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FAILURES["fails"]):
+        answer = fipe_manufacturer_loader.handler({}, AnyContext())
+    assert answer["waiting"] == "the pace table does not answer; try again in 30 s"
+    assert queues.count(queues.output, "Delayed") == 1
+
+
+def test_a_missing_right_to_the_pace_table_fails_the_start_and_each_message(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing_pace(monkeypatch, *FORBIDDEN):
+        answer = fipe_price_loader.handler(queues.event_of(to_json(any_model_message())), AnyContext())
+        assert len(answer["batchItemFailures"]) == 1
+        with pytest.raises(ClientError, match="AccessDenied"):
+            fipe_manufacturer_loader.handler({}, AnyContext())
 
 
 def test_hands_a_brand_back_at_once_when_its_own_time_is_up(queues: Queues) -> None:
@@ -622,12 +753,7 @@ def test_the_mirror_answers_while_fipe_blocks_with_its_token_and_within_its_day(
     endpoint: str, queues: Queues, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = f"pace-{uuid.uuid4().hex}"
-    client("dynamodb", endpoint).create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(client("dynamodb", endpoint), table)
     secret = client("secretsmanager", endpoint).create_secret(Name=uuid.uuid4().hex, SecretString="token\n")
     variables = {
         "PACE_TABLE": table,

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 from typer.testing import CliRunner, Result
 
 from benchmarks.history import REFERENCES, History
@@ -24,6 +25,7 @@ from fipe_cli.export import COLUMNS as EXPORTED
 from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.state import REPOSITORY
 from tests.builders import any_price, any_price_message
+from tests.databases import as_role
 from tests.fipex import write_csv, write_parquet
 from tests.local_database import database_of_dev, emptied, use_folder
 from tests.unit.test_import_files import MAPPING, any_row
@@ -224,9 +226,9 @@ def test_what_it_cannot_take_is_refused_in_one_line(
     ],
 )
 def test_the_importers_role_can_only_add(master: Connection, statement: str) -> None:
-    importer = Connection(master.host, master.port, "fipe_importer", "", master.database)
+    place = make_dsn(host=master.host, port=master.port, dbname=master.database)
     with (
-        closing(importer.open()) as database,
+        closing(psycopg2.connect(as_role(place, "fipe_importer"))) as database,
         database.cursor() as cursor,
         pytest.raises(psycopg2.errors.InsufficientPrivilege),
     ):

@@ -23,6 +23,7 @@ from benchmarks.month import REAL_MONTH
 from fipe_api.database.writer import PriceRow, write_messages
 from fipe_api.messages import (
     BrandPlanMessage,
+    CancellationMessage,
     Named,
     PlannedBrand,
     PricedVehicle,
@@ -33,10 +34,9 @@ from fipe_api.messages import (
 )
 from fipe_cli.imports import files as reading
 from fipe_cli.imports.run import Imported, Options, import_files
-from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
-from fipe_simulator.months import catalogue_for_month
+from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, catalogue_for_month, read_catalogue
 from tests.builders import any_brand_plan, any_price_message, any_run_plan
-from tests.databases import database_with_schema
+from tests.databases import as_role, database_with_schema
 from tests.fipex import write_csv
 from tests.history import MONTHS, random_history
 from tests.integration.test_any_order import (
@@ -65,9 +65,7 @@ def select(database: connection, query: str) -> list[tuple[Any, ...]]:
 
 def imported(dsn: str, *files: Path, options: Options = Options()) -> list[Imported]:  # noqa: B008
     """What `fipe import` does, signed in as fipe_importer."""
-    with closing(psycopg2.connect(dsn)) as session:
-        with session, session.cursor() as cursor:
-            cursor.execute("set session authorization fipe_importer")
+    with closing(psycopg2.connect(as_role(dsn, "fipe_importer"))) as session:
         return list(import_files(session, files, options, QUIET))
 
 
@@ -225,11 +223,32 @@ def test_a_load_gives_imported_months_its_codes(database: connection, dsn: str, 
     assert select(database, "select fipe.renew_series()") == [(0,)]
 
 
+def test_a_month_is_imported_until_a_load_of_it_is_complete(
+    database: connection, dsn: str, tmp_path: Path
+) -> None:
+    history = months(read_catalogue(SAMPLE_CATALOGUE))
+    loaded = "select fipe.loaded(month) from fipe.reference_month order by month"
+    before = "select fipe.month_before('2026-06', null)::text"
+    imported(dsn, *(write_csv(tmp_path / f"{code}.csv", rows) for code, rows in history.items()))
+    assert select(database, loaded) == [("imported",)] * 3
+    messages = load_of(history[293])
+    write_messages(database, messages[:-1])
+    assert select(database, loaded) == [("imported",)] * 3, "the file has what the load has not brought yet"
+    assert select(database, before) == [("2023-01-01",)]
+    write_messages(database, messages[-1:])
+    assert select(database, loaded) == [("imported",), ("whole",), ("imported",)]
+    assert select(database, before) == [("2023-01-01",)]
+
+
 # Random histories -------------------------------------------------------------------------------------------
 
 CODES = {f"{number:06}-0": code for number, code in enumerate(
     ("000001-9", "000002-7", "000003-5", "000004-3", "000005-1")
 )}  # fmt: skip
+
+
+ANY_FUEL = Options(names_of_today=True)
+"""Random histories have fuels in months in which FIPE did not, as merged files have."""
 
 
 def any_history(chance: Random) -> list[PriceRow]:
@@ -264,8 +283,8 @@ def empty(database: connection) -> None:
     with database, database.cursor() as cursor:
         cursor.execute(
             "truncate fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,"
-            " fipe.reference_month, fipe.load_run, fipe.import_file, fipe.import_month,"
-            " fipe.import_kept_apart cascade"
+            " fipe.reference_month, fipe.load_run, fipe.load_cancellation, fipe.import_file,"
+            " fipe.import_month, fipe.import_kept_apart cascade"
         )
 
 
@@ -290,7 +309,7 @@ def test_imports_leave_nothing_in_months_that_loads_have_whole(reused: str, tmp_
             ]
             for step in chance.sample(steps, len(steps)):
                 if isinstance(step, Path):
-                    imported(reused, step)
+                    imported(reused, step, options=ANY_FUEL)
                 else:
                     write_messages(database, step)
                 assert select(database, "select fipe.renew_series()") == [(0,)], seed
@@ -320,7 +339,9 @@ def test_months_may_be_imported_in_any_order_and_parts(reused: str, tmp_path: Pa
                     part = [row for row in rows.values() if row.reference_month == month]
                     for half in (part[::2], part[1::2]):
                         if half:
-                            imported(reused, write_csv(tmp_path / f"{seed} {number}.csv", half))
+                            imported(
+                                reused, write_csv(tmp_path / f"{seed} {number}.csv", half), options=ANY_FUEL
+                            )
                 assert select(database, "select fipe.renew_series()") == [(0,)], seed
                 ends.append(select(database, names))
             assert ends[0] == ends[1], seed
@@ -339,7 +360,8 @@ def as_fipe_has_it(message: PriceQueueMessage) -> PriceQueueMessage:
         return replace(message, brands=tuple(brands))
     if isinstance(message, BrandPlanMessage):
         return replace(message, brand=own_name(message.brand))
-    assert isinstance(message, PriceMessage)
+    if isinstance(message, CancellationMessage):
+        return message
     code = FIPE_CODES[message.brand.code, message.model.code]
     prices = tuple(replace(price, fipe_code=code) for price in message.prices)
     return replace(message, brand=own_name(message.brand), prices=prices)
@@ -405,7 +427,7 @@ def test_loads_of_every_kind_and_imports_end_alike_in_any_order(
                 steps.insert(place, path)
             for step in steps:
                 if isinstance(step, Path):
-                    imported(reused, step)
+                    imported(reused, step, options=ANY_FUEL)
                 else:
                     write_messages(database, step)
                 assert select(database, "select fipe.renew_series()") == [(0,)]

@@ -17,6 +17,7 @@ from fipe_api.database.writer import write_messages
 from fipe_api.load.plan import brand_plans, run_plans
 from fipe_api.load.request import LoadRequest, parse_request
 from fipe_api.messages import (
+    CancellationMessage,
     ModelYearFuel,
     Named,
     PlannedBrand,
@@ -453,3 +454,41 @@ def test_plans_are_bounded_in_size_and_complete_together() -> None:
 
 def largest(messages: Iterable[PriceQueueMessage]) -> int:
     return max(len(to_json(message)) for message in messages)
+
+
+def cancellation(changes: int, *, cancelled: bool) -> CancellationMessage:
+    return CancellationMessage(run_id=RUN, changes=changes, cancelled=cancelled)
+
+
+STATE = "select state, complete from fipe.load_status where run_id = %s"
+
+
+def test_a_cancelled_load_is_called_so_until_it_is_resumed(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands_in_run=2), any_price_message(brands_in_run=2)])
+    write_messages(database, [cancellation(1, cancelled=True)])
+    assert rows(database, STATE, str(RUN)) == [("cancelled", False)]
+    assert rows(database, "select distinct state from fipe.load_brand_status") == [("complete",)]
+    write_messages(database, [cancellation(2, cancelled=False)])
+    assert rows(database, STATE, str(RUN)) == [("loading", False)]
+
+
+def test_cancelling_and_resuming_ends_alike_in_any_order(database: connection) -> None:
+    told = [cancellation(changes, cancelled=changes % 2 == 1) for changes in (1, 2, 3)]
+    write_messages(database, [told[2], told[0]])
+    write_messages(database, [told[1], told[1]])
+    # Also before the plan of the run has arrived.
+    write_messages(database, [any_run_plan(brands_in_run=2)])
+    assert rows(database, STATE, str(RUN)) == [("cancelled", False)]
+
+
+def test_a_load_whose_results_have_all_come_is_complete_though_it_was_cancelled(database: connection) -> None:
+    written = write_messages(database, [cancellation(1, cancelled=True), any_run_plan(), any_price_message()])
+    assert rows(database, STATE, str(RUN)) == [("complete", True)]
+    assert [load.state for load in written.news.ended] == ["complete"]
+
+
+def test_a_cancelled_load_is_not_announced_as_incomplete(database: connection) -> None:
+    rejected = any_price_message(rejected=(ModelYearFuel(model_year=2001, fuel_code=1),))
+    written = write_messages(database, [cancellation(1, cancelled=True), any_run_plan(), rejected])
+    assert rows(database, STATE, str(RUN)) == [("cancelled", False)]
+    assert written.news.ended == ()

@@ -13,8 +13,9 @@ from psycopg2.extensions import connection, parse_dsn
 
 from fipe_api.database.writer import write_messages
 from fipe_api.load import status
+from fipe_api.load.size import brand_sizes, typical_size
 from fipe_api.load.stability import LoadStatusError, reason_to_wait
-from fipe_api.messages import ModelYearFuel, Named, PlannedBrand, Reference
+from fipe_api.messages import CancellationMessage, ModelYearFuel, Named, PlannedBrand, Reference
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -25,6 +26,7 @@ from tests.builders import (
     any_price_message,
     any_run_plan,
 )
+from tests.databases import as_role
 
 pytestmark = pytest.mark.both_postgres
 
@@ -123,7 +125,7 @@ def test_answers_the_newest_load_first_and_only_the_reference_that_was_asked(dat
 )
 def test_its_role_may_read_the_ledger_and_nothing_else(dsn: str, statement: str) -> None:
     with (
-        closing(psycopg2.connect(dsn, user="fipe_status")) as own,
+        closing(psycopg2.connect(as_role(dsn, "fipe_status"))) as own,
         own.cursor() as cursor,
         pytest.raises(psycopg2.errors.InsufficientPrivilege),
     ):
@@ -160,6 +162,13 @@ def test_a_newer_load_that_is_incomplete_asks_for_another_one(database: connecti
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.load_run set started_at = started_at - interval '3 hours'")
     assert why_wait() is None, "the newest load has stalled"
+
+
+def test_a_cancelled_load_keeps_no_other_from_starting(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands_in_run=3)])
+    assert why_wait() == "2026-06: a load is running"
+    write_messages(database, [CancellationMessage(run_id=RUN, changes=1, cancelled=True)])
+    assert why_wait() is None
 
 
 def test_a_load_that_was_denied_every_price_does_not_end_the_loading(database: connection) -> None:
@@ -236,3 +245,71 @@ def test_answers_what_was_imported(database: connection) -> None:
         "source": "fipex", "months": 2, "first_month": "2001-01-01", "last_month": "2001-02-01", "added": 14,
         "files": 1, "files_unfinished": 1, "kept_apart": 2,
     }  # fmt: skip
+
+
+# What a load has left --------------------------------------------------------------------------------------
+
+FIAT, NOVA = Named(code=1, name="Fiat"), Named(code=2, name="Nova")
+TWO_BRANDS = tuple(PlannedBrand(vehicle_type=1, brand=brand) for brand in (FIAT, NOVA))
+
+
+def outlook(run_id: UUID = RUN) -> dict[str, Any]:
+    found: dict[str, Any] = ask(run_id=str(run_id))["outlook"]
+    return found
+
+
+def searched(brand: Named, *vehicles: int, run_id: UUID = RUN) -> list[Any]:
+    """The plan of a brand with so many vehicles of each model, and the result of its first model."""
+    of_brand = {"brand": brand, "models_in_brand": len(vehicles), "brands_in_run": 2, "run_id": run_id}
+    models = tuple(enumerate(vehicles, start=100 * brand.code))
+    return [
+        any_brand_plan(models=models, **of_brand),
+        any_price_message(model=Named(code=models[0][0], name="First"), **of_brand),
+    ]
+
+
+def test_a_brand_that_was_not_searched_counts_as_it_was_or_as_a_typical_one(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands=TWO_BRANDS, brands_in_run=3)])
+    known, typical = brand_sizes()[1, "fiat"], typical_size(1)
+    found = outlook()
+    assert found["brands_searched"] == 0
+    # The third brand is not named yet.
+    assert found["models"] == pytest.approx(known.models + typical.models + typical_size().models)
+    assert found["prices"] == pytest.approx(known.prices + typical.prices + typical_size().prices)
+    assert found["calls_left"] == pytest.approx(known.calls + typical.calls + typical_size().calls)
+    assert found["arrivals"] == []
+
+
+def test_a_load_is_as_large_as_the_one_before_until_it_is_searched(database: connection) -> None:
+    before = uuid4()
+    plan = {"brands": TWO_BRANDS, "brands_in_run": 2}
+    write_messages(database, [any_run_plan(run_id=before, **plan)])
+    write_messages(database, [*searched(FIAT, 1, run_id=before), *searched(NOVA, 1, run_id=before)])
+    write_messages(database, [any_run_plan(**plan)])
+    assert (outlook()["models"], outlook()["prices"], outlook()["calls_left"]) == (2, 2, 6)
+    write_messages(database, searched(FIAT, 1, 5))
+    found = outlook()
+    assert found["brands_searched"] == 1
+    assert (round(found["models"], 1), round(found["prices"], 1)) == (3.0, 7.0)
+
+
+def test_what_is_left_of_searched_brands_is_what_their_plans_lack(database: connection) -> None:
+    write_messages(database, [any_run_plan(brands=TWO_BRANDS, brands_in_run=2)])
+    write_messages(database, [*searched(FIAT, 1, 5, 7), *searched(NOVA, 1)])
+    found = outlook()
+    assert (found["brands_searched"], found["models"], found["prices"]) == (2, 4, 14)
+    assert found["calls_left"] == 12
+    # A resume asks for the brand's models, and for the model years of the two that are missing.
+    assert found["calls_to_search_again"] == 3
+    assert sum(each["calls"] for each in found["arrivals"]) == 2 + (1 + 3) + (1 + 1)
+    assert all(0 <= each["newest"] <= each["oldest"] for each in found["arrivals"])
+
+
+def test_brands_that_are_smaller_than_foreseen_make_the_others_smaller(database: connection) -> None:
+    """The sample has a few models of each brand."""
+    brands = [Named(code=number, name=name) for number, name in enumerate(("Fiat", "Ford", "Nova"), start=1)]
+    planned = tuple(PlannedBrand(vehicle_type=1, brand=brand) for brand in brands)
+    write_messages(database, [any_run_plan(brands=planned, brands_in_run=3)])
+    at_first = outlook()["models"]
+    write_messages(database, [*searched(brands[0], 1), *searched(brands[1], 1)])
+    assert 2 < outlook()["models"] - 2 < typical_size(1).models < at_first

@@ -78,6 +78,29 @@ def test_listens_on_the_port_it_is_given(local_cloud: Commands) -> None:
     assert f"http://localhost:{port}" in local_cloud("up", "--port", str(port)).stdout
 
 
+def test_comes_back_on_the_port_of_the_last_time_unless_that_is_taken(local_cloud: Commands) -> None:
+    def port() -> int:
+        local_cloud("up")
+        endpoint = local_cloud.state.endpoint()
+        assert endpoint is not None
+        local_cloud("down")
+        return endpoint.port
+
+    first = port()
+    assert port() == first
+    with closing(socket.create_server(("127.0.0.1", first))):
+        assert port() != first
+
+
+def test_a_source_that_cannot_be_reached_is_named_before_anything_starts(
+    local_cloud: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIPE_API_URL", "http://localhost:1/api/veiculos")
+    said = local_cloud.refused("local", "--source", "fipe", module="fipe_cli")
+    assert said.startswith("error: the source at http://localhost:1/api/veiculos does not answer: check")
+    assert not local_cloud.state.server_log.exists()
+
+
 def test_refuses_a_port_that_is_taken(local_cloud: Commands) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -107,8 +130,10 @@ def test_refuses_a_second_load_while_one_runs(local_cloud: Commands) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "complaint"),
     [
-        ("fipe_cli", ("local", "--types", "boat"), "vehicle_types"),
+        ("fipe_cli", ("local", "--types", "boat"), "unknown vehicle type 'boat'"),
         ("fipe_cli", ("local", "--catalogue", "nowhere.tsv.gz"), "CATALOGUE=nowhere.tsv.gz"),
+        ("fipe_cli", ("local", "--brands", "Fait"), "the source lists no brand 'Fait': did you mean Fiat"),
+        ("fipe_cli", ("local", "--reference", "2031-01"), "2031-01 is not published: use months from"),
         ("local_cloud", ("deploy",), "no local cloud is running"),
         ("local_cloud", ("deploy", "--rate", "fast"), "invalid RATE=fast"),
         ("local_cloud", ("psql",), "there is no database yet"),
@@ -189,7 +214,7 @@ def test_ctrl_c_in_psql_cancels_the_query_and_keeps_the_session(local_cloud: Com
     cluster.set_up(user="postgres", password="any-password", database="fipedata")
     for command in ("local_cloud", "fipe_cli"):
         with terminal("-m", command, "psql", "-XP", "pager=off", environment=local_cloud.environment) as psql:
-            psql.shows("fipedata=#")
+            psql.shows("fipedata=>")
             psql.type("select pg_sleep(60);\n")
             eventually(lambda: queries(cluster, "pg_sleep(60)"))
             psql.type(CTRL_C)

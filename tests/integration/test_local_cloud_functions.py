@@ -33,6 +33,32 @@ FUNCTION = """
         }
 """
 
+TICKING = """
+    import os, threading, time
+
+    ticks = 0
+
+    def tick():
+        global ticks
+        while True:
+            time.sleep(0.01)
+            ticks += 1
+
+    threading.Thread(target=tick, daemon=True).start()
+
+    def handler(event, context):
+        return {"process": os.getpid(), "ticks": ticks}
+"""
+GREEDY = """
+    import time
+
+    kept = []
+
+    def handler(event, context):
+        kept[:] = [b"x" * (event["megabytes"] * 2**20)]
+        time.sleep(event["sleep"])
+"""
+
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
@@ -50,6 +76,16 @@ def test_runs_the_deployed_code_and_keeps_its_process_warm(cloud: Cloud) -> None
     assert first["process"] == second["process"]
     assert first["request"] != second["request"]
     assert 1000 < first["milliseconds"] <= 2000
+
+
+def test_freezes_a_function_between_invocations(cloud: Cloud) -> None:
+    cloud.put_function("ticking", TICKING)
+    first = answer(cloud.invoke("ticking", {}))
+    eventually(lambda: psutil.Process(first["process"]).status() == psutil.STATUS_STOPPED)
+    time.sleep(1)
+    second = answer(cloud.invoke("ticking", {}))
+    assert second["process"] == first["process"]
+    assert second["ticks"] - first["ticks"] < 50, "its thread stood still for the second"
 
 
 def test_runs_as_many_processes_as_invocations_at_once(cloud: Cloud) -> None:
@@ -101,6 +137,19 @@ def test_reports_a_crash_and_starts_a_new_process(cloud: Cloud) -> None:
     assert "FunctionError" not in cloud.invoke("echo", {})
 
 
+@pytest.mark.parametrize("sleep", [0, 1])
+def test_ends_a_function_that_needs_more_memory_than_it_has(cloud: Cloud, sleep: int) -> None:
+    cloud.put_function("greedy", GREEDY, MemorySize=128)
+    assert "FunctionError" not in cloud.invoke("greedy", {"megabytes": 1, "sleep": sleep})
+    response = cloud.invoke("greedy", {"megabytes": 200, "sleep": sleep})
+    assert response["FunctionError"] == "Unhandled"
+    assert answer(response)["errorType"] == "Runtime.ExitError"
+    report = cloud.log("greedy").splitlines()[-1]
+    assert "Max Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory" in report
+    assert "FunctionError" not in cloud.invoke("greedy", {"megabytes": 1, "sleep": sleep})
+    cloud.client("lambda").delete_function(FunctionName="greedy")
+
+
 def test_reports_code_that_cannot_be_loaded(cloud: Cloud) -> None:
     cloud.put_function("broken", "import nowhere")
     assert answer(cloud.invoke("broken", {}))["errorType"] == "Runtime.ImportModuleError"
@@ -119,6 +168,15 @@ def test_writes_the_log_to_a_file_and_to_cloudwatch(cloud: Cloud) -> None:
     assert "about to ['findme']" in cloud.log("echo")
     events = cloud.client("logs").filter_log_events(logGroupName="/aws/lambda/echo", filterPattern="findme")
     assert events["events"]
+
+
+def test_a_log_group_that_is_deleted_stays_away(cloud: Cloud) -> None:
+    cloud.put_function("unlogged", FUNCTION)
+    logs, group = cloud.client("logs"), "/aws/lambda/unlogged"
+    assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    logs.delete_log_group(logGroupName=group)
+    assert "FunctionError" not in cloud.invoke("unlogged", {})
+    assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"] == []
 
 
 def test_logs_a_line_that_only_looks_like_a_metric(cloud: Cloud) -> None:
@@ -149,6 +207,19 @@ def test_keeps_to_the_reserved_concurrency(cloud: Cloud) -> None:
         with pytest.raises(ClientError, match="TooManyRequestsException"):
             cloud.invoke("alone", {})
         assert "FunctionError" not in running.result()
+
+
+def test_tells_the_accounts_concurrency_without_what_is_reserved(cloud: Cloud) -> None:
+    client = cloud.client("lambda")
+
+    def limit() -> tuple[int, int]:
+        found = client.get_account_settings()["AccountLimit"]
+        return found["ConcurrentExecutions"], found["UnreservedConcurrentExecutions"]
+
+    total, before = limit()
+    cloud.put_function("reserved", FUNCTION)
+    client.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=7)
+    assert limit() == (total, before - 7) == (1000, before - 7)
 
 
 def test_runs_new_code_in_a_new_process(cloud: Cloud) -> None:
@@ -188,3 +259,12 @@ def test_ends_every_process_with_the_cloud(tmp_path: Any) -> None:
         processes = cloud.status()["processes"]
         assert len(processes) == 3  # the server, its guard, the function
     assert not any(psutil.pid_exists(pid) for pid in processes)
+
+
+def test_a_server_that_is_killed_leaves_no_frozen_function(tmp_path: Any) -> None:
+    with running_cloud(tmp_path) as cloud:
+        cloud.put_function("echo", FUNCTION)
+        function = psutil.Process(answer(cloud.invoke("echo", {}))["process"])
+        eventually(lambda: function.status() == psutil.STATUS_STOPPED)
+        psutil.Process(cloud.endpoint.pid).kill()
+        eventually(lambda: not function.is_running() or function.status() == psutil.STATUS_ZOMBIE, 20)

@@ -168,6 +168,29 @@ def test_creates_a_cluster_that_its_secret_opens(cloud: Cloud) -> None:
     assert len(cluster["DBClusterMembers"]) == 1
 
 
+def test_a_password_is_changed_by_the_rds_api(cloud: Cloud) -> None:
+    template = json.loads(json.dumps(DATABASE_STACK))
+    template["Resources"]["Secret"]["Properties"]["Name"] = "rotated"
+    shown = outputs(cloud.deploy("rotated", template))
+    answer = cloud.client("secretsmanager").get_secret_value(SecretId=shown["Secret"])
+    secret = json.loads(answer["SecretString"])
+    cloud.client("rds").modify_db_cluster(
+        DBClusterIdentifier=secret["dbClusterIdentifier"],
+        MasterUserPassword="another-password",
+        ApplyImmediately=True,
+    )
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        connect(secret)
+    with connect(secret, password="another-password"):
+        pass
+    (status,) = (
+        one["Status"]
+        for one in cloud.client("rds").describe_db_clusters()["DBClusters"]
+        if one["DBClusterIdentifier"] == secret["dbClusterIdentifier"]
+    )
+    assert status == "available"
+
+
 def test_takes_over_what_changes_in_a_cluster_and_its_instance(cloud: Cloud) -> None:
     template = json.loads(json.dumps(DATABASE_STACK))
     template["Resources"]["Secret"]["Properties"]["Name"] = "changed"
@@ -464,6 +487,8 @@ def test_creates_changes_and_deletes_alarms_topics_and_schedules(cloud: Cloud) -
     sns = cloud.client("sns")
     (subscription,) = sns.list_subscriptions()["Subscriptions"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "me@example.com")
+    (listed,) = sns.list_subscriptions_by_topic(TopicArn=subscription["TopicArn"])["Subscriptions"]
+    assert listed["SubscriptionArn"] == "PendingConfirmation"
     policy = sns.get_topic_attributes(TopicArn=subscription["TopicArn"])["Attributes"]["Policy"]
     assert json.loads(policy)["Statement"] == [{"Sid": "OnlyThis"}]
     (made,) = alarm()

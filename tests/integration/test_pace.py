@@ -1,14 +1,16 @@
 """The shared pace on the DynamoDB API."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from fipe_api.source import rate_control, tolerant_pace
 from fipe_api.source.pace import SharedPace, Unpaced, state_of
-from tests.aws import aws_apis, client
+from fipe_api.source.tolerant_pace import PaceTableError, TolerantPace
+from tests.aws import client, make_pace_table
 
 START_MS = 1_800_000_000_000
 
@@ -24,12 +26,6 @@ class Clock:
         self.now_ms += round(seconds * 1000)
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -40,12 +36,7 @@ def function(endpoint: str, clock: Clock) -> Callable[..., SharedPace]:
     """One more function that shares the pace, of 40 calls a minute (one each 1.5 s) unless said otherwise."""
     table = f"pace-{uuid.uuid4().hex}"
     dynamodb = client("dynamodb", endpoint)
-    dynamodb.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(dynamodb, table)
 
     def one_more(calls_per_minute: float | None = 40, requests: list[str] | None = None) -> SharedPace:
         dynamodb = client("dynamodb", endpoint)
@@ -234,6 +225,81 @@ def test_two_functions_that_notice_one_outage_count_it_once(
     one.reserve(10)
     clock.pass_seconds(other.reserve(10))
     assert [one.unavailable("down", 5, 600), other.unavailable("down", 5, 600)] == [5, 5]
+
+
+# A table that fails -----------------------------------------------------------------------------------------
+
+
+class Outages:
+    """Makes requests to DynamoDB fail, as if it throttled them."""
+
+    def __init__(self, pace: SharedPace) -> None:
+        self.are_on = False
+        dynamodb: Any = pace._client
+        dynamodb.meta.events.register("before-call.dynamodb", self._throttle)
+
+    def _throttle(self, **_: Any) -> tuple[Any, dict[str, Any]] | None:
+        error = {"Code": "ThrottlingException", "Message": "any"}
+        answer = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        return (Throttled(), answer) if self.are_on else None
+
+
+class Throttled:
+    status_code = 400
+
+
+@pytest.mark.parametrize(
+    ("note", "wait"),
+    [
+        (lambda pace: pace.throttled(17), 17),
+        (lambda pace: pace.throttled(None), rate_control.USUAL_REST_SECONDS),
+        (lambda pace: pace.unavailable("blocked", 120, 1800), 120),
+    ],
+)
+def test_a_refusal_that_the_table_does_not_take_makes_this_function_wait(
+    function: Callable[..., SharedPace], note: Callable[[TolerantPace], float], wait: float
+) -> None:
+    shared = function()
+    outages, pace = Outages(shared), TolerantPace(shared)
+    pace.reserve(2)
+    outages.are_on = True
+    assert note(pace) == wait
+    outages.are_on = False
+    with pytest.raises(PaceTableError, match=f"try again in {wait:.0f} s"):
+        pace.reserve(15)
+
+
+def test_an_answer_is_kept_when_the_table_does_not_take_that_an_outage_is_over(
+    function: Callable[..., SharedPace], clock: Clock
+) -> None:
+    shared = function()
+    outages, pace = Outages(shared), TolerantPace(shared)
+    clock.pass_seconds(pace.reserve(2))
+    clock.pass_seconds(pace.unavailable("down", 5, 600))
+    assert pace.reserve(2) == 0
+    outages.are_on = True
+    pace.succeeded()
+    outages.are_on = False
+    assert pace.outage == "down"
+    clock.pass_seconds(pace.reserve(30))
+    pace.succeeded()
+    assert (pace.outage, pace.reserve(2)) == ("", 0)
+
+
+def test_a_table_that_fails_is_left_alone_for_a_while(
+    function: Callable[..., SharedPace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tolerant_pace, "REST_SECONDS", 1)
+    requests: list[str] = []
+    shared = function(requests=requests)
+    outages, pace = Outages(shared), TolerantPace(shared)
+    outages.are_on = True
+    for _ in range(3):
+        with pytest.raises(PaceTableError, match="the pace table does not answer; try again in 1 s"):
+            pace.reserve(0.5)
+    assert requests == ["GetItem"]
+    outages.are_on = False
+    assert 0 < pace.reserve(15) <= 1, "a short rest is waited for"
 
 
 # Without a table --------------------------------------------------------------------------------------------

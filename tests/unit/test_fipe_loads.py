@@ -28,7 +28,8 @@ def test_the_payload_holds_what_was_given_and_nothing_else() -> None:
         (("June", "", "", ""), "invalid reference 'June': use"),
         (("2026-13", "", "", ""), "invalid reference '2026-13': use"),
         (("2024-12..2024-01", "", "", ""), "invalid reference '2024-12..2024-01': use"),
-        (("", "boat", "", ""), "invalid vehicle_types .'boat'"),
+        (("", "boat", "", ""), "unknown vehicle type 'boat': use car, motorcycle, truck"),
+        (("", "car,4", "", ""), "unknown vehicle type 4: use car, motorcycle, truck"),
         (("", "", ",", ""), "invalid brands "),
     ],
 )

@@ -1,8 +1,10 @@
 """How `fipe status` and `fipe load --follow` end, and what they write where."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,9 +12,11 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner, Result
 
+from fipe_api.load.outlook import Outlook
+from fipe_api.load.state import LoadState
 from fipe_cli import ledger, loads
 from fipe_cli.__main__ import app
-from fipe_cli.ledger import Import, Load, snapshot
+from fipe_cli.ledger import Import, Load, Run, snapshot
 from fipe_cli.loads import StartedLoad, StartedReference
 
 RUN = UUID(int=7)
@@ -50,7 +54,10 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
         imports: Sequence[Import] = (),
     ) -> Result:
         def look(*_: Any, **__: Any) -> Any:
-            return known, snapshot(known, waiting=waiting, dead=dead, calls_per_minute=40)
+            brands = sum(one.brands_expected for one in known)
+            models = sum(one.models_expected for one in known)
+            outlook = Outlook(brands_searched=brands, models=models, prices=sum(one.prices for one in known))
+            return known, snapshot(Run(known, outlook), waiting=waiting, dead=dead)
 
         monkeypatch.setattr(ledger, "look", look)
         monkeypatch.setattr(ledger, "read_imports", lambda _: imports)
@@ -97,7 +104,7 @@ def test_a_run_that_was_never_started_is_refused(fipe: Fipe, follow: str) -> Non
 def test_a_load_that_has_just_begun_is_shown(fipe: Fipe, run_id: list[str]) -> None:
     ended = fipe("status", *run_id, known=[], waiting={**NOTHING, "manufacturer": 12})
     assert (ended.exit_code, ended.stderr) == (0, "")
-    assert "years found 0/12" in ended.stdout
+    assert "brands searched 0 of 12" in ended.stdout
 
 
 def test_dead_letters_are_shown_though_no_load_is_known(fipe: Fipe) -> None:
@@ -118,7 +125,8 @@ def test_a_price_without_a_usable_answer_makes_a_load_incomplete(fipe: Fipe, com
     lacking = any_load(rejected=4, state="incomplete", complete=False, brands_complete=0)
     ended = fipe(*command, known=[lacking])
     assert ended.exit_code == 1
-    assert ended.stdout.splitlines()[-1].endswith("incomplete: 4 prices had no usable answer")
+    words = "incomplete: 4 prices had no usable answer; run `fipe resume` to ask again"
+    assert ended.stdout.splitlines()[-1].endswith(words)
     document = json.loads(fipe("status", "--json", known=[lacking]).stdout)
     assert (document["state"], document["complete"], document["rejected"]) == ("incomplete", False, 4)
 
@@ -153,3 +161,37 @@ def test_a_followed_status_ends_with_one_json_document(fipe: Fipe) -> None:
     once = fipe("status", "--json", known=[any_load()])
     assert json.loads(ended.stdout) == json.loads(once.stdout)
     assert ended.stderr.endswith("complete\n")
+
+
+@pytest.mark.parametrize("command", [["load", "--follow"], ["status", "--once"], ["status", "--follow"]])
+def test_a_cancelled_load_ends_with_the_ledgers_word(fipe: Fipe, command: list[str]) -> None:
+    cancelled = any_load(state="cancelled", complete=False, brands_complete=0, models_received=1)
+    ended = fipe(*command, known=[cancelled], waiting={**NOTHING, "model": 9})
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[-1].endswith("run `fipe resume` to load the rest")
+    assert json.loads(fipe("status", "--json", known=[cancelled]).stdout)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("command", [["status", "--follow"], ["load", "--follow"]])
+def test_after_leaving_a_view_the_load_goes_on(
+    fipe: Fipe, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    def leave(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", leave)
+    loading = any_load(state="loading", complete=False)
+    ended = fipe(*command, known=[loading], waiting={**NOTHING, "model": 9})
+    assert ended.exit_code == 130
+    assert ended.stderr == (
+        f"interrupted: the load goes on; `fipe status {RUN}` shows it, `fipe cancel {RUN}` ends it\n"
+    )
+
+
+def test_the_report_has_a_word_and_a_mark_for_each_state() -> None:
+    folder = files("fipe_cli.report")
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    page = (folder / "page.js").read_text(encoding="utf-8")
+    for state in LoadState:
+        assert all({state, f"load_{state}"} <= spoken.keys() for spoken in words.values())
+        assert len(re.findall(rf"\b{state}:", page)) == 2

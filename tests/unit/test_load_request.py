@@ -8,6 +8,7 @@ import pytest
 from fipe_api.load.request import (
     LoadRequest,
     LoadRequestError,
+    brands_named,
     choose_references,
     parse_request,
 )
@@ -97,6 +98,19 @@ def test_refuses_an_invalid_payload_in_one_line(payload: Any, words: str) -> Non
     with pytest.raises(LoadRequestError, match=words) as refused:
         parse_request(payload)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("want", "codes"),
+    [
+        ("scania", [1]), ("Saab Scania", [2]), ("saab", [2]), ("VolksWagen", [3]), ("vw volkswagen", [3]),
+        ("gm", [4]), ("CITROEN", [6]), ("citro", []), ("-", []), (5, [5]), (7, []),
+    ],
+)  # fmt: skip
+def test_a_brand_is_named_by_its_whole_name_or_else_by_words_of_it(want: int | str, codes: list[int]) -> None:
+    names = ("SCANIA", "SAAB-SCANIA", "VW - VolksWagen", "GM - Chevrolet", "GMC", "Citroën")
+    brands = [Named(code=code, name=name) for code, name in enumerate(names, 1)]
+    assert [brand.code for brand in brands_named(brands, want)] == codes
 
 
 def test_knows_a_wanted_name_in_any_case_and_with_outer_spaces() -> None:

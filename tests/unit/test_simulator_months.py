@@ -114,42 +114,65 @@ def test_a_month_is_the_same_each_time_and_has_no_key_twice(month: date) -> None
     assert set(keys.values()) <= {1}
 
 
-@given(months, months)
-def test_the_price_of_a_vehicle_differs_from_month_to_month_and_is_never_zero(one: date, other: date) -> None:
-    prices = [
-        {
-            (row.fipe_code, row.model_year, row.fuel_code): row.price_brl
-            for row in catalogue_for_month(SAMPLE, month).rows
-        }
-        for month in (one, other)
-    ]
-    for key in prices[0].keys() & prices[1].keys():
-        assert prices[0][key] > 0
-        assert (prices[0][key] == prices[1][key]) == (one == other)
+def by_vehicle(month: date) -> dict[tuple[str, int], CatalogueRow]:
+    return {(row.fipe_code, row.model_year): row for row in catalogue_for_month(SAMPLE, month).rows}
 
 
-def test_the_older_the_month_the_higher_the_price_in_whole_reais() -> None:
-    catalogue = Catalogue(JUNE, [any_row(1992, 1)])
-    prices = [
-        catalogue_for_month(catalogue, month).rows[0].price_brl
-        for month in (JUNE, date(2026, 5, 1), date(2025, 6, 1), date(2001, 1, 1))
-    ]
-    assert prices == sorted(prices)
-    assert [price.as_tuple().exponent for price in prices] == [-2] * 4
-    assert all(price == price.to_integral_value() for price in prices)
-    assert Decimal("100301") <= prices[1] <= Decimal("100801")
+@given(months)
+def test_prices_are_whole_reais_and_never_zero(month: date) -> None:
+    prices = [row.price_brl for row in catalogue_for_month(SAMPLE, month).rows]
+    assert all(price >= 1 and price == price.to_integral_value() for price in prices)
+    assert {price.as_tuple().exponent for price in prices} <= {-2}
 
 
-def test_a_model_year_exists_from_the_year_before_it() -> None:
+@pytest.mark.parametrize(
+    ("month", "before"),
+    [(JUNE, date(2026, 5, 1)), (date(2026, 5, 1), date(2026, 4, 1)), (date(2025, 1, 1), date(2024, 12, 1))],
+)
+def test_from_one_month_to_another_there_is_something_of_everything(month: date, before: date) -> None:
+    now, then = by_vehicle(month), by_vehicle(before)
+    changes = [now[key].price_brl / then[key].price_brl - 1 for key in now.keys() & then.keys()]
+    risen, fallen = ([each for each in changes if each * sign > 0] for sign in (1, -1))
+    assert min(len(risen), len(fallen)) > len(changes) / 10
+    assert min(changes) < Decimal("-0.05") < Decimal("0.05") < max(changes)
+    assert now.keys() - then.keys()
+    assert then.keys() - now.keys()
+    assert changes.count(Decimal(0)) > 0
+
+
+def test_in_a_year_some_models_are_renamed() -> None:
+    now, then = by_vehicle(JUNE), by_vehicle(date(2025, 6, 1))
+    renamed = {
+        (then[key].model, now[key].model)
+        for key in now.keys() & then.keys()
+        if then[key].model != now[key].model
+    }
+    assert 0 < len(renamed) < 12
+    assert all(later.startswith(earlier) for earlier, later in renamed)
+
+
+def test_used_vehicles_were_dearer_and_new_ones_cheaper_some_years_ago() -> None:
+    now, then = by_vehicle(JUNE), by_vehicle(date(2021, 6, 1))
+    for zero_km in (False, True):
+        both = [key for key in now.keys() & then.keys() if (key[1] == ZERO_KM) == zero_km]
+        dearer = sum(then[key].price_brl > now[key].price_brl for key in both)
+        assert (dearer > len(both) * 0.6) == (not zero_km)
+        assert (dearer < len(both) * 0.4) == zero_km
+
+
+def test_a_model_year_begins_in_the_year_before_it_and_stays() -> None:
     rows = any_row(2020, 1), any_row(2021, 1)
-    assert in_month(date(2020, 1, 1), *rows) == {(2020, 1), (2021, 1)}
-    assert in_month(date(2019, 12, 1), *rows) == {(2020, 1)}
+    months_of_2020 = [date(2020, number, 1) for number in range(1, 13)]
+    there = [(2021, 1) in in_month(month, *rows) for month in months_of_2020]
+    assert there == sorted(there)
+    assert (2021, 1) in in_month(date(2021, 1, 1), *rows)
+    assert (2021, 1) not in in_month(date(2019, 12, 1), *rows)
     assert in_month(date(2018, 12, 1), *rows) == set()
 
 
 def test_a_vehicle_is_sold_new_as_long_as_its_model_exists() -> None:
     rows = any_row(ZERO_KM, 1), any_row(2020, 1)
-    assert in_month(date(2019, 2, 1), *rows) == {(ZERO_KM, 1), (2020, 1)}
+    assert in_month(date(2020, 2, 1), *rows) == {(ZERO_KM, 1), (2020, 1)}
     assert in_month(date(2018, 12, 1), *rows) == set()
 
 
@@ -157,8 +180,8 @@ def test_some_new_vehicles_are_not_on_offer_in_some_months() -> None:
     row = any_row(ZERO_KM, 1)
     missing = [
         month
-        for month in (date(year, number, 1) for year in (2025,) for number in range(1, 13))
-        for code in range(20)
+        for month in (date(2026, number, 1) for number in range(1, 6))
+        for code in range(40)
         if not in_month(month, row._replace(fipe_code=f"{code:06}-0"))
     ]
     assert 0 < len(missing) < 40

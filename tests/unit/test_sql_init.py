@@ -4,6 +4,7 @@ CloudFormation, Secrets Manager and the Lambda service are servers on loopback t
 database is a real PostgreSQL.
 """
 
+import hashlib
 import json
 import sys
 import uuid
@@ -12,13 +13,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from unittest.mock import ANY
 
 import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from infrastructure.paths import SQL_SCRIPT
 from tests.aws import aws_apis, client
 from tests.conftest import ROOT
+from tests.databases import as_administrator, drop_database
 from tests.http_server import asleep, http_server, send_json
 
 sys.path.insert(0, str(ROOT / "lambda"))
@@ -87,7 +91,7 @@ def empty_dsn(postgres_dsn: str) -> Iterator[str]:
         admin.autocommit = True
         admin.cursor().execute(f"create database {name} template template0")
         yield psycopg2.extensions.make_dsn(postgres_dsn, dbname=name)
-        admin.cursor().execute(f"drop database {name} with (force)")
+    drop_database(postgres_dsn, name)
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +337,119 @@ def test_a_statement_ends_before_the_functions_time_is_up(deploy: Deploy, empty_
         Context(seconds=index.TIME_TO_ANSWER_SECONDS + 1),
     )
     assert outcome == {"ok": False, "error": "canceling statement due to statement timeout"}
+
+
+@pytest.fixture
+def tokens_only(empty_dsn: str) -> Iterator[None]:
+    """The master user is a member of a member of rds_iam, which it cannot undo."""
+    name = f"any_{uuid.uuid4().hex}"
+    with closing(psycopg2.connect(as_administrator(empty_dsn))) as rds:
+        rds.autocommit = True
+        rds.cursor().execute(f"create role {name} login in role rds_iam")
+        rds.cursor().execute(f"grant {name} to postgres with admin true, inherit false, set false")
+        yield
+        rds.cursor().execute(f"drop role {name}")
+
+
+DEPLOYS = [
+    ("Create", ROOT / "create_fipe_db.sql", "SUCCESS"),
+    ("Update", ROOT / "create_fipe_db.sql", "SUCCESS"),
+    ("Update", "create table fipe.half_done (); select 1 / 0", "FAILED"),
+    ("Update", ROOT / "create_fipe_db.sql", "SUCCESS"),
+]
+"""A first deploy, one with a changed script, one whose script fails, and its rollback."""
+
+
+def run_deploys(deploy: Deploy, stack: Stack, dsn: str) -> None:
+    for kind, script, expected in DEPLOYS:
+        deploy(script=script if isinstance(script, str) else f"{script.read_text()}\n-- {uuid.uuid4()}")
+        index.on_event(stack.event(kind), Context())
+        assert stack.answers[-1]["Status"] == expected, stack.answers[-1]["Reason"]
+    assert query(dsn, "select to_regclass('fipe.half_done'), (select count(*) from fipe.price)") == [
+        (None, 0)
+    ]
+
+
+@pytest.mark.both_postgres
+def test_the_password_works_after_every_deploy(
+    deploy: Deploy, stack: Stack, empty_dsn: str, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level("INFO", logger=index.logger.name):
+        run_deploys(deploy, stack, empty_dsn)
+    seen = [record.getMessage() for record in caplog.records if "signed in anew" in record.getMessage()]
+    assert seen == ["signed in anew: password ok; IAM token not needed: postgres is no member of rds_iam"] * 3
+
+
+@pytest.mark.both_postgres
+@pytest.mark.usefixtures("tokens_only")
+def test_a_master_user_that_needs_a_token_signs_in_with_one_in_every_deploy(
+    deploy: Deploy, stack: Stack, empty_dsn: str, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level("INFO", logger=index.logger.name):
+        run_deploys(deploy, stack, as_administrator(empty_dsn))
+    assert 'PAM authentication failed for user "postgres"; IAM token ok' in caplog.text
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    assert (checked["ok"], checked["iam_login"]) == (True, "ok")
+    assert 'PAM authentication failed for user "postgres"' in checked["password_login"]
+
+
+@pytest.mark.both_postgres
+def test_a_password_that_was_changed_works_once_the_secret_has_it(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    old = parse_dsn(empty_dsn)["password"]
+    with closing(psycopg2.connect(as_administrator(empty_dsn))) as rds, rds:
+        try:
+            rds.cursor().execute("alter role postgres password 'changed'")
+            rds.commit()
+            deploy()
+            index.on_event(stack.event("Create"), Context())
+            assert "password authentication failed" in stack.answers[-1]["Reason"]
+            deploy(password="changed")
+            index.on_event(stack.event("Create"), Context())
+            assert stack.answers[-1]["Status"] == "SUCCESS"
+        finally:
+            rds.cursor().execute("alter role postgres password %s", (old,))
+
+
+def test_a_check_says_which_script_made_the_schema_and_how_the_master_signs_in(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy()
+    sha256 = hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()
+    expected = {"ok": True, "password_login": "ok", "tls": "off", "script": sha256, "schema": None}
+    assert index.on_event({"check": True}, Context()) == {"iam_login": ANY, **expected}
+    assert query(empty_dsn, "select to_regnamespace('fipe')") == [(None,)]
+    index.on_event(stack.event("Create"), Context())
+    assert index.on_event({"check": True}, Context()) == {"iam_login": ANY, **expected, "schema": sha256}
+    assert len(stack.answers) == 1
+
+
+def test_a_check_of_a_schema_that_a_person_made_knows_no_script(deploy: Deploy, empty_dsn: str):
+    deploy()
+    with closing(psycopg2.connect(empty_dsn)) as database, database:
+        database.cursor().execute(SQL_SCRIPT.read_text())
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    assert (checked["ok"], checked["schema"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"password": "wrong-password"}, "password authentication failed"),
+        ({"port": 1}, "Connection refused"),
+        ({"secret": "hush-hush"}, "the database's secret must be JSON"),
+        ({"runner_fails_with": {"errorMessage": "no more memory"}}, "FipeSqlRunner-dev: no more memory"),
+    ],
+)
+def test_a_check_that_fails_says_why(deploy: Deploy, change: dict[str, Any], said: str):
+    deploy(**change)
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    assert checked["ok"] is False
+    assert said in checked["error"]
 
 
 def test_an_answer_is_sent_again_when_it_did_not_arrive(stack: Stack, monkeypatch: pytest.MonkeyPatch):

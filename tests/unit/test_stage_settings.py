@@ -131,7 +131,7 @@ def test_a_serverless_database_has_a_most_that_is_no_less_than_its_least():
         ("batch_size", "ten"),
         ("batch_size", "10001"),
         ("function_timeout_seconds", "901"),
-        ("function_timeout_seconds", "59"),
+        ("function_timeout_seconds", "89"),
         ("model_concurrency", "1"),
         ("calls_per_minute", "0"),
         ("calls_per_minute", "0.00"),

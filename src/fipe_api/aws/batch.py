@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.self_check import is_dropped
 
 Result = TypeVar("Result")
 
@@ -19,7 +20,7 @@ def process_batch(
     hand_on: Callable[[Sequence[Result]], Mapping[int, Exception]],
     retry: Callable[[SQSRecord], None] | None = None,
 ) -> PartialItemFailureResponse:
-    """Works on a batch.
+    """Works on a batch. Messages of a check are dropped first.
 
     Args:
         event: an event of an SQS event source that reports partial batch failures.
@@ -32,7 +33,8 @@ def process_batch(
         Which messages failed, as Lambda wants it.
     """
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    with processor(records=event["Records"], handler=lambda record: work(record.body)):
+    records = [record for record in event["Records"] if not is_dropped(record)]
+    with processor(records=records, handler=lambda record: work(record.body)):
         worked = [
             (SQSRecord(record), result)
             for outcome, result, record in processor.process()

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from fipe_api.aws.connections import closed_after_invocation
 from fipe_api.aws.observability import logger
 
 if TYPE_CHECKING:
@@ -20,6 +22,19 @@ ASLEEP = ("ResourceNotReadyException", "ResourceConflictException")
 NO_MESSAGES: Mapping[str, Any] = {"Records": []}
 """The event of an empty batch."""
 WAKING_DELAY_SECONDS, WAKING_ATTEMPTS = 5, 24
+CONNECT_TIMEOUT_SECONDS, TIMEOUT_SECONDS = 3, 10
+"""The time to connect, and to wait for an answer. AWS answers within parts of a second; botocore would wait
+for a minute."""
+INVOKE_TIMEOUT_SECONDS = 90
+"""The same for the answer of a function: it may have to wait for a paused database to wake."""
+ATTEMPTS = 5
+"""How often a request is made that gets no answer or is throttled. Repeating one that had arrived does no
+harm: a message arrives twice, or a call's turn is left unused."""
+TABLE_TIMEOUT_SECONDS = 2
+"""The times to connect and to answer for DynamoDB, which answers within milliseconds: each call to a source
+waits for it, and all attempts together have to fit into what is left of an invocation."""
+TABLE_ATTEMPTS = 6
+"""How often a request to DynamoDB is made: for 1.6 s while it throttles, for 14 s while nothing answers."""
 
 
 @cache
@@ -28,12 +43,28 @@ def session() -> Session:
     return Session()
 
 
-def client(service: str) -> Any:
-    """A client of an AWS service, as boto3.client makes it."""
-    return session().create_client(service)
-
-
 @cache
+def client(service: str) -> Any:
+    """The client of an AWS service of this execution environment, as boto3.client makes it."""
+    return closed_after_invocation(session().create_client(service, config=_config(service)))
+
+
+def _config(service: str) -> Config:
+    if service == "dynamodb":
+        return Config(
+            connect_timeout=TABLE_TIMEOUT_SECONDS,
+            read_timeout=TABLE_TIMEOUT_SECONDS,
+            # In this mode, botocore waits 50 ms before the first retry to DynamoDB, and twice as long before
+            # each further one. In "standard" mode it waits twenty times as long after throttling.
+            retries={"mode": "legacy", "total_max_attempts": TABLE_ATTEMPTS},
+        )
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=INVOKE_TIMEOUT_SECONDS if service == "lambda" else TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    )
+
+
 def sqs_client() -> "SQSClient":
     """The SQS client of this execution environment."""
     return client("sqs")  # type: ignore[no-any-return]

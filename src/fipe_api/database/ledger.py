@@ -20,6 +20,7 @@ from fipe_api.database.staging import copy_rows
 from fipe_api.load.state import LoadState
 from fipe_api.messages import (
     BrandPlanMessage,
+    CancellationMessage,
     EmptyBrandMessage,
     LedgerMessage,
     ModelYearFuel,
@@ -209,6 +210,14 @@ when not matched then
             staged.unpriced, staged.rejected, staged.mirrored, staged.gaps, staged.asked_at)
 """
 
+MERGE_CANCELLATIONS = """
+insert into fipe.load_cancellation as kept (run_id, changes, cancelled)
+values %s
+on conflict (run_id) do update
+    set changes = excluded.changes, cancelled = excluded.cancelled, changed_at = default
+    where kept.changes < excluded.changes
+"""
+
 COUNT_CHANGES = """
 update fipe.load_run as run
 set changed = run.changed + counted.changed, corrected = run.corrected + counted.corrected,
@@ -280,7 +289,7 @@ PREPARED = {
 }
 """The statements here that every batch needs."""
 
-# Returns the loads that have just become complete, or that have just ended otherwise.
+# Returns the loads that have just become complete, or that have just ended otherwise and are not cancelled.
 END_RUNS = """
 with judged as (
     select run.id, run.ended_at is not null as had_ended, run.completed_at is not null as was_complete,
@@ -302,12 +311,12 @@ changed as (
               is_complete > was_complete or has_ended > had_ended as is_news
 )
 select changed.run_id::text, changed.reference_code, reference.month,
-       fipe.load_state(changed.ended_at, changed.completed_at), changed.changed,
+       fipe.load_state(changed.ended_at, changed.completed_at, false), changed.changed,
        (select coalesce(sum(unpriced), 0)::integer from fipe.load_model where load_run_id = changed.id),
        (select coalesce(sum(rejected), 0)::integer from fipe.load_model where load_run_id = changed.id)
 from changed
 join fipe.reference_month as reference on reference.code = changed.reference_code
-where is_news
+where is_news and (changed.completed_at is not null or not fipe.is_cancelled(changed.run_id))
 """
 
 # Once per load, as soon as it is complete and known to be of the whole month.
@@ -359,6 +368,14 @@ def write_arrivals(cursor: "cursor", messages: Sequence[LedgerMessage], runs: Ma
     cursor.execute("execute end_brands")
     ((changed, may_withdraw),) = cursor.fetchall()
     return Arrivals(changed > 0, changed > 0 or may_withdraw)
+
+
+def write_cancellations(cursor: "cursor", messages: Sequence[CancellationMessage]) -> None:
+    """Writes which runs are cancelled."""
+    newest = {each.run_id: each for each in sorted(messages, key=lambda each: each.changes)}
+    if newest:
+        rows = [(str(run_id), each.changes, each.cancelled) for run_id, each in newest.items()]
+        execute_values(cursor, MERGE_CANCELLATIONS, rows, template="(%s::uuid, %s, %s)")
 
 
 def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:

@@ -383,6 +383,12 @@ where exists (
            or staged.reference_month > staged.old_last and mate.first_month > staged.old_last
            or staged.reference_month < staged.old_first and mate.last_month < staged.old_first)
 )
+or exists (
+    select from fipe.vehicle as own
+    join fipe.vehicle as mate on mate.series_id = own.series_id
+    where own.id = staged.vehicle_id and mate.id <> own.id
+      and staged.reference_month between mate.first_month and mate.last_month
+)
 """
 
 # Most of what is written: prices of models that have none in the month so far. Nothing has to be compared or
@@ -646,6 +652,11 @@ where exists (
       and (staged.old_first is null or staged.lost
            or vehicle.last_month > staged.old_last and mate.first_month > staged.old_last
            or vehicle.first_month < staged.old_first and mate.last_month < staged.old_first)
+)
+or exists (
+    select from fipe.vehicle as mate
+    where mate.series_id = vehicle.series_id and mate.id <> vehicle.id
+      and mate.first_month <= vehicle.last_month and vehicle.first_month <= mate.last_month
 )
 """
 

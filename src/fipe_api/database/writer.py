@@ -27,6 +27,7 @@ from fipe_api.database.ledger import (
     count_changes,
     end_runs,
     write_arrivals,
+    write_cancellations,
     write_runs,
 )
 from fipe_api.database.staging import copy_rows
@@ -67,7 +68,14 @@ from fipe_api.database.statements import (
     UPDATE_TALLIES,
     WRITE_NEW_PRICES,
 )
-from fipe_api.messages import PriceMessage, PriceQueueMessage, RejectedAnswerMessage, RunPlanMessage, Source
+from fipe_api.messages import (
+    CancellationMessage,
+    PriceMessage,
+    PriceQueueMessage,
+    RejectedAnswerMessage,
+    RunPlanMessage,
+    Source,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -142,7 +150,11 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         ReferenceMismatchError: nothing was written.
         psycopg2.Error: nothing was written.
     """
-    told = [message for message in messages if not isinstance(message, RejectedAnswerMessage)]
+    told = [
+        message
+        for message in messages
+        if not isinstance(message, CancellationMessage | RejectedAnswerMessage)
+    ]
     priced = [message for message in told if isinstance(message, PriceMessage)]
     changed, news = 0, LedgerNews()
     with connection, connection.cursor() as cursor:
@@ -153,6 +165,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
+        write_cancellations(cursor, [each for each in messages if isinstance(each, CancellationMessage)])
         if told:
             runs = write_runs(cursor, told)
             touched = take_over_codes(cursor, _coded_models(priced)) if there_are_imports else set()

@@ -20,6 +20,7 @@ from fipe_api.messages import (
     Text,
     VehicleType,
     folded,
+    words_of,
 )
 from fipe_api.source.http_source import NoDataError
 from fipe_api.source.price_source import PriceSource
@@ -54,6 +55,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
         start_key: any text; starts with the same text are the same run.
+        cancel: cancel the run `run_id`: what waits is dropped, what came stays.
     """
 
     reference: (
@@ -68,6 +70,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     known_brands: tuple[tuple[VehicleType, Code], ...] | None = None
     unknown_brands: PositiveInt | None = None
     start_key: Text | None = None
+    cancel: bool = False
 
     def __post_init__(self) -> None:
         first, _, last = str(self.reference).partition("..")
@@ -99,6 +102,7 @@ _HINTS = {
     "known_brands": "use a list of pairs, as `fipe resume` does; leave it out for a new run",
     "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
     "start_key": "use a text of your own; leave it out unless a start may be repeated",
+    "cancel": "use true, with the run_id of the load to cancel",
 }
 
 
@@ -210,9 +214,27 @@ def wanted_brands(
     request: LoadRequest, reference: Reference, vehicle_type: VehicleType, found: Iterable[Named]
 ) -> ListedBrands:
     """Those of the brands that were asked for."""
-    wanted = request.brands
-    kept = tuple(brand for brand in found if wanted is None or brand.is_among(wanted))
-    return ListedBrands(reference=reference, vehicle_type=vehicle_type, brands=kept)
+    brands = tuple(found)
+    if request.brands is not None:
+        named = [brand for want in request.brands for brand in brands_named(brands, want)]
+        brands = tuple(brand for brand in brands if brand in named)
+    return ListedBrands(reference=reference, vehicle_type=vehicle_type, brands=brands)
+
+
+def brands_named(brands: Iterable[Named], want: int | str) -> list[Named]:
+    """The brands of a vehicle type that are meant, by the rule of the SQL function fipe.brands_named.
+
+    A name means the brands of exactly this name or, without one, those with all its words: `volkswagen` means
+    "VW - VolksWagen", and `scania` means SCANIA and not SAAB-SCANIA.
+    """
+    listed = list(brands)
+    if isinstance(want, int):
+        return [brand for brand in listed if brand.code == want]
+    asked = words_of(want)
+    if not asked:
+        return [brand for brand in listed if brand.is_among([want])]
+    whole = [brand for brand in listed if words_of(brand.name) == asked]
+    return whole or [brand for brand in listed if set(asked) <= set(words_of(brand.name))]
 
 
 def refuse_unknown_brands(
@@ -230,7 +252,7 @@ def refuse_unknown_brands(
     """
     found = [brand for each in listed for brand in each.brands]
     for want in wanted:
-        if not any(brand.is_among([want]) for brand in found):
+        if not brands_named(found, want):
             names = {folded(brand.name): brand.name for brand in seen}
             close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
             hint = f"did you mean {', '.join(close)}?" if close else "use a name or code that FIPE lists"

@@ -39,6 +39,12 @@ class Size:
         """The size of this many loads of this size."""
         return Size(self.models * count, self.discovery_calls * count, self.prices * count)
 
+    def part(self, models: int) -> "Size":
+        """The size if only so many models are wanted."""
+        if models >= self.models:
+            return self
+        return Size(models, 1 + models, self.prices * models / self.models)
+
     def minutes(self, calls_per_minute: float | None) -> float | None:
         """How long the calls take, or None without a limit."""
         return self.calls / calls_per_minute if calls_per_minute else None
@@ -103,9 +109,7 @@ def _size(message: BrandMessage, known: Sizes) -> Size:
     key = brand_key(message.vehicle_type, message.brand.name)
     whole = known.get(key) or brand_sizes().get(key) or typical_size(message.vehicle_type)
     wanted = len(message.wanted_models)
-    if not wanted or wanted >= whole.models:
-        return whole
-    return Size(wanted, 1 + wanted, whole.prices * wanted / whole.models)
+    return whole.part(wanted) if wanted else whole
 
 
 def _sum(sizes: Sequence[Size]) -> Size:

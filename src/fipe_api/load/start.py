@@ -33,6 +33,7 @@ from fipe_api.load.size import refuse_what_expires, size_of
 from fipe_api.load.stability import reason_to_wait
 from fipe_api.messages import (
     BrandMessage,
+    CancellationMessage,
     EmptyBrandMessage,
     ListedBrands,
     Named,
@@ -123,6 +124,17 @@ def send(started: Started, manufacturer_queue: str) -> None:
     if failed:
         lost = f"{len(failed)} of {len(messages)} messages were not sent; start the load again"
         raise SendError(lost) from next(iter(failed.values()))
+
+
+def tell_ledger(message: CancellationMessage) -> None:
+    """Sends a message to the ledger.
+
+    Raises:
+        SendError: SQS did not accept it.
+    """
+    failed = publish([[Outgoing(loader_environment().sqs_ledger_url, to_json(message))]])
+    if failed:
+        raise SendError("the ledger was not told; try again") from failed[0]
 
 
 class _Start:

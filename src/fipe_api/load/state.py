@@ -18,6 +18,9 @@ class LoadState(StrEnum):
     INCOMPLETE = "incomplete"
     """All results have arrived, but some prices had no usable answer; or results were lost."""
 
+    CANCELLED = "cancelled"
+    """`fipe cancel` ended it before everything had arrived. What came stays; `fipe resume` loads the rest."""
+
     @property
     def metric(self) -> str:
         """Counts the loads that end like this."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -10,8 +10,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta, Struct, convert, to_builtins
 from psycopg2.extras import RealDictCursor
 
+from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger
+from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
+from fipe_api.database.self_check import look_at_database
+from fipe_api.load.outlook import read_outlook
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -105,16 +109,19 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     imports: bool = False
 
 
+@answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
 @logger.inject_lambda_context
+@connections_closed()
 def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Returns rows of fipe.load_status, the newest first: all of a run, otherwise at most 20.
 
     Returns:
         `loads`, each with `missing` and `unpriced_prices`: what it lacks, and what FIPE lists and denied; one
-        line per brand, at most 50, then a line that says how to see the others. With a run and `resume`, also
-        `resume`: payloads for FipeManufacturerLoader that load what is missing. With `unpriced_up_to`, only
-        `unpriced`: vehicle type, brand, model, model year and fuel (codes) of what FIPE lists and denied in
-        the year up to that month. With `imports`, only `imports`: the rows of fipe.import_status.
+        line per brand, at most 50, then a line that says how to see the others. With a run, also `outlook`:
+        what it has left to do. With a run and `resume`, also `resume`: payloads for FipeManufacturerLoader
+        that load what is missing. With `unpriced_up_to`, only `unpriced`: vehicle type, brand, model, model
+        year and fuel (codes) of what FIPE lists and denied in the year up to that month. With `imports`, only
+        `imports`: the rows of fipe.import_status.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -126,13 +133,21 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         if request.unpriced_up_to:
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         if request.imports:
-            answer: dict[str, Any] = {"imports": _imports(connection)}
-        else:
-            answer = {"loads": _loads(connection, request)}
-        if request.resume and request.run_id is not None:
-            answer["resume"] = _resume_payloads(connection, request.run_id)
+            return {"imports": to_builtins(_imports(connection))}
+        answer: dict[str, Any] = {"loads": _loads(connection, request)}
+        if request.run_id is not None:
+            answer["outlook"] = read_outlook(connection, request.run_id)
+            if request.resume:
+                answer["resume"] = _resume_payloads(connection, request.run_id)
     document: dict[str, Any] = to_builtins(answer)
     return document
+
+
+def _count_loads(connection: "connection") -> str:
+    """Reads what it reads for `fipe status`, for a check."""
+    loads = _loads(connection, StatusRequest())
+    _unpriced(connection, datetime.now(UTC).date())
+    return f"read {len(loads)} load{'' if len(loads) == 1 else 's'}"
 
 
 def _loads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import os
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import requests
@@ -10,16 +10,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from requests.utils import get_environ_proxies
 
 from fipe_api.aws.clients import client
+from fipe_api.aws.connections import closed_after_invocation
 from fipe_api.aws.observability import logger
 from fipe_api.environment import loader_environment
 from fipe_api.fipe_api_service import FipeApi
-from fipe_api.messages import Reference
+from fipe_api.messages import Reference, Source
 from fipe_api.source.fallback import DailyPace, WithFallback
-from fipe_api.source.http_source import HttpSource
+from fipe_api.source.http_source import HttpSource, Observer
 from fipe_api.source.pace import Pace, SharedPace, Unpaced
 from fipe_api.source.parallelum import ParallelumApi
 from fipe_api.source.price_source import PriceSource
 from fipe_api.source.reporter import Reporter
+from fipe_api.source.tolerant_pace import TolerantPace
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
 PARALLELUM: Literal["parallelum"] = "parallelum"
 TOKEN_SECONDS = 300
@@ -37,24 +42,38 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
         reference: the reference month that they ask for; None for the call that lists the months.
     """
 
+    environment = loader_environment()
+    found = sources(context, Reporter(run_id, reference, environment.rejected_answers_url))
+    official, *mirrors = (source for _, source in found.values())
+    return WithFallback(official, mirrors[0]) if mirrors else official
+
+
+def sources(context: LambdaContext, observer: Observer) -> dict[Source, tuple[str, PriceSource]]:
+    """The official API, and the mirror if it is configured: each with its URL.
+
+    Args:
+        context: tells how much time the invocation has left.
+        observer: receives what happens to the calls.
+    """
+
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
 
     environment = loader_environment()
-    reporter = Reporter(run_id, reference, environment.rejected_answers_url)
     blocked = environment.blocked_rest_seconds
     url = environment.fipe_api_url
-    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, reporter, blocked), url)
-    if not environment.parallelum_calls_per_day:
-        return official
-    url = environment.parallelum_url
-    mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, reporter, blocked)
-    return WithFallback(official, ParallelumApi(mirror, url, _mirror_token))
+    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, observer, blocked), url)
+    found: dict[Source, tuple[str, PriceSource]] = {"fipe": (url, official)}
+    if environment.parallelum_calls_per_day:
+        url = environment.parallelum_url
+        mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, observer, blocked)
+        found[PARALLELUM] = url, ParallelumApi(mirror, url, _mirror_token)
+    return found
 
 
 @cache
 def _session(url: str) -> requests.Session:
-    session = requests.Session()
+    session = closed_after_invocation(requests.Session())
     # Otherwise requests reads these variables again for each call, a tenth of the call's work.
     session.proxies = get_environ_proxies(url)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
@@ -67,7 +86,7 @@ def _pace() -> Pace:
     table = loader_environment().pace_table
     if not table:
         return Unpaced()
-    return SharedPace(client("dynamodb"), table, loader_environment().calls_per_minute)
+    return TolerantPace(SharedPace(client("dynamodb"), table, loader_environment().calls_per_minute))
 
 
 @cache
@@ -75,7 +94,7 @@ def _mirror_pace() -> Pace:
     dynamodb, table = client("dynamodb"), loader_environment().pace_table
     pace = SharedPace(dynamodb, table, None, PARALLELUM)
     budget = loader_environment().parallelum_calls_per_day
-    return DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget)
+    return TolerantPace(DailyPace(pace, dynamodb, table, f"{PARALLELUM}-day", budget))
 
 
 def _mirror_token() -> str:
@@ -84,10 +103,17 @@ def _mirror_token() -> str:
     if not arn:
         return ""
     # Imported here to keep cold starts short: most loads never ask the mirror.
-    from aws_lambda_powertools.utilities.parameters import GetParameterError, get_secret
+    from aws_lambda_powertools.utilities.parameters import GetParameterError
 
     try:
-        return str(get_secret(arn, max_age=TOKEN_SECONDS)).strip()
+        return str(_secrets().get(arn, max_age=TOKEN_SECONDS)).strip()
     except GetParameterError:
         logger.exception("cannot read the mirror's token; asking the mirror without one")
         return ""
+
+
+@cache
+def _secrets() -> "SecretsProvider":
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
+
+    return SecretsProvider(boto3_client=client("secretsmanager"))

@@ -8,9 +8,8 @@ from typing_extensions import override
 
 from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, VehicleType
 from fipe_api.source.http_source import BlockedError, FipeError
-from fipe_api.source.pace import Pace
+from fipe_api.source.pace import Pace, PaceAround
 from fipe_api.source.price_source import BrandModels, PriceSource
-from fipe_api.source.rate_control import Outage
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -73,7 +72,7 @@ class WithFallback(PriceSource):
                 raise blocked from None
 
 
-class DailyPace(Pace):
+class DailyPace(PaceAround):
     """A pace with a limit of calls per day (UTC), counted for all functions together in one DynamoDB item.
 
     Args:
@@ -94,7 +93,7 @@ class DailyPace(Pace):
         calls_per_day: int,
         clock: Callable[[], int] = lambda: round(1000 * datetime.now(UTC).timestamp()),
     ) -> None:
-        self._pace = pace
+        super().__init__(pace)
         self._client = client
         self._table = table
         self._source = source
@@ -102,35 +101,18 @@ class DailyPace(Pace):
         self._clock = clock
         self._spent_until = 0
 
-    @property
-    @override
-    def outage(self) -> Outage:
-        return self._pace.outage
-
     @override
     def reserve(self, patience: float) -> float:
         now = self._clock()
         tomorrow = (now // DAY_MS + 1) * DAY_MS
         if now < self._spent_until:
             return (self._spent_until - now) / 1000
-        wait = self._pace.reserve(patience)
+        wait = super().reserve(patience)
         if wait <= patience and not self._count(now // DAY_MS):
             self._spent_until = tomorrow
             # Always longer than `patience`: no call is left today.
             return max(patience + 1, (tomorrow - now) / 1000)
         return wait
-
-    @override
-    def succeeded(self) -> None:
-        self._pace.succeeded()
-
-    @override
-    def throttled(self, retry_after: float | None) -> float:
-        return self._pace.throttled(retry_after)
-
-    @override
-    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
-        return self._pace.unavailable(outage, first, longest)
 
     def _count(self, day: int) -> bool:
         """Counts a call of the day; False if the day's calls are used up."""

@@ -10,7 +10,8 @@ FipeError.
     └── NotNowError                 try again later
         ├── ThrottledError          429
         ├── BlockedError            403 or a challenge page
-        └── SourceDownError         5xx, lost connections, timeouts
+        ├── SourceDownError         5xx, lost connections, timeouts
+        └── PaceTableError          the table of the pace does not answer (tolerant_pace.py)
 
 An answer counts only after it has been parsed, because many errors come with HTTP 200.
 """
@@ -175,7 +176,8 @@ class HttpSource:
             What `parse` returned.
 
         Raises:
-            NotNowError: the source throttles, blocks or is down, or this invocation has no time left.
+            NotNowError: the source throttles, blocks or is down, the pace table does not answer, or this
+                invocation has no time left.
             NotOfferedError: the source answered 401 or 402.
             NoDataError, UnusableAnswerError: no attempt brought a usable answer.
         """

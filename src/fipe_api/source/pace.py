@@ -60,6 +60,34 @@ class Pace(Protocol):
         """
 
 
+class PaceAround(Pace):
+    """A pace around another one, which decides whatever a subclass does not."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
+    @property
+    @override
+    def outage(self) -> Outage:
+        return self._pace.outage
+
+    @override
+    def reserve(self, patience: float) -> float:
+        return self._pace.reserve(patience)
+
+    @override
+    def succeeded(self) -> None:
+        self._pace.succeeded()
+
+    @override
+    def throttled(self, retry_after: float | None) -> float:
+        return self._pace.throttled(retry_after)
+
+    @override
+    def unavailable(self, outage: Outage, first: float, longest: float) -> float:
+        return self._pace.unavailable(outage, first, longest)
+
+
 class Unpaced(Pace):
     """Without a rate: it waits only after a refusal, and only within this process."""
 

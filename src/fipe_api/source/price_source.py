@@ -15,8 +15,9 @@ class BrandModels(NamedTuple):
 class PriceSource(Protocol):
     """The calls that a load needs.
 
-    Each raises NotNowError if the source throttles, blocks or is down, or the invocation has no time left;
-    NoDataError if the source has nothing; UnusableAnswerError if its answers stay unusable.
+    Each raises NotNowError if the source throttles, blocks or is down, the pace table does not answer, or the
+    invocation has no time left; NoDataError if the source has nothing; UnusableAnswerError if its answers
+    stay unusable.
     """
 
     def references(self) -> list[Reference]:

@@ -9,6 +9,7 @@ from psycopg2.extras import RealDictCursor
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.month import check_month, find_month
 from infrastructure.names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
@@ -25,35 +26,47 @@ OLDEST = 25
 """The oldest age in years on the depreciation curve."""
 
 
-def read_report(session: "connection", run_id: UUID | None, fipe_code: str) -> dict[str, Any]:
+def read_report(session: "connection", run_id: UUID | None, month: str, fipe_code: str) -> dict[str, Any]:
     """Reads everything on the page.
 
     Args:
         session: a session of the stage's database.
-        run_id: the load to show; None for the newest.
+        run_id: the load to show; None for the newest, of the month if one is given.
+        month: the month to show, as 2026-06; empty for the last one of the load.
         fipe_code: the vehicle to show; empty for one that has many model years.
 
     Raises:
-        CliError: the database has no prices, or does not know the run or the vehicle.
+        CliError: the database has no prices, or does not know the run, the month or the vehicle.
     """
+    check_month("--month", month)
+    if run_id and month:
+        raise CliError("invalid options: use --run or --month, not both", USAGE)
+    shown = find_month(session, month) if month else None
     loads = _ask(
         session,
         """
         select run_id::text, reference_code, reference_month, started_at, last_write_at, brands_expected,
                brands_complete, models_expected, models_received, prices, unpriced, rejected, state
         from fipe.load_status
-        where run_id = coalesce(%s, (select run_id from fipe.load_run order by started_at desc limit 1))
+        where run_id = coalesce(%s, (
+            select run.run_id
+            from fipe.load_run as run
+            join fipe.reference_month as reference on reference.code = run.reference_code
+            where %s is null or reference.month = %s
+            order by run.started_at desc
+            limit 1
+        ))
         order by reference_month
         """,
-        (str(run_id) if run_id else None,),
+        (str(run_id) if run_id else None, shown, shown),
     )
     if run_id and not loads:
         raise CliError(f"unknown run {run_id}: `fipe status` shows the newest", USAGE)
-    month = loads[-1]["reference_month"] if loads else _newest_month(session)
+    shown = shown or (loads[-1]["reference_month"] if loads else find_month(session, "latest"))
     return {
         "load": _load(session, loads) if loads else None,
-        "month": _month(session, month),
-        "vehicle": _vehicle(session, month, fipe_code),
+        "month": _month(session, shown),
+        "vehicle": _vehicle(session, shown, fipe_code),
         "imports": _ask(session, "select * from fipe.import_status order by source", ()),
     }
 
@@ -80,14 +93,6 @@ def calls_throttled(cloud: Cloud, load: dict[str, Any]) -> int | None:
         for metric in throttled
     ]
     return sum(int(point["Sum"]) for points in counted for point in points)
-
-
-def _newest_month(session: "connection") -> date:
-    (row,) = _ask(session, "select fipe.newest_month() as month")
-    month: date | None = row["month"]
-    if month is None:
-        raise CliError("the database has no prices yet: run `fipe load`", USAGE)
-    return month
 
 
 def _load(session: "connection", loads: Rows) -> dict[str, Any]:
@@ -181,11 +186,11 @@ def _month(session: "connection", month: date) -> dict[str, Any]:
         "movers": _ask(
             session,
             """
-            select brand, model, model_year, zero_km, fuel, fipe_code, price_before::float, price_brl::float,
-                   change_percent::float
+            select month_before, reference_month, brand, model, model_year, zero_km, fuel, fipe_code,
+                   price_before::float, price_brl::float, change_percent::float
             from fipe.biggest_movers(%s, %s)
             """,
-            (MOVERS, month),
+            (MOVERS, f"{month:%Y-%m}"),
         ),
         "depreciation": _ask(
             session,
@@ -253,7 +258,7 @@ def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, An
                    percent_of_newest::float as percent
             from fipe.depreciation(%s, %s)
             """,
-            (fipe_code, month),
+            (fipe_code, f"{month:%Y-%m}"),
         ),
     }
 

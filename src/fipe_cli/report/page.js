@@ -92,12 +92,12 @@ function lines(datasets, x, y, options = {}) {
   };
 }
 
-const MARKS = { loading: "…", complete: "✓", incomplete: "✗" };
-const CLASSES = { loading: "", complete: "good", incomplete: "bad" };
+const MARKS = { loading: "…", complete: "✓", incomplete: "✗", cancelled: "✗" };
+const CLASSES = { loading: "", complete: "good", incomplete: "bad", cancelled: "bad" };
 
 // The ledger's word for all months together: the one that is furthest from complete.
 const stateOf = (load) =>
-  ["loading", "incomplete"].find((state) => load.months.some((month) => month.state === state)) || "complete";
+  ["cancelled", "loading", "incomplete"].find((state) => load.months.some((month) => month.state === state)) || "complete";
 
 function loadSection(load) {
   const sum = (name) => load.months.reduce((total, month) => total + month[name], 0);
@@ -188,8 +188,8 @@ function movers(rows) {
     [
       [say("model"), (row) => `${row.brand} ${row.model}`],
       [say("year"), yearName],
-      [say("before"), (row) => money(row.price_before), "number"],
-      [say("now"), (row) => money(row.price_brl), "number"],
+      [monthName(rows[0].month_before), (row) => money(row.price_before), "number"],
+      [monthName(rows[0].reference_month), (row) => money(row.price_brl), "number"],
       [say("change"), (row) => percent(row.change_percent), "number"],
     ],
     rows,

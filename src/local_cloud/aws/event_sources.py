@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from local_cloud.aws.queues.faults import delete_fails, receive_fails
 from local_cloud.aws.queues.message_queue import StandardQueue
 from local_cloud.aws.runner.environment import Outcome
 from local_cloud.aws.runner.function_runner import RunnerStoppedError, ThrottledError
@@ -26,6 +27,7 @@ DEFAULT_CONCURRENCY = 5
 """How many batches run at once without a MaximumConcurrency: Lambda starts with as many pollers."""
 
 _RECEIVE_LIMIT = 10
+_PAUSE_AFTER_FAILURE_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 1.0  # after that, a poller checks whether its mapping has changed
 
 
@@ -100,6 +102,9 @@ class QueuePoller:
         window = float(self._mapping.max_batch_window or 0)
         until = time.monotonic() + window
         while len(batch) < self._mapping.batch_size and not self._stopping.is_set():
+            if receive_fails():
+                self._stopping.wait(_PAUSE_AFTER_FAILURE_SECONDS)
+                break
             wait = min(until - time.monotonic(), _LONGEST_WAIT_SECONDS) if batch else _LONGEST_WAIT_SECONDS
             received = self._queue.receive(
                 min(_RECEIVE_LIMIT, self._mapping.batch_size - len(batch)),
@@ -122,7 +127,7 @@ class QueuePoller:
             outcome = self._invoke(json.dumps(event, ensure_ascii=False).encode())
             failed = self._failed_ids(outcome, {message.id for message in batch})
             for message in batch:
-                if message.id not in failed:
+                if message.id not in failed and not delete_fails():
                     self._queue.delete_message(message.receipt_handle)
         except (ThrottledError, RunnerStoppedError):
             pass  # the messages become visible again after their timeout

@@ -160,11 +160,10 @@ def _publish_logs(function_name: str, stream: str, batch: LogBatch) -> None:
     """Pass the lines of an invocation to CloudWatch Logs, and the metrics in them to CloudWatch."""
     backend = logs_backends[DEFAULT_ACCOUNT_ID][REGION]
     group_name = f"/aws/lambda/{function_name}"
-    backend.ensure_log_group(group_name)
-    group = backend.groups[group_name]
-    if stream not in group.streams:
-        group.create_log_stream(stream)
-    group.put_log_events(stream, [{"timestamp": at, "message": line} for at, line in batch])
+    if group := backend.groups.get(group_name):  # otherwise it was deleted, and Lambda drops the lines
+        if stream not in group.streams:
+            group.create_log_stream(stream)
+        group.put_log_events(stream, [{"timestamp": at, "message": line} for at, line in batch])
     watch = cloudwatch_backends[DEFAULT_ACCOUNT_ID][REGION]
     for _, line in batch:
         for namespace, data in embedded_metrics(line):

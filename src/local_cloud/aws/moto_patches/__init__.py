@@ -3,7 +3,7 @@
 Checked against moto 5.2.5.
 """
 
-from local_cloud.aws.moto_patches import databases, functions, queues, server, stacks, tables
+from local_cloud.aws.moto_patches import databases, functions, queues, server, stacks, tables, topics
 
 
 def install(start_poller: functions.StartPoller) -> None:
@@ -18,6 +18,9 @@ def install(start_poller: functions.StartPoller) -> None:
     functions.run_functions()
     functions.refuse_what_lambda_refuses()
     functions.poll_queues(start_poller)
+    functions.tell_account_settings()
+    topics.let_mail_subscriptions_wait()
     databases.put_databases_on_loopback()
+    databases.change_passwords()
     stacks.create_all_resources()
     stacks.change_stacks_like_aws()

@@ -2,20 +2,27 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 from moto.awslambda import models as awslambda
+from moto.awslambda import urls
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
+from moto.awslambda.responses import LambdaResponse
+from moto.logs.models import logs_backends
 from moto.sqs import models as sqs
 
 from local_cloud.aws.event_sources import QueuePoller
-from local_cloud.aws.moto_patches.members import replace
+from local_cloud.aws.moto_patches.members import add, replace
 from local_cloud.aws.runner.environment import Outcome
 from local_cloud.aws.runner.function_runner import ThrottledError
 from local_cloud.aws.runner.function_specs import spec_of
 from local_cloud.aws.runner.limits import check_event, check_function, check_mapping
 from local_cloud.aws.services import services
+
+CONCURRENCY = 1000
+"""Concurrent executions of an account, as AWS gives them; MOTO_LAMBDA_CONCURRENCY_QUOTA says otherwise."""
 
 StartPoller = Callable[[QueuePoller], None]
 
@@ -77,6 +84,11 @@ def refuse_what_lambda_refuses() -> None:
 
     def create_function(self: Any, spec: dict[str, Any]) -> Any:
         check_function(spec)
+        # Lambda makes it at the first invocation. One that is deleted later stays away, and its lines are
+        # lost: no role of the application may make log groups.
+        logs_backends[self.account_id][self.region_name].ensure_log_group(
+            f"/aws/lambda/{spec['FunctionName']}"
+        )
         return create(self, spec)
 
     def update_configuration(self: Any, config_updates: dict[str, Any]) -> Any:
@@ -100,6 +112,24 @@ def refuse_what_lambda_refuses() -> None:
         update_event_source_mapping=update_event_source_mapping,
     )
     replace(awslambda.LambdaFunction, update_configuration=update_configuration)
+
+
+def tell_account_settings() -> None:
+    """moto lacks GetAccountSettings."""
+
+    def get_account_settings(self: Any) -> tuple[int, dict[str, str], str]:
+        quota = int(os.environ.get("MOTO_LAMBDA_CONCURRENCY_QUOTA", CONCURRENCY))
+        functions = self.backend.list_functions()
+        reserved = sum(_reserved(function) or 0 for function in functions)
+        limits = {"ConcurrentExecutions": quota, "UnreservedConcurrentExecutions": quota - reserved}
+        return (
+            200,
+            {},
+            json.dumps({"AccountLimit": limits, "AccountUsage": {"FunctionCount": len(functions)}}),
+        )
+
+    urls.url_paths[r"{0}/(?P<api_version>[^/]+)/account-settings/?$"] = LambdaResponse.dispatch
+    add(LambdaResponse, get_account_settings=get_account_settings)
 
 
 def poll_queues(start_poller: StartPoller) -> None:

@@ -1,4 +1,4 @@
-"""What SQS may do and rarely does, on demand: deliver twice, in any order, or take only a part of a batch.
+"""What SQS may do and rarely does, on demand: deliver twice or in any order, take a part of a batch, or fail.
 
 `PUT /local-cloud/faults` sets them, and `{}` ends them. They apply to what is sent and received from then on.
 """
@@ -22,6 +22,12 @@ class QueueFaults(BaseModel):
     duplicates: Share = Field(default=0, description="share of the messages that are delivered twice")
     failed_sends: Share = Field(
         default=0, description="share of the entries of SendMessageBatch that fail with an error of SQS"
+    )
+    failed_receives: Share = Field(
+        default=0, description="share of an event source's calls of ReceiveMessage that fail"
+    )
+    failed_deletes: Share = Field(
+        default=0, description="share of the messages that an event source fails to delete after their work"
     )
     any_order: bool = Field(default=False, description="whether messages are received in random order")
     seed: int = 0
@@ -60,6 +66,18 @@ def split_entries(entries: Entries) -> tuple[Entries, Entries, list[dict[str, An
             taken[key] = entry
     twice = {key: entry for key, entry in taken.items() if now.strikes(now.faults.duplicates)}
     return taken, twice, failed
+
+
+def receive_fails() -> bool:
+    """Whether the next call of ReceiveMessage fails."""
+    now = _in_force
+    return now.strikes(now.faults.failed_receives)
+
+
+def delete_fails() -> bool:
+    """Whether the next message cannot be deleted. It becomes visible again, and is delivered once more."""
+    now = _in_force
+    return now.strikes(now.faults.failed_deletes)
 
 
 def next_message_id(visible: Mapping[str, object]) -> str:

@@ -51,6 +51,7 @@ class AuroraCluster(Resource):
         cluster = wanted.backend(rds_backends).create_db_cluster(
             {"db_cluster_identifier": wanted.name.lower(), **_settings(wanted), "port": port}
         )
+        cluster.postgres = postgres  # for a change of the password, which the RDS API makes
         aurora = cls(wanted, cluster, postgres)
         aurora._set_up()
         return aurora

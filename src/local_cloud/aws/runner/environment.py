@@ -1,6 +1,8 @@
 """One execution environment: a process that runs one function under awslambdaric, one invocation at a time.
 
-A timeout or a crash ends the environment, so that the next invocation starts with a fresh one.
+A timeout, a crash or too much memory ends the environment, so that the next invocation starts with a fresh
+one. Between invocations the process is frozen (SIGSTOP), as Lambda does it: none of its threads goes on.
+Source: Lambda developer guide, "Understanding the Lambda execution environment lifecycle".
 """
 
 import math
@@ -27,6 +29,9 @@ from local_cloud.guard import ProcessGuard
 
 INIT_SECONDS = 60.0
 """How long a start may take. Lambda allows 10 s; a busy laptop needs more."""
+
+MEMORY_CHECK_SECONDS = 0.2
+"""How often the memory of a running function is compared with its limit."""
 
 LOG_TAIL_BYTES = 4096
 """How much of its log an invocation returns, as Lambda's LogType=Tail does."""
@@ -86,7 +91,11 @@ class ExecutionEnvironment:
         self._is_new = True
         self._started_at = time.monotonic()
         self._exited: Future[int] = Future()
-        self._api = RuntimeApi(on_answer=self._before_answer)
+        self._api = RuntimeApi(
+            on_answer=self._before_answer,
+            freeze=lambda: self._signal(signal.SIGSTOP),
+            thaw=lambda: self._signal(signal.SIGCONT),
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "awslambdaric", spec.handler],
             cwd=spec.code,
@@ -133,10 +142,14 @@ class ExecutionEnvironment:
 
     def kill(self) -> None:
         """End the process and everything that it started."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and everything that it started."""
         if self.is_alive:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+                os.killpg(self._process.pid, number)
 
     def _wait_for_start(self, invocation: Invocation) -> Answer | None:
         """None when the runtime has taken the event; otherwise why it did not."""
@@ -147,18 +160,24 @@ class ExecutionEnvironment:
         if self._api.init_error.done():
             return self._api.init_error.result()
         if self._exited.done():
-            return self._exit_error(invocation)
+            return self._exit_error(invocation, self._exited.result())
         self.kill()
         return _timeout_error(invocation, f"Initialization timed out after {INIT_SECONDS:.2f} seconds")
 
     def _wait_for_answer(self, invocation: Invocation) -> Answer:
-        remaining = invocation.taken_at.result() + self.spec.timeout_seconds - time.monotonic()
+        until = invocation.taken_at.result() + self.spec.timeout_seconds
         running: tuple[Future[object], ...] = (invocation.answer, self._exited)  # type: ignore[assignment]
-        wait(running, max(0.0, remaining), FIRST_COMPLETED)
-        if invocation.answer.done():
-            return invocation.answer.result()
-        if self._exited.done():
-            return self._exit_error(invocation)
+        while (remaining := until - time.monotonic()) > 0:
+            wait(running, min(remaining, MEMORY_CHECK_SECONDS), FIRST_COMPLETED)
+            if self._exited.done():
+                return self._exit_error(invocation, self._exited.result())
+            if not invocation.answer.done():
+                self._measure_memory()
+            if self._is_out_of_memory:
+                self.kill()
+                return self._exit_error(invocation, -signal.SIGKILL)
+            if invocation.answer.done():
+                return invocation.answer.result()
         self.kill()
         text = f"Task timed out after {self.spec.timeout_seconds:.2f} seconds"
         self._output.pump()
@@ -166,8 +185,7 @@ class ExecutionEnvironment:
         self._output.note(f"{now} {invocation.request_id} {text}")
         return _timeout_error(invocation, text)
 
-    def _exit_error(self, invocation: Invocation) -> Answer:
-        code = self._exited.result()
+    def _exit_error(self, invocation: Invocation, code: int) -> Answer:
         how = f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         text = f"RequestId: {invocation.request_id} Error: Runtime exited with error: {how}"
         self._output.note(text)
@@ -183,10 +201,12 @@ class ExecutionEnvironment:
         report = (
             f"REPORT RequestId: {invocation.request_id}\tDuration: {duration_ms:.2f} ms\t"
             f"Billed Duration: {billed_ms} ms\tMemory Size: {self.spec.memory_mb} MB\t"
-            f"Max Memory Used: {self.max_memory_mb} MB"
+            f"Max Memory Used: {min(self.max_memory_mb, self.spec.memory_mb)} MB"
         )
         if self._is_new:
             report += f"\tInit Duration: {init_ms:.2f} ms"
+        if self._is_out_of_memory:
+            report += "\tStatus: error\tError Type: Runtime.OutOfMemory"
         self._is_new = False
         self._output.note(f"END RequestId: {invocation.request_id}")
         self._output.note(report)
@@ -196,6 +216,13 @@ class ExecutionEnvironment:
     def _before_answer(self) -> None:
         """Read what the handler has printed before its answer is passed on, so that the log is complete."""
         self._output.pump()
+        self._measure_memory()
+
+    @property
+    def _is_out_of_memory(self) -> bool:
+        return self.max_memory_mb > self.spec.memory_mb
+
+    def _measure_memory(self) -> None:
         try:
             resident = psutil.Process(self._process.pid).memory_info().rss
         except psutil.Error:

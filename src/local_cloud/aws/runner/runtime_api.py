@@ -40,12 +40,22 @@ class Invocation:
 class RuntimeApi:
     """Gives invocations to one runtime and takes its answers."""
 
-    def __init__(self, on_answer: Callable[[], None]) -> None:
-        """Listen on a free port; `on_answer` is called before an answer is passed on."""
+    def __init__(
+        self, on_answer: Callable[[], None], freeze: Callable[[], None], thaw: Callable[[], None]
+    ) -> None:
+        """Listen on a free port.
+
+        `on_answer` is called before an answer is passed on, `freeze` when the runtime has nothing to do, and
+        `thaw` when an invocation comes.
+        """
         self.init_error: Future[Answer] = Future()
         self.ready_at: float | None = None
         """time.monotonic() when the runtime first asked for an invocation: its code is loaded."""
         self._on_answer = on_answer
+        self._freeze = freeze
+        self._thaw = thaw
+        self._freezing = threading.Lock()
+        """Held so that no invocation arrives between finding none and freezing."""
         self._waiting: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._current: Invocation | None = None
         self._server = _Server(self)
@@ -59,7 +69,9 @@ class RuntimeApi:
 
     def submit(self, invocation: Invocation) -> None:
         """Queue an invocation; the runtime takes it when it asks for the next one."""
-        self._waiting.put(invocation)
+        with self._freezing:
+            self._waiting.put(invocation)
+            self._thaw()
 
     def close(self) -> None:
         """Stop listening; a runtime that still waits gets no answer."""
@@ -68,8 +80,11 @@ class RuntimeApi:
         self._server.server_close()
 
     def next(self) -> Invocation | None:
-        """Wait for the next invocation and mark it as taken; None once closed."""
+        """Wait for the next invocation, with the runtime frozen, and mark it as taken; None once closed."""
         self.ready_at = self.ready_at or time.monotonic()
+        with self._freezing:
+            if self._waiting.empty():
+                self._freeze()
         invocation = self._waiting.get()
         if invocation is not None:
             self._current = invocation

@@ -1,0 +1,111 @@
+"""Whether a run is cancelled. Each loader looks before it works on a message, and drops those of such a run.
+
+The loaders cannot reach the database, so this is kept beside the shared pace, and the ledger is told by a
+message. Results that wait in the price queue are written all the same: they were paid for with calls.
+"""
+
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fipe_api.aws.clients import client
+from fipe_api.aws.observability import logger, metrics
+from fipe_api.environment import loader_environment
+from fipe_api.load.request import LoadRequestError
+from fipe_api.messages import CancellationMessage, ManufacturerQueueMessage, ModelQueueMessage, StartMessage
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+FRESH_SECONDS = 5.0
+"""A run that was not cancelled is looked at again after this time."""
+
+_not_cancelled_at: dict[UUID, float] = {}
+
+
+def cancel(run_id: UUID) -> CancellationMessage:
+    """Cancels a run; returns what tells the ledger. Repeating it changes nothing.
+
+    Raises:
+        LoadRequestError: the loaders share no table in which they could see it.
+    """
+    told = _change(run_id, cancelled=True)
+    if told is None:
+        raise LoadRequestError("this stage cannot cancel a load: its loaders have no PACE_TABLE")
+    return told
+
+
+def lift(run_id: UUID) -> CancellationMessage | None:
+    """Ends the cancellation of a run; returns what tells the ledger, or None if it never was cancelled."""
+    return _change(run_id, cancelled=False) if _read(run_id) else None
+
+
+def is_cancelled(run_id: UUID) -> bool:
+    """Whether a run is cancelled, and was not resumed since."""
+    item = _read(run_id)
+    return item is not None and item["cancelled"]["BOOL"]
+
+
+def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
+    """Whether the message belongs to a cancelled run, so that there is nothing to do; says so in the log.
+
+    An answer of no may be FRESH_SECONDS old. An answer of yes never is: the run may have been resumed. Where
+    the table does not answer, the message is worked on: its results do no harm.
+    """
+    run_id = message.run_id
+    if time.monotonic() - _not_cancelled_at.get(run_id, -FRESH_SECONDS) < FRESH_SECONDS:
+        return False
+    try:
+        cancelled = is_cancelled(run_id)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("cannot tell whether the run is cancelled", run_id=str(run_id), error=str(error))
+        cancelled = False
+    if not cancelled:
+        _not_cancelled_at.clear()  # usually one run is at work, so this keeps few of them
+        _not_cancelled_at[run_id] = time.monotonic()
+        return False
+    logger.info(
+        "dropped: its run is cancelled",
+        run_id=str(run_id),
+        brand=None if isinstance(message, StartMessage) else message.brand.name,
+    )
+    metrics.add_metric("MessagesDropped", "Count", 1)
+    return True
+
+
+def cancellation_key(run_id: UUID) -> str:
+    """The key of a run's item; its attribute `cancelled` says whether the run is cancelled."""
+    return f"run-{run_id}"
+
+
+def _read(run_id: UUID) -> dict[str, "AttributeValueTypeDef"] | None:
+    table = loader_environment().pace_table
+    if not table:
+        return None
+    key: dict[str, AttributeValueTypeDef] = {"source": {"S": cancellation_key(run_id)}}
+    dynamodb: DynamoDBClient = client("dynamodb")
+    return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+
+
+def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
+    """Notes whether a run is cancelled, and counts each change; None without a table."""
+    table = loader_environment().pace_table
+    if not table:
+        return None
+    dynamodb: DynamoDBClient = client("dynamodb")
+    try:
+        item = dynamodb.update_item(
+            TableName=table,
+            Key={"source": {"S": cancellation_key(run_id)}},
+            UpdateExpression="SET cancelled = :cancelled ADD changes :one",
+            ConditionExpression="attribute_not_exists(cancelled) OR cancelled <> :cancelled",
+            ExpressionAttributeValues={":cancelled": {"BOOL": cancelled}, ":one": {"N": "1"}},
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )["Attributes"]
+    except dynamodb.exceptions.ConditionalCheckFailedException as unchanged:
+        item = unchanged.response["Item"]  # type: ignore[typeddict-item]
+    return CancellationMessage(run_id=run_id, changes=int(item["changes"]["N"]), cancelled=cancelled)

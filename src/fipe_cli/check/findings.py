@@ -1,0 +1,43 @@
+"""What a check finds out: one line per part of the stage."""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Level(StrEnum):
+    """How good a finding is, the best first."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Finding(NamedTuple):
+    """One part of a stage: how it is.
+
+    Attributes:
+        level: ok, warning or failed.
+        part: which part.
+        seen: what was seen.
+        to_do: what to do about it; empty if nothing.
+    """
+
+    level: Level
+    part: str
+    seen: str
+    to_do: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        text = f"{self.level:8} {self.part}: {self.seen}"
+        return f"{text}. To do: {self.to_do}" if self.to_do else text
+
+    def document(self) -> dict[str, Any]:
+        """For scripts."""
+        return self._asdict()
+
+
+def worst(findings: list[Finding]) -> Level:
+    """The level of all findings together."""
+    levels = list(Level)
+    return max((finding.level for finding in findings), key=levels.index, default=Level.OK)

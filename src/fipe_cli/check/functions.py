@@ -1,0 +1,165 @@
+"""The functions: whether they are active and answer, what they use of their memory and of their time."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+from msgspec import ValidationError, convert
+
+from fipe_api.aws.self_check import KEY, Facts
+from fipe_cli.check.deployment import Deployment
+from fipe_cli.check.findings import Finding, Level
+from fipe_cli.errors import CliError
+from infrastructure import names
+from infrastructure.names import Function, Queue
+
+ANSWERING = frozenset(Function) - {Function.SQL_INIT, Function.SQL_RUNNER}
+"""The functions of fipe_api."""
+
+MOST_MEMORY = 0.8
+"""Warn above this share of a function's memory."""
+INIT_LIMIT_SECONDS, LONGEST_INIT_SECONDS = 10, 8
+"""Lambda breaks off an init after the first, and begins it again; warn after the second."""
+LOG_PATIENCE_SECONDS = 15
+"""CloudWatch Logs shows a line some seconds after it was written."""
+STREAMS, LINES = 3, 100
+"""How many of a log group's newest streams are read, and how many lines at each end."""
+NEW_ACCOUNT = 10
+"""The concurrent executions of a new account."""
+
+_MEMORY = re.compile(r"REPORT .*Memory Size: (\d+) MB\s+Max Memory Used: (\d+) MB")
+_INIT = re.compile(r"REPORT .*Init Duration: ([\d.]+) ms")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found out about a function, and what it answered, if it did."""
+
+    findings: list[Finding]
+    facts: Facts | None = None
+
+
+def examine(deployment: Deployment, function: Function) -> Examined:
+    """Looks at a function, has it answer a check if it can, and reads its log."""
+    name = function.of(deployment.stage)
+    try:
+        found = deployment.cloud.client("lambda").get_function_configuration(FunctionName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        missing = Finding(Level.FAILED, function, "the function is missing", deployment.deploy_again)
+        return Examined([missing])
+    examined = _asked(deployment, function, _state(function, found))
+    return Examined([*examined.findings, _look_at_log(deployment, function)], examined.facts)
+
+
+def _state(function: Function, found: Any) -> Finding:
+    state = found.get("State", "Active")
+    if state == "Inactive":
+        return Finding(Level.WARNING, function, "was inactive, as nothing called it for weeks")
+    if state == "Pending" or found.get("LastUpdateStatus") == "InProgress":
+        return Finding(Level.WARNING, function, "is being changed", "run the check again in a minute")
+    if state != "Active" or found.get("LastUpdateStatus") == "Failed":
+        why = found.get("StateReason") or found.get("LastUpdateStatusReason") or "Lambda gives no reason"
+        return Finding(Level.FAILED, function, f"{state.lower()}: {why}", "deploy it again")
+    return Finding(Level.OK, function, f"active, {found['Runtime']}, {found['MemorySize']} MB")
+
+
+def _asked(deployment: Deployment, function: Function, state: Finding) -> Examined:
+    if function not in ANSWERING:
+        return Examined([state])
+    begun = time.monotonic()
+    try:
+        facts = convert(deployment.cloud.invoke(function, {KEY: {}}, only_reads=True), Facts)
+    except CliError as error:
+        failed = Finding(
+            Level.FAILED, function, f"fails: {one_line(error)}", deployment.look_at_logs(function)
+        )
+        return Examined([failed])
+    except ValidationError as error:
+        old = Finding(Level.FAILED, function, f"does not know checks ({error})", "deploy this release")
+        return Examined([old])
+    packages = ", ".join(f"{name} {version}" for name, version in facts.packages.items())
+    seconds = time.monotonic() - begun
+    seen = f"{state.seen}, answered in {seconds:.1f} s; Python {facts.python}, {packages}"
+    return Examined([state._replace(seen=seen)], facts)
+
+
+def _look_at_log(deployment: Deployment, function: Function) -> Finding:
+    group, part = names.log_group(function.of(deployment.stage)), f"log of {function}"
+    logs = deployment.cloud.client("logs")
+    try:
+        reports = _reports(logs, group, patient=function in ANSWERING)
+    except logs.exceptions.ResourceNotFoundException:
+        return Finding(Level.FAILED, part, f"the log group {group} is missing", _make_log_group(group))
+    memory = [match.groups() for match in map(_MEMORY.search, reports) if match]
+    inits = [float(match[1]) / 1000 for match in map(_INIT.search, reports) if match]
+    if not memory:
+        return Finding(Level.OK, part, "no invocation in it")
+    size, used = max(((int(size), int(used)) for size, used in memory), key=lambda each: each[1] / each[0])
+    init = f", the longest init took {max(inits):.1f} s" if inits else ""
+    seen = f"at most {used} of {size} MB used{init}"
+    if used > MOST_MEMORY * size:
+        more = f"give {function} more memory in infrastructure/, and deploy it"
+        return Finding(Level.WARNING, part, f"{seen}: near its memory's end", more)
+    if inits and max(inits) > LONGEST_INIT_SECONDS:
+        why = f"{seen}; Lambda allows {INIT_LIMIT_SECONDS} s"
+        return Finding(Level.WARNING, part, why, "deploy compiled layers (lambda-layer/README.md)")
+    return Finding(Level.OK, part, seen)
+
+
+def _make_log_group(group: str) -> str:
+    return f"`aws logs create-log-group --log-group-name {group}`; until then its lines are lost"
+
+
+def _reports(logs: Any, group: str, *, patient: bool) -> list[str]:
+    """The REPORT lines at both ends of the newest streams: a stream's first one has the init."""
+    until = time.monotonic() + LOG_PATIENCE_SECONDS
+    while True:
+        found = list(_newest_reports(logs, group))
+        if found or not patient or time.monotonic() > until:
+            return found
+        time.sleep(1)
+
+
+def _newest_reports(logs: Any, group: str) -> Iterator[str]:
+    streams = logs.describe_log_streams(
+        logGroupName=group, orderBy="LastEventTime", descending=True, limit=STREAMS
+    )["logStreams"]
+    for stream, from_head in ((stream, head) for stream in streams for head in (True, False)):
+        read = {"logGroupName": group, "logStreamName": stream["logStreamName"], "limit": LINES}
+        events = logs.get_log_events(**read, startFromHead=from_head)["events"]
+        yield from (event["message"] for event in events if "REPORT " in event["message"])
+
+
+def look_at_concurrency(deployment: Deployment) -> list[Finding]:
+    """Whether the account allows as many executions as the stage may need at a time."""
+    client = deployment.cloud.client("lambda")
+    limit = client.get_account_settings()["AccountLimit"]
+    free, all_of_them = limit["UnreservedConcurrentExecutions"], limit["ConcurrentExecutions"]
+    needed = 2 + sum(_concurrency(client, queue, deployment.stage) for queue in Queue)
+    seen = (
+        f"{free:,} of {all_of_them:,} concurrent executions are unreserved, and {deployment.stage} uses up to"
+        f" {needed}"
+    )
+    if free > max(needed, NEW_ACCOUNT):
+        return [Finding(Level.OK, "account", seen)]
+    ask = "ask AWS for more (Service Quotas, Lambda, Concurrent executions), or Lambda throttles functions"
+    return [Finding(Level.WARNING, "account", seen, ask)]
+
+
+def _concurrency(client: Any, queue: Queue, stage: str) -> int:
+    with suppress(ClientError):  # the function is missing, which has a line of its own
+        found = client.list_event_source_mappings(FunctionName=queue.consumer.of(stage))
+        mappings = found["EventSourceMappings"]
+        return sum(mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for mapping in mappings)
+    return 0
+
+
+def one_line(text: object) -> str:
+    """A text without line breaks."""
+    return " ".join(str(text).split())

@@ -1,0 +1,145 @@
+"""The queues, their dead letter queues and what reads them."""
+
+import json
+import shlex
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from fipe_cli.check.deployment import Deployment
+from fipe_cli.check.findings import Finding, Level
+from fipe_cli.progress import counted
+from infrastructure.names import Queue
+
+
+class Source(NamedTuple):
+    """What brings a function its queue's messages: whether it does, and the window of a batch in seconds."""
+
+    works: bool
+    window: int
+
+
+def look_at_queue(deployment: Deployment, queue: Queue) -> list[Finding]:
+    """Whether the queue and its DLQ are as they were deployed, and the DLQ is empty."""
+    sqs = deployment.cloud.client("sqs")
+    name, dlq_name = queue.of(deployment.stage), queue.dlq(deployment.stage)
+    part, dlq_part = f"{queue} queue", f"{queue} DLQ"
+    main, dead = _attributes(sqs, name), _attributes(sqs, dlq_name)
+    found = []
+    if main is None:
+        found.append(Finding(Level.FAILED, part, f"{name} is missing", deployment.deploy_again))
+    else:
+        found.append(_look_at_main(part, main, dead, deployment.receives.get(name)))
+    if dead is None:
+        found.append(Finding(Level.FAILED, dlq_part, f"{dlq_name} is missing", deployment.deploy_again))
+    else:
+        found.append(_look_at_dlq(deployment.stage, queue, dlq_part, dead))
+    return found
+
+
+def _look_at_main(
+    part: str, main: dict[str, str], dead: dict[str, str] | None, receives: int | None
+) -> Finding:
+    waiting = counted(_messages(main), "message")
+    wanted = {"deadLetterTargetArn": dead["QueueArn"] if dead else "", "maxReceiveCount": receives}
+    has = json.loads(main.get("RedrivePolicy") or "{}")
+    if not has:
+        seen = f"{waiting}; a message that fails never becomes a dead letter"
+        return Finding(Level.FAILED, part, seen, _set(main["QueueUrl"], "RedrivePolicy", wanted))
+    target, count = has["deadLetterTargetArn"], int(has["maxReceiveCount"])
+    if target != wanted["deadLetterTargetArn"] or (receives and count != receives):
+        seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {target.rpartition(':')[2]}"
+        return Finding(Level.FAILED, part, seen, _set(main["QueueUrl"], "RedrivePolicy", wanted))
+    if not _refuses_http(main):
+        return _open_to_http(part, main)
+    where = target.rpartition(":")[2]
+    seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {where}; refuses plain HTTP"
+    return Finding(Level.OK, part, seen)
+
+
+def _look_at_dlq(stage: str, queue: Queue, part: str, dead: dict[str, str]) -> Finding:
+    letters = _messages(dead)
+    if letters:
+        look = f"`fipe --stage {stage} redrive {queue} --dry-run` shows why"
+        return Finding(Level.FAILED, part, counted(letters, "dead letter"), look)
+    if not _refuses_http(dead):
+        return _open_to_http(part, dead)
+    return Finding(Level.OK, part, "empty; refuses plain HTTP")
+
+
+def _refuses_http(attributes: dict[str, str]) -> bool:
+    policy = json.loads(attributes.get("Policy") or "{}")
+    return any(
+        statement["Effect"] == "Deny"
+        and statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport") == "false"
+        for statement in policy.get("Statement", [])
+    )
+
+
+def _open_to_http(part: str, attributes: dict[str, str]) -> Finding:
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": attributes["QueueArn"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    seen = "its policy is missing or another: it accepts plain HTTP"
+    return Finding(Level.FAILED, part, seen, _set(attributes["QueueUrl"], "Policy", policy))
+
+
+def _set(url: str, attribute: str, value: object) -> str:
+    """The command that sets an attribute of a queue."""
+    attributes = json.dumps({attribute: json.dumps(value)})
+    command = ["aws", "sqs", "set-queue-attributes", "--queue-url", url, "--attributes", attributes]
+    return f"`{shlex.join(command)}`"
+
+
+def _attributes(sqs: Any, name: str) -> dict[str, str] | None:
+    """All attributes of a queue and its URL; None if there is no such queue."""
+    try:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    except ClientError as error:
+        if "NonExistentQueue" in error.response["Error"]["Code"]:
+            return None
+        raise
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return {**found, "QueueUrl": url}
+
+
+def _messages(attributes: dict[str, str]) -> int:
+    return sum(
+        int(attributes[f"ApproximateNumberOfMessages{state}"]) for state in ("", "NotVisible", "Delayed")
+    )
+
+
+def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding, Source]:
+    """Whether the queue's function gets its messages."""
+    function = queue.consumer
+    part = f"event source of {function}"
+    client = deployment.cloud.client("lambda")
+    name, of_queue = function.of(deployment.stage), f":{queue.of(deployment.stage)}"
+    try:
+        mappings = client.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    except client.exceptions.ResourceNotFoundException:
+        mappings = []
+    mapping = next((each for each in mappings if each["EventSourceArn"].endswith(of_queue)), None)
+    if mapping is None:
+        seen = f"missing: nothing brings it the messages of {of_queue[1:]}"
+        return Finding(Level.FAILED, part, seen, deployment.deploy_again), Source(works=False, window=0)
+    window, state = mapping["MaximumBatchingWindowInSeconds"], mapping["State"]
+    if state != "Enabled":
+        enable = f"`aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled`"
+        level = Level.FAILED if state in ("Disabled", "Disabling") else Level.WARNING
+        seen = f"{state.lower()}: the messages of {of_queue[1:]} wait"
+        return Finding(level, part, seen, enable), Source(works=False, window=window)
+    problem = mapping.get("LastProcessingResult") or ""
+    seen = (
+        f"enabled; batches of up to {mapping['BatchSize']}, gathered for {window} s, at most"
+        f" {mapping.get('ScalingConfig', {}).get('MaximumConcurrency', 'any number')} at a time"
+    )
+    if problem.startswith("PROBLEM"):
+        level, seen = Level.WARNING, f"{seen}; Lambda says {problem!r}"
+        return Finding(level, part, seen, deployment.look_at_logs(function)), Source(True, window)
+    return Finding(Level.OK, part, seen), Source(works=True, window=window)

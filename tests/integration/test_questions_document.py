@@ -1,0 +1,67 @@
+"""docs/questions.md: its commands run on the sample, and answer what the page shows, on 80 columns."""
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fipe_api.database.writer import PriceRow, write_rows
+from fipe_cli import __main__ as fipe
+from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
+from tests.builders import JUNE_2026
+from tests.documents import QUESTIONS, commands
+from tests.local_database import local_database
+
+MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
+LOADS = ("make local-up", "fipe load --reference 2025-06 --follow", "fipe load --reference 2026-05 --follow")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A local cloud's database after the loads that the page begins with."""
+    folder = tmp_path_factory.mktemp("local")
+    with local_database(folder) as known:
+        with closing(known.open()) as database:
+            sample = read_catalogue(SAMPLE_CATALOGUE)
+            codes = {each.month: each.code for each in published_references(max(MONTHS))}
+            for month in MONTHS:
+                rows = catalogue_for_month(sample, month).rows
+                write_rows(database, [PriceRow(month, codes[month], *row) for row in rows])
+        yield folder
+
+
+def answers() -> list[tuple[str, str]]:
+    """The commands that have an answer, with it."""
+    page = QUESTIONS.read_text(encoding="utf-8")
+    return re.findall(r"```bash\n([^\n]+)\n```\n\n```text\n(.*?)\n```", page, re.DOTALL)
+
+
+def test_each_of_the_ten_questions_has_one_command_and_its_answer() -> None:
+    page = QUESTIONS.read_text(encoding="utf-8")
+    assert len(re.findall("^## ", page, re.MULTILINE)) == 10 == len(answers())
+    assert [*LOADS, *(command for command, _ in answers())] == commands(QUESTIONS)
+
+
+@pytest.mark.parametrize(("command", "shown"), answers(), ids=[each[:50] for each, _ in answers()])
+def test_the_page_shows_what_the_command_answers(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, shown: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    printed = io.StringIO()
+    terminal = Console(width=80, file=printed, force_terminal=True, color_system=None, highlight=False)
+    monkeypatch.setattr(fipe, "console", terminal)
+    ended = CliRunner().invoke(fipe.app, shlex.split(command)[1:])
+    assert ended.exit_code == 0, ended.output
+    answer = "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).strip("\n")
+    assert answer == shown
+    assert max(map(len, answer.splitlines())) <= 80
