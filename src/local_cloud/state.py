@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 
+from fipe_words import _
 from local_cloud.command_errors import CommandError
 
 REGION = "us-east-1"
@@ -107,7 +108,7 @@ class LocalState:
             # Does not try the lock: that could get in the way of a server that is just taking it.
             return None
         except (TypeError, ValueError) as error:
-            raise CommandError(f"{self._endpoint_file} is damaged: remove it") from error
+            raise CommandError(_("{file} is damaged: remove it", file=self._endpoint_file)) from error
         return published if self.is_running() else None
 
     def publish(self, endpoint: Endpoint) -> None:
