@@ -5,31 +5,18 @@ New messages come in without a translation, those that are gone go. A person tra
 
 import ast
 from collections.abc import Iterator
-from inspect import getsourcefile
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click.core
-import click.decorators
-import click.exceptions
-import click.formatting
-import click.parser
-import click.termui
-import click.types
 import typer.core
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from fipe_words import CATALOGUE, PORTUGUESE
+from fipe_words import CATALOGUE
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("src/fipe_api", "src/fipe_cli", "src/local_cloud", "stage_settings.py")
-CLICK = (
-    click.core, click.decorators, click.exceptions, click.formatting, click.parser, click.termui, click.types,
-    typer.core,
-)  # fmt: skip
-"""Where the words are that click and typer add to help and errors."""
 HEADER = """\
 # What the commands say in Portuguese: short, as one says it, "você" in mind, and one word for one thing.
 # `make words` adds the messages that are new in the code, and removes those that are gone.
@@ -53,17 +40,14 @@ class Message(NamedTuple):
 
 
 def messages() -> Iterator[Message]:
-    """Every message that a command can say: the project's own, its help, and click's words."""
+    """Every message that a command can say: the project's own, its help, and typer's words."""
     for source in SOURCES:
         path = ROOT / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield from messages_in(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
     yield from _help()
-    for module in CLICK:
-        source_file = getsourcefile(module)
-        assert source_file, "it is installed as files"
-        text = Path(source_file).read_text(encoding="utf-8")
-        yield from messages_in(text, module.__name__.replace(".", "/") + ".py")
+    # typer's own words that it looks up with gettext; what else it says is in command_language.
+    yield from messages_in(Path(typer.core.__file__).read_text(encoding="utf-8"), "typer/core.py")
 
 
 def messages_in(source: str, place: str) -> Iterator[Message]:
@@ -87,7 +71,7 @@ def _text(node: ast.expr) -> str | None:
 def _help() -> Iterator[Message]:
     from fipe_cli.__main__ import app as fipe
     from local_cloud.__main__ import app as local_cloud
-    from local_cloud.command_errors import help_texts
+    from local_cloud.command_language import help_texts
 
     for app, place in ((fipe, "src/fipe_cli/__main__.py"), (local_cloud, "src/local_cloud/__main__.py")):
         for holder, attribute in help_texts(typer.main.get_command(app)):
@@ -101,7 +85,7 @@ def up_to_date(catalogue: Catalog) -> Catalog:
         known = found.setdefault(message.text, [message.plural, set()])
         known[0] = known[0] or message.plural
         known[1].add(message.place)
-    result = Catalog(locale=PORTUGUESE, fuzzy=False)
+    result = Catalog(fuzzy=False)
     for text, (plural, places) in sorted(found.items(), key=lambda each: (max(each[1][1]), each[0])):
         before = catalogue.get(text)
         said = before.string if before and bool(plural) == bool(before.pluralizable) else ""
@@ -113,9 +97,9 @@ def up_to_date(catalogue: Catalog) -> Catalog:
 def read_catalogue() -> Catalog:
     """The catalogue as it is; empty if there is none yet."""
     if not CATALOGUE.exists():
-        return Catalog(locale=PORTUGUESE)
+        return Catalog()
     with CATALOGUE.open("rb") as file:
-        return read_po(file, locale=PORTUGUESE)
+        return read_po(file)
 
 
 def as_text(catalogue: Catalog) -> str:

@@ -20,7 +20,7 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
-from fipe_words import _, counted, in_english, plural, understood
+from fipe_words import ENGLISH, _, counted, in_english, language, marked, plural, understood
 from infrastructure.names import READER_ROLE
 from local_cloud.command_errors import CommandGroup
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
     from fipe_cli.query import Form
 
-EXIT_CODES = """\
+EXIT_CODES = marked("""\
 Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
 holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
 the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
-"""
+""")
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
 """PostgreSQL counts milliseconds in 32 bits."""
@@ -99,11 +99,18 @@ class Where:
 
     stage: str
     profile: str | None
+    lang: str
 
 
 def _cloud(context: typer.Context) -> Cloud:
     where: Where = context.obj
     return find_cloud(where.stage, where.profile)
+
+
+def _chosen_language(context: typer.Context) -> str | None:
+    """The language that --lang or the environment chose; None leaves a page to the browser's."""
+    where: Where = context.obj
+    return language() if where.lang or language() != ENGLISH else None
 
 
 def _print_version(wanted: bool) -> None:
@@ -135,7 +142,7 @@ def main(
         raise CliError(_("invalid --lang {language}: use pt or en", language=lang), USAGE)
     if stage not in STAGES:
         raise CliError(_("invalid --stage {stage}: use dev, stg or prd", stage=stage), exit_code=USAGE)
-    context.obj = Where(stage, profile)
+    context.obj = Where(stage, profile, lang)
 
 
 @app.command()
@@ -655,6 +662,7 @@ def report(
         found = read_report(session, run_id, month, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
+        found["language"] = _chosen_language(context)
         page = render(found, cloud.name).encode()
         with opened(file) as target:
             target.write(page)

@@ -223,14 +223,24 @@ class AwsDatabase(Database):
         return self._explain(error, names.READER_ROLE)
 
     def _explain(self, error: psycopg2.OperationalError, user: str) -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}"
+        values = {
+            "user": user,
+            "resource": f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}",
+            "error": error,
+        }
+        if user == names.READER_ROLE:
+            return CliError(
+                _(
+                    "the database refused your AWS identity as {user}: it needs the permission rds-db:connect"
+                    " on {resource}; `fipe psql` works without it. The database said: {error}",
+                    **values,
+                )
+            )
         return CliError(
             _(
-                "the database refused your AWS identity as {user}: it needs the permission"
-                " rds-db:connect on {resource}. The database said: {error}",
-                user=user,
-                resource=resource,
-                error=error,
+                "the database refused your AWS identity as {user}: it needs the permission rds-db:connect on"
+                " {resource}. The database said: {error}",
+                **values,
             )
         )
 

@@ -64,10 +64,12 @@ def look_before_deleting(cloud: Cloud) -> DoomedStage:
                 name=name,
             )
         )
+    given = {"name": name, "account": cloud.account(), "region": region}
     return DoomedStage(
         stack["StackId"],
-        _("{name} in account {account}, {region}", name=name, account=cloud.account(), region=region)
-        + (" (the local cloud)" if cloud.local else ""),
+        _("{name} in account {account}, {region} (the local cloud)", **given)
+        if cloud.local
+        else _("{name} in account {account}, {region}", **given),
         [*_databases(cloud, name), _("its queues with their messages, its functions and their logs")],
     )
 
@@ -103,7 +105,9 @@ def _contents(cloud: Cloud) -> str:
             "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
         )
         months, prices = cursor.fetchone() or (0, 0)
-        return f"with {counted(prices, 'price')} of {counted(months, 'month')}"
+        return _(
+            "with {prices} of {months}", prices=counted(prices, "price"), months=counted(months, "month")
+        )
     return _("whose contents cannot be counted from here")
 
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
-from fipe_api.load.request import VEHICLE_TYPES
+from fipe_api.load.request import VEHICLE_TYPES, vehicle_type
 from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, months_with_prices, no_prices_for
@@ -145,19 +145,12 @@ class Selection:
                 yield ("vehicle_type", "brand_code", "model_code"), models
 
     def _vehicle_types(self) -> list[int]:
-        names = {**VEHICLE_TYPES, **{str(number): number for number in VEHICLE_TYPES.values()}}
-        asked = [each.strip().lower() for each in self.types.split(",")] if self.types else []
-        unknown = [each for each in asked if each not in names]
-        if unknown:
-            raise CliError(
-                _(
-                    "invalid --type {unknown}: use {vehicle_types}",
-                    unknown=unknown[0],
-                    vehicle_types=", ".join(VEHICLE_TYPES),
-                ),
-                USAGE,
-            )
-        return [names[each] for each in asked]
+        asked = [each.strip() for each in self.types.split(",")] if self.types else []
+        types = [int(each) if each.isdecimal() else vehicle_type(each) for each in asked]
+        for written, known in zip(asked, types, strict=True):
+            if known not in VEHICLE_TYPES.values():
+                raise CliError(_("invalid --type {type}: use car, motorcycle, truck", type=written), USAGE)
+        return [int(each) for each in types]
 
 
 def export_prices(session: "connection", selection: Selection, file: Path, *, excel_pt: bool) -> int:

@@ -19,6 +19,7 @@ from fipe_api.load.request import (
     brand_messages,
     choose_references,
     parse_request,
+    vehicle_type,
 )
 from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
 from fipe_api.source.http_source import FipeError, HttpSource, SourceDownError
@@ -139,10 +140,8 @@ def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str
         key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in texts.items() if text
     }
     for name in lists.get("vehicle_types", ()):
-        if name not in VEHICLE_TYPES.values() and str(name).lower() not in VEHICLE_TYPES:
-            raise LoadRequestError(
-                "unknown vehicle type {name!r}: use {known}", name=name, known=", ".join(VEHICLE_TYPES)
-            )
+        if vehicle_type(name) not in VEHICLE_TYPES.values():
+            raise LoadRequestError("unknown vehicle type {name!r}: use car, motorcycle, truck", name=name)
     payload = {**given, **lists}
     parse_request(payload)
     return payload

@@ -7,15 +7,17 @@ Messages stand in the code in English, whole sentences with their values by name
 
 import gettext
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 FOLDER = Path(__file__).parent
 DOMAIN = "messages"
-"""gettext's own default: click looks up its words there, too."""
+"""gettext's own default: typer looks up its words there, too."""
 ENGLISH, PORTUGUESE = "en", "pt"
 CATALOGUE = FOLDER / PORTUGUESE / "LC_MESSAGES" / f"{DOMAIN}.po"
 COMPILED = CATALOGUE.with_suffix(".mo")
@@ -49,7 +51,7 @@ def understood(name: str) -> str | None:
 
 
 def speak(chosen: str) -> None:
-    """From now on, messages are in this language; click's and those of commands that are started, too."""
+    """From now on, messages are in this language; typer's, too."""
     global _spoken
     os.environ["LANGUAGE"] = chosen
     gettext.bindtextdomain(DOMAIN, str(FOLDER))
@@ -88,6 +90,36 @@ def counted(number: int, what: str) -> str:
 def marked(message: str) -> str:
     """A message that is looked up later, when the language is known: the catalogue has it."""
     return message
+
+
+def understood_as(text: str, templates: Iterable[str]) -> str:
+    """A finished English text, in the person's language; as it is if it fits none of the templates.
+
+    Args:
+        text: what a library or a function said.
+        templates: messages of the catalogue. The first that fits counts, for what stands in it, too.
+    """
+    if language() == ENGLISH:
+        return text
+    for template in templates:
+        found = _as_pattern(template).fullmatch(text)
+        if found:
+            values = {name: understood_as(value, templates) for name, value in found.groupdict().items()}
+            return _(template, **values)
+    return text
+
+
+@cache
+def _as_pattern(template: str) -> re.Pattern[str]:
+    """Matches what the template becomes; its values may be any text."""
+    parts = []
+    known: set[str] = set()
+    for literal, name, _spec, _conversion in Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name:
+            parts.append(f"(?P={name})" if name in known else f"(?P<{name}>.+?)")
+            known.add(name)
+    return re.compile("".join(parts), re.DOTALL)
 
 
 class _PortugueseFormatter(Formatter):

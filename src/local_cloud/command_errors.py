@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from fipe_words import _, language_of, speak, understood
+from fipe_words import _
+from local_cloud.command_language import choose_language, translate_help, usage_errors
 
 USAGE = 2
 """The command, its options, a setting or the load that was asked for are invalid; nothing was done."""
@@ -41,10 +42,10 @@ class CommandGroup(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
         """Read the arguments. Before that the language is chosen: help and errors are in it."""
-        speak(_asked_for(args) or language_of(os.environ))
-        for holder, attribute in help_texts(self):
-            setattr(holder, attribute, _(getattr(holder, attribute)))
-        return super().make_context(info_name, args, *more, **options)
+        choose_language(args)
+        translate_help(self)
+        with usage_errors():
+            return super().make_context(info_name, args, *more, **options)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the program: its help, too, may be impossible to write."""
@@ -64,26 +65,8 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, before typer ends it for Ctrl-C or a closed pipe in its own way."""
-        with self.one_line_errors():
+        with self.one_line_errors(), usage_errors():
             return super().invoke(ctx)
-
-
-def help_texts(command: Any) -> Iterator[tuple[Any, str]]:
-    """Where a command, its parameters and the commands in it keep their help; at first it is English."""
-    for attribute in ("help", "epilog"):
-        if getattr(command, attribute):
-            yield command, attribute
-    yield from ((parameter, "help") for parameter in command.params if getattr(parameter, "help", None))
-    for each in getattr(command, "commands", {}).values():
-        yield from help_texts(each)
-
-
-def _asked_for(args: list[str]) -> str | None:
-    """The language that --lang names, which counts for errors in the other arguments, too."""
-    for name, value in zip(args, [*args[1:], ""], strict=True):
-        if name == "--lang" or name.startswith("--lang="):
-            return understood(value if name == "--lang" else name.partition("=")[2])
-    return None
 
 
 @contextmanager

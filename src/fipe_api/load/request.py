@@ -29,6 +29,11 @@ ANSWERS_BEFORE_ACCEPTED = 3
 """Accept "nothing found" only after this many answers: the source sometimes gives it for data that it has."""
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
+_ALSO: Mapping[str, VehicleType] = {
+    "cars": 1, "motorcycles": 2, "trucks": 3, "carro": 1, "carros": 1, "moto": 2, "motos": 2,
+    "motocicleta": 2, "motocicletas": 2, "caminhao": 3, "caminhoes": 3,
+}  # fmt: skip
+"""What people write as well; accents and capital letters do not matter."""
 
 _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 
@@ -138,6 +143,14 @@ _INVALID = {
 }
 
 
+def vehicle_type(written: int | str) -> int | str:
+    """FIPE's code of a vehicle type; what is none stays as it is."""
+    if isinstance(written, int):
+        return written
+    name = folded(written)
+    return VEHICLE_TYPES.get(name) or _ALSO.get(name) or written
+
+
 def parse_request(payload: Any) -> LoadRequest:
     """Checks the payload of an invocation.
 
@@ -158,7 +171,7 @@ def _checked(field: str, value: Any) -> Any:
         raise LoadRequestError("unknown key {key!r}: use {known}", key=field, known=", ".join(_INVALID))
     plain = value
     if field == "vehicle_types" and isinstance(value, list):
-        plain = [VEHICLE_TYPES.get(each.lower(), each) if isinstance(each, str) else each for each in value]
+        plain = [vehicle_type(each) if isinstance(each, int | str) else each for each in value]
     try:
         convert({field: plain}, LoadRequest)
     except ValidationError as error:

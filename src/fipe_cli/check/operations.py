@@ -112,15 +112,14 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
     pending = [each["Endpoint"] for each in found if each["SubscriptionArn"] == PENDING]
     if pending:
         seen = _("{who} has not confirmed, and gets no message", who=", ".join(pending))
-        confirm = "open the link in AWS's mail (look in spam, too); it is valid for two days"
+        confirm = _("open the link in AWS's mail (look in spam, too); it is valid for two days")
         return [Finding(Level.WARNING, part, seen, confirm)]
     if found:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, _("{who} is notified", who=confirmed))]
     if deployment.resources.get("AWS::SNS::Subscription"):
-        subscribe = _(
-            "`aws sns subscribe --topic-arn {arns} --protocol email --notification-endpoint ADDRESS`",
-            arns=arns[0],
+        subscribe = (
+            f"`aws sns subscribe --topic-arn {arns[0]} --protocol email --notification-endpoint ADDRESS`"
         )
         return [Finding(Level.WARNING, part, _("the subscription of ALARM_EMAIL is gone"), subscribe)]
     seen = _("nobody has subscribed; ALARM_EMAIL=... at a deploy would")

@@ -34,6 +34,16 @@ _OTHERWISE = {
 }
 
 
+_SEEN = {
+    "blocked": marked("blocked for {function}: {words} ({url})"),
+    "down": marked("down for {function}: {words} ({url})"),
+    "unusable": marked("unusable for {function}: {words} ({url})"),
+    "not asked": marked("not asked for {function}: {words} ({url})"),
+    "throttled": marked("throttled for {function}: {words} ({url})"),
+    "no turn": marked("no turn for {function}: {words} ({url})"),
+}
+
+
 def look_at_sources(
     cloud: Cloud, facts: Mapping[Function, Facts | None], waits: Waits | None
 ) -> list[Finding]:
@@ -79,7 +89,7 @@ def _finding(cloud: Cloud, answers: list[_Answer]) -> Finding:
         refused = [answer for answer in answers if answer.facts.state == state]
         if refused:
             who, words = refused[0].function, one_line(refused[0].facts.words)
-            seen = _("{state} for {who}: {words} ({url})", state=state, who=who, words=words, url=url)
+            seen = _(_SEEN[state], function=who, words=words, url=url)
             return Finding(level, part, seen, _(to_do) if to_do else when_blocked(cloud))
     newest = answers[0].facts.words
     seen = _(
