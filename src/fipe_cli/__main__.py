@@ -464,6 +464,7 @@ def resume(
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.blocked import what_helps
+    from fipe_cli.function_words import understood
     from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.watch import follow_load
@@ -489,7 +490,7 @@ def resume(
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
     texts = [
         words,
-        *(_("waits to start: {why}", why=why) for why in waiting),
+        *(_("waits to start: {why}", why=understood(why)) for why in waiting),
         *(what_helps(cloud) if waiting else ()),
     ]
     if not follow:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
+from fipe_cli.function_words import understood
 from fipe_words import _
 from infrastructure.names import Function, Queue
 from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
@@ -140,7 +141,7 @@ class Cloud:
         if "FunctionError" in answer or "errorType" in document:
             refused = document.get("errorType") == "LoadRequestError"
             words = document.get("errorMessage", f"{name} failed")
-            raise CliError(words, USAGE if refused else UNREACHABLE)
+            raise CliError(understood(words), USAGE if refused else UNREACHABLE)
         return document
 
     def environment_of(self, function: Function) -> dict[str, str]:

@@ -28,6 +28,7 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
+from fipe_cli.function_words import understood
 from fipe_cli.progress import duration
 from fipe_words import _, counted
 from infrastructure.names import Function
@@ -56,7 +57,7 @@ class StartedLoad(BaseModel):
     def words(self) -> str:
         """What was started, and what waits, in a line."""
         if not self.references:
-            return _("run {run} waits to start: {why}", run=self.run_id, why=self.waiting)
+            return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
         started = _(
             "run {run} started: {months}, {brands}",
@@ -65,7 +66,7 @@ class StartedLoad(BaseModel):
             brands=counted(self.brands_sent, "brand"),
         )
         return (
-            _("{started}; the other months wait: {why}", started=started, why=self.waiting)
+            _("{started}; the other months wait: {why}", started=started, why=understood(self.waiting or ""))
             if self.waiting
             else started
         )

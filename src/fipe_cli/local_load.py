@@ -15,6 +15,7 @@ from fipe_api.environment import OFFICIAL_URL
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
+from fipe_cli.function_words import understood
 from fipe_cli.ledger import Load, read_waits, run_in, snapshot, with_gaps
 from fipe_cli.loads import (
     STARTER,
@@ -74,7 +75,11 @@ class Outcome:
                 _("everything of reference {code}", code=code)
                 for code in sorted(codes - {o.reference_code for o in self.loads})
             ),
-            *(f"{one.reference_month:%Y-%m}, {what}" for one in self.loads for what in one.missing),
+            *(
+                f"{one.reference_month:%Y-%m}, {understood(what)}"
+                for one in self.loads
+                for what in one.missing
+            ),
             *(
                 plural(
                     "{number} failed message in the {kind} DLQ",
@@ -319,7 +324,7 @@ def summarise(outcome: Outcome, console: Console) -> None:
                 _(
                     "Without a price: {month:%Y-%m}, {denied}",
                     month=one.reference_month,
-                    denied=denied,
+                    denied=understood(denied),
                 ),
                 markup=False,
             )

@@ -14,6 +14,7 @@ from fipe_api.load.outlook import Arrivals
 from fipe_api.load.state import LoadState
 from fipe_cli import forecast
 from fipe_cli.forecast import NO_LIMIT, Limit
+from fipe_cli.function_words import understood
 from fipe_words import _, in_english, marked, plural
 
 _NARROW = 60
@@ -344,9 +345,9 @@ def lines(seen: Snapshot) -> Iterator[Text]:
                 style="red",
             )
     for what in seen.unpriced_prices if seen.is_over else ():
-        yield Text(_("without a price: {what}", what=what))
+        yield Text(_("without a price: {what}", what=understood(what)))
     for what in seen.missing if seen.is_over else ():
-        yield Text(_("missing: {what}", what=what), style="red")
+        yield Text(_("missing: {what}", what=understood(what)), style="red")
     if seen.is_over:
         yield Text(_end(seen), style="green" if seen.complete else "red")
 

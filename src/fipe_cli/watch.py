@@ -15,6 +15,7 @@ from rich.live import Live
 from fipe_cli import ledger
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED
+from fipe_cli.function_words import understood
 from fipe_cli.ledger import Load, Look
 from fipe_cli.progress import Snapshot, View, line
 from fipe_words import _
@@ -135,7 +136,7 @@ def show(console: Console, title: str, seen: Snapshot) -> None:
 def _print_line(console: Console, seen: Snapshot) -> None:
     console.print(line(seen), soft_wrap=True)
     for what in seen.missing if seen.is_over else ():
-        console.print(_("missing: {what}", what=what), soft_wrap=True)
+        console.print(_("missing: {what}", what=understood(what)), soft_wrap=True)
 
 
 class Account:

@@ -14,8 +14,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from fipe_api.load.request import LoadRequestError, parse_request
+from fipe_api.load.status import _line
 from fipe_cli.__main__ import app
 from fipe_cli.export import Selection
+from fipe_cli.function_words import ANSWERS, understood
 from fipe_cli.loads import payload_of
 from fipe_words import (
     CATALOGUE,
@@ -283,6 +285,38 @@ def test_a_text_that_came_finished_is_understood_by_its_template() -> None:
     text = "Invalid value for '--n': Input should be greater than or equal to 1"
     assert understood_as(text, USAGE_ERRORS) == "Valor inválido para '--n': o mínimo é 1"
     assert understood_as("anything else", USAGE_ERRORS) == "anything else"
+
+
+def test_every_known_answer_is_one_that_the_functions_give() -> None:
+    sources = [
+        re.sub(r"'\s*\n\s*'", "", (ROOT / "create_fipe_db.sql").read_text()).replace("''", "'"),
+        *(
+            text
+            for file in (ROOT / "src/fipe_api").rglob("*.py")
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant | ast.JoinedStr) and (text := text_of(node))
+        ),
+    ]
+    for answer in ANSWERS:
+        parts = [part for part, *_ in Formatter().parse(answer)]
+        longest = max(parts, key=len)
+        short = len(longest) < 12  # as in the lines of FipeLoadStatus, which the next test has
+        assert short or any(longest in source for source in sources), answer
+
+
+@pytest.mark.usefixtures("portuguese")
+def test_what_a_load_lacks_is_said_in_portuguese() -> None:
+    assert understood(
+        "cars, Fiat: 2 models (Uno Mille, Palio (GNV)): no usable answer came: see fipe.rejected_answer"
+    ) == (
+        "carros, Fiat: 2 modelos (Uno Mille, Palio (GNV)): não veio resposta aproveitável, veja fipe.rejected_answer"
+    )
+    row = {"vehicle_type": 3, "brand": "SCANIA", "is_price": True, "models": 1, "named": ["G-410 zero km"]}
+    denied = understood(_line({**row, "reason": "FIPE lists it, and denied it nine times"}))
+    assert denied == "caminhões, SCANIA: 1 preço (G-410 zero km): a FIPE lista, e negou nove vezes"
+    row = {"vehicle_type": 2, "brand": "HONDA", "models": 0}
+    cancelled = understood(_line({**row, "reason": "the load was cancelled before its models were known"}))
+    assert cancelled == "motos, HONDA: a carga foi cancelada antes de se conhecerem os modelos"
 
 
 def test_errors_of_a_load_are_said_in_portuguese() -> None:

@@ -13,6 +13,7 @@ from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import REFUSED
 from fipe_cli.errors import CliError
+from fipe_cli.function_words import understood
 from fipe_words import _, marked
 from infrastructure.names import Function
 from infrastructure.paths import SQL_SCRIPT
@@ -58,11 +59,15 @@ def look_at_sign_in(cloud: Cloud, function: Function, facts: Facts | None) -> li
     if found.error:
         return [Finding(Level.FAILED, part, one_line(found.error), _mend(cloud, found.error))]
     if not found.tls and not cloud.endpoint:
-        why = _("{done}, but without TLS (sslmode {sslmode})", done=found.done, sslmode=found.sslmode)
+        why = _(
+            "{done}, but without TLS (sslmode {sslmode})", done=understood(found.done), sslmode=found.sslmode
+        )
         return [Finding(Level.FAILED, part, why, _("deploy again with DATABASE_TLS=require or verify-full"))]
     return [
         Finding(
-            Level.OK, part, _("signed in with an IAM token, {tls}; {done}", tls=_tls(found), done=found.done)
+            Level.OK,
+            part,
+            _("signed in with an IAM token, {tls}; {done}", tls=_tls(found), done=understood(found.done)),
         )
     ]
 

@@ -8,6 +8,7 @@ from fipe_cli.blocked import when_blocked
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
+from fipe_cli.function_words import understood
 from fipe_cli.progress import Waits
 from fipe_words import _, counted, marked
 from infrastructure.names import Function
@@ -89,7 +90,7 @@ def _finding(cloud: Cloud, answers: list[_Answer]) -> Finding:
         refused = [answer for answer in answers if answer.facts.state == state]
         if refused:
             who, words = refused[0].function, one_line(refused[0].facts.words)
-            seen = _(_SEEN[state], function=who, words=words, url=url)
+            seen = _(_SEEN[state], function=who, words=understood(words), url=url)
             return Finding(level, part, seen, _(to_do) if to_do else when_blocked(cloud))
     newest = answers[0].facts.words
     seen = _(
