@@ -307,10 +307,8 @@ def test_every_known_answer_is_one_that_the_functions_give() -> None:
 @pytest.mark.usefixtures("portuguese")
 def test_what_a_load_lacks_is_said_in_portuguese() -> None:
     assert understood(
-        "cars, Fiat: 2 models (Uno Mille, Palio (GNV)): no usable answer came: see fipe.rejected_answer"
-    ) == (
-        "carros, Fiat: 2 modelos (Uno Mille, Palio (GNV)): não veio resposta aproveitável, veja fipe.rejected_answer"
-    )
+        "cars, Fiat: 2 models (Uno, G (GNV)): no usable answer came: see fipe.rejected_answer"
+    ) == ("carros, Fiat: 2 modelos (Uno, G (GNV)): não veio resposta aproveitável, veja fipe.rejected_answer")
     row = {"vehicle_type": 3, "brand": "SCANIA", "is_price": True, "models": 1, "named": ["G-410 zero km"]}
     denied = understood(_line({**row, "reason": "FIPE lists it, and denied it nine times"}))
     assert denied == "caminhões, SCANIA: 1 preço (G-410 zero km): a FIPE lista, e negou nove vezes"
