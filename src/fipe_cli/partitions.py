@@ -3,8 +3,8 @@
     FOLDER/reference_month=2026-06/prices.parquet
 
 These programs take the month from the folder's name, as a text, and pass over names that begin with a dot, as
-a file has until it is whole. Each file has the month as a date, too, named `month`: if it were named as in the
-folder's name, they would hide it, or refuse it.
+a file has until it is whole. Each file has the month as a date, too, named `month`: if it were named like the
+folder, they would hide it, or refuse it.
 """
 
 import os
