@@ -59,6 +59,7 @@ from fipe_api.source import http_source, rate_control, tolerant_pace
 
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
+http_source.LONGEST_WAIT_SECONDS = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
