@@ -485,11 +485,17 @@ def pace_table_missing(stage: Stage) -> Iterator[list[str]]:
     dynamodb = stage.client("dynamodb")
     dynamodb.delete_table(TableName="fipe-pace-dev")
     yield [
-        r"failed   official API: not asked for FipeManufacturerLoader: An error occurred"
-        r" \(ResourceNotFoundException\).*. To do: see the pace table below",
+        r"failed   official API: not asked for FipeManufacturerLoader: the pace table is missing, and without"
+        rf" it no loader calls a source \({stage.source.url}\). To do: see the pace table below",
         f"failed   pace table: fipe-pace-dev is missing, and without it no loader calls a source."
         f" To do: {AGAIN}",
     ]
+    ended = stage.fipe("load")
+    assert (ended.returncode, ended.stderr) == (
+        3,
+        "error: the pace table is missing, and without it no loader calls a source; `make check-dev` says"
+        " what to do\n",
+    )
     dynamodb.create_table(
         TableName="fipe-pace-dev",
         KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
