@@ -9,6 +9,7 @@ ANSWERS = (
     marked("the source is down ({reason})"),
     marked("the pace allows no call for now"),
     marked("no time left in this invocation"),
+    marked("the pace table is missing, and without it no loader calls a source"),
     marked("nothing was started: {error}"),
     marked("run {run} is cancelled: `fipe resume {run}` loads what it lacks"),
     marked("the source lists no brand {brand}: did you mean {names}?"),

@@ -188,11 +188,12 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
         raise InvalidInputsError(
             [
                 _(
-                    "vpc_id={vpc_id} does not exist in account {account}, {region};"
-                    " `aws ec2 describe-vpcs` lists what does",
+                    "vpc_id={vpc_id} does not exist in account {account}, {region}; {command} lists what"
+                    " does",
                     vpc_id=vpc_id,
                     account=account,
                     region=cloud.session.region_name,
+                    command=cloud.aws_command("ec2", "describe-vpcs"),
                 )
             ]
         ) from error
@@ -201,12 +202,14 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
 def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
     """Raises InvalidInputsError when functions in the VPC cannot look up the database's host name."""
     if not _vpc_has(cloud, vpc_id, "enableDnsSupport"):
+        command = cloud.aws_command("ec2", "modify-vpc-attribute", "--vpc-id", vpc_id, "--enable-dns-support")
         raise InvalidInputsError(
             [
                 _(
                     "invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
-                    " database; run `aws ec2 modify-vpc-attribute --vpc-id {vpc_id} --enable-dns-support`",
+                    " database; run {command}",
                     vpc_id=vpc_id,
+                    command=command,
                 )
             ]
         )

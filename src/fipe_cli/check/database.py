@@ -112,11 +112,11 @@ def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
         return Finding(Level.WARNING, _(MASTER), seen, use)
     refused = by_password or one_line(answer.error)
     (cluster,) = deployment.resources.get("AWS::RDS::DBCluster", ["CLUSTER"])
-    set_password = _(
-        "set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier {cluster}"
-        " --master-user-password PASSWORD --apply-immediately`",
-        cluster=cluster,
+    command = deployment.cloud.aws_command(
+        *("rds", "modify-db-cluster", "--db-cluster-identifier", cluster),
+        *("--master-user-password", "PASSWORD", "--apply-immediately"),
     )
+    set_password = _("set the password that the secret has: {command}", command=command)
     mend = set_password if REFUSED in refused else _(WRITE_SECRET)
     return Finding(Level.FAILED, _(MASTER), refused, _mend(deployment.cloud, refused, mend))
 
@@ -138,7 +138,8 @@ def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
 
 def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
     if any(words in error for words in _UNREACHABLE):
-        return _("look whether the cluster is available (`aws rds describe-db-clusters`), or stopped")
+        command = cloud.aws_command("rds", "describe-db-clusters")
+        return _("look whether the cluster is available ({command}), or stopped", command=command)
     return otherwise or _run_script(cloud)
 
 

@@ -13,6 +13,7 @@ from msgspec import ValidationError, convert
 from fipe_api.aws.self_check import KEY, Facts
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
+from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
 from fipe_words import _
 from infrastructure import names
@@ -112,7 +113,10 @@ def _look_at_log(deployment: Deployment, function: Function) -> Finding:
         reports = _reports(logs, group, patient=function in ANSWERING)
     except logs.exceptions.ResourceNotFoundException:
         return Finding(
-            Level.FAILED, part, _("the log group {group} is missing", group=group), _make_log_group(group)
+            Level.FAILED,
+            part,
+            _("the log group {group} is missing", group=group),
+            _make_log_group(deployment.cloud, group),
         )
     memory = [match.groups() for match in map(_MEMORY.search, reports) if match]
     inits = [float(match[1]) / 1000 for match in map(_INIT.search, reports) if match]
@@ -139,10 +143,9 @@ def _look_at_log(deployment: Deployment, function: Function) -> Finding:
     return Finding(Level.OK, part, seen)
 
 
-def _make_log_group(group: str) -> str:
-    return _(
-        "`aws logs create-log-group --log-group-name {group}`; until then its lines are lost", group=group
-    )
+def _make_log_group(cloud: Cloud, group: str) -> str:
+    command = cloud.aws_command("logs", "create-log-group", "--log-group-name", group)
+    return _("{command}; until then its lines are lost", command=command)
 
 
 def _reports(logs: Any, group: str, *, patient: bool) -> list[str]:

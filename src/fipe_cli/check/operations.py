@@ -63,27 +63,22 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
         name for name, alarm in alarms.items() if not (alarm["ActionsEnabled"] and alarm["AlarmActions"])
     )
     if silent:
+        command = deployment.cloud.aws_command("cloudwatch", "enable-alarm-actions", "--alarm-names", *silent)
         found.append(
             Finding(
                 Level.FAILED,
                 part,
                 _("nobody is notified by {alarms}", alarms=", ".join(silent)),
-                _(
-                    "`aws cloudwatch enable-alarm-actions --alarm-names {alarms}`, or give it the topic as"
-                    " its action",
-                    alarms=" ".join(silent),
-                ),
+                _("{command}, or give it the topic as its action", command=command),
             )
         )
     on = sorted(
         name for name, alarm in alarms.items() if alarm["StateValue"] == "ALARM" and GOOD_NEWS not in name
     )
     if on:
-        look = _(
-            "`aws cloudwatch describe-alarms --alarm-names {alarms}` says in each description",
-            alarms=" ".join(on),
-        )
-        found.append(Finding(Level.WARNING, part, _("on: {alarms}", alarms=", ".join(on)), look))
+        command = deployment.cloud.aws_command("cloudwatch", "describe-alarms", "--alarm-names", *on)
+        what_each_means = _("{command} says in each description", command=command)
+        found.append(Finding(Level.WARNING, part, _("on: {alarms}", alarms=", ".join(on)), what_each_means))
     seen = plural(
         "{number:,} alarm, with an action; it is not on",
         "{number:,} alarms, each with an action; none is on",
@@ -118,8 +113,9 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, _("{who} is notified", who=confirmed))]
     if deployment.resources.get("AWS::SNS::Subscription"):
-        subscribe = (
-            f"`aws sns subscribe --topic-arn {arns[0]} --protocol email --notification-endpoint ADDRESS`"
+        subscribe = deployment.cloud.aws_command(
+            *("sns", "subscribe", "--topic-arn", arns[0], "--protocol", "email"),
+            *("--notification-endpoint", "ADDRESS"),
         )
         return [Finding(Level.WARNING, part, _("the subscription of ALARM_EMAIL is gone"), subscribe)]
     seen = _("nobody has subscribed; ALARM_EMAIL=... at a deploy would")
