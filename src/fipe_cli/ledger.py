@@ -23,7 +23,8 @@ from fipe_api.source.rate_control import RateState
 from fipe_cli.cloud import Cloud
 from fipe_cli.forecast import Limit
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits, counted
+from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits
+from fipe_words import _, counted, plural
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -100,14 +101,23 @@ class Import(BaseModel):
 
     def words(self) -> str:
         """One line."""
-        held = f"{counted(self.months, 'month')}"
+        words = _(
+            "imported as {source}: {prices} in {months}",
+            source=self.source,
+            prices=counted(self.added, "price"),
+            months=counted(self.months, "month"),
+        )
         if self.first_month and self.last_month:
-            held += f", {self.first_month:%Y-%m} to {self.last_month:%Y-%m}"
-        apart = f"; {counted(self.kept_apart, 'row')} kept apart" if self.kept_apart else ""
-        files = counted(self.files_unfinished, "file")
-        again = "run the same `fipe import` again"
-        unfinished = f"; {files} not read to the end: {again}" if self.files_unfinished else ""
-        return f"imported as {self.source}: {held}, {counted(self.added, 'price')}{apart}{unfinished}"
+            words += _(", {first:%Y-%m} to {last:%Y-%m}", first=self.first_month, last=self.last_month)
+        if self.kept_apart:
+            words += plural("; {number:,} row kept apart", "; {number:,} rows kept apart", self.kept_apart)
+        if self.files_unfinished:
+            words += plural(
+                "; {number:,} file not read to the end: run the same `fipe import` again",
+                "; {number:,} files not read to the end: run the same `fipe import` again",
+                self.files_unfinished,
+            )
+        return words
 
 
 def read_imports(cloud: Cloud) -> list[Import]:
@@ -237,7 +247,7 @@ def read_waits(cloud: Cloud, run_id: UUID | None = None, calls_per_minute: float
     try:
         answer = cloud.client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys}})
     except ClientError as error:
-        raise cloud.explained(error, f"table {table}") from error
+        raise cloud.explained(error, _("table {table}", table=table)) from error
     items = {item["source"]["S"]: item for item in answer["Responses"][table]}
     state = state_of(items.get(PACE_KEY, {}))
     seconds = state.next_call / 1000 - time.time()

@@ -22,7 +22,7 @@ from fipe_cli.imports.columns import find_layout
 from fipe_cli.imports.files import opened
 from fipe_cli.imports.rows import RowReader
 from fipe_cli.imports.run import MONTH_FIELDS, Options
-from fipe_cli.progress import counted
+from fipe_words import _, counted, marked, plural
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -56,7 +56,9 @@ class Difference(NamedTuple):
     there: Price | None
 
 
-KINDS = ("missing here", "missing there", "other price", "other name", "other fuel")
+MISSING_HERE, MISSING_THERE = marked("missing here"), marked("missing there")
+OTHER_PRICE, OTHER_NAME, OTHER_FUEL = marked("other price"), marked("other name"), marked("other fuel")
+KINDS = (MISSING_HERE, MISSING_THERE, OTHER_PRICE, OTHER_NAME, OTHER_FUEL)
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,26 @@ class Verification:
 
     def words(self) -> list[str]:
         """The summary, in lines."""
-        found = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items() if count)
+        found = ", ".join(f"{count:,} {_(kind)}" for kind, count in self.counts.items() if count)
         lines = [
-            f"{self.month:%Y-%m}: {counted(self.here, 'price')} here, {self.there:,} in {self.against}:"
-            f" {found or 'all alike'}"
+            _(
+                "{month:%Y-%m}: {prices} here, {there:,} in {against}: {found}",
+                month=self.month,
+                prices=counted(self.here, "price"),
+                there=self.there,
+                against=self.against,
+                found=found or _("all alike"),
+            )
         ]
         if self.unreadable:
-            lines.append(f"{counted(self.unreadable, 'row')} of {self.against} cannot be read as prices")
+            lines.append(
+                plural(
+                    "{number:,} row of {against} cannot be read as a price",
+                    "{number:,} rows of {against} cannot be read as prices",
+                    self.unreadable,
+                    against=self.against,
+                )
+            )
         return lines
 
     def document(self) -> dict[str, Any]:
@@ -117,23 +132,35 @@ def verify(session: "connection", month: date, against: str, options: Options) -
     """
     here = _read_database(session, month)
     if not here:
-        raise CliError(f"the database has no prices for {month:%Y-%m}: load or import the month first", USAGE)
+        raise no_prices_here(month)
     unreadable = 0
     if against.startswith(DSN):
-        name = "the other database"
+        name = _("the other database")
         try:
             with closing(psycopg2.connect(against)) as other:
                 other.set_session(readonly=True)
                 there = _read_database(other, month)
         except psycopg2.Error as error:
-            raise CliError(f"the other database cannot be read: {error}") from error
+            raise CliError(_("the other database cannot be read: {error}", error=error)) from error
     else:
         name = against
         there, unreadable = _read_file(Path(against), month, options)
     if not there:
-        raise CliError(f"{name} has no prices for {month:%Y-%m}", USAGE)
+        raise no_prices_there(name, month)
     found = sorted(differences(here, there), key=_order)
     return Verification(month, name, len(here), len(there), unreadable, found)
+
+
+def no_prices_here(month: date) -> CliError:
+    """The error of a month that the database does not have."""
+    return CliError(
+        _("the database has no prices for {month:%Y-%m}: load or import the month first", month=month), USAGE
+    )
+
+
+def no_prices_there(other: str, month: date) -> CliError:
+    """The error of a month that what it is to be compared with does not have."""
+    return CliError(_("{other} has no prices for {month:%Y-%m}", other=other, month=month), USAGE)
 
 
 def write_differences(file: Path, differences: Sequence[Difference]) -> None:
@@ -217,13 +244,11 @@ def differences(here: Iterable[Price], there: Iterable[Price]) -> Iterator[Diffe
     for ours, theirs in _by_vehicle(missing_there, missing_here, Price._fields[:3]):
         for one, other in _paired(ours, theirs):
             if other is None:
-                yield Difference("missing there", one, None)
+                yield Difference(MISSING_THERE, one, None)
             elif one is None:
-                yield Difference("missing here", None, other)
+                yield Difference(MISSING_HERE, None, other)
             else:
-                yield Difference(
-                    ", ".join(filter(None, ("other fuel", _what_differs(one, other)))), one, other
-                )
+                yield Difference(", ".join(filter(None, (OTHER_FUEL, _what_differs(one, other)))), one, other)
 
 
 def _by_vehicle(
@@ -255,11 +280,11 @@ def _paired(here: Sequence[Price], there: Sequence[Price]) -> Iterator[tuple[Any
 def _what_differs(here: Price, there: Price) -> str:
     found = []
     if here.price_brl != there.price_brl:
-        found.append("other price")
+        found.append(OTHER_PRICE)
     if (here.brand, here.model, here.fuel) != (there.brand, there.model, there.fuel) and (
         here.fuel_code == there.fuel_code or (here.brand, here.model) != (there.brand, there.model)
     ):
-        found.append("other name")
+        found.append(OTHER_NAME)
     return ", ".join(found)
 
 

@@ -16,9 +16,10 @@ from fipe_api.source.answers import AskedCode
 from fipe_api.source.http_source import HttpSource, NoDataError, NotNowError, UnusableAnswerError
 from fipe_api.source.pace import Pace, SharedPace, Unpaced
 from fipe_cli.cloud import Cloud
-from fipe_cli.errors import USAGE, CliError
+from fipe_cli.errors import CliError
 from fipe_cli.loads import STARTER, calls_per_minute
-from fipe_cli.verify import Difference, Price, Verification, differences
+from fipe_cli.verify import Difference, Price, Verification, differences, no_prices_here, no_prices_there
+from fipe_words import _
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def verify_sample(
         cursor.execute(SELECT_SAMPLE, {"month": month, "sample": sample})
         rows = [Price._make(row) for row in cursor.fetchall()]
     if not rows:
-        raise CliError(f"the database has no prices for {month:%Y-%m}: load or import the month first", USAGE)
+        raise no_prices_here(month)
     reference = _reference(api, month, console)
     vehicles: dict[tuple[Any, ...], list[Price]] = {}
     for row in rows:
@@ -107,7 +108,13 @@ def verify_sample(
     next_line = time.monotonic() + LINE_SECONDS
     for done, here in enumerate(vehicles.values()):
         if time.monotonic() >= next_line:
-            console.print(f"{done:,} of {len(vehicles):,} asked, {len(found):,} differ", soft_wrap=True)
+            words = _(
+                "{done:,} of {all:,} asked, {differ:,} differ",
+                done=done,
+                all=len(vehicles),
+                differ=len(found),
+            )
+            console.print(words, soft_wrap=True)
             next_line = time.monotonic() + LINE_SECONDS
         try:
             there = _ask(api, reference, here[0], console)
@@ -118,7 +125,7 @@ def verify_sample(
         fewest: list[Difference] = min(compared, key=len)
         found += fewest
     asked = len(vehicles)
-    verification = Verification(month, "the official API", asked, asked - unusable, unusable, found)
+    verification = Verification(month, _("the official API"), asked, asked - unusable, unusable, found)
     return verification, confidence(asked - unusable, len(found))
 
 
@@ -127,7 +134,7 @@ def _reference(api: FipeApi, month: date, console: Console) -> Reference:
     for reference in references:
         if reference.month == month:
             return reference
-    raise CliError(f"the official API has no prices for {month:%Y-%m}", USAGE)
+    raise no_prices_there(_("the official API"), month)
 
 
 def _ask(api: FipeApi, reference: Reference, here: Price, console: Console) -> list[Price]:
@@ -143,20 +150,20 @@ def _ask(api: FipeApi, reference: Reference, here: Price, console: Console) -> l
 
 def _patiently(call: Callable[[], Any], console: Console) -> Any:
     """Makes a call until it is served."""
-    for _ in range(REFUSALS_IN_A_ROW):
+    for _try in range(REFUSALS_IN_A_ROW):
         try:
             return call()
         except NotNowError as error:
             refused = error
-            console.print(f"the official API: {error}", soft_wrap=True)
+            console.print(_("the official API: {error}", error=error), soft_wrap=True)
             time.sleep(error.retry_in)
-    raise CliError(f"the official API serves no calls: {refused}")
+    raise CliError(_("the official API serves no calls: {error}", error=refused))
 
 
 def confidence(answered: int, wrong: int) -> str:
     """What a sample says of the whole: the bound by Clopper and Pearson, at 95%."""
     if not answered:
-        return "nothing was answered, so nothing is known of the month"
+        return _("nothing was answered, so nothing is known of the month")
     low, high = wrong / answered, 1.0
     while high - low > 1e-6:
         middle = (low + high) / 2
@@ -165,8 +172,11 @@ def confidence(answered: int, wrong: int) -> str:
         else:
             high = middle
     share = 100 * (1 - high)
-    right = f"{math.floor(100 * share) / 100:.2f}%"
-    return f"with {CONFIDENCE:.0%} confidence at least {right} of the month is right"
+    return _(
+        "with {confidence:.0%} confidence at least {right:.2f}% of the month is right",
+        confidence=CONFIDENCE,
+        right=math.floor(100 * share) / 100,
+    )
 
 
 def _at_most(wrong: int, answered: int, share: float) -> float:

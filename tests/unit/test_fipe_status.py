@@ -14,10 +14,11 @@ from typer.testing import CliRunner, Result
 
 from fipe_api.load.outlook import Outlook
 from fipe_api.load.state import LoadState
-from fipe_cli import ledger, loads
+from fipe_cli import ledger, loads, watch
 from fipe_cli.__main__ import app
 from fipe_cli.ledger import Import, Load, Run, snapshot
 from fipe_cli.loads import StartedLoad, StartedReference
+from fipe_cli.watch import Pauses
 
 RUN = UUID(int=7)
 NOTHING = {"manufacturer": 0, "model": 0, "price": 0}
@@ -45,6 +46,7 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
     month = StartedReference(code=334, month="2026-06", brands=1)
     started = StartedLoad(run_id=RUN, references=[month], brands_sent=1)
     monkeypatch.setattr(loads, "start", lambda *_: started)
+    monkeypatch.setattr(watch, "AWS_PAUSES", Pauses(0, 0, 0))
 
     def run(
         *arguments: str,
@@ -78,7 +80,7 @@ FIPEX = Import(
     files=1, files_unfinished=1, kept_apart=1,
 )  # fmt: skip
 IMPORTED = (
-    "imported as fipex: 309 months, 2001-01 to 2026-09, 9,528,944 prices; 1 row kept apart; 1 file not read"
+    "imported as fipex: 9,528,944 prices in 309 months, 2001-01 to 2026-09; 1 row kept apart; 1 file not read"
     " to the end: run the same `fipe import` again\n"
 )
 

@@ -270,7 +270,7 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
         ("code", "invalid --columns 'code': use FIELD=COLUMN"),
         ("kode=a", "invalid --columns 'kode=a'"),
         ("code=x", "has no column x: its columns are a, b"),
-        ("code=a,brand=b", "--columns lacks model, year or zero_km, fuel or fuel_code, price or cents"),
+        ("code=a,brand=b", "--columns lacks model, year / zero_km, fuel / fuel_code, price / cents"),
     ],
 )
 def test_a_wrong_mapping_is_refused(tmp_path: Path, mapping: str, words: str) -> None:

@@ -4,26 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _
 
-FIELDS = {
-    "code": "FIPE code, such as 005340-6",
-    "type": "car, motorcycle or truck; without it, the FIPE code tells",
-    "brand": "name of the brand",
-    "model": "name of the model",
-    "year": "model year; 32000 or empty means zero km",
-    "zero_km": "whether it is a new car",
-    "fuel": "name or letter of the fuel",
-    "fuel_code": "FIPE's code of the fuel",
-    "price": "price in reais",
-    "cents": "price in cents",
-    "month": "reference month, such as 2026-06 or junho/2026",
-    "month_number": "1 to 12, with month_year",
-    "month_year": "the year of the reference month",
-    "brand_code": "FIPE's code of the brand",
-    "model_code": "FIPE's code of the model",
-    "reference_code": "FIPE's code of the reference month",
-}
-"""What a column can hold."""
+FIELDS = (
+    "code", "type", "brand", "model", "year", "zero_km", "fuel", "fuel_code",
+    "price", "cents", "month", "month_number", "month_year", "brand_code", "model_code", "reference_code",
+)  # fmt: skip
+"""What a column can hold: docs/imports.md says more."""
 
 _NEEDED = (
     ("code",), ("brand",), ("model",), ("year", "zero_km"), ("fuel", "fuel_code"), ("price", "cents"),
@@ -70,7 +57,12 @@ def read_mapping(text: str) -> dict[str, str]:
         field, equals, column = pair.partition("=")
         if not equals or field not in FIELDS or not column:
             raise CliError(
-                f"invalid --columns {pair!r}: use FIELD=COLUMN with the fields {', '.join(FIELDS)}", USAGE
+                _(
+                    "invalid --columns {pair!r}: use FIELD=COLUMN with the fields {fields}",
+                    pair=pair,
+                    fields=", ".join(FIELDS),
+                ),
+                USAGE,
             )
         mapping[field] = column
     return mapping
@@ -91,22 +83,42 @@ def find_layout(file: str, columns: Sequence[str], told: Mapping[str, str], *, h
     has = ", ".join(columns[:20])
     absent = [column for column in told.values() if column not in columns]
     if absent:
-        raise CliError(f"{file} has no column {', '.join(absent)}: its columns are {has}", USAGE)
+        raise CliError(
+            _(
+                "{file} has no column {absent}: its columns are {columns}",
+                file=file,
+                absent=", ".join(absent),
+                columns=has,
+            ),
+            USAGE,
+        )
     for layout in _KNOWN:
         if not told and set(layout.columns.values()) <= set(columns):
             return layout
     lacking = [
-        " or ".join(fields)
+        " / ".join(fields)
         for fields in _NEEDED
         if not told.keys() & set(fields) and not (has_month and "month" in fields)
     ]
     if told and lacking:
-        raise CliError(f"--columns lacks {', '.join(lacking)}: the columns of {file} are {has}", USAGE)
+        raise CliError(
+            _(
+                "--columns lacks {fields}: the columns of {file} are {columns}",
+                fields=", ".join(lacking),
+                file=file,
+                columns=has,
+            ),
+            USAGE,
+        )
     if not told:
         raise CliError(
-            f"{file} has the columns of neither FIPEX nor `fipe export`, but {has}: name them, such as with"
-            " --columns code=codigo_fipe,brand=marca,model=modelo,year=ano,fuel=combustivel,price=valor"
-            ",month=mes",
+            _(
+                "{file} has the columns of neither FIPEX nor `fipe export`, but {columns}: name them, such as"
+                " with --columns code=codigo_fipe,brand=marca,model=modelo,year=ano,fuel=combustivel"
+                ",price=valor,month=mes",
+                file=file,
+                columns=has,
+            ),
             USAGE,
         )
     return Layout("", told)

@@ -24,6 +24,7 @@ from msgspec.json import Decoder
 from pyarrow import csv, parquet
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _, marked
 
 LINE = "\0line"
 """The column with the line or row of the file, the first being 1. No column of a file can be called so."""
@@ -36,9 +37,13 @@ LONGEST_HEADER = 2**16
 DELIMITERS = "\t;,"
 
 _MAGIC = {
-    b"PK\x03\x04": "is a ZIP archive or a spreadsheet: unpack it, or save it as CSV",
-    b"\x1f\x8b": "is compressed: unpack it first, such as with `gunzip -c FILE | fipe import -`",
-    b"\x28\xb5\x2f\xfd": "is compressed: unpack it first, such as with `zstd -dc FILE | fipe import -`",
+    b"PK\x03\x04": marked("{file} is a ZIP archive or a spreadsheet: unpack it, or save it as CSV"),
+    b"\x1f\x8b": marked(
+        "{file} is compressed: unpack it first, such as with `gunzip -c FILE | fipe import -`"
+    ),
+    b"\x28\xb5\x2f\xfd": marked(
+        "{file} is compressed: unpack it first, such as with `zstd -dc FILE | fipe import -`"
+    ),
 }
 
 _BLANK_LINE = re.compile(rb"\n\r?\n|^\r?\n")
@@ -105,21 +110,29 @@ def opened(file: Path, encoding: str) -> Iterator[RowFile]:
     with _open_bytes(file) as stream:
         head = stream.peek(LONGEST_HEADER)[:LONGEST_HEADER]
         if not head.strip():
-            raise CliError(f"{name} is empty", USAGE)
+            raise CliError(_("{file} is empty", file=name), USAGE)
         for magic, words in _MAGIC.items():
             if head.startswith(magic):
-                raise CliError(f"{name} {words}", USAGE)
+                raise CliError(_(words, file=name), USAGE)
         is_pipe = not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
         if head.startswith(b"PAR1"):
             if is_pipe:
                 raise CliError(
-                    f"{name} is Parquet from a pipe, and Parquet is read from its end: give the file's path",
+                    _(
+                        "{file} is Parquet from a pipe, and Parquet is read from its end: give the file's"
+                        " path",
+                        file=name,
+                    ),
                     USAGE,
                 )
             yield _ParquetFile(name, stream)
         elif b"\0" in head:
             raise CliError(
-                f"{name} is not a table: it holds NUL bytes. Save it as CSV in UTF-8, or as Parquet", USAGE
+                _(
+                    "{file} is not a table: it holds NUL bytes. Save it as CSV in UTF-8, or as Parquet",
+                    file=name,
+                ),
+                USAGE,
             )
         else:
             size = None if is_pipe else os.fstat(stream.fileno()).st_size
@@ -133,7 +146,9 @@ def _open_bytes(file: Path) -> io.BufferedReader:
     try:
         return io.BufferedReader(io.FileIO(file), LONGEST_HEADER)
     except OSError as error:
-        raise CliError(f"{file} cannot be read: {error.strerror}", USAGE) from error
+        raise CliError(
+            _("{file} cannot be read: {reason}", file=file, reason=error.strerror), USAGE
+        ) from error
 
 
 def _fingerprint(stream: io.BufferedReader) -> str:
@@ -221,8 +236,13 @@ class _TextFile(RowFile):
         except UnicodeDecodeError as error:
             line = self._line + block[: error.start].count(b"\n")
             raise CliError(
-                f"{self.name}, line {line}: not text in {self._encoding}: give the file's encoding,"
-                " such as --encoding latin-1",
+                _(
+                    "{file}, line {line}: not text in {encoding}: give the file's encoding, such as"
+                    " --encoding latin-1",
+                    file=self.name,
+                    line=line,
+                    encoding=self._encoding,
+                ),
                 USAGE,
             ) from error
 
@@ -230,7 +250,7 @@ class _TextFile(RowFile):
 def _offset_of_line(block: bytes, line: int) -> int:
     """Where a line begins; 0 is the block's first."""
     offset = 0
-    for _ in range(line):
+    for _line in range(line):
         offset = block.index(b"\n", offset) + 1
     return offset
 
@@ -244,8 +264,12 @@ class _CsvFile(_TextFile):
         if not header.count(self._delimiter):
             shown = header if len(header) <= 40 else f"{header[:40]}..."
             raise CliError(
-                f"{self.name} is not a table: its first line, {shown!r}, does not name columns separated by"
-                " tabs, semicolons or commas",
+                _(
+                    "{file} is not a table: its first line, {line!r}, does not name columns separated by"
+                    " tabs, semicolons or commas",
+                    file=self.name,
+                    line=shown,
+                ),
                 USAGE,
             )
         self.columns = [name.strip().strip('"') for name in header.split(self._delimiter)]
@@ -263,7 +287,7 @@ class _CsvFile(_TextFile):
                 threads=False,
             )
         lines = arrow.arange(self._line, self._line + table.num_rows + len(refused))
-        numbers = arrow.array([line for line, _ in refused], arrow.int64())
+        numbers = arrow.array([line for line, _text in refused], arrow.int64())
         lines = lines.filter(compute.invert(compute.is_in(lines, numbers)))
         rows = _with_lines({name: table[name] for name in columns}, lines)
         return (_without_blank_lines(rows) if _BLANK_LINE.search(text) else rows), refused
@@ -301,7 +325,7 @@ class _JsonLinesFile(_TextFile):
             self.columns = list(self._decoder.decode(line))
         except (DecodeError, UnicodeDecodeError) as error:
             raise CliError(
-                f"{self.name} is not JSON Lines: its first line is not an object", USAGE
+                _("{file} is not JSON Lines: its first line is not an object", file=self.name), USAGE
             ) from error
 
     def _rows(self, block: bytes, columns: Sequence[str]) -> tuple[Any, list[tuple[int, str]]]:
@@ -364,7 +388,13 @@ class _ParquetFile(RowFile):
             except arrow.ArrowException as error:
                 kind = read[name].type
                 raise CliError(
-                    f"{self.name}: column {name} holds {kind} and not text or numbers", USAGE
+                    _(
+                        "{file}: column {column} holds {kind} and not text or numbers",
+                        file=self.name,
+                        column=name,
+                        kind=kind,
+                    ),
+                    USAGE,
                 ) from error
             columns[name] = compute.fill_null(text, "")
         return _with_lines(columns, arrow.arange(before + 1, before + 1 + read.num_rows))
@@ -377,5 +407,10 @@ def _parquet_errors(name: str) -> Iterator[None]:
     except (arrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:120]
         raise CliError(
-            f"{name} is damaged Parquet, perhaps cut short: fetch it again ({reason})", USAGE
+            _(
+                "{file} is damaged Parquet, perhaps cut short: fetch it again ({reason})",
+                file=name,
+                reason=reason,
+            ),
+            USAGE,
         ) from error

@@ -29,6 +29,10 @@ LAST_MONTH_OF_THREE_FUELS = date(2022, 5, 1)
 NEW_FUELS = (4, 5, 6)
 ROWS_OF_A_MERGED_FILE = 10
 
+DENIED = "a load of the month, by the official API, does not have this vehicle"
+OTHER_PRICE = "another price than {there} of source {source}, which stays"
+"""Why the database keeps rows apart that are prices."""
+
 _TYPES = {
     **dict.fromkeys(("1", "carro", "carros", "car", "cars", "automovel"), 1),
     **dict.fromkeys(("2", "moto", "motos", "motocicleta", "motorcycle", "motorcycles"), 2),

@@ -21,7 +21,7 @@ from fipe_cli.imports.columns import find_layout, read_mapping
 from fipe_cli.imports.files import STDIN, RowFile, opened
 from fipe_cli.imports.rows import Prices, RowReader, looks_merged
 from fipe_cli.imports.writing import ImportFile, Written, begin_file, end_file, write_batch
-from fipe_cli.progress import counted
+from fipe_words import _, counted, plural
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -65,10 +65,18 @@ class Imported:
     def words(self) -> str:
         """One line."""
         added, known, copies, apart = self.written
-        more = f", {copies:,} exact {'copy' if copies == 1 else 'copies'}" if copies else ""
-        kept = f", {apart:,} kept apart (fipe.import_kept_apart says why)" if apart else ""
-        new = f"{counted(added, 'price')} added as {self.source}"
-        return f"{self.file}: {new}, {known:,} known already{more}{kept}"
+        words = _(
+            "{file}: {prices} added as {source}, {known:,} known already",
+            file=self.file,
+            prices=counted(added, "price"),
+            source=self.source,
+            known=known,
+        )
+        if copies:
+            words += plural(", {number:,} exact copy", ", {number:,} exact copies", copies)
+        if apart:
+            words += _(", {apart:,} kept apart (fipe.import_kept_apart says why)", apart=apart)
+        return words
 
     def document(self) -> dict[str, object]:
         """The same for JSON."""
@@ -85,16 +93,21 @@ def read_options(
     """
     if (name and not SOURCE_NAME.fullmatch(name)) or name == "fipe":
         raise CliError(
-            f"invalid --name {name!r}: use small letters, digits, points and hyphens, such as kaggle; fipe is"
-            " the official API",
+            _(
+                "invalid --name {name!r}: use small letters, digits, points and hyphens, such as kaggle; fipe"
+                " is the official API",
+                name=name,
+            ),
             USAGE,
         )
     if month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
-        raise CliError(f"invalid --month {month}: use a month like 2026-06", USAGE)
+        raise CliError(_("invalid --month {month}: use a month like 2026-06", month=month), USAGE)
     try:
         codecs.lookup(encoding)
     except LookupError:
-        raise CliError(f"unknown --encoding {encoding}: use utf-8, latin-1 or cp1252", USAGE) from None
+        raise CliError(
+            _("unknown --encoding {encoding}: use utf-8, latin-1 or cp1252", encoding=encoding), USAGE
+        ) from None
     first_day = date.fromisoformat(f"{month}-01") if month else None
     return Options(name, read_mapping(columns), first_day, encoding, names_of_today)
 
@@ -111,7 +124,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
             glob.glob(pattern, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
         )  # fmt: skip
         if not found:
-            raise CliError(f"{pattern} is no file, and no file fits it", USAGE)
+            raise CliError(_("{pattern} is no file, and no file fits it", pattern=pattern), USAGE)
         files.update(dict.fromkeys(map(Path, found)))
     return list(files)
 
@@ -134,7 +147,7 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
     layout = find_layout(rows.name, rows.columns, options.columns, has_month=options.month is not None)
     source = options.name or layout.name
     if not source:
-        raise CliError("give --name, such as --name kaggle: each price says where it came from", USAGE)
+        raise CliError(_("give --name, such as --name kaggle: each price says where it came from"), USAGE)
     if "merged" in Path(rows.name).name and not options.names_of_today:
         raise _merged(rows.name)
     reader = RowReader(layout, options.month)
@@ -150,18 +163,22 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
                 written = written.plus(write_batch(session, file, prices))
                 shown.advance(prices.position, written)
     except KeyboardInterrupt:
-        raise CliError(f"interrupted: {_state(rows, written)}", INTERRUPTED) from None
+        raise CliError(_("interrupted: {state}", state=_state(rows, written)), INTERRUPTED) from None
     except psycopg2.Error as error:
         if not session.closed:
             raise
-        raise CliError(f"the connection to the database was lost: {_state(rows, written)}") from error
+        raise CliError(
+            _("the connection to the database was lost: {state}", state=_state(rows, written))
+        ) from error
     end_file(session, file)
     return Imported(rows.name, source, written)
 
 
 def _state(rows: RowFile, written: Written) -> str:
-    what = "run the same command again to go on" if rows.fingerprint else "run it again from the beginning"
-    return f"{written.rows:,} rows of {rows.name} are done; {what}"
+    values = {"rows": written.rows, "file": rows.name}
+    if rows.fingerprint:
+        return _("{rows:,} rows of {file} are done; run the same command again to go on", **values)
+    return _("{rows:,} rows of {file} are done; run it again from the beginning", **values)
 
 
 def _refuse(name: str, prices: Prices, options: Options, *, is_first: bool) -> None:
@@ -172,16 +189,26 @@ def _refuse(name: str, prices: Prices, options: Options, *, is_first: bool) -> N
     if is_first and (wrong == prices.rows > 0 or 2 * wrong > prices.rows >= ROWS_TO_JUDGE_A_FILE_BY):
         worst = prices.apart[0]
         raise CliError(
-            f"{name}: {wrong:,} of the first {prices.rows:,} rows are no prices, such as line"
-            f" {worst.line}: {worst.reason}. Nothing was written; look at --columns",
+            _(
+                "{file}: {wrong:,} of the first {rows:,} rows are no prices, such as line {line}: {reason}."
+                " Nothing was written; look at --columns",
+                file=name,
+                wrong=wrong,
+                rows=prices.rows,
+                line=worst.line,
+                reason=worst.reason,
+            ),
             USAGE,
         )
 
 
 def _merged(name: str) -> CliError:
     return CliError(
-        f"{name} has today's names in old months (a merged file): take the file as published, or give"
-        " --names-of-today to have today's names in the database",
+        _(
+            "{file} has today's names in old months (a merged file): take the file as published, or give"
+            " --names-of-today to have today's names in the database",
+            file=name,
+        ),
         USAGE,
     )
 
@@ -208,7 +235,11 @@ class _Shown:
     def advance(self, position: int, written: Written) -> None:
         """Shows what is done."""
         seconds = time.monotonic() - self._began
-        rate = f"{written.rows:,} rows, {written.rows / max(seconds, 0.001):,.0f} per second"
+        rate = _(
+            "{rows:,} rows, {rate:,.0f} per second",
+            rows=written.rows,
+            rate=written.rows / max(seconds, 0.001),
+        )
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=position, rate=rate)
         elif time.monotonic() >= self._next_line:

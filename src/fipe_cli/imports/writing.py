@@ -23,7 +23,8 @@ from fipe_api.database.statements import (
 )
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.imports import statements
-from fipe_cli.imports.rows import KeptApart, Prices
+from fipe_cli.imports.rows import DENIED, OTHER_PRICE, KeptApart, Prices
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
@@ -71,7 +72,7 @@ def begin_file(session: "connection", source: str, file: str, fingerprint: str |
         cursor.execute(statements.FIND_SOURCE, {"name": source})
         found = cursor.fetchone()
         if found is None:
-            raise CliError(f"invalid --name {source}: a mirror has that name", USAGE)
+            raise CliError(_("invalid --name {name}: a mirror has that name", name=source), USAGE)
         known = {"source": found[0], "file": file, "fingerprint": fingerprint}
         cursor.execute(statements.BEGIN_FILE, known)
         ((key, position),) = cursor.fetchall()
@@ -98,7 +99,7 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         vehicles = _find_vehicles(cursor, prices)
         cursor.execute(statements.SELECT_EMPTY_MONTHS, (list(months),))
         empty = cursor.fetchall()
-        untouched = [month for month, has_load, _ in empty if not has_load]
+        untouched = [month for month, has_load, _between in empty if not has_load]
         table = _with_ids(prices, vehicles)
         is_new = compute.is_in(table["month"], arrow.array(untouched, arrow.date32()))
         added = _write_untouched(cursor, file.source, table.filter(is_new))
@@ -107,7 +108,7 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         if rest.num_rows:
             more, apart = _write_compared(cursor, file.source, rest, prices)
             added |= more
-        _renew(cursor, [month for month, _, is_between in empty if is_between and month in added])
+        _renew(cursor, [month for month, _loads, is_between in empty if is_between and month in added])
         if added:
             rows = [(month, file.source, count) for month, count in sorted(added.items())]
             execute_values(cursor, statements.ADD_TO_MONTHS, rows)
@@ -185,9 +186,9 @@ def _write_untouched(cursor: "cursor", source: int, table: Any) -> dict[date, in
         return {}
     columns = table.select(["vehicle", "month", "price"])
     columns = columns.append_column("source", arrow.repeat(arrow.scalar(source), table.num_rows))
-    _copy(cursor, "fipe.price (vehicle_id, reference_month, price_brl, source)", columns)
+    _copy(cursor, "fipe.price", ("vehicle_id", "reference_month", "price_brl", "source"), columns)
     spans = table.group_by("vehicle").aggregate([("month", "min"), ("month", "max")])
-    _copy(cursor, "import_span (vehicle_id, first_month, last_month)", spans)
+    _copy(cursor, "import_span", ("vehicle_id", "first_month", "last_month"), spans)
     counted = table["month"].value_counts()
     return {each["values"]: each["counts"] for each in counted.to_pylist()}
 
@@ -198,7 +199,8 @@ def _write_compared(
     """Adds prices that their months lack; returns how many each month got, and what contradicts it."""
     _copy(
         cursor,
-        "import_price (line, vehicle_id, reference_month, price_brl)",
+        "import_price",
+        ("line", "vehicle_id", "reference_month", "price_brl"),
         table.select(["line", "vehicle", "month", "price"]),
     )
     cursor.execute("analyze import_price")
@@ -216,21 +218,19 @@ def _write_compared(
     return added, [
         KeptApart(
             line,
-            "a load of the month, by the official API, does not have this vehicle"
-            if is_answered
-            else f"another price than {there} of source {said_by}, which stays",
+            DENIED if is_answered else OTHER_PRICE.format(there=there, source=said_by),
             content[line],
         )
-        for line, _, there, said_by, is_answered in found
+        for line, _price, there, said_by, is_answered in found
     ]
 
 
-def _copy(cursor: "cursor", target: str, table: Any) -> None:
+def _copy(cursor: "cursor", target: str, columns: Sequence[str], table: Any) -> None:
     text = BytesIO()
     csv.write_csv(table, text, csv.WriteOptions(include_header=False, quoting_style="none"))
     text.seek(0)
     with _nothing_printed():
-        cursor.copy_expert(f"copy {target} from stdin (format csv)", text)
+        cursor.copy_expert(f"copy {target} ({', '.join(columns)}) from stdin (format csv)", text)
 
 
 @contextmanager
