@@ -125,11 +125,11 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench lock clean
+.PHONY: test test-walkthrough test-second-cloud test-dbt test-faults soak fuzz lint docs audit bench lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
-		-m "not faults and not walkthrough and not second_cloud"
+		-m "not faults and not walkthrough and not second_cloud and not dbt"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
@@ -137,6 +137,10 @@ test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from boo
 test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, with IAM and the schedule (two minutes): MONTH=1 the real month too
 	@$(INSTALL) second-cloud
 	python -m pytest -q -m "second_cloud$(if $(MONTH),, and not real_month)" tests/second_cloud
+
+test-dbt: $(DEV) ## Build the dbt package on two months, the real one where it is there (a minute)
+	@$(INSTALL) dbt
+	python -m pytest -q tests/dbt
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
@@ -168,6 +172,7 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 	$(UV_COMPILE) tests/second_cloud/requirements.in -o tests/second_cloud/requirements.txt
+	$(UV_COMPILE) tests/dbt/requirements.in -o tests/dbt/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
 

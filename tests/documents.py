@@ -12,6 +12,8 @@ DEPLOYED = (ROOT / "README.md", ROOT / "docs/deploy.md")
 """Their commands deploy, load, redrive and destroy a stage in tests/e2e/test_deploy.py."""
 DEVELOPMENT = (ROOT / "CONTRIBUTING.md", ROOT / "src/fipe_simulator/README.md")
 """Their commands are for people who work on the project; no test runs them."""
+DBT = (ROOT / "dbt/README.md",)
+"""Its commands run on a database of their own, in tests/dbt/test_dbt.py."""
 
 ELSEWHERE = {
     "make local": "tests/e2e/test_make_local.py",
@@ -30,7 +32,7 @@ ELSEWHERE = {
 
 def documents() -> list[Path]:
     """All Markdown files of the project."""
-    patterns = ("*.md", "docs/*.md", "src/**/*.md", "lambda-layer/*.md")
+    patterns = ("*.md", "docs/*.md", "src/**/*.md", "lambda-layer/*.md", "dbt/*.md")
     return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 

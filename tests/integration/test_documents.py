@@ -9,7 +9,17 @@ import pytest
 
 from fipe_cli.__main__ import app
 from scripts.settings_table import PAGE, with_table
-from tests.documents import DEPLOYED, DEVELOPMENT, READMES, ROOT, WALKED, commands, documents, walked_commands
+from tests.documents import (
+    DBT,
+    DEPLOYED,
+    DEVELOPMENT,
+    READMES,
+    ROOT,
+    WALKED,
+    commands,
+    documents,
+    walked_commands,
+)
 
 
 def by_name(path: Path) -> str:
@@ -44,7 +54,7 @@ def test_each_readme_shows_a_picture_in_its_language_before_its_first_section() 
 
 def test_every_document_with_commands_is_one_whose_commands_are_run() -> None:
     with_commands = {document for document in documents() if commands(document)}
-    assert with_commands == {*READMES, *WALKED, *DEPLOYED, *DEVELOPMENT}
+    assert with_commands == {*READMES, *WALKED, *DEPLOYED, *DEVELOPMENT, *DBT}
     assert len(walked_commands()) >= 25
 
 
