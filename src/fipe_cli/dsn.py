@@ -70,6 +70,6 @@ def how_to_sign_in(user: str, *, token: bool) -> str:
     if user == READER_ROLE:
         return (
             f"{READER_ROLE} signs in with a token (--token); a program that keeps a password needs a role of"
-            " its own, see docs/queries.md"
+            " its own, see docs/bi.md"
         )
     return f"the password is the one that {user} was given"
