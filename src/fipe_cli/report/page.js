@@ -1,119 +1,439 @@
 "use strict";
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const data = read("data");
-const words = read("words");
+// The page: what the month is, what moved, and where the prices came from.
+
 const TYPES = [1, 2, 3];
-let language = (navigator.language || "en").startsWith("pt") ? "pt" : "en";
-let charts = [];
+const BRANDS = 14;
+const FEWEST = 20;
+const FEWEST_OF_AN_AGE = 5;
+const { market, vehicle, load } = data;
+const { month, before } = market;
 
-const say = (key) => words[language][key];
-const locale = () => (language === "pt" ? "pt-BR" : "en-GB");
-const number = (value, digits = 0) =>
-  value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const money = (value) => value.toLocaleString(locale(), { style: "currency", currency: "BRL", maximumFractionDigits: 0 });
-const percent = (value) => (value > 0 ? "+" : "") + number(value, 2) + " %";
-const monthName = (text) =>
-  new Date(text.slice(0, 7) + "-02T00:00:00").toLocaleDateString(locale(), { month: "long", year: "numeric" });
-const yearName = (row) => (row.zero_km ? say("zero_km") : String(row.model_year));
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const names = () => ({ month: monthName(month), before: before && monthName(before), span: before && span(before, month) });
+const moves = (by) => market.moves.filter((row) => row.by === by);
+const same = (row) => row.vehicles - row.rose - row.fell;
+const lastMonth = () => (before ? before : month);
 
-function duration(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 1) return Math.round(seconds) + " s";
-  if (minutes < 60) return minutes + " min " + Math.round(seconds % 60) + " s";
-  return Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
+// What is compared ---------------------------------------------------------------------------------------------
+
+function notices() {
+  const said = [];
+  if (market.loaded !== "whole") said.push(say(`not_whole_${market.loaded}`, names()));
+  const passed = { months: listed(market.passed_over.map(monthName)), count: market.passed_over.length };
+  if (!before && passed.count) said.push(say("nothing_complete_before", { ...names(), ...passed }));
+  else if (!before) said.push(say("nothing_before", names()));
+  else if (passed.count) said.push(say("passed_over", { ...names(), ...passed }));
+  if (before && market.before_loaded !== "whole") said.push(say("before_part", names()));
+  return said.map((text) => element("p", { className: "notice", textContent: sentence(text) }));
 }
 
-function element(tag, options = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(options)) made[name] = value;
-  made.append(...children);
-  return made;
+function summary() {
+  const [all] = moves("all");
+  if (!all) return [];
+  const values = {
+    ...names(), count: all.vehicles, rose: all.rose, fell: all.fell, same: same(all), median: percent(all.median, 2),
+    rose_share: share(all.rose, all.vehicles), fell_share: share(all.fell, all.vehicles), same_share: share(same(all), all.vehicles),
+  };
+  return [element("p", { className: "lead", textContent: say(all.rose + all.fell ? "lead" : "lead_same", values) })];
 }
 
-const section = (title, ...children) => element("section", {}, element("h2", { textContent: title }), ...children);
-const card = (title, ...children) => element("div", { className: "card" }, element("h3", { textContent: title }), ...children);
-const cards = (...children) => element("div", { className: "cards" }, ...children);
-const note = (text) => element("p", { className: "note", textContent: text });
+function keyFigures() {
+  const prices = market.types.reduce((total, row) => total + row.prices, 0);
+  const entries = [[say("prices_in", names()), number(prices)]];
+  for (const row of moves("all")) entries.push([say("median_change_of"), percent(row.median, 2)]);
+  for (const zeroKm of [true, false])
+    for (const row of moves("zero km").filter((each) => each.zero_km === zeroKm))
+      entries.push([say(zeroKm ? "median_change_zero_km" : "median_change_used"), percent(row.median, 2)]);
+  if (market.differences) {
+    const count = (what) => number(counted(what).reduce((total, row) => total + row.vehicles, 0));
+    entries.push([say("new_in", names()), count("new")], [say("vanished_in", names()), count("gone")]);
+  }
+  return facts(entries);
+}
 
-function facts(entries) {
-  return element(
-    "dl",
-    { className: "facts" },
-    ...entries.map(([name, value, className = ""]) =>
-      element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value, className })),
+// What moved -----------------------------------------------------------------------------------------------------
+
+const movedColumns = () => [
+  figure(say("vehicles"), (row) => number(row.vehicles)),
+  figure(say("rose"), (row) => number(row.rose)),
+  figure(say("fell"), (row) => number(row.fell)),
+  figure(say("same"), (row) => number(same(row))),
+  figure(say("median_change"), (row) => percent(row.median, 2)),
+];
+const typeColumn = () => text(say("type"), (row) => say(String(row.vehicle_type)));
+const movedHint = (name, row) =>
+  `${name}\n${say("median_change")}: ${percent(row.median, 2)}\n${number(row.vehicles)} ${say("vehicles")}`;
+
+function movedSection() {
+  return section(
+    say("moved", names()),
+    cards(
+      card(say("by_type", names()), table(say("by_type", names()), [typeColumn(), ...movedColumns()], moves("type")), note(say("median_note"))),
+      spreadCard(),
+      brandsCard(),
+      agesCard(),
+      moversCard("rises", "nothing_rose", market.movers.filter((row) => row.change_percent > 0)),
+      moversCard("falls", "nothing_fell", market.movers.filter((row) => row.change_percent < 0).reverse()),
     ),
   );
 }
 
-function table(columns, rows) {
-  const head = columns.map(([name, , kind = ""]) => element("th", { textContent: name, className: kind }));
-  const body = rows.map((row) =>
-    element("tr", {}, ...columns.map(([, value, kind = ""]) => element("td", { textContent: value(row), className: kind }))),
+function spreadCard() {
+  const title = say("spread", names());
+  const all = market.spread.reduce((total, row) => total + row.vehicles, 0);
+  const steps = words[language].steps.map((name, step) => {
+    const vehicles = market.spread.filter((row) => row.step === step).reduce((total, row) => total + row.vehicles, 0);
+    const value = (100 * vehicles) / all;
+    return { name, step, vehicles, value, text: number(value, 1) + "%", hint: `${name}\n${number(vehicles)} ${say("vehicles")}` };
+  }).reverse();
+  const colour = (row) => (row.step === 4 ? "var(--soft)" : row.step > 4 ? "var(--up)" : "var(--down)");
+  const columns = [
+    text(say("change"), (row) => row.name),
+    figure(say("vehicles"), (row) => number(row.vehicles)),
+    figure(say("share"), (row) => number(row.value, 1)),
+  ];
+  return card(title, chart(title, bars(steps, colour)), behind(title, columns, steps));
+}
+
+function brandsCard() {
+  const title = say("by_brand", names());
+  const rows = moves("brand");
+  const most = Math.max(...rows.map((row) => row.vehicles));
+  const fewest = Math.min(FEWEST, most);
+  const parts = TYPES.filter((type) => rows.some((row) => row.vehicle_type === type)).map((type) => {
+    const ofType = rows.filter((row) => row.vehicle_type === type);
+    const enough = ofType.filter((row) => row.vehicles >= fewest);
+    const shown = (enough.length ? enough : ofType)
+      .toSorted((a, b) => Math.abs(b.median) - Math.abs(a.median))
+      .slice(0, BRANDS)
+      .toSorted((a, b) => b.median - a.median)
+      .map((row, _, all) => ({ name: row.brand, value: row.median, text: percent(row.median, digitsFor(all.map((each) => each.median))), hint: movedHint(row.brand, row) }));
+    const name = `${title}, ${say(String(type))}`;
+    const columns = [text(say("brand"), (row) => row.brand), ...movedColumns()];
+    return element(
+      "div",
+      {},
+      element("h4", { textContent: sentence(say(String(type))) }),
+      chart(name, bars(shown, (row) => (row.value < 0 ? "var(--down)" : "var(--up)"))),
+      behind(name, columns, ofType),
+    );
+  });
+  return wide(title, element("div", { className: "thirds" }, ...parts), note(say("by_brand_note", { count: fewest })));
+}
+
+function agesCard() {
+  const title = say("by_age", names());
+  const rows = moves("age").filter((row) => row.age !== null);
+  const ageName = (row) => (row.age === OLDEST ? say("age_last", { age: row.age }) : number(row.age));
+  const shown = rows.filter((row) => row.vehicles >= FEWEST_OF_AN_AGE);
+  const drawn = linesByType(shown, (row) => ({ x: row.age, y: row.median, hint: movedHint(`${say(String(row.vehicle_type))}, ${say("age")}: ${ageName(row)}`, row) }));
+  return wide(
+    title,
+    ...(shown.length ? [legend(drawn), chart(title, lines(drawn, { x: ages, y: {}, zero: true, format: (value) => percent(value, digitsFor(shown.map((row) => row.median))) }))] : []),
+    note(say("by_age_note", { ...names(), count: FEWEST_OF_AN_AGE })),
+    behind(title, [typeColumn(), figure(say("age"), ageName), ...movedColumns()], rows),
   );
-  return element(
-    "div",
-    { className: "scroll" },
-    element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)),
+}
+
+function linesByType(rows, point) {
+  return TYPES.filter((type) => rows.some((row) => row.vehicle_type === type)).map((type) => ({
+    name: say(String(type)), colour: COLOURS[type], symbol: SYMBOLS[type], dash: DASHES[type],
+    points: rows.filter((row) => row.vehicle_type === type).map(point),
+  }));
+}
+
+function moversCard(key, none, rows) {
+  const title = say(key, names());
+  const columns = [
+    text(say("model"), vehicleName),
+    text(say("year"), yearName),
+    text(say("fuel"), (row) => row.fuel),
+    figure(shortMonth(lastMonth()), (row) => money(row.price_before)),
+    figure(shortMonth(month), (row) => money(row.price_brl)),
+    figure(say("change"), (row) => percent(row.change_percent)),
+  ];
+  return wide(title, rows.length ? table(title, columns, rows) : note(say(none, names())));
+}
+
+// Zero km and used -----------------------------------------------------------------------------------------------
+
+function monthSection() {
+  const title = say("types", names());
+  const columns = [
+    typeColumn(),
+    figure(say("brands"), (row) => number(row.brands)),
+    figure(say("models"), (row) => number(row.models)),
+    figure(say("prices"), (row) => number(row.prices)),
+    figure(say("median"), (row) => money(row.median)),
+  ];
+  return section(say("month", names()), cards(wide(title, table(title, columns, market.types))));
+}
+
+function zeroKmSection() {
+  const heading = before ? say("zero_km_and_used", names()) : say("zero_km_and_used_month", names());
+  return section(heading, cards(zeroKmCard(), depreciationCard(), indexCard()));
+}
+
+function zeroKmCard() {
+  const title = before ? say("zero_km_by_type", names()) : say("zero_km_by_type_month", names());
+  const rows = market.types.flatMap((type) =>
+    [true, false].map((zeroKm) => ({
+      vehicle_type: type.vehicle_type,
+      zero_km: zeroKm,
+      prices: zeroKm ? type.zero_km : type.prices - type.zero_km,
+      price: zeroKm ? type.median_zero_km : type.median_used,
+      moved: moves("type and zero km").find((row) => row.vehicle_type === type.vehicle_type && row.zero_km === zeroKm),
+    })),
+  ).filter((row) => row.prices);
+  const columns = [
+    text(say("type"), (row) => `${say(String(row.vehicle_type))}, ${say(row.zero_km ? "zero_km" : "used")}`),
+    figure(say("prices_in", { month: shortMonth(month) }), (row) => number(row.prices)),
+    figure(say("median"), (row) => or_none(row.price, money)),
+  ];
+  if (before)
+    columns.push(
+      figure(say("rose"), (row) => or_none(row.moved?.rose, number)),
+      figure(say("fell"), (row) => or_none(row.moved?.fell, number)),
+      figure(say("same"), (row) => or_none(row.moved && same(row.moved), number)),
+      figure(say("median_change"), (row) => or_none(row.moved?.median, (value) => percent(value, 2))),
+    );
+  return wide(title, table(title, columns, rows));
+}
+
+function depreciationCard() {
+  const title = say("depreciation", names());
+  const rows = market.depreciation;
+  if (!rows.length) return card(title, note(say("no_depreciation", names())));
+  const drawn = linesByType(rows, (row) => ({
+    x: row.age, y: row.percent,
+    hint: `${say(String(row.vehicle_type))}, ${say("age")}: ${number(row.age)}\n${number(row.percent, 1)}${say("percent_of_new")}\n${number(row.vehicles)} ${say("vehicles")}`,
+  }));
+  const columns = [
+    typeColumn(),
+    figure(say("age"), (row) => number(row.age)),
+    figure(say("vehicles"), (row) => number(row.vehicles)),
+    figure(say("percent_of_new"), (row) => number(row.percent, 1)),
+  ];
+  return card(
+    title,
+    legend(drawn),
+    chart(title, lines(drawn, { x: ages, y: { domain: [0, Math.max(100, ...rows.map((row) => row.percent))] }, height: 320, format: (value) => number(value) + "%" })),
+    note(`${say("age")}. ${say("depreciation_note")}`),
+    behind(title, columns, rows),
   );
 }
 
-function chart(configuration, height) {
-  const canvas = element("canvas");
-  const holder = element("div", { className: "chart" }, canvas);
-  if (height) holder.style.height = height;
-  // A chart measures its element, so the page must hold the element before the chart is drawn.
-  queueMicrotask(() => charts.push(new Chart(canvas, configuration)));
-  return holder;
+/** The index of each type, zero km and used: 100 in the first month, and then the median changes, one after another. */
+function indexLines() {
+  const found = [];
+  for (const type of TYPES)
+    for (const zeroKm of [true, false]) {
+      const rows = market.index.filter((row) => row.vehicle_type === type && row.zero_km === zeroKm);
+      if (!rows.length) continue;
+      let value = 100;
+      const steps = [[rows[0].before, value], ...rows.map((row) => [row.month, (value *= row.ratio)])];
+      const name = say(zeroKm ? "zero_km" : "used");
+      found.push({
+        name, facet: say(String(type)),
+        colour: zeroKm ? "var(--first)" : "var(--second)", symbol: zeroKm ? "circle" : "square", dash: zeroKm ? "none" : "6 3",
+        points: steps.map(([at, index]) => ({
+          x: dateOf(at), y: index, month: at, type, zeroKm,
+          hint: `${say(String(type))}, ${name}, ${monthName(at)}\n${number(index, 1)}`,
+        })),
+      });
+    }
+  return found;
 }
 
-const axis = (title, more = {}) => ({
-  title: { display: Boolean(title), text: title, color: colour("soft") },
-  grid: { color: colour("line") },
-  ticks: { color: colour("soft"), ...more.ticks },
-  ...Object.fromEntries(Object.entries(more).filter(([key]) => key !== "ticks")),
-});
-
-function lines(datasets, x, y, options = {}) {
-  return {
-    type: "line",
-    data: { labels: options.labels, datasets },
-    options: {
-      responsive: true,
-      maintainAspectRatio: false,
-      animation: false,
-      interaction: { mode: options.labels ? "index" : "nearest", intersect: false },
-      scales: { x, y },
-      plugins: {
-        legend: { display: datasets.length > 1, labels: { color: colour("ink"), usePointStyle: true, boxHeight: 6 } },
-        tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${options.format(item.parsed.y)}` } },
-      },
-    },
-  };
+function indexCard() {
+  const all = indexLines();
+  if (!all.length) return card(say("index", { span: monthName(month) }), note(say("no_index", names())));
+  const points = all.flatMap((line) => line.points);
+  const first = points.map((point) => point.month).sort()[0];
+  const title = say("index", { span: span(first, month) });
+  const values = points.map((point) => point.y);
+  const isWide = Math.max(...values) - Math.min(...values) > 6;
+  const byName = [...new Map(all.map((line) => [line.name, line])).values()];
+  const columns = [
+    text(say("in_month"), (point) => monthName(point.month)),
+    text(say("type"), (point) => `${say(String(point.type))}, ${say(point.zeroKm ? "zero_km" : "used")}`),
+    figure(say("index_value"), (point) => number(point.y, 1)),
+  ];
+  return card(
+    title,
+    legend(byName),
+    chart(title, lines(all, { x: months, y: {}, height: 340, format: (value) => number(value, isWide ? 0 : 1), facets: [...new Set(all.map((line) => line.facet))] })),
+    note(say("index_note", { before: monthName(first) })),
+    behind(title, columns, points),
+  );
 }
+
+// New and vanished -------------------------------------------------------------------------------------------------
+
+const counted = (what) => market.differences.counts.filter((row) => row.difference === what);
+
+function differencesSection() {
+  const heading = say("came_and_went", names());
+  if (!market.differences) return section(heading, note(say("not_told", names())));
+  const of = (what, type) => counted(what).find((row) => row.vehicle_type === type) ?? { vehicles: 0, whole_models: 0 };
+  const title = say("counts", names());
+  const types = TYPES.filter((type) => market.types.some((row) => row.vehicle_type === type) || of("gone", type).vehicles);
+  const columns = [
+    text(say("type"), (type) => say(String(type))),
+    figure(say("new_vehicles"), (type) => number(of("new", type).vehicles)),
+    figure(say("new_models"), (type) => number(of("new", type).whole_models)),
+    figure(say("gone_vehicles"), (type) => number(of("gone", type).vehicles)),
+    figure(say("gone_models"), (type) => number(of("gone", type).whole_models)),
+  ];
+  return section(heading, cards(wide(title, table(title, columns, types)), differenceCard("new"), differenceCard("gone")));
+}
+
+function differenceCard(what) {
+  const title = say(what, names());
+  if (!counted(what).length) return wide(title, note(say(what === "new" ? "nothing_new" : "nothing_vanished", names())));
+  return wide(title, ...[true, false].flatMap((whole) => modelsTable(what, whole, title)));
+}
+
+/** Models that are new or vanished as a whole, or the others, of which only some years or fuels did. */
+function modelsTable(what, whole, title) {
+  const rows = market.differences.models.filter((row) => row.difference === what && row.whole_model === whole);
+  if (!rows.length) return [];
+  const count = counted(what).reduce((total, row) => total + (whole ? row.whole_models : row.models - row.whole_models), 0);
+  const heading = say(`${what}_${whole ? "whole" : "part"}`, { ...names(), count });
+  const price = (row) => (row.least === row.most ? money(row.least) : `${money(row.least)} – ${money(row.most)}`);
+  const columns = [
+    text(say("model"), vehicleName),
+    text(say("type"), (row) => say(String(row.vehicle_type))),
+    text(say("years"), yearsOf),
+    text(say("fuel"), (row) => row.fuels),
+    figure(shortMonth(what === "new" ? month : before), price),
+  ];
+  const some = rows.length < count ? [note(say("listed_some", { shown: rows.length, count }))] : [];
+  return [element("h4", { textContent: heading }), table(`${title}: ${heading}`, columns, rows), ...some];
+}
+
+function yearsOf(row) {
+  const years = row.first_year === row.last_year ? row.first_year : `${row.first_year}–${row.last_year}`;
+  return [row.zero_km ? say("zero_km") : null, row.first_year ? String(years) : null].filter(Boolean).join(", ");
+}
+
+// A vehicle in depth -------------------------------------------------------------------------------------------------
+
+function vehicleSection() {
+  const name = vehicleName(vehicle);
+  const heading = say(before ? "vehicle" : "vehicle_month", { ...names(), vehicle: name });
+  const about = say("code", { code: vehicle.fipe_code }) + (vehicle.is_example ? " " + say("example") : "");
+  const there = vehicle.by_age.length
+    ? [vehicleFigures()]
+    : [note(say("not_in_month", { ...names(), last: monthName(vehicle.last_month) }))];
+  return section(heading, note(about), ...there, cards(historyCard(), ...(vehicle.by_age.length ? [byAgeCard()] : [])));
+}
+
+const seriesName = (row) => {
+  const models = new Set(vehicle.series.map((each) => each.model)).size > 1 ? `, ${row.model}` : "";
+  return `${yearName(row)} ${row.fuel}${models}`;
+};
+const changed = (now, then) => or_none(then ? 100 * (now / then - 1) : null, (value) => percent(value));
+
+function vehicleFigures() {
+  const newest = vehicle.by_age.toSorted((a, b) => b.model_year - a.model_year)[0];
+  const entries = [[say("newest", { ...names(), which: `${yearName(newest)} ${newest.fuel}` }), money(newest.price)]];
+  if (newest.before) entries.push([say("since_before", names()), changed(newest.price, newest.before)]);
+  if (newest.year_ago) entries.push([say("since_year", { year_ago: monthName(vehicle.year_ago) }), changed(newest.price, newest.year_ago)]);
+  return facts(entries);
+}
+
+function historyCard() {
+  const all = vehicle.series.flatMap((row) => row.points.map(([at]) => at)).sort();
+  const [first, last] = [all[0], all.at(-1)];
+  if (first === last) return wide(say("age_prices", { month: monthName(last) }), chart(say("age_prices", { month: monthName(last) }), pricesByYear()), note(say("history_one", { month: monthName(last) })));
+  const title = say("history", { first: monthName(first), last: monthName(last) });
+  const longest = vehicle.series.reduce((most, row, place) => (row.points.length > vehicle.series[most].points.length ? place : most), 0);
+  const holder = element("div");
+  const choice = element(
+    "select",
+    { id: "series" },
+    ...vehicle.series.map((row, place) => element("option", { value: String(place), textContent: seriesName(row), selected: place === longest })),
+  );
+  const show = () => holder.replaceChildren(...historyOf(vehicle.series[choice.value], title));
+  choice.addEventListener("change", show);
+  show();
+  return wide(title, element("p", { className: "choice" }, element("label", { htmlFor: "series", textContent: say("follow") }), choice), holder);
+}
+
+function historyOf(chosen, title) {
+  const points = (row) => row.points.map(([at, price]) => ({
+    x: dateOf(at), y: price, at, name: seriesName(row), hint: `${seriesName(row)}, ${monthName(at)}\n${money(price)}`,
+  }));
+  const others = vehicle.series.filter((row) => row !== chosen).flatMap(points);
+  const own = points(chosen);
+  const all = [...own, ...others].map((point) => money(point.y));
+  const drawing = (width) =>
+    plot(width, {
+      height: 340, marginLeft: widest(all) + 20, marginRight: 12, marginBottom: 36, marginTop: 14,
+      x: { label: null, ...months(width) },
+      y: { label: null, grid: true, nice: true, zero: true, tickFormat: (price) => money(price) },
+      marks: [
+        Plot.line(others, { x: "x", y: "y", z: "name", stroke: "var(--pale)", strokeWidth: 1 }),
+        Plot.line(own, { x: "x", y: "y", stroke: "var(--first)", strokeWidth: 2.5 }),
+        Plot.dot(own.length > 30 ? own.slice(-1) : own, { x: "x", y: "y", fill: "var(--first)", r: 3.5 }),
+        Plot.tip([...own, ...others], Plot.pointer({ x: "x", y: "y", title: "hint", fill: "var(--card)" })),
+      ],
+    });
+  const label = say("history_of", { which: seriesName(chosen), first: monthName(own[0].at), last: monthName(own.at(-1).at) });
+  const columns = [text(say("in_month"), (point) => monthName(point.at)), figure(say("price"), (point) => money(point.y))];
+  const line = { name: seriesName(chosen), colour: "var(--first)", dash: "none" };
+  const rest = others.length ? [{ name: say("others"), colour: "var(--pale)", dash: "none" }] : [];
+  return [legend([line, ...rest]), chart(`${title}. ${label}`, drawing), behind(label, columns, own.toReversed())];
+}
+
+function pricesByYear() {
+  return bars(
+    vehicle.series.map((row) => {
+      const [, price] = row.points.at(-1);
+      return { name: seriesName(row), value: price, text: money(price), hint: `${seriesName(row)}\n${money(price)}` };
+    }),
+    "var(--first)",
+  );
+}
+
+function byAgeCard() {
+  const title = say("age_prices", names());
+  const several = new Set(vehicle.by_age.map((row) => row.model)).size > 1;
+  const columns = [
+    text(say("year"), yearName),
+    ...(several ? [text(say("model"), (row) => row.model)] : []),
+    text(say("fuel"), (row) => row.fuel),
+    figure(shortMonth(month), (row) => money(row.price)),
+    figure(say("percent"), (row) => or_none(row.percent, (value) => number(value, 1))),
+  ];
+  if (before) columns.push(figure(say("since_before", { before: shortMonth(before) }), (row) => changed(row.price, row.before)));
+  if (vehicle.by_age.some((row) => row.year_ago))
+    columns.push(figure(say("since_year", { year_ago: shortMonth(vehicle.year_ago) }), (row) => changed(row.price, row.year_ago)));
+  return wide(title, table(title, columns, vehicle.by_age));
+}
+
+// The load -------------------------------------------------------------------------------------------------------------
 
 const MARKS = { loading: "…", complete: "✓", incomplete: "✗", cancelled: "✗" };
 const CLASSES = { loading: "", complete: "good", incomplete: "bad", cancelled: "bad" };
 
 // The ledger's word for all months together: the one that is furthest from complete.
-const stateOf = (load) =>
-  ["cancelled", "loading", "incomplete"].find((state) => load.months.some((month) => month.state === state)) || "complete";
+const stateOf = () =>
+  ["cancelled", "loading", "incomplete"].find((state) => load.months.some((each) => each.state === state)) ?? "complete";
 
-function loadSection(load) {
-  const sum = (name) => load.months.reduce((total, month) => total + month[name], 0);
-  const began = Math.min(...load.months.map((month) => Date.parse(month.started_at)));
-  const ended = Math.max(...load.months.map((month) => Date.parse(month.last_write_at)));
+function loadSection() {
+  if (!load) return section(say("no_load", names()), note(say("imported", names())));
+  const sum = (name) => load.months.reduce((total, each) => total + each[name], 0);
+  const began = Math.min(...load.months.map((each) => Date.parse(each.started_at)));
+  const ended = Math.max(...load.months.map((each) => Date.parse(each.last_write_at)));
   const seconds = (ended - began) / 1000;
-  const state = stateOf(load);
-  const unit = seconds < 180 ? ["seconds", 1] : seconds < 10800 ? ["minutes", 60] : ["hours", 3600];
-  const arrivals = load.arrivals.map((point) => ({ x: point.seconds / unit[1], y: point.prices }));
   return section(
-    say("load"),
+    say("load", { months: listed(load.months.map((each) => monthName(each.reference_month))) }),
     facts([
-      [say("months"), load.months.map((month) => month.reference_month.slice(0, 7)).join(", ")],
+      [say("state"), `${MARKS[stateOf()]} ${say(stateOf())}`, CLASSES[stateOf()]],
       [say("duration"), duration(seconds)],
       [say("prices"), number(sum("prices"))],
-      [say("rate"), seconds > 0 ? number((sum("prices") / seconds) * 60) : "–"],
+      [say("rate"), seconds > 0 ? number((sum("prices") / seconds) * 60) : say("none")],
       [say("models"), `${number(sum("models_received"))} / ${number(sum("models_expected"))}`],
       [say("brands"), `${number(sum("brands_complete"))} / ${number(sum("brands_expected"))}`],
       [say("unpriced"), number(sum("unpriced"))],
@@ -121,224 +441,84 @@ function loadSection(load) {
       [say("price_calls"), number(sum("prices") + sum("unpriced") + sum("rejected"))],
       [say("throttled"), load.throttled === null ? say("unknown") : number(load.throttled)],
       [say("run"), load.run_id, "small"],
-      [say(state), MARKS[state], CLASSES[state]],
     ]),
-    cards(
-      card(
-        say("arrivals"),
-        chart(
-          lines(
-            [{ label: say("prices"), data: arrivals, borderColor: colour("accent"), borderWidth: 2, pointRadius: 0 }],
-            axis(say(unit[0]), { type: "linear", ticks: { callback: (value) => number(value, value % 1 ? 1 : 0) } }),
-            axis("", { beginAtZero: true, ticks: { callback: (value) => number(value) } }),
-            { format: number },
-          ),
-        ),
-        note(say("arrivals_note")),
-      ),
-      card(
-        say("largest"),
-        chart({
-          type: "bar",
-          data: {
-            labels: load.brands.map((brand) => `${brand.brand} (${say(brand.vehicle_type)})`),
-            datasets: [
-              { label: say("received"), data: load.brands.map((brand) => brand.received), backgroundColor: colour("accent") },
-              {
-                label: say("missing"),
-                data: load.brands.map((brand) => brand.expected - brand.received),
-                backgroundColor: colour("bad"),
-              },
-            ],
-          },
-          options: {
-            indexAxis: "y",
-            responsive: true,
-            maintainAspectRatio: false,
-            animation: false,
-            scales: {
-              x: axis("", { stacked: true, ticks: { callback: (value) => number(value) } }),
-              y: axis("", { stacked: true, ticks: { autoSkip: false }, grid: { display: false } }),
-            },
-            plugins: { legend: { labels: { color: colour("ink") } } },
-          },
-        }, "24rem"),
-      ),
-      card(
-        say("incomplete_brands"),
-        load.incomplete.length
-          ? table(
-              [
-                [say("months"), (row) => row.month],
-                [say("type"), (row) => say(row.vehicle_type)],
-                [say("brand"), (row) => row.brand],
-                [say("models"), (row) => `${number(row.models_received)} / ${row.models_expected === null ? "–" : number(row.models_expected)}`, "number"],
-                [say("rejected"), (row) => number(row.rejected), "number"],
-              ],
-              load.incomplete,
-            )
-          : note(say("all_complete")),
-      ),
-    ),
+    cards(arrivalsCard(seconds), largestCard(), incompleteCard()),
   );
 }
 
-function movers(rows) {
-  return table(
-    [
-      [say("model"), (row) => `${row.brand} ${row.model}`],
-      [say("year"), yearName],
-      [monthName(rows[0].month_before), (row) => money(row.price_before), "number"],
-      [monthName(rows[0].reference_month), (row) => money(row.price_brl), "number"],
-      [say("change"), (row) => percent(row.change_percent), "number"],
-    ],
-    rows,
-  );
+function arrivalsCard(seconds) {
+  const title = say("arrivals");
+  const [unit, length] = seconds < 180 ? ["seconds", 1] : seconds < 10_800 ? ["minutes", 60] : ["hours", 3_600];
+  const rows = load.arrivals.map((point) => ({ x: point.seconds / length, y: point.prices, hint: `${duration(point.seconds)}\n${number(point.prices)} ${say("prices")}` }));
+  const axis = (width) => ({ ticks: Math.max(3, Math.floor(width / 70)), tickFormat: (value) => number(value, value % 1 ? 1 : 0) });
+  const drawn = [{ name: say("prices"), colour: "var(--first)", dash: "none", points: rows }];
+  const columns = [text(say("duration"), (row) => duration(row.x * length)), figure(say("prices"), (row) => number(row.y))];
+  const some = rows.filter((_, place) => place % Math.ceil(rows.length / 20) === 0 || place === rows.length - 1);
+  const drawing = rows.length > 1
+    ? [chart(title, lines(drawn, { x: axis, y: {}, zero: true, format: number })), behind(title, columns, some)]
+    : [];
+  return card(title, ...drawing, note(rows.length > 1 ? `${say(unit)}. ${say("arrivals_note")}` : say("arrivals_at_once")));
 }
 
-function monthSection(month) {
-  const shown = TYPES.filter((type) => month.depreciation.some((row) => row.vehicle_type === type));
-  const hues = { 1: colour("accent"), 2: colour("second"), 3: colour("third") };
-  const curves = shown.map((type) => ({
-    label: say(type),
-    data: month.depreciation.filter((row) => row.vehicle_type === type).map((row) => ({ x: row.age, y: row.percent })),
-    borderColor: hues[type],
-    backgroundColor: hues[type],
-    borderWidth: 2,
-    pointRadius: 2,
-  }));
-  const rises = month.movers.filter((row) => row.change_percent > 0);
-  const falls = month.movers.filter((row) => row.change_percent < 0).reverse();
-  return section(
-    `${say("month")}: ${monthName(month.month)}`,
-    cards(
-      card(
-        say("by_type"),
-        table(
-          [
-            [say("type"), (row) => say(row.vehicle_type)],
-            [say("brands"), (row) => number(row.brands), "number"],
-            [say("models"), (row) => number(row.models), "number"],
-            [say("prices"), (row) => number(row.prices), "number"],
-            [say("zero_km"), (row) => number(row.zero_km), "number"],
-            [say("median"), (row) => money(row.median), "number"],
-          ],
-          month.types,
-        ),
-      ),
-      card(
-        say("depreciation"),
-        chart(
-          lines(curves, axis(say("age"), { type: "linear", ticks: { stepSize: 1, maxTicksLimit: 13 } }), axis(say("percent_of_new"), { beginAtZero: true }), {
-            format: (value) => number(value, 1) + " %",
-          }),
-        ),
-        note(say("depreciation_note")),
-      ),
-      card(say("rises"), rises.length ? movers(rises) : note(say("no_movers"))),
-      card(say("falls"), falls.length ? movers(falls) : note(say("no_movers"))),
-    ),
-  );
+function largestCard() {
+  const title = say("largest");
+  const rows = load.brands.map((brand) => ({ ...brand, name: `${brand.brand} (${say(String(brand.vehicle_type))})` }));
+  const shown = rows.map((row) => {
+    const value = `${number(row.received)} / ${or_none(row.expected, number)}`;
+    return { name: row.name, value: row.received ?? 0, text: row.received === row.expected ? number(row.received) : value, hint: `${row.name}\n${value}`, row };
+  }).toSorted((a, b) => b.value - a.value);
+  const columns = [
+    text(say("brand"), (row) => row.name),
+    figure(say("received"), (row) => number(row.received ?? 0)),
+    figure(say("expected"), (row) => or_none(row.expected, number)),
+  ];
+  const colour = ({ row }) => (row.received === row.expected ? "var(--first)" : "var(--bad)");
+  return card(title, ...(shown.length ? [chart(title, bars(shown, colour)), behind(title, columns, rows)] : []));
 }
 
-function pricesByYear(rows) {
-  return {
-    type: "bar",
-    data: {
-      labels: rows.map((row) => `${yearName(row)} ${row.fuel}`),
-      datasets: [{ label: say("price"), data: rows.map((row) => row.price), backgroundColor: colour("accent") }],
-    },
-    options: {
-      responsive: true,
-      maintainAspectRatio: false,
-      animation: false,
-      scales: { x: axis(""), y: axis("", { beginAtZero: true, ticks: { callback: (value) => money(value) } }) },
-      plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => money(item.parsed.y) } } },
-    },
-  };
+function incompleteCard() {
+  const title = say("incomplete_brands");
+  const columns = [
+    text(say("brand"), (row) => row.brand ?? say("none")),
+    text(say("type"), (row) => say(String(row.vehicle_type))),
+    text(say("in_month"), (row) => monthName(row.month)),
+    figure(say("models"), (row) => `${number(row.models_received)} / ${or_none(row.models_expected, number)}`),
+    figure(say("rejected"), (row) => number(row.rejected)),
+  ];
+  return wide(title, load.incomplete.length ? table(title, columns, load.incomplete) : note(say("all_complete")));
 }
 
-function vehicleSection(vehicle) {
-  const months = [...new Set(vehicle.history.map((row) => row.month))].sort();
-  const series = new Map();
-  for (const row of vehicle.history) {
-    const name = `${yearName(row)} ${row.fuel}`;
-    if (!series.has(name)) series.set(name, new Map());
-    series.get(name).set(row.month, row.price);
-  }
-  const names = [...series.keys()];
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const hue = (index) => `hsl(${210 + (150 * index) / Math.max(1, names.length - 1)} 65% ${dark ? 65 : 42}%)`;
-  const datasets = names.map((name, index) => ({
-    label: name,
-    data: months.map((month) => series.get(name).get(month) ?? null),
-    borderColor: hue(index),
-    backgroundColor: hue(index),
-    borderWidth: 2,
-    pointRadius: months.length > 24 ? 0 : 3,
-  }));
-  return section(
-    `${say("vehicle")}: ${vehicle.brand} ${vehicle.model}`,
-    note(`${say("code")} ${vehicle.fipe_code}`),
-    cards(
-      card(
-        say("history"),
-        months.length > 1
-          ? chart(
-              lines(datasets, axis(""), axis("", { ticks: { callback: (value) => money(value) } }), {
-                labels: months,
-                format: money,
-              }),
-              "26rem",
-            )
-          : element("div", {}, chart(pricesByYear(vehicle.by_age), "24rem"), note(say("history_one"))),
-      ),
-      card(
-        say("by_age"),
-        table(
-          [
-            [say("year"), yearName],
-            [say("fuel"), (row) => row.fuel],
-            [say("age"), (row) => number(row.age), "number"],
-            [say("price"), (row) => money(row.price), "number"],
-            [say("percent"), (row) => (row.percent === null ? "–" : number(row.percent, 1)), "number"],
-          ],
-          vehicle.by_age,
-        ),
-      ),
-    ),
-  );
-}
+// The whole ------------------------------------------------------------------------------------------------------------
 
-function draw() {
-  charts.forEach((one) => one.destroy());
-  charts = [];
-  Chart.defaults.font.family = "system-ui, sans-serif";
-  document.documentElement.lang = language === "pt" ? "pt-BR" : "en";
-  document.title = `FIPE ${monthName(data.month.month)}`;
-  document.getElementById("title-month").textContent = monthName(data.month.month);
-  if (data.load) {
-    const word = stateOf(data.load);
-    const state = document.getElementById("load-state");
-    state.textContent = `${MARKS[word]} ${say("load_" + word)}`;
-    state.className = CLASSES[word];
-  }
-  document.querySelectorAll("[data-language]").forEach((button) => {
+function show() {
+  forgetCharts();
+  sections = 0;
+  document.documentElement.lang = locale();
+  document.title = say("title", names());
+  document.getElementById("title").textContent = say("title", names());
+  document.getElementById("compared").textContent = before ? say("compared", names()) : "";
+  document.getElementById("languages").setAttribute("aria-label", say("languages"));
+  for (const button of document.querySelectorAll("[data-language]"))
     button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  document.getElementById("report").replaceChildren(
+    ...notices(),
+    ...summary(),
+    keyFigures(),
+    moves("all").length ? movedSection() : monthSection(),
+    zeroKmSection(),
+    ...(before ? [differencesSection()] : []),
+    vehicleSection(),
+    loadSection(),
+  );
+  document.getElementById("foot").textContent = say("foot", {
+    place: data.place,
+    made_at: new Date(data.made_at).toLocaleString(locale(), { dateStyle: "long", timeStyle: "short" }),
   });
-  document
-    .getElementById("report")
-    .replaceChildren(monthSection(data.month), vehicleSection(data.vehicle), ...(data.load ? [loadSection(data.load)] : []));
-  document.getElementById("foot").textContent = say("foot")
-    .replace("{place}", data.place)
-    .replace("{made_at}", new Date(data.made_at).toLocaleString(locale()));
 }
 
-document.querySelectorAll("[data-language]").forEach((button) => {
+for (const button of document.querySelectorAll("[data-language]"))
   button.addEventListener("click", () => {
     language = button.dataset.language;
-    draw();
+    show();
   });
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-draw();
+show();
