@@ -272,7 +272,9 @@ def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
 def test_the_page_uses_all_texts_and_only_those() -> None:
     scripts = "".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS[1:])
     assert set(re.findall(r'\bsay\("(\w+)"', scripts)) - set(WORDS["en"]) == set()
-    made = r"\d|not_whole_\w+|(new|gone)_(whole|part)"  # of a type, of how far a month is loaded
+    made = (
+        r"\d|to_\w+|not_whole_\w+|(new|gone)_(whole|part)"  # of a type, a section, how far a month is loaded
+    )
     unused = [key for key in WORDS["en"] if not re.search(rf"\b{key}\b", scripts)]
     assert [key for key in unused if not re.fullmatch(made, key)] == []
 

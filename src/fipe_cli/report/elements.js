@@ -67,11 +67,15 @@ function element(tag, options = {}, ...children) {
   return made;
 }
 
-let sections = 0;
+/** A section of the page; `id` is also the key of its short name in the list of sections. */
+function section(id, title, ...children) {
+  const heading = element("h2", { id: `${id}-title`, textContent: title });
+  return element("section", { id, "aria-labelledby": heading.id }, heading, ...children);
+}
 
-function section(title, ...children) {
-  const heading = element("h2", { id: `section-${(sections += 1)}`, textContent: title });
-  return element("section", { "aria-labelledby": heading.id }, heading, ...children);
+function contents(sections) {
+  const links = sections.map(({ id }) => element("li", {}, element("a", { href: `#${id}`, textContent: say(`to_${id}`) })));
+  return element("nav", { "aria-label": say("contents") }, element("ul", {}, ...links));
 }
 
 const card = (title, ...children) => element("div", { className: "card" }, element("h3", { textContent: title }), ...children);

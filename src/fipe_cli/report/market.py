@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 MOVERS = 10
 """How many of the biggest rises, and as many falls."""
-MODELS = 20
+MODELS = 12
 """How many models are listed of those that are new, have new years, have lost years, or vanished."""
 OLDEST = 25
 """The oldest age in years; older vehicles are counted with it."""

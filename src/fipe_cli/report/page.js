@@ -65,6 +65,7 @@ const movedHint = (name, row) =>
 
 function movedSection() {
   return section(
+    "moved",
     say("moved", names()),
     cards(
       card(say("by_type", names()), table(say("by_type", names()), [typeColumn(), ...movedColumns()], moves("type")), note(say("median_note"))),
@@ -165,12 +166,12 @@ function monthSection() {
     figure(say("prices"), (row) => number(row.prices)),
     figure(say("median"), (row) => money(row.median)),
   ];
-  return section(say("month", names()), cards(wide(title, table(title, columns, market.types))));
+  return section("month", say("month", names()), cards(wide(title, table(title, columns, market.types))));
 }
 
 function zeroKmSection() {
   const heading = before ? say("zero_km_and_used", names()) : say("zero_km_and_used_month", names());
-  return section(heading, cards(zeroKmCard(), depreciationCard(), indexCard()));
+  return section("zero_km_and_used", heading, cards(zeroKmCard(), depreciationCard(), indexCard()));
 }
 
 function zeroKmCard() {
@@ -273,7 +274,7 @@ const counted = (what) => market.differences.counts.filter((row) => row.differen
 
 function differencesSection() {
   const heading = say("came_and_went", names());
-  if (!market.differences) return section(heading, note(say("not_told", names())));
+  if (!market.differences) return section("came_and_went", heading, note(say("not_told", names())));
   const of = (what, type) => counted(what).find((row) => row.vehicle_type === type) ?? { vehicles: 0, whole_models: 0 };
   const title = say("counts", names());
   const types = TYPES.filter((type) => market.types.some((row) => row.vehicle_type === type) || of("gone", type).vehicles);
@@ -284,7 +285,7 @@ function differencesSection() {
     figure(say("gone_vehicles"), (type) => number(of("gone", type).vehicles)),
     figure(say("gone_models"), (type) => number(of("gone", type).whole_models)),
   ];
-  return section(heading, cards(wide(title, table(title, columns, types)), differenceCard("new"), differenceCard("gone")));
+  return section("came_and_went", heading, cards(wide(title, table(title, columns, types)), differenceCard("new"), differenceCard("gone")));
 }
 
 function differenceCard(what) {
@@ -325,7 +326,7 @@ function vehicleSection() {
   const there = vehicle.by_age.length
     ? [vehicleFigures()]
     : [note(say("not_in_month", { ...names(), last: monthName(vehicle.last_month) }))];
-  return section(heading, note(about), ...there, cards(historyCard(), ...(vehicle.by_age.length ? [byAgeCard()] : [])));
+  return section("vehicle", heading, note(about), ...there, cards(historyCard(), ...(vehicle.by_age.length ? [byAgeCard()] : [])));
 }
 
 const seriesName = (row) => {
@@ -422,12 +423,13 @@ const stateOf = () =>
   ["cancelled", "loading", "incomplete"].find((state) => load.months.some((each) => each.state === state)) ?? "complete";
 
 function loadSection() {
-  if (!load) return section(say("no_load", names()), note(say("imported", names())));
+  if (!load) return section("load", say("no_load", names()), note(say("imported", names())));
   const sum = (name) => load.months.reduce((total, each) => total + each[name], 0);
   const began = Math.min(...load.months.map((each) => Date.parse(each.started_at)));
   const ended = Math.max(...load.months.map((each) => Date.parse(each.last_write_at)));
   const seconds = (ended - began) / 1000;
   return section(
+    "load",
     say("load", { months: listed(load.months.map((each) => monthName(each.reference_month))) }),
     facts([
       [say("state"), `${MARKS[stateOf()]} ${say(stateOf())}`, CLASSES[stateOf()]],
@@ -492,7 +494,6 @@ function incompleteCard() {
 
 function show() {
   forgetCharts();
-  sections = 0;
   document.documentElement.lang = locale();
   document.title = say("title", names());
   document.getElementById("title").textContent = say("title", names());
@@ -500,16 +501,14 @@ function show() {
   document.getElementById("languages").setAttribute("aria-label", say("languages"));
   for (const button of document.querySelectorAll("[data-language]"))
     button.setAttribute("aria-pressed", String(button.dataset.language === language));
-  document.getElementById("report").replaceChildren(
-    ...notices(),
-    ...summary(),
-    keyFigures(),
+  const sections = [
     moves("all").length ? movedSection() : monthSection(),
     zeroKmSection(),
     ...(before ? [differencesSection()] : []),
     vehicleSection(),
     loadSection(),
-  );
+  ];
+  document.getElementById("report").replaceChildren(...notices(), ...summary(), keyFigures(), contents(sections), ...sections);
   document.getElementById("foot").textContent = say("foot", {
     place: data.place,
     made_at: new Date(data.made_at).toLocaleString(locale(), { dateStyle: "long", timeStyle: "short" }),
