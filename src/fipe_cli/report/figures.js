@@ -117,7 +117,7 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
     plot(width, {
       height,
       marginLeft: widest(extremes) + 20, marginRight: facets ? 84 : 20, marginBottom: 36, marginTop: 14,
-      x: { label: null, nice: false, ...x(width) },
+      x: { label: null, nice: false, ...x(width, points) },
       y: { label: null, grid: true, nice: true, zero, ticks: facets ? 3 : 6, tickFormat: (value) => format(value), ...y },
       fy: { label: null, domain: facets },
       marks: [
@@ -138,4 +138,11 @@ const months = (width) => ({
   tickFormat: (date) => date.toLocaleDateString(locale(), { month: "short", year: "numeric", timeZone: "UTC" }),
 });
 
-const ages = (width) => ({ ticks: Math.max(3, Math.floor(width / 60)), tickFormat: (age) => (age === OLDEST ? say("oldest", { age }) : number(age)) });
+/** The axis of ages, with whole years only. */
+const ages = (width, points) => {
+  const [youngest, oldest] = [Math.min(...points.map((point) => point.x)), Math.max(...points.map((point) => point.x))];
+  const step = [1, 2, 5].find((each) => (oldest - youngest) / each <= width / 40) ?? 10;
+  const ticks = [];
+  for (let age = youngest; age <= oldest; age += step) ticks.push(age);
+  return { ticks, tickFormat: (age) => (age === OLDEST ? say("oldest", { age }) : number(age)) };
+};

@@ -39,6 +39,7 @@ function summary() {
 function keyFigures() {
   const prices = market.types.reduce((total, row) => total + row.prices, 0);
   const entries = [[say("prices_in", names()), number(prices)]];
+  if (!moves("all").length) entries.push(...market.types.map((row) => [say(String(row.vehicle_type)), number(row.prices)]));
   for (const row of moves("all")) entries.push([say("median_change_of"), percent(row.median, 2)]);
   for (const zeroKm of [true, false])
     for (const row of moves("zero km").filter((each) => each.zero_km === zeroKm))
@@ -171,7 +172,7 @@ function monthSection() {
 
 function zeroKmSection() {
   const heading = before ? say("zero_km_and_used", names()) : say("zero_km_and_used_month", names());
-  return section("zero_km_and_used", heading, cards(zeroKmCard(), depreciationCard(), indexCard()));
+  return section("zero_km_and_used", heading, cards(zeroKmCard(), ...depreciationAndIndex()));
 }
 
 function zeroKmCard() {
@@ -188,22 +189,28 @@ function zeroKmCard() {
   const columns = [
     text(say("type"), (row) => `${say(String(row.vehicle_type))}, ${say(row.zero_km ? "zero_km" : "used")}`),
     figure(say("prices_in", { month: shortMonth(month) }), (row) => number(row.prices)),
-    figure(say("median"), (row) => or_none(row.price, money)),
+    figure(say("median"), (row) => orNone(row.price, money)),
   ];
   if (before)
     columns.push(
-      figure(say("rose"), (row) => or_none(row.moved?.rose, number)),
-      figure(say("fell"), (row) => or_none(row.moved?.fell, number)),
-      figure(say("same"), (row) => or_none(row.moved && same(row.moved), number)),
-      figure(say("median_change"), (row) => or_none(row.moved?.median, (value) => percent(value, 2))),
+      figure(say("rose"), (row) => orNone(row.moved?.rose, number)),
+      figure(say("fell"), (row) => orNone(row.moved?.fell, number)),
+      figure(say("same"), (row) => orNone(row.moved && same(row.moved), number)),
+      figure(say("median_change"), (row) => orNone(row.moved?.median, (value) => percent(value, 2))),
     );
   return wide(title, table(title, columns, rows));
 }
 
-function depreciationCard() {
+/** Side by side, unless one of them has nothing to show. */
+function depreciationAndIndex() {
+  const kind = market.depreciation.length && market.index.length ? card : wide;
+  return [depreciationCard(kind), indexCard(kind)];
+}
+
+function depreciationCard(kind) {
   const title = say("depreciation", names());
   const rows = market.depreciation;
-  if (!rows.length) return card(title, note(say("no_depreciation", names())));
+  if (!rows.length) return kind(title, note(say("no_depreciation", names())));
   const drawn = linesByType(rows, (row) => ({
     x: row.age, y: row.percent,
     hint: `${say(String(row.vehicle_type))}, ${say("age")}: ${number(row.age)}\n${number(row.percent, 1)}${say("percent_of_new")}\n${number(row.vehicles)} ${say("vehicles")}`,
@@ -214,7 +221,7 @@ function depreciationCard() {
     figure(say("vehicles"), (row) => number(row.vehicles)),
     figure(say("percent_of_new"), (row) => number(row.percent, 1)),
   ];
-  return card(
+  return kind(
     title,
     legend(drawn),
     chart(title, lines(drawn, { x: ages, y: { domain: [0, Math.max(100, ...rows.map((row) => row.percent))] }, height: 320, format: (value) => number(value) + "%" })),
@@ -245,9 +252,9 @@ function indexLines() {
   return found;
 }
 
-function indexCard() {
+function indexCard(kind) {
   const all = indexLines();
-  if (!all.length) return card(say("index", { span: monthName(month) }), note(say("no_index", names())));
+  if (!all.length) return kind(say("index", { span: monthName(month) }), note(say("no_index", names())));
   const points = all.flatMap((line) => line.points);
   const first = points.map((point) => point.month).sort()[0];
   const title = say("index", { span: span(first, month) });
@@ -259,7 +266,7 @@ function indexCard() {
     text(say("type"), (point) => `${say(String(point.type))}, ${say(point.zeroKm ? "zero_km" : "used")}`),
     figure(say("index_value"), (point) => number(point.y, 1)),
   ];
-  return card(
+  return kind(
     title,
     legend(byName),
     chart(title, lines(all, { x: months, y: {}, height: 340, format: (value) => number(value, isWide ? 0 : 1), facets: [...new Set(all.map((line) => line.facet))] })),
@@ -326,14 +333,14 @@ function vehicleSection() {
   const there = vehicle.by_age.length
     ? [vehicleFigures()]
     : [note(say("not_in_month", { ...names(), last: monthName(vehicle.last_month) }))];
-  return section("vehicle", heading, note(about), ...there, cards(historyCard(), ...(vehicle.by_age.length ? [byAgeCard()] : [])));
+  return section("vehicle", heading, note(about), ...there, cards(...historyCards()));
 }
 
 const seriesName = (row) => {
   const models = new Set(vehicle.series.map((each) => each.model)).size > 1 ? `, ${row.model}` : "";
   return `${yearName(row)} ${row.fuel}${models}`;
 };
-const changed = (now, then) => or_none(then ? 100 * (now / then - 1) : null, (value) => percent(value));
+const changed = (now, then) => orNone(then ? 100 * (now / then - 1) : null, (value) => percent(value));
 
 function vehicleFigures() {
   const newest = vehicle.by_age.toSorted((a, b) => b.model_year - a.model_year)[0];
@@ -343,10 +350,13 @@ function vehicleFigures() {
   return facts(entries);
 }
 
-function historyCard() {
+function historyCards() {
   const all = vehicle.series.flatMap((row) => row.points.map(([at]) => at)).sort();
   const [first, last] = [all[0], all.at(-1)];
-  if (first === last) return wide(say("age_prices", { month: monthName(last) }), chart(say("age_prices", { month: monthName(last) }), pricesByYear()), note(say("history_one", { month: monthName(last) })));
+  if (first === last) {
+    const title = say("age_prices", { month: monthName(last) });
+    return [wide(title, chart(title, pricesByYear()), note(say("history_one", { month: monthName(last) })), ...agesTable(title))];
+  }
   const title = say("history", { first: monthName(first), last: monthName(last) });
   const longest = vehicle.series.reduce((most, row, place) => (row.points.length > vehicle.series[most].points.length ? place : most), 0);
   const holder = element("div");
@@ -358,7 +368,10 @@ function historyCard() {
   const show = () => holder.replaceChildren(...historyOf(vehicle.series[choice.value], title));
   choice.addEventListener("change", show);
   show();
-  return wide(title, element("p", { className: "choice" }, element("label", { htmlFor: "series", textContent: say("follow") }), choice), holder);
+  const label = element("label", { htmlFor: "series", textContent: say("follow") });
+  const history = wide(title, element("p", { className: "choice" }, label, choice), holder);
+  const byAge = say("age_prices", names());
+  return [history, ...(vehicle.by_age.length ? [wide(byAge, ...agesTable(byAge))] : [])];
 }
 
 function historyOf(chosen, title) {
@@ -397,20 +410,20 @@ function pricesByYear() {
   );
 }
 
-function byAgeCard() {
-  const title = say("age_prices", names());
+function agesTable(title) {
+  if (!vehicle.by_age.length) return [];
   const several = new Set(vehicle.by_age.map((row) => row.model)).size > 1;
   const columns = [
     text(say("year"), yearName),
     ...(several ? [text(say("model"), (row) => row.model)] : []),
     text(say("fuel"), (row) => row.fuel),
     figure(shortMonth(month), (row) => money(row.price)),
-    figure(say("percent"), (row) => or_none(row.percent, (value) => number(value, 1))),
+    figure(say("percent"), (row) => orNone(row.percent, (value) => number(value, 1))),
   ];
   if (before) columns.push(figure(say("since_before", { before: shortMonth(before) }), (row) => changed(row.price, row.before)));
   if (vehicle.by_age.some((row) => row.year_ago))
     columns.push(figure(say("since_year", { year_ago: shortMonth(vehicle.year_ago) }), (row) => changed(row.price, row.year_ago)));
-  return wide(title, table(title, columns, vehicle.by_age));
+  return [table(title, columns, vehicle.by_age)];
 }
 
 // The load -------------------------------------------------------------------------------------------------------------
@@ -466,13 +479,13 @@ function largestCard() {
   const title = say("largest");
   const rows = load.brands.map((brand) => ({ ...brand, name: `${brand.brand} (${say(String(brand.vehicle_type))})` }));
   const shown = rows.map((row) => {
-    const value = `${number(row.received)} / ${or_none(row.expected, number)}`;
+    const value = `${number(row.received)} / ${orNone(row.expected, number)}`;
     return { name: row.name, value: row.received ?? 0, text: row.received === row.expected ? number(row.received) : value, hint: `${row.name}\n${value}`, row };
   }).toSorted((a, b) => b.value - a.value);
   const columns = [
     text(say("brand"), (row) => row.name),
     figure(say("received"), (row) => number(row.received ?? 0)),
-    figure(say("expected"), (row) => or_none(row.expected, number)),
+    figure(say("expected"), (row) => orNone(row.expected, number)),
   ];
   const colour = ({ row }) => (row.received === row.expected ? "var(--first)" : "var(--bad)");
   return card(title, ...(shown.length ? [chart(title, bars(shown, colour)), behind(title, columns, rows)] : []));
@@ -484,7 +497,7 @@ function incompleteCard() {
     text(say("brand"), (row) => row.brand ?? say("none")),
     text(say("type"), (row) => say(String(row.vehicle_type))),
     text(say("in_month"), (row) => monthName(row.month)),
-    figure(say("models"), (row) => `${number(row.models_received)} / ${or_none(row.models_expected, number)}`),
+    figure(say("models"), (row) => `${number(row.models_received)} / ${orNone(row.models_expected, number)}`),
     figure(say("rejected"), (row) => number(row.rejected)),
   ];
   return wide(title, load.incomplete.length ? table(title, columns, load.incomplete) : note(say("all_complete")));
