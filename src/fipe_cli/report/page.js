@@ -3,7 +3,6 @@
 
 const TYPES = [1, 2, 3];
 const BRANDS = 14;
-const FEWEST = 20;
 const FEWEST_OF_AN_AGE = 5;
 const { market, vehicle, load } = data;
 const { month, before } = market;
@@ -99,13 +98,10 @@ function spreadCard() {
 function brandsCard() {
   const title = say("by_brand", names());
   const rows = moves("brand");
-  const most = Math.max(...rows.map((row) => row.vehicles));
-  const fewest = Math.min(FEWEST, most);
   const parts = TYPES.filter((type) => rows.some((row) => row.vehicle_type === type)).map((type) => {
     const ofType = rows.filter((row) => row.vehicle_type === type);
-    const enough = ofType.filter((row) => row.vehicles >= fewest);
-    const shown = (enough.length ? enough : ofType)
-      .toSorted((a, b) => Math.abs(b.median) - Math.abs(a.median))
+    const shown = ofType
+      .toSorted((a, b) => b.vehicles - a.vehicles)
       .slice(0, BRANDS)
       .toSorted((a, b) => b.median - a.median)
       .map((row, _, all) => ({ name: row.brand, value: row.median, text: percent(row.median, digitsFor(all.map((each) => each.median))), hint: movedHint(row.brand, row) }));
@@ -119,7 +115,7 @@ function brandsCard() {
       behind(name, columns, ofType),
     );
   });
-  return wide(title, element("div", { className: "thirds" }, ...parts), note(say("by_brand_note", { count: fewest })));
+  return wide(title, element("div", { className: "thirds" }, ...parts), note(say("by_brand_note")));
 }
 
 function agesCard() {
