@@ -1,5 +1,5 @@
 /*! Made by `make charts`; do not edit.
-digest 13ba229ed62b4012c4ff04956f889c821a9ad91575a76441ac9e3e0e229029b8
+digest 0979c9eacf84447ee8e07d2d46f53632189992506226519048b7c47ef1c7e393
 
 @observablehq/plot@0.6.17
 Copyright 2020-2025 Observable, Inc.

@@ -6,9 +6,8 @@ const data = read("data");
 const words = read("words");
 const LOCALES = { en: "en-GB", pt: "pt-BR" };
 
-let language = (navigator.languages ?? [])
-  .map((each) => each.slice(0, 2).toLowerCase())
-  .find((each) => each in words) ?? "en";
+let language =
+  (navigator.languages ?? []).map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in words) ?? "en";
 
 const locale = () => LOCALES[language];
 
@@ -16,7 +15,9 @@ const locale = () => LOCALES[language];
 function say(key, values = {}) {
   let text = words[language][key];
   if (typeof text === "object") text = text[new Intl.PluralRules(locale()).select(values.count)] ?? text.other;
-  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : values[name]));
+  return text.replace(/\{(\w+)\}/g, (_, name) =>
+    typeof values[name] === "number" ? number(values[name]) : values[name],
+  );
 }
 
 const sentence = (text) => text.charAt(0).toLocaleUpperCase(locale()) + text.slice(1);
@@ -24,12 +25,18 @@ const number = (value, digits = 0) =>
   value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const share = (part, whole) => (part / whole).toLocaleString(locale(), { style: "percent" });
 const percent = (value, digits = 1) => {
-  const format = { style: "percent", signDisplay: "exceptZero", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  const format = {
+    style: "percent",
+    signDisplay: "exceptZero",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  };
   return (value / 100).toLocaleString(locale(), format).replace("-", "−");
 };
 /** Digits that tell small changes apart. */
 const digitsFor = (values) => (Math.max(...values.map(Math.abs)) < 2 ? 2 : 1);
-const money = (value) => value.toLocaleString(locale(), { style: "currency", currency: "BRL", maximumFractionDigits: 0 });
+const money = (value) =>
+  value.toLocaleString(locale(), { style: "currency", currency: "BRL", maximumFractionDigits: 0 });
 const orNone = (value, format) => (value === null || value === undefined ? say("none") : format(value));
 
 const dateOf = (month) => new Date(month.slice(0, 7) + "-01T00:00:00Z");
@@ -40,10 +47,16 @@ const shortMonth = (month) => inUtc(month, { month: "short", year: "numeric" });
 /** Two months as "May to June 2026". */
 function span(before, month) {
   const sameYear = before.slice(0, 4) === month.slice(0, 4);
-  return say("span", { before: sameYear ? inUtc(before, { month: "long" }) : monthName(before), month: monthName(month) });
+  return say("span", {
+    before: sameYear ? inUtc(before, { month: "long" }) : monthName(before),
+    month: monthName(month),
+  });
 }
 
-function listed(names) {
+/** Months in their order, by name, or if they are many, as the first to the last. */
+function listed(months) {
+  if (months.length > 3) return span(months[0], months.at(-1));
+  const names = months.map(monthName);
   return names.length < 2 ? names.join("") : say("and", { all: names.slice(0, -1).join(", "), last: names.at(-1) });
 }
 
@@ -74,12 +87,16 @@ function section(id, title, ...children) {
 }
 
 function contents(sections) {
-  const links = sections.map(({ id }) => element("li", {}, element("a", { href: `#${id}`, textContent: say(`to_${id}`) })));
+  const links = sections.map(({ id }) =>
+    element("li", {}, element("a", { href: `#${id}`, textContent: say(`to_${id}`) })),
+  );
   return element("nav", { "aria-label": say("contents") }, element("ul", {}, ...links));
 }
 
-const card = (title, ...children) => element("div", { className: "card" }, element("h3", { textContent: title }), ...children);
-const wide = (title, ...children) => element("div", { className: "card wide" }, element("h3", { textContent: title }), ...children);
+const card = (title, ...children) =>
+  element("div", { className: "card" }, element("h3", { textContent: title }), ...children);
+const wide = (title, ...children) =>
+  element("div", { className: "card wide" }, element("h3", { textContent: title }), ...children);
 const cards = (...children) => element("div", { className: "cards" }, ...children);
 const note = (text) => element("p", { className: "note", textContent: sentence(text) });
 
@@ -103,7 +120,11 @@ function table(title, columns, rows) {
   );
   const cell = (row, { name, value, className }, place) => {
     const role = place ? { role: "cell" } : { scope: "row", role: "rowheader" };
-    return element(place ? "td" : "th", { ...role, className, "data-name": name }, element("span", { textContent: value(row) }));
+    return element(
+      place ? "td" : "th",
+      { ...role, className, "data-name": name },
+      element("span", { textContent: value(row) }),
+    );
   };
   const line = (row) => element("tr", { role: "row" }, ...columns.map((column, place) => cell(row, column, place)));
   return element(

@@ -60,10 +60,19 @@ function legend(entries) {
   const piece = ({ colour, symbol, dash }) => {
     const drawing = Plot.plot({
       className: "plot",
-      width: 28, height: 14, margin: 0,
-      x: { axis: null, domain: [0, 2] }, y: { axis: null, domain: [0, 2] },
+      width: 28,
+      height: 14,
+      margin: 0,
+      x: { axis: null, domain: [0, 2] },
+      y: { axis: null, domain: [0, 2] },
       marks: [
-        Plot.line([[0, 1], [2, 1]], { stroke: colour, strokeWidth: 2, strokeDasharray: dash }),
+        Plot.line(
+          [
+            [0, 1],
+            [2, 1],
+          ],
+          { stroke: colour, strokeWidth: 2, strokeDasharray: dash },
+        ),
         ...(symbol ? [Plot.dot([[1, 1]], { fill: colour, symbol, r: 4 })] : []),
       ],
     });
@@ -87,18 +96,33 @@ function bars(rows, colour) {
   const above = rows.filter((row) => row.value >= 0);
   const [low, high] = [below, above].map((side) => Math.max(0, ...side.map((row) => Math.abs(row.value))));
   return (width) => {
-    const [names, left, right] = [rows.map((row) => row.name), below.map((row) => row.text), above.map((row) => row.text)].map(widest);
+    const [names, left, right] = [
+      rows.map((row) => row.name),
+      below.map((row) => row.text),
+      above.map((row) => row.text),
+    ].map(widest);
     const margin = Math.min(names + 12, width * 0.6);
     // What the values' texts leave is for the bars.
     const pixel = (low + high || 1) / Math.max(40, width - margin - left - right - 24);
     const domain = [-low - (below.length ? (left + 8) * pixel : 0), high + (above.length ? (right + 8) * pixel : 0)];
     return plot(width, {
       height: rows.length * 22 + 12,
-      marginLeft: margin, marginRight: 4, marginTop: 4, marginBottom: 8,
+      marginLeft: margin,
+      marginRight: 4,
+      marginTop: 4,
+      marginBottom: 8,
       x: { axis: null, domain },
       y: { label: null, domain: rows.map((row) => row.name), tickSize: 0 },
       marks: [
-        Plot.barX(rows, { x: "value", y: "name", fill: colour, insetTop: 3, insetBottom: 3, title: "hint", tip: { fill: "var(--card)" } }),
+        Plot.barX(rows, {
+          x: "value",
+          y: "name",
+          fill: colour,
+          insetTop: 3,
+          insetBottom: 3,
+          title: "hint",
+          tip: { fill: "var(--card)" },
+        }),
         Plot.ruleX([0], { stroke: "var(--soft)" }),
         Plot.text(below, { x: "value", y: "name", text: "text", dx: -5, textAnchor: "end", fill: "var(--ink)" }),
         Plot.text(above, { x: "value", y: "name", text: "text", dx: 5, textAnchor: "start", fill: "var(--ink)" }),
@@ -116,17 +140,33 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
   return (width) =>
     plot(width, {
       height,
-      marginLeft: widest(extremes) + 20, marginRight: facets ? 84 : 20, marginBottom: 36, marginTop: 14,
+      marginLeft: widest(extremes) + 20,
+      marginRight: facets ? 84 : 20,
+      marginBottom: 36,
+      marginTop: 14,
       x: { label: null, nice: false, ...x(width, points) },
-      y: { label: null, grid: true, nice: true, zero, ticks: facets ? 3 : 6, tickFormat: (value) => format(value), ...y },
+      y: {
+        label: null,
+        grid: true,
+        nice: true,
+        zero,
+        ticks: facets ? 3 : 6,
+        tickFormat: (value) => format(value),
+        ...y,
+      },
       fy: { label: null, domain: facets },
       marks: [
         ...(zero ? [Plot.ruleY([0], { stroke: "var(--soft)" })] : []),
         ...all.map((line) =>
           Plot.line(line.points, per(line, { stroke: line.colour, strokeWidth: 2, strokeDasharray: line.dash })),
         ),
-        ...all.map((line) => (line.symbol ? Plot.dot(line.points, per(line, { fill: line.colour, symbol: line.symbol, r: 3 })) : null)),
-        Plot.tip(points, Plot.pointer({ x: "x", y: "y", fy: facets ? "facet" : undefined, title: "hint", fill: "var(--card)" })),
+        ...all.map((line) =>
+          line.symbol ? Plot.dot(line.points, per(line, { fill: line.colour, symbol: line.symbol, r: 3 })) : null,
+        ),
+        Plot.tip(
+          points,
+          Plot.pointer({ x: "x", y: "y", fy: facets ? "facet" : undefined, title: "hint", fill: "var(--card)" }),
+        ),
       ],
     });
 }

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from fipe_cli.query import as_json
 
 PARTS = Path(__file__).parent
-SCRIPTS = ("charts.js", "elements.js", "figures.js", "page.js")
+SCRIPTS = (
+    "charts.js", "elements.js", "figures.js", "market.js", "vehicle.js", "load.js", "page.js",
+)  # fmt: skip
 """In the order in which they use one another; charts.js is the chart library, which `make charts` bundles."""
 
 
