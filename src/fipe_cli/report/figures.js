@@ -141,7 +141,7 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
     plot(width, {
       height,
       marginLeft: widest(extremes) + 20,
-      marginRight: facets ? 84 : 20,
+      marginRight: facets ? 88 : 20,
       marginBottom: 36,
       marginTop: 14,
       x: { label: null, nice: false, ...x(width, points) },
@@ -171,12 +171,17 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
     });
 }
 
-/** The axis of months, spaced by time. */
-const months = (width) => ({
-  type: "utc",
-  ticks: Math.max(2, Math.floor(width / 150)),
-  tickFormat: (date) => date.toLocaleDateString(locale(), { month: "short", year: "numeric", timeZone: "UTC" }),
-});
+/** The axis of months, spaced by time, with the last month and those before it that have room. */
+const months = (width, points) => {
+  const place = (date) => 12 * date.getUTCFullYear() + date.getUTCMonth();
+  const all = points.map((point) => place(point.x));
+  const [first, last] = [Math.min(...all), Math.max(...all)];
+  const step = [1, 2, 3, 6, 12, 24, 60].find((each) => (last - first) / each <= (width - 120) / 90) ?? 120;
+  const ticks = [];
+  for (let at = last; at >= first; at -= step) ticks.push(new Date(Date.UTC(Math.floor(at / 12), at % 12)));
+  const tickFormat = (date) => date.toLocaleDateString(locale(), { month: "short", year: "numeric", timeZone: "UTC" });
+  return { type: "utc", ticks, tickFormat };
+};
 
 /** The axis of ages, with whole years only. */
 const ages = (width, points) => {

@@ -83,10 +83,10 @@ function historyOf(chosen, title) {
     plot(width, {
       height: 340,
       marginLeft: widest(all) + 20,
-      marginRight: 12,
+      marginRight: 44,
       marginBottom: 36,
       marginTop: 14,
-      x: { label: null, ...months(width) },
+      x: { label: null, ...months(width, [...own, ...others]) },
       y: { label: null, grid: true, nice: true, zero: true, tickFormat: (price) => money(price) },
       marks: [
         Plot.line(others, { x: "x", y: "y", z: "name", stroke: "var(--pale)", strokeWidth: 1 }),
