@@ -122,6 +122,7 @@ def test_the_page_is_whole_and_readable(
     shown = show(report, width, scheme)
     assert shown.tab.evaluate("document.documentElement.scrollWidth") <= width
     assert shown.tab.evaluate(CUT) == []
+    assert shown.tab.evaluate(HOLES) == []
     assert shown.tab.evaluate("document.querySelectorAll('.chart').length") >= 9
     open_all_tables(shown.tab)
     assert shown.tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -168,6 +169,17 @@ def test_the_chart_follows_the_model_year_that_is_chosen(report: dict[str, Any],
     shown.tab.keyboard.press("End")
     year = str(report["vehicle"]["series"][-1]["model_year"])
     assert shown.tab.locator(f".chart[aria-label*='{year}']").count() == 1
+
+
+def test_the_brands_are_sorted_by_their_change(report: dict[str, Any], show: Show) -> None:
+    shown = show(report, locale="en-GB")
+    for chart in shown.tab.locator(".thirds .chart").all():
+        labels = chart.locator("svg [aria-label=text] text").evaluate_all(
+            "all => all.map((one) => [one.getBoundingClientRect().y, one.textContent])"
+        )
+        changes = [float(text.replace("−", "-").rstrip("%")) for _, text in sorted(labels)]
+        assert len(changes) > 1
+        assert changes == sorted(changes, reverse=True)
 
 
 def test_every_chart_has_a_table_that_the_keyboard_opens(report: dict[str, Any], show: Show) -> None:
@@ -355,6 +367,17 @@ DRAWN = """() => {
   return charts.every((one) => one.querySelector("svg"));
 }"""
 """Whether every chart is drawn."""
+
+HOLES = """() => [...document.querySelectorAll(".cards, .facts")].flatMap((grid) => {
+  const rightmost = new Map();
+  for (const one of grid.children) {
+    const box = one.getBoundingClientRect();
+    rightmost.set(box.top, Math.max(rightmost.get(box.top) ?? 0, box.right));
+  }
+  const right = grid.getBoundingClientRect().right;
+  return [...rightmost.values()].filter((edge) => edge < right - 1 && grid.children.length > 1);
+})"""
+"""Rows of cards or of figures that end before the page does."""
 
 CUT = """() => {
   const texts = "h1, h2, h3, h4, p, dt, dd, td, th, summary, select, .chart svg text";
