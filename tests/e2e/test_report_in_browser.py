@@ -97,7 +97,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
         locale: str = "pt-BR",
     ) -> Shown:
         file = tmp_path / "report.html"
-        file.write_text(render(report, "dev on this machine"), encoding="utf-8")
+        file.write_text(render(report, "dev", None), encoding="utf-8")
         contexts.append(
             browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale)
         )
@@ -159,6 +159,7 @@ def test_portuguese_browsers_see_portuguese_and_may_switch(report: dict[str, Any
     assert shown.tab.title() == "FIPE prices, June 2026"
     assert f"{prices:,}" in shown.text()
     assert show(report, locale="de-DE").tab.title() == "FIPE prices, June 2026"
+    assert show(report | {"language": "pt"}, locale="de-DE").tab.title() == "Preços FIPE, junho de 2026"
 
 
 def test_the_chart_follows_the_model_year_that_is_chosen(report: dict[str, Any], show: Show) -> None:
@@ -335,7 +336,7 @@ def test_months_are_spaced_by_time(database: connection, show: Show) -> None:
 def test_a_page_of_the_whole_history_is_small(history: connection) -> None:
     """A vehicle of all months is what makes a page large."""
     found = read_report(history, None, f"{REFERENCES[-1].month:%Y-%m}", "")
-    assert len(render(found, "dev").encode()) < 600_000
+    assert len(render(found, "dev", None).encode()) < 600_000
 
 
 # How it is looked at ---------------------------------------------------------------------------------------
