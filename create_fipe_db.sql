@@ -990,6 +990,149 @@ comment on function fipe.month_differences(text, text) is
     'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
     ' named as the earlier month has it.';
 
+create or replace function fipe.brands_loaded(month date) returns table (vehicle_type smallint, brand_code integer)
+language plpgsql stable parallel safe as $$
+begin
+    if fipe.loaded(month) = 'whole' then
+        return query select distinct model.vehicle_type, model.brand_code from fipe.model;
+    else
+        return query
+            select brand.vehicle_type, brand.brand_code
+            from fipe.load_run as run
+            join fipe.reference_month as reference on reference.code = run.reference_code
+            join fipe.load_brand as brand on brand.load_run_id = run.id
+            where reference.month = $1 and brand.completed_at is not null and run.wanted_models = '[]';
+    end if;
+end
+$$;
+comment on function fipe.brands_loaded(date) is
+    'Brands of which a month has everything: all when the month is whole, otherwise those that a load has completed.';
+
+-- Most vehicles are in both months and stand in one place, and the primary key gives both months in the order of
+-- vehicles: these are counted as they come. Only the others are put together by series. EXECUTE plans each pair for its
+-- own months, and without the tables that `by` does not need.
+create or replace function fipe.month_by_month(
+    month text default null, since text default null, by text default null
+)
+returns table (
+    month_before date, reference_month date, months_apart integer, loaded text, vehicle_type smallint,
+    brand_code integer, brand text, vehicles_before bigint, vehicles bigint, new bigint, came_back bigint, gone bigint, renamed bigint,
+    changed_fuel bigint, rose bigint, fell bigint, unchanged bigint
+)
+language plpgsql stable parallel safe as $$
+declare
+    latest constant date := fipe.asked_month($1);
+    earliest constant date := case when since is not null then fipe.asked_month(since) end;
+    groups constant text := case by
+        when 'type' then 'model.vehicle_type, null::integer as brand_code, null as brand'
+        when 'brand' then 'model.vehicle_type, model.brand_code, model.brand'
+        else 'null::smallint as vehicle_type, null::integer as brand_code, null as brand' end;
+    asked_brands text;
+begin
+    if by not in ('type', 'brand') then
+        raise exception 'invalid by ''%'': use type or brand, or leave it out', by
+            using errcode = 'invalid_parameter_value';
+    end if;
+    for reference_month in
+        select known.month
+        from fipe.reference_month as known
+        where known.month <= latest and (earliest is null or known.month > earliest)
+          and exists (select from fipe.price where price.reference_month = known.month)
+        order by known.month
+    loop
+        month_before := fipe.month_before(reference_month::text, null);
+        continue when month_before is null;
+        loaded := fipe.loaded(reference_month);
+        months_apart := 12 * (extract(year from reference_month) - extract(year from month_before))
+                        + extract(month from reference_month) - extract(month from month_before);
+        asked_brands := case when loaded = 'whole' then 'true' else format($brands$
+            (model.vehicle_type, model.brand_code) in (
+                select * from fipe.brands_loaded(%L) intersect select * from fipe.brands_loaded(%L)
+            ) $brands$, month_before, reference_month) end;
+        return query execute format($pair$
+            with in_several_places as materialized (
+                select vehicle.id
+                from fipe.vehicle
+                where vehicle.series_id in (select twice.series_id from fipe.vehicle as twice where twice.duplicate > 0)
+            ),
+            published as (
+                select vehicle_id, before.price_brl as before, now.price_brl as now,
+                       before.price_brl is not null and now.price_brl is not null and several.id is null as is_alone
+                from (select vehicle_id, price_brl from fipe.price where reference_month = %1$L) as before
+                full join (select vehicle_id, price_brl from fipe.price where reference_month = %2$L) as now
+                    using (vehicle_id)
+                left join in_several_places as several on several.id = vehicle_id
+            ),
+            passed as materialized (
+                select %5$s,
+                       count(*) filter (where is_alone) as vehicles,
+                       count(*) filter (where is_alone and now > before and before > 0) as rose,
+                       count(*) filter (where is_alone and now < before and now > 0) as fell,
+                       array_agg(vehicle_id) filter (where not is_alone) as other_vehicles,
+                       array_agg(before) filter (where not is_alone) as before,
+                       array_agg(now) filter (where not is_alone) as now
+                from published
+                left join fipe.vehicle on vehicle.id = vehicle_id
+                left join fipe.model on model.id = vehicle.model_id
+                where not is_alone or %6$s
+                group by 1, 2, 3
+            ),
+            series as (
+                select vehicle.series_id, max(other.before) as before, max(other.now) as now,
+                       -- Named as the later month has it, or else the earlier.
+                       (array_agg(other.vehicle_id order by other.now is null, vehicle.duplicate))[1] as vehicle_id,
+                       not array_agg(model.brand || e'\n' || model.model) filter (where other.before is not null)
+                           && array_agg(model.brand || e'\n' || model.model) filter (where other.now is not null)
+                           as renamed,
+                       not array_agg(vehicle.fuel_code::integer) filter (where other.before is not null)
+                           && array_agg(vehicle.fuel_code::integer) filter (where other.now is not null) as changed_fuel
+                from passed
+                cross join unnest(other_vehicles, passed.before, passed.now) as other (vehicle_id, before, now)
+                join fipe.vehicle on vehicle.id = other.vehicle_id
+                join fipe.model on model.id = vehicle.model_id
+                group by vehicle.series_id
+            ),
+            others as (
+                select %5$s, before, now, renamed, changed_fuel,
+                       before is null and exists (
+                           select from fipe.vehicle as earlier
+                           where earlier.series_id = series.series_id and earlier.first_month < %1$L
+                       ) as came_back
+                from series
+                join fipe.vehicle on vehicle.id = vehicle_id
+                join fipe.model on model.id = vehicle.model_id
+                where %6$s
+            ),
+            counted as (
+                select vehicle_type, brand_code, case when vehicles > 0 then brand end as brand, vehicles as before,
+                       vehicles as now, 0 as came_back, 0 as gone, 0 as renamed, 0 as changed_fuel, rose, fell
+                from passed
+                union all
+                select vehicle_type, brand_code, max(brand collate "C"), count(before), count(now),
+                       count(*) filter (where came_back), count(*) filter (where now is null),
+                       count(*) filter (where renamed), count(*) filter (where changed_fuel),
+                       count(*) filter (where now > before and before > 0),
+                       count(*) filter (where now < before and now > 0)
+                from others
+                group by 1, 2
+            )
+            select %1$L::date, %2$L::date, %3$s, %4$L, vehicle_type, brand_code, max(brand collate "C"),
+                   sum(before)::bigint, sum(now)::bigint, (sum(now) - sum(before) + sum(gone) - sum(came_back))::bigint,
+                   sum(came_back)::bigint, sum(gone)::bigint, sum(renamed)::bigint, sum(changed_fuel)::bigint,
+                   sum(rose)::bigint, sum(fell)::bigint, (sum(before) - sum(gone) - sum(rose) - sum(fell))::bigint
+            from counted
+            group by vehicle_type, brand_code
+            having sum(before) + sum(now) > 0 or %7$L
+            order by vehicle_type, max(brand collate "C"), brand_code
+        $pair$, month_before, reference_month, months_apart, loaded, groups, asked_brands, by is null);
+    end loop;
+end
+$$;
+comment on function fipe.month_by_month(text, text, text) is
+    'How many vehicles are new, gone and so on in each month up to `month`, compared with fipe.month_before: one row'
+    ' per month, or per vehicle type or brand in it (`by`: type or brand). `since` leaves out the months up to that'
+    ' one. Of a month that is not whole, only the brands that are completely loaded are counted.';
+
 create or replace function fipe.price_changes(month text default null, since text default null)
 returns table (
     month_before date, reference_month date, vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
