@@ -668,47 +668,57 @@ comment on function fipe.month_before(text, text) is
     'The month `since`; when that is null, the last month before `month` that has prices and is whole, or, for a month'
     ' that is not whole itself, at least not loading.';
 
+-- In plpgsql, which keeps the plan: that of an SQL function would be made anew for each search, and take longer than
+-- most of them. Memoize would remember what is never asked twice.
 create or replace function fipe.search_models(search text)
 returns table (
     vehicle_type smallint, brand text, model text, fipe_codes text, model_years text, price_brl numeric,
     last_month date, brand_code integer, model_code integer
 )
-language sql stable parallel safe as $$
+language plpgsql stable parallel safe set enable_memoize = off as $$
+#variable_conflict use_column
+begin
+    return query
     select found.vehicle_type, newest.brand, newest.model, offered.fipe_codes, offered.model_years, price.price_brl,
            newest.last_month, found.brand_code, found.model_code
     from fipe.models_named(search) as found
     cross join lateral (
-        select model.id, model.brand, model.model, model.words, max(vehicle.last_month) as last_month
+        select model.id, model.brand, model.model, model.words, vehicle.last_month
         from fipe.model
         join fipe.vehicle on vehicle.model_id = model.id
         where (model.vehicle_type, model.brand_code, model.model_code)
             = (found.vehicle_type, found.brand_code, found.model_code)
           and vehicle.last_month is not null
-        group by model.id
-        order by max(vehicle.last_month) desc, model.brand, model.model
+        order by vehicle.last_month desc, model.brand, model.model
         limit 1
     ) as newest
     cross join lateral (
-        select string_agg(distinct vehicle.fipe_code, ', ' order by vehicle.fipe_code) as fipe_codes,
+        -- Most models have one FIPE code, and to compare is quicker than to sort.
+        select case when min(vehicle.fipe_code) = max(vehicle.fipe_code) then min(vehicle.fipe_code)
+                    else array_to_string(
+                        array(select distinct code from unnest(array_agg(vehicle.fipe_code)) as code order by code), ', '
+                    )
+               end as fipe_codes,
                concat_ws(', ',
-                   case when min(model_year) filter (where not zero_km) = max(model_year) filter (where not zero_km)
+                   case when min(model_year) = max(model_year) filter (where not zero_km)
                         then min(model_year)::text
-                        else min(model_year) filter (where not zero_km)
-                             || '-' || max(model_year) filter (where not zero_km)
+                        else min(model_year) || '-' || max(model_year) filter (where not zero_km)
                    end,
                    case when bool_or(zero_km) then 'zero km' end
                ) as model_years,
-               (array_agg(vehicle.id order by vehicle.model_year desc, vehicle.fuel_code))[1] as newest_vehicle
+               -- Of the newest model year, the fuel with the lowest code.
+               (max(array[vehicle.model_year, -vehicle.fuel_code, vehicle.id]))[3] as newest_vehicle
         from fipe.vehicle
         where vehicle.model_id = newest.id and vehicle.last_month = newest.last_month
     ) as offered
     join fipe.price on (price.reference_month, price.vehicle_id) = (newest.last_month, offered.newest_vehicle)
     order by newest.last_month desc, newest.words @@ (select fipe.whole_words(fipe.split(search))) desc, newest.brand,
-             newest.model, found.brand_code, found.model_code
+             newest.model, found.brand_code, found.model_code;
+end
 $$;
 comment on function fipe.search_models(text) is
-    'Models as fipe.models_named finds them, those with just these words first. Names, FIPE codes, model years and the price, which is that of the newest'
-    ' model year, are those of the last month that has the model.';
+    'Models as fipe.models_named finds them, those with just these words first. Names, FIPE codes, model years and the'
+    ' price, which is that of the newest model year, are those of the last month that has the model.';
 
 create or replace view fipe.counted_price as
 select price.reference_month, price.vehicle_id, vehicle.series_id, price.price_brl
