@@ -152,8 +152,9 @@ lint: $(DEV) ## Check style and types
 	ruff format --check .
 	mypy
 
-docs: $(RUNTIME) ## Write the table of docs/settings.md from stage_settings.py
+docs: $(RUNTIME) ## Write the settings in docs/settings.md, and docs/data.md from the schema
 	@python -m scripts.settings_table
+	@python -m scripts.data_dictionary
 
 charts: $(DEV) ## Bundle the charts of `fipe report` from the libraries in scripts/report_page
 	@node scripts/report_page/build.js
