@@ -94,6 +94,10 @@ def test_make_help_has_a_line_for_every_target() -> None:
     assert set(phony.split()[1:]) - listed == set()
 
 
+def test_make_help_fits_a_terminal_of_80_columns() -> None:
+    assert [line for line in _make("help").splitlines() if len(line) > 80] == []
+
+
 def _make(*arguments: str) -> str:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
