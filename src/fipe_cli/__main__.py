@@ -580,7 +580,7 @@ def dsn(
         print(json.dumps(asdict(address) | {"url": address.url, "jdbc": address.jdbc}))
         return
     print(address.url)
-    print(how_to_sign_in(user, token=token), file=sys.stderr)
+    _say(_plain_console(stderr=True), how_to_sign_in(user, token=token))
 
 
 @app.command(
