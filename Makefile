@@ -19,7 +19,10 @@ DEV     := $(VENV)/.dev
 .PHONY: help setup
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-21s", $$1; at = 23; \
+			count = split($$2, words, " "); for (i = 1; i <= count; i++) { \
+				if (at + length(words[i]) > 78) {printf "\n%23s", ""; at = 23}; \
+				printf " %s", words[i]; at += length(words[i]) + 1}; print ""}' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 
@@ -76,7 +79,7 @@ local-status: $(RUNTIME) ## Show the local cloud's queues and functions
 local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
 	@python -m local_cloud psql $(ARGS)
 
-##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
+##@ A stage, on AWS if AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, or else here
 ACTIONS := deploy check diff destroy load status cancel resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # It reads the variables on make's command line as its options.
@@ -125,11 +128,11 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench words lock clean
+.PHONY: test test-walkthrough test-second-cloud test-dbt test-faults soak fuzz lint docs charts audit bench words lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
-		-m "not faults and not walkthrough and not second_cloud"
+		-m "not faults and not walkthrough and not second_cloud and not dbt"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q -m walkthrough
@@ -137,6 +140,10 @@ test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from boo
 test-second-cloud: $(DEV) prepare-layers ## Deploy and load on MiniStack, with IAM and the schedule (two minutes): MONTH=1 the real month too
 	@$(INSTALL) second-cloud
 	python -m pytest -q -m "second_cloud$(if $(MONTH),, and not real_month)" tests/second_cloud
+
+test-dbt: $(DEV) ## Build the dbt package on two months, the real one where it is there (a minute)
+	@$(INSTALL) dbt
+	python -m pytest -q tests/dbt
 
 test-faults: $(DEV) ## Run the whole fault matrix (minutes): SECONDS_LONG=30 makes each fault last so long
 	FIPE_FAULT_SECONDS=$(or $(SECONDS_LONG),2) python -m pytest -q tests/reliability --deselect tests/reliability/test_schedules.py
@@ -152,8 +159,12 @@ lint: $(DEV) ## Check style and types
 	ruff format --check .
 	mypy
 
-docs: $(RUNTIME) ## Write the table of docs/settings.md from stage_settings.py
+docs: $(RUNTIME) ## Write the settings in docs/settings.md, and docs/data.md from the schema
 	@python -m scripts.settings_table
+	@python -m scripts.data_dictionary
+
+charts: $(DEV) ## Bundle the charts of `fipe report` from the libraries in scripts/report_page
+	@node scripts/report_page/build.js
 
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies
@@ -171,12 +182,14 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 	$(UV_COMPILE) tests/second_cloud/requirements.in -o tests/second_cloud/requirements.txt
+	$(UV_COMPILE) tests/dbt/requirements.in -o tests/dbt/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
+	npm update --silent --package-lock-only --prefix scripts/report_page
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules tests/postgres17/node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules scripts/report_page/node_modules tests/postgres17/node_modules
 
 # --- What the targets need: the script finds out what is not up to date ---
 $(RUNTIME): FORCE

@@ -11,6 +11,7 @@ LOCKS = (
     "requirements.txt",
     "requirements-dev.txt",
     "tests/second_cloud/requirements.txt",
+    "tests/dbt/requirements.txt",
     "lambda-layer/requirements-api.txt",
     "lambda-layer/requirements-psycopg2.txt",
 )

