@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
-holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
-the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
+holds a message, a check failed, or a vehicle of a fleet has no price; 2 the command or the load asked for
+is invalid, and nothing was done; 3 the cloud, the database or the source cannot be reached, or the output
+cannot be written; 130 interrupted.
 """
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -631,6 +632,69 @@ def report(
         if file != Path("-"):
             size = len(page)
             _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+
+
+@app.command()
+def value(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FLEET",
+            help="A list of vehicles with FIPE codes, model years and, where a code has several, fuels:"
+            " CSV or Parquet; - for standard input.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to write its rows with what they are worth: a name that ends in .csv, .parquet or"
+            " .xlsx; - for standard output.",
+        ),
+    ] = None,
+    month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
+    since: Annotated[str, typer.Option(help="An earlier month, to see what has changed since.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Which columns hold what, as code=COD,year=ANO,fuel=COMB; found by default.")
+    ] = "",
+    decimal_comma: Annotated[
+        bool | None,
+        typer.Option(
+            "--decimal-comma/--decimal-point",
+            help="How numbers are written in text; with commas by default if the file has semicolons.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Value a list of vehicles: the price of each, and totals by type and brand."""
+    from fipe_cli.database import open_database
+    from fipe_cli.fleet import command
+    from fipe_cli.fleet.columns import read_mapping
+    from fipe_cli.query import as_json as json_of
+    from fipe_cli.table import print_table
+
+    cloud, told = _cloud(context), read_mapping(columns)
+    command.check_options(output, month, since)
+    to_stdout = output == Path("-")
+    if to_stdout and as_json:
+        raise CliError("invalid options: --json and the rows cannot both go to standard output", USAGE)
+    with open_database(cloud) as database, database.session() as session:
+        totals = command.value(
+            session, file, output, month=month, since=since, told=told, decimal_comma=decimal_comma
+        )
+    if as_json:
+        print(json_of(totals.document() | {"file": output and str(output)}))
+    else:
+        words = _progress(to_stdout)
+        print_table(words, *totals.table())
+        for text in totals.words():
+            words.print(text, soft_wrap=True)
+        if output and not to_stdout:
+            words.print(f"written to {output}", soft_wrap=True)
+    if totals.everything.without_price:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _form(as_json: bool, as_csv: bool) -> "Form":

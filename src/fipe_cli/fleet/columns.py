@@ -1,0 +1,85 @@
+"""Which columns of a fleet's file hold the FIPE code, the model year and the fuel."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fipe_api.messages import folded
+from fipe_cli.errors import USAGE, CliError
+
+_NAMES = {
+    "code": (
+        "codigofipe", "fipecode", "codfipe", "cdfipe", "codigodafipe", "codigotabelafipe", "idfipe", "fipeid",
+        "fipe", "codigo", "cod", "code",
+    ),
+    "year": (
+        "anomodelo", "modelyear", "anodomodelo", "anomod", "yearmodel", "anofabricacaomodelo", "anofabmodelo",
+        "anofabmod", "ano", "year",
+    ),
+    "fuel": (
+        "combustivel", "fuel", "fueltype", "tipocombustivel", "tipodecombustivel", "siglacombustivel",
+        "codigocombustivel", "fuelcode", "comb",
+    ),
+}  # fmt: skip
+"""What columns are called in both languages, in letters and digits only. The first that a file has counts."""
+
+_WORDS = {"code": "FIPE codes", "year": "model years", "fuel": "fuels"}
+_NEEDED = ("code", "year")
+
+
+class FleetColumns(NamedTuple):
+    """The places of the columns among those of the file; a fleet may have no column of fuels."""
+
+    code: int
+    year: int
+    fuel: int | None
+
+
+def read_mapping(text: str) -> dict[str, str]:
+    """The columns by field, from `code=COD,year=ANO`.
+
+    Raises:
+        CliError: it has another form, or a field is unknown.
+    """
+    mapping = {}
+    for pair in filter(None, text.split(",")):
+        field, equals, column = pair.partition("=")
+        if field not in _NAMES or not equals or not column:
+            raise CliError(
+                f"invalid --columns {pair!r}: use FIELD=COLUMN with the fields {', '.join(_NAMES)}", USAGE
+            )
+        mapping[field] = column
+    return mapping
+
+
+def find_columns(file: str, columns: Sequence[str], told: Mapping[str, str]) -> FleetColumns:
+    """Which columns of a file hold what.
+
+    Args:
+        file: its name.
+        columns: that it has.
+        told: columns by field, as the user says; the others are recognised by their names.
+
+    Raises:
+        CliError: a column is missing.
+    """
+    has = ", ".join(columns[:20])
+    known: dict[str, int] = {}
+    for place, column in reversed(list(enumerate(columns))):
+        known[re.sub("[^a-z0-9]", "", folded(column))] = place
+    places: dict[str, int | None] = {}
+    for field, names in _NAMES.items():
+        if field in told:
+            if told[field] not in columns:
+                raise CliError(f"{file} has no column {told[field]}: its columns are {has}", USAGE)
+            places[field] = columns.index(told[field])
+        else:
+            places[field] = next((known[name] for name in names if name in known), None)
+    for field in _NEEDED:
+        if places[field] is None:
+            raise CliError(
+                f"{file} has no column of {_WORDS[field]} among {has}: name it, such as with"
+                f" --columns {field}={columns[-1]}",
+                USAGE,
+            )
+    return FleetColumns(**places)  # type: ignore[arg-type]  # code and year are there
