@@ -570,7 +570,11 @@ def psql(context: typer.Context) -> None:
 def export(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output.")
+        Path,
+        typer.Argument(
+            help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output. A folder with"
+            " --partitioned."
+        ),
     ],
     month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
     first: Annotated[str, typer.Option("--from", help="The first month, as 2024-01.")] = "",
@@ -584,15 +588,30 @@ def export(
         bool,
         typer.Option("--excel-pt", help="CSV for spreadsheets in Portuguese: semicolons, decimal commas."),
     ] = False,
+    partitioned: Annotated[
+        bool,
+        typer.Option(
+            "--partitioned",
+            help="A Parquet file per month in a folder, for DuckDB, Athena and Spark; only months that"
+            " changed are written again.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write prices to a file: months, types, a brand, a vehicle or everything."""
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
+    from fipe_cli.partitions import export_months
 
     cloud = _cloud(context)
     selection = Selection(month, first, last, brand, types, vehicle)
+    if partitioned and (excel_pt or file == Path("-")):
+        raise CliError("invalid options: --partitioned writes Parquet files into a folder; name it", USAGE)
     with open_database(cloud) as database, database.session() as session:
+        if partitioned:
+            exported = export_months(session, selection, file)
+            _answer(exported.document(), exported.words(), as_json)
+            return
         rows = export_prices(session, selection, file, excel_pt=excel_pt)
         if file != Path("-"):
             _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)

@@ -35,11 +35,24 @@ _ONE_AT_A_TIME = Lock()
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """The messages of a queue in all states, those of them that wait for their time, and the dead letters."""
+    """The messages of a queue in all states, and the dead letters.
+
+    Attributes:
+        messages: all of them.
+        delayed: those that wait for their time.
+        in_flight: those that were received: a function works on them, or has failed and they come back later.
+        dead: the messages in its dead letter queue.
+    """
 
     messages: int
     delayed: int
+    in_flight: int
     dead: int
+
+    @property
+    def waiting(self) -> int:
+        """The messages that the function can receive now."""
+        return self.messages - self.delayed - self.in_flight
 
 
 @dataclass(frozen=True)
@@ -149,22 +162,25 @@ class Cloud:
 
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
-        return {
-            queue: QueueDepth(*self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage))[0])
-            for queue in Queue
-        }
+        return {queue: self.queue_depth(queue) for queue in Queue}
 
-    def _messages(self, queue: str) -> tuple[int, int]:
-        """All messages of a queue, and those that are delayed."""
-        states = ("", "NotVisible", "Delayed")
+    def queue_depth(self, queue: Queue) -> QueueDepth:
+        """One of the queues. Raises CliError when it is not there."""
+        waiting, delayed, in_flight = self._messages(queue.of(self.stage))
+        dead = sum(self._messages(queue.dlq(self.stage)))
+        return QueueDepth(waiting + delayed + in_flight, delayed, in_flight, dead)
+
+    def _messages(self, queue: str) -> tuple[int, int, int]:
+        """The messages of a queue that wait, are delayed and are in flight."""
+        states = ("", "Delayed", "NotVisible")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
             url = self._queue_url(queue)
             found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
             raise self.explained(error, f"queue {queue}") from error
-        counts = [int(found["Attributes"][name]) for name in attributes]
-        return sum(counts), counts[-1]
+        waiting, delayed, in_flight = (int(found["Attributes"][name]) for name in attributes)
+        return waiting, delayed, in_flight
 
     @cached_property
     def _queue_url(self) -> Callable[[str], str]:

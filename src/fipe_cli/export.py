@@ -5,15 +5,17 @@ the memory in use stays small, and nothing large is sorted.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from fipe_api.database.prices import COLUMNS, ORDER, Rows, read_batches
 from fipe_api.load.request import VEHICLE_TYPES
 from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
@@ -22,12 +24,6 @@ from fipe_cli.month import check_month, months_with_prices, no_prices_for
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-COLUMNS = (
-    "reference_month", "reference_code", "vehicle_type", "brand_code", "brand", "model_code", "model",
-    "model_year", "zero_km", "fuel_code", "fuel", "fipe_code", "price_brl",
-)  # fmt: skip
-"""The columns of fipe.vehicle_price."""
-ROWS_PER_BATCH = 10_000
 FORMATS = (".csv", ".jsonl", ".parquet", ".xlsx")
 ROWS_OF_A_SHEET = 1_048_575
 """Excel's limit, without the heading."""
@@ -68,8 +64,8 @@ class Selection:
             raise CliError("invalid options: use --month, or --from and --to", USAGE)
         self._vehicle_types()
 
-    def parts(self, session: "connection") -> list[sql.Composed]:
-        """What follows `select ... `, once per month, the oldest month first.
+    def parts(self, session: "connection") -> dict[date, sql.Composed]:
+        """What follows `select ... ` for each month, the oldest month first, without an order.
 
         Raises:
             CliError: the database has no such month, brand or vehicle.
@@ -84,33 +80,27 @@ class Selection:
             )
             for columns, values in self._chosen(session)
         ]
-        return [
-            sql.SQL(
-                "from fipe.vehicle_price where reference_month = {}{}"
-                ' order by vehicle_type, brand collate "C", model collate "C", brand_code, model_code,'
-                " model_year desc, fuel_code"
-            ).format(sql.Literal(day), sql.Composed(conditions))
+        return {
+            day: sql.SQL("from fipe.vehicle_price where reference_month = {}{}").format(
+                sql.Literal(day), sql.Composed(conditions)
+            )
             for day in months
-        ]
+        }
 
     def _months(self, session: "connection") -> list[date]:
         months = {f"{month:%Y-%m}": month for month in months_with_prices(session)}
-        newest = max(months)
-        if self.month:
-            first = last = newest if self.month == "latest" else self.month
-            asked = f"--month {self.month}"
-        else:
-            first = newest if self.first == "latest" else self.first or min(months)
-            last = newest if self.last == "latest" else self.last or newest
-            asked = " ".join(
-                f"{option} {month}"
-                for option, month in (("--from", self.first), ("--to", self.last))
-                if month
-            )
-        chosen = [day for name, day in months.items() if first <= name <= last]
+        chosen = [day for name, day in months.items() if self.covers(name, max(months))]
         if not chosen:
-            raise no_prices_for(asked, months)
+            options = (("--month", self.month), ("--from", self.first), ("--to", self.last))
+            raise no_prices_for(" ".join(f"{option} {month}" for option, month in options if month), months)
         return chosen
+
+    def covers(self, month: str, newest: str) -> bool:
+        """Whether a month is one that is asked for, if there is such a month; both as YYYY-MM."""
+        first, last = self.month or self.first, self.month or self.last
+        return (not first or month >= (newest if first == "latest" else first)) and (
+            not last or month <= (newest if last == "latest" else last)
+        )
 
     def _chosen(self, session: "connection") -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
         """Columns, and the values that they should have."""
@@ -161,7 +151,7 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
         raise CliError(
             f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
         )
-    parts = selection.parts(session)
+    parts = list(selection.parts(session).values())
     with opened(file) as target:
         if suffix == ".csv":
             return _write_csv(session, parts, target, excel_pt)
@@ -173,8 +163,12 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[IO[bytes]]:
+def opened(file: Path, draft: Path | None = None) -> Iterator[IO[bytes]]:
     """Where to write a file's bytes; `-` is standard output. The file appears only when it is whole.
+
+    Args:
+        file: the file.
+        draft: where the bytes are until then, beside it; FILE.part by default.
 
     Raises:
         CliError: the file cannot be written.
@@ -182,7 +176,7 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
     if file == Path("-"):
         yield sys.stdout.buffer
         return
-    draft = file.with_name(f"{file.name}.part")
+    draft = draft or file.with_name(f"{file.name}.part")
     try:
         with draft.open("wb") as target:
             yield target
@@ -201,8 +195,14 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
         target.write("\ufeff".encode())  # without this mark, spreadsheets take UTF-8 for an older encoding
     with session.cursor() as cursor:
         for position, part in enumerate(parts):
-            copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
-                sql.SQL(columns), part, sql.Literal(";" if excel_pt else ","), sql.Literal(position == 0)
+            copy = sql.SQL(
+                "copy (select {} {}{}) to stdout with (format csv, delimiter {}, header {})"
+            ).format(
+                sql.SQL(columns),
+                part,
+                ORDER,
+                sql.Literal(";" if excel_pt else ","),
+                sql.Literal(position == 0),
             )
             with blocking():
                 cursor.copy_expert(copy, target)
@@ -213,33 +213,16 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
 def _write_json_lines(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
     # PostgreSQL makes the JSON, so prices keep their two decimals. The adapted ingestor reads these lines.
     rows = 0
-    for batch in _batches(session, parts, "to_json(vehicle_price)::text"):
+    for batch in _batches(session, parts, ["to_json(vehicle_price)::text"]):
         target.writelines(line.encode() + b"\n" for (line,) in batch)
         rows += len(batch)
     return rows
 
 
 def _write_parquet(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
-    import pyarrow as arrow
-    from pyarrow import parquet
+    from fipe_api.database.parquet import write_months
 
-    types: dict[str, Callable[[], Any]] = {
-        "reference_month": arrow.date32, "reference_code": arrow.int32, "vehicle_type": arrow.int8,
-        "brand_code": arrow.int32, "brand": arrow.string, "model_code": arrow.int32, "model": arrow.string,
-        "model_year": arrow.int16, "zero_km": arrow.bool_, "fuel_code": arrow.int16, "fuel": arrow.string,
-        "fipe_code": arrow.string, "price_brl": lambda: arrow.decimal128(12, 2),
-    }  # fmt: skip
-    schema = arrow.schema([(name, types[name]()) for name in COLUMNS])
-    rows = 0
-    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        for batch in _batches(session, parts, ", ".join(COLUMNS)):
-            columns = [
-                arrow.array(values, field.type)
-                for values, field in zip(zip(*batch, strict=True), schema, strict=True)
-            ]
-            writer.write_batch(arrow.record_batch(columns, schema=schema))
-            rows += len(batch)
-    return rows
+    return write_months(target, COLUMNS, (read_batches(session, COLUMNS, part) for part in parts))
 
 
 def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
@@ -261,7 +244,7 @@ def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[by
             sheet.set_column(place, place, 40 if name == "model" else 15, formats.get(name))
         sheet.write_row(0, 0, COLUMNS, workbook.add_format({"bold": True}))
         rows = 0
-        for batch in _batches(session, parts, ", ".join(COLUMNS)):
+        for batch in _batches(session, parts, COLUMNS):
             if rows + len(batch) > ROWS_OF_A_SHEET:
                 raise CliError(
                     f"Excel takes {ROWS_OF_A_SHEET:,} prices, and these are more: choose fewer months"
@@ -274,12 +257,5 @@ def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[by
     return rows
 
 
-def _batches(
-    session: "connection", parts: list[sql.Composed], columns: str
-) -> Iterator[list[tuple[Any, ...]]]:
-    for part in parts:
-        # A cursor with a name lives on the server, which sends rows as they are fetched.
-        with session.cursor("export") as cursor:
-            cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
-            while batch := cursor.fetchmany(ROWS_PER_BATCH):
-                yield batch
+def _batches(session: "connection", parts: list[sql.Composed], columns: Sequence[str]) -> Iterator[Rows]:
+    return chain.from_iterable(read_batches(session, columns, part) for part in parts)

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from fipe_api.aws.self_check import is_check
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED, CliError
 from infrastructure import names
@@ -31,8 +32,14 @@ if TYPE_CHECKING:
 RECEIVE_LIMIT = 10
 PEEK_SECONDS = 30
 """How long a message stays hidden if this command dies while it looks at the message."""
+POLL_SECONDS = 1
+"""More than none, and SQS asks all servers that have messages of the queue."""
 FOLLOW_SECONDS = 1.0
+LOOKS = 4
+"""How often messages that somebody else hides are looked at again."""
 UNKNOWN_REASON = "no error in the log: the function timed out or crashed, or the log was deleted"
+
+_Count = Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
 
 @dataclass(frozen=True)
@@ -83,17 +90,28 @@ class DeadLetterQueue:
 
     def depth(self) -> int:
         """The messages that can be moved now; SQS counts them up to a minute late."""
-        return int(self._attribute(self._url, "ApproximateNumberOfMessages"))
+        return self._count("ApproximateNumberOfMessages")
 
     def peek(self, limit: int = RECEIVE_LIMIT) -> list[DeadLetter]:
         """Some of the messages with their reasons; they stay where they are."""
-        seen: dict[str, MessageTypeDef] = {}
-        try:
-            while len(seen) < limit and (found := self._receive(limit - len(seen))):
-                seen |= {message["MessageId"]: message for message in found}
-            return [self._described(message) for message in seen.values()]
-        finally:
-            self._put_back(list(seen.values()))
+        with self._looked_at(limit) as messages:
+            return [self._described(message) for message in messages]
+
+    def letters(self) -> int:
+        """Counts the dead letters; a message that a check has on its way through the queue is none."""
+        hidden = 0
+        for look in range(LOOKS):
+            if look:
+                time.sleep(FOLLOW_SECONDS)
+            with self._looked_at(RECEIVE_LIMIT) as messages:
+                checks = sum(is_check(message["Body"]) for message in messages)
+            hidden = self._count("ApproximateNumberOfMessagesNotVisible")
+            if len(messages) > checks:
+                return max(len(messages), self.depth() + hidden) - checks
+            # Whoever else looks at messages hides them meanwhile, as another check does.
+            if not hidden:
+                return 0
+        return hidden
 
     def send(self, body: str) -> None:
         """Puts a message into the dead letter queue."""
@@ -142,7 +160,10 @@ class DeadLetterQueue:
     def _arn(self) -> str:
         return self._attribute(self._url, "QueueArn")
 
-    def _attribute(self, url: str, name: Literal["QueueArn", "ApproximateNumberOfMessages"]) -> str:
+    def _count(self, name: _Count) -> int:
+        return int(self._attribute(self._url, name))
+
+    def _attribute(self, url: str, name: Literal["QueueArn"] | _Count) -> str:
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         value: str = answer["Attributes"][name]
         return value
@@ -150,13 +171,24 @@ class DeadLetterQueue:
     def _newest_task(self) -> "ListMessageMoveTasksResultEntryTypeDef | None":
         return next(iter(self._sqs.list_message_move_tasks(SourceArn=self._arn)["Results"]), None)
 
+    @contextmanager
+    def _looked_at(self, limit: int) -> "Iterator[Sequence[MessageTypeDef]]":
+        """Some of the messages, which nobody else sees while the block runs."""
+        seen: dict[str, MessageTypeDef] = {}
+        try:
+            while len(seen) < limit and (found := self._receive(limit - len(seen))):
+                seen |= {message["MessageId"]: message for message in found}
+            yield list(seen.values())
+        finally:
+            self._put_back(list(seen.values()))
+
     def _receive(self, limit: int) -> "Sequence[MessageTypeDef]":
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=min(limit, RECEIVE_LIMIT),
             VisibilityTimeout=PEEK_SECONDS,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
-            WaitTimeSeconds=1,
+            WaitTimeSeconds=POLL_SECONDS,
         )
         messages: Sequence[MessageTypeDef] = answer.get("Messages", [])
         return messages

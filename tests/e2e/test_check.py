@@ -68,6 +68,13 @@ class Stage:
         self.cloud = local_cloud(LocalState(here.folder), "dev")
         self.account = self.cloud.account()
 
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [ROOT / ".venv/bin/fipe", *arguments],
+            env=self.here.environment(),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
     def fipe(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [ROOT / ".venv/bin/fipe", *arguments],
@@ -161,14 +168,16 @@ def test_a_plain_local_cloud_is_all_ok(plain: Stage) -> None:
     assert plain.messages() == 0
 
 
-def test_a_check_for_scripts(stage: Stage) -> None:
-    ended = stage.fipe("check", "--json")
-    document = json.loads(ended.stdout)
-    assert (document["stage"], document["level"]) == ("dev", "warning"), ended.stdout
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert [f"{one['part']}: {one['seen']}" for one in document["checks"] if one["level"] != "ok"] == [
-        "topic of the alarms: me@example.com has not confirmed, and gets no message"
-    ]
+def test_checks_for_scripts_at_the_same_time_do_not_disturb_each_other(stage: Stage) -> None:
+    checks = [stage.begin("check", "--json") for _ in range(2)]
+    for check in checks:
+        output, error = check.communicate(timeout=300)
+        document = json.loads(output)
+        assert (document["stage"], document["level"]) == ("dev", "warning"), output
+        assert (check.returncode, error) == (0, "")
+        assert [f"{one['part']}: {one['seen']}" for one in document["checks"] if one["level"] != "ok"] == [
+            "topic of the alarms: me@example.com has not confirmed, and gets no message"
+        ]
     schedule = next(one for one in document["checks"] if one["part"] == "schedule")
     assert schedule["seen"] == "cron(0 9 1-10 * ? *), America/Sao_Paulo, starts FipeManufacturerLoader-dev"
 
@@ -668,10 +677,7 @@ def test_what_a_check_did_is_in_the_logs_alone(stage: Stage) -> None:
 
 def test_a_check_that_is_interrupted_leaves_nothing_behind(stage: Stage) -> None:
     for seconds in (1.0, 1.6, 2.2):
-        check = subprocess.Popen(
-            [ROOT / ".venv/bin/fipe", "check"],
-            env=stage.here.environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        check = stage.begin("check")
         time.sleep(seconds)
         check.send_signal(signal.SIGINT)
         _, error = check.communicate(timeout=30)

@@ -394,6 +394,25 @@ def test_parquet_keeps_the_types(fipe: Fipe) -> None:
     assert types["zero_km"] == "bool"
 
 
+def test_partitioned_export_writes_a_folder_once(fipe: Fipe) -> None:
+    folder = fipe.folder / "lake"
+    months = {"2026-06": SAMPLE_PRICES}
+    answers = [
+        {"written": months, "unchanged": {}},
+        {"written": {}, "unchanged": months},
+    ]
+    for known in answers:
+        assert json.loads(fipe.done("export", str(folder), "--partitioned", "--json")) == {
+            "folder": str(folder), **known, "unfinished": {"2026-06": "part"}, "gone": [],
+        }  # fmt: skip
+    assert (
+        fipe.done("export", str(folder), "--partitioned", "--type", "truck")
+        .splitlines()[0]
+        .startswith(f"{folder}: wrote 1 month with ")
+    )
+    assert fipe.refused(2, "export", "-", "--partitioned").endswith("name it")
+
+
 def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
     lines = fipe.done("export", "-", "--brand", "fiat").splitlines()
     assert lines[0].startswith("reference_month,")
@@ -414,6 +433,8 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
         (["prices.csv", "--brand", "Fait"], "nothing is called --brand Fait: use whole words"),
         (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
+        (["lake", "--partitioned", "--excel-pt"], "--partitioned writes Parquet files into a folder"),
+        (["lake", "--partitioned", "--from", "2027-01"], "no prices for --from 2027-01: choose a month"),
     ],
 )
 def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(

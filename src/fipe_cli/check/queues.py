@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -13,14 +14,27 @@ from infrastructure.names import Queue
 
 
 class Source(NamedTuple):
-    """What brings a function its queue's messages: whether it does, and the window of a batch in seconds."""
+    """What brings a function its queue's messages.
+
+    Attributes:
+        works: whether it does.
+        window: for how many seconds a batch is gathered.
+        batch: how many messages the function gets at a time.
+    """
 
     works: bool
-    window: int
+    window: int = 0
+    batch: int = 0
 
 
-def look_at_queue(deployment: Deployment, queue: Queue) -> list[Finding]:
-    """Whether the queue and its DLQ are as they were deployed, and the DLQ is empty."""
+def look_at_queue(deployment: Deployment, queue: Queue, letters: Future[int]) -> list[Finding]:
+    """Whether the queue and its DLQ are as they were deployed, and the DLQ is empty.
+
+    Args:
+        deployment: the stage.
+        queue: which queue.
+        letters: how many dead letters it has.
+    """
     sqs = deployment.cloud.client("sqs")
     name, dlq_name = queue.of(deployment.stage), queue.dlq(deployment.stage)
     part, dlq_part = f"{queue} queue", f"{queue} DLQ"
@@ -33,7 +47,7 @@ def look_at_queue(deployment: Deployment, queue: Queue) -> list[Finding]:
     if dead is None:
         found.append(Finding(Level.FAILED, dlq_part, f"{dlq_name} is missing", deployment.deploy_again))
     else:
-        found.append(_look_at_dlq(deployment.stage, queue, dlq_part, dead))
+        found.append(_look_at_dlq(deployment.stage, queue, dlq_part, dead, letters.result()))
     return found
 
 
@@ -57,8 +71,7 @@ def _look_at_main(
     return Finding(Level.OK, part, seen)
 
 
-def _look_at_dlq(stage: str, queue: Queue, part: str, dead: dict[str, str]) -> Finding:
-    letters = _messages(dead)
+def _look_at_dlq(stage: str, queue: Queue, part: str, dead: dict[str, str], letters: int) -> Finding:
     if letters:
         look = f"`fipe --stage {stage} redrive {queue} --dry-run` shows why"
         return Finding(Level.FAILED, part, counted(letters, "dead letter"), look)
@@ -127,13 +140,14 @@ def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding,
     mapping = next((each for each in mappings if each["EventSourceArn"].endswith(of_queue)), None)
     if mapping is None:
         seen = f"missing: nothing brings it the messages of {of_queue[1:]}"
-        return Finding(Level.FAILED, part, seen, deployment.deploy_again), Source(works=False, window=0)
+        return Finding(Level.FAILED, part, seen, deployment.deploy_again), Source(works=False)
     window, state = mapping["MaximumBatchingWindowInSeconds"], mapping["State"]
     if state != "Enabled":
         enable = f"`aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled`"
         level = Level.FAILED if state in ("Disabled", "Disabling") else Level.WARNING
         seen = f"{state.lower()}: the messages of {of_queue[1:]} wait"
-        return Finding(level, part, seen, enable), Source(works=False, window=window)
+        return Finding(level, part, seen, enable), Source(works=False)
+    source = Source(works=True, window=window, batch=mapping["BatchSize"])
     problem = mapping.get("LastProcessingResult") or ""
     seen = (
         f"enabled; batches of up to {mapping['BatchSize']}, gathered for {window} s, at most"
@@ -141,5 +155,5 @@ def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding,
     )
     if problem.startswith("PROBLEM"):
         level, seen = Level.WARNING, f"{seen}; Lambda says {problem!r}"
-        return Finding(level, part, seen, deployment.look_at_logs(function)), Source(True, window)
-    return Finding(Level.OK, part, seen), Source(works=True, window=window)
+        return Finding(level, part, seen, deployment.look_at_logs(function)), source
+    return Finding(Level.OK, part, seen), source

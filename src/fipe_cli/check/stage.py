@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.background import in_background
 from fipe_cli.check.database import MASTER, look_at_master, look_at_sign_in
-from fipe_cli.check.dead_letters import Door, try_the_way
+from fipe_cli.check.dead_letters import Door, count_letters, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import Examined, examine, look_at_concurrency
@@ -43,8 +43,10 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     event_sources = {
         queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in Queue
     }
+    letters = {queue: in_background(partial(count_letters, deployment, queue)) for queue in Queue}
     queues = [
-        in_background(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue)) for queue in Queue
+        in_background(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue, letters[queue]))
+        for queue in Queue
     ]
     master = in_background(partial(_safely, MASTER, look_at_master, deployment))
     others = [
@@ -57,7 +59,9 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
         )
     ]
     ways = [
-        in_background(partial(_try_the_way, deployment, queue, source, functions[queue.consumer], door))
+        in_background(
+            partial(_try_the_way, deployment, queue, letters[queue], source, functions[queue.consumer], door)
+        )
         for queue, source in event_sources.items()
     ]
 
@@ -114,12 +118,13 @@ def _look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding
     try:
         return look_at_event_source(deployment, queue)
     except ClientError as error:
-        return _refused(f"event source of {queue.consumer}", error), Source(works=False, window=0)
+        return _refused(f"event source of {queue.consumer}", error), Source(works=False)
 
 
 def _try_the_way(
     deployment: Deployment,
     queue: Queue,
+    letters: "Future[int]",
     event_source: "Future[tuple[Finding, Source]]",
     consumer: "Future[Examined]",
     door: Door,
@@ -127,4 +132,7 @@ def _try_the_way(
     answers = consumer.result().facts is not None
     source = event_source.result()[1]
     part = f"{queue} DLQ and back"
-    return _safely(part, lambda: [try_the_way(deployment, queue, source, door, consumer_answers=answers)])
+
+    return _safely(
+        part, lambda: [try_the_way(deployment, queue, letters, source, door, consumer_answers=answers)]
+    )
