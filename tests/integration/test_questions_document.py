@@ -16,7 +16,7 @@ from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
 from tests.builders import JUNE_2026
-from tests.documents import QUESTIONS, commands
+from tests.documents import QUESTIONS, ROOT, commands
 from tests.local_database import local_database
 
 MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
@@ -53,6 +53,7 @@ def test_each_of_the_ten_questions_has_one_command_and_its_answer() -> None:
 def test_the_page_shows_what_the_command_answers(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, shown: str
 ) -> None:
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):

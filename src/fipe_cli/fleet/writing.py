@@ -85,7 +85,8 @@ class _CsvWriter(FleetWriter):
         self._decimal_comma = dialect.delimiter == ";" if decimal_comma is None else decimal_comma
         self._as_written = isinstance(fleet, CsvFleet) and dialect == fleet.dialect
         self._dialect = dialect
-        self._line = csv.writer(_Echo(), delimiter=dialect.delimiter, lineterminator="").writerow
+        # A cell is quoted if it holds a character of the end of line.
+        self._quoted = csv.writer(_Echo(), delimiter=dialect.delimiter, lineterminator="\r\n").writerow
         self._encode = codecs.getincrementalencoder(dialect.encoding)("replace").encode
         self._target = target
         if isinstance(fleet, CsvFleet) and self._as_written:
@@ -101,6 +102,9 @@ class _CsvWriter(FleetWriter):
             return
         written = row.written if self._as_written else self._line([text_of(cell) for cell in row.cells])
         self._write(written, [self._cell(value) for value in more])
+
+    def _line(self, cells: Sequence[str]) -> str:
+        return str(self._quoted(cells)).removesuffix("\r\n")
 
     def _write(self, written: str, more: list[str]) -> None:
         line = f"{written}{self._dialect.delimiter}{self._line(more)}{self._dialect.line_end}"
