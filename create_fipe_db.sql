@@ -1059,18 +1059,21 @@ comment on function fipe.biggest_movers(integer, text, text) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
     ' are left out.';
 
--- Fleets: lists of vehicles as people and spreadsheets write them. A spreadsheet that takes a FIPE code for a number drops
--- its leading zeros, and others make 380032.0 of it.
+-- Fleets: lists of vehicles as people and spreadsheets write them. A program that takes a FIPE code for a number drops its
+-- leading zeros, or makes 380032.0 of it.
 create or replace function fipe.fleet_code(written text) returns text
 language sql immutable parallel safe
 return (
     select case when code ~ '^([0-9]{6}|[1-9][0-9]{0,4})-?[0-9]$'
                 then regexp_replace(lpad(replace(code, '-', ''), 7, '0'), '.$', '-\&')
            end
-    from regexp_replace(translate(written, E'‐‑–—−="\'\u00a0\t ', '-----'), '[.,]0+$', '') as code
+    from regexp_replace(
+        regexp_replace(written, '[\u2010-\u2015\u2212]', '-', 'g'), '[\s\u00A0="'']|[.,]0+\s*$', '', 'g'
+    ) as code
 );
 comment on function fipe.fleet_code(text) is
-    'The FIPE code that is meant, as FIPE writes it: 38003-2, 0380032, 380032 and 380032.0 are 038003-2. Null if none is.';
+    'The FIPE code that is meant, as FIPE writes it: 38003-2, 0380032, 380032 and 380032.0 are 038003-2. Null if none'
+    ' is.';
 
 create or replace function fipe.check_digit(fipe_code text) returns integer
 language sql immutable strict parallel safe
@@ -1085,10 +1088,11 @@ return (
     select case when year ~ '^(0km|zero(km)?|32000)$' then 32000
                 when year ~ '^(19|20)[0-9]{2}$' then year::smallint
                 -- As registrations have it: the year of make, then the model year.
-                when year ~ '^(19|20)[0-9]{2}/(19|20)[0-9]{2}$' and right(year, 4)::smallint - left(year, 4)::smallint in (0, 1)
+                when year ~ '^(19|20)[0-9]{2}/(19|20)[0-9]{2}$'
+                     and right(year, 4)::smallint - left(year, 4)::smallint in (0, 1)
                 then right(year, 4)::smallint
            end::smallint
-    from regexp_replace(translate(fipe.plain(written), E'="\'\u00a0\t -', ''), '[.,]0+$', '') as year
+    from regexp_replace(fipe.plain(written), '[-\s\u00A0="'']|[.,]0+\s*$', '', 'g') as year
 );
 comment on function fipe.fleet_year(text) is
     'The model year that is meant: 2020, 2020.0 and 2019/2020 are 2020; 0km, 0 km, zero km and 32000 are zero km. Null'
@@ -1157,7 +1161,7 @@ language sql stable parallel safe as $$
         join fipe.price
             on (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($4)), vehicle.id)
     ),
-    -- What has no price under its code may have one under the code that FIPE has given it since, or had given it before.
+    -- What has no price under its code may have one under the code that FIPE has given it since, or had given it.
     found as materialized (
         select * from published
         union
@@ -1299,7 +1303,8 @@ language sql stable parallel safe as $$
            case when refused.note = 'wrong check digit' then left(asked.code, 7) || fipe.check_digit(asked.code)
                 when refused.note in ('no year', 'no such year') then refused.years
                 when refused.note in ('several fuels', 'no such fuel') then refused.fuels end,
-           case when refused.note in ('not in month', 'no such year', 'no year', 'month part', 'month loading', 'month not loaded')
+           case when refused.note in ('not in month', 'no such year', 'no year', 'month part', 'month loading',
+                                      'month not loaded')
                 then refused.last_month end,
            case when $5 is not null then (select fipe.asked_month($5)) end, (select fipe.asked_month($4)),
            model.vehicle_type, model.brand, model.model,
@@ -1316,8 +1321,8 @@ language sql stable parallel safe as $$
 $$;
 comment on function fipe.value_fleet(text[], text[], text[], text, text) is
     'The prices of a list of vehicles in a month, the newest by default, beside those of an earlier month if one is'
-    ' given: one row for each place of the arrays. They hold FIPE codes, model years and, where a code has several, fuels as'
-    ' people write them. Where there is no price, note says why, choices what there is instead, and last_month when it'
+    ' given: one row for each place of the arrays. They hold FIPE codes, model years and, where a code has several,'
+    ' fuels as people write them. Where there is no price, note says why, choices what there is instead, and last_month when it'
     ' was last seen.';
 
 -- Flags are computed, not stored: what was published is kept as published.
