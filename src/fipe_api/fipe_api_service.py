@@ -115,6 +115,30 @@ class FipeApi(PriceSource):
             lambda answer: answers.read_price(answer, asked, "fipe"),
         )
 
+    def price_of_code(self, asked: answers.AskedCode) -> answers.NamedPrice:
+        """The price of one vehicle by its FIPE code, without codes of brand and model.
+
+        Raises:
+            FipeError: as the other calls.
+        """
+        parameters = _parameters(
+            asked.reference,
+            asked.vehicle_type,
+            codigoMarca="",
+            codigoModelo="",
+            anoModelo=asked.year.model_year,
+            codigoTipoCombustivel=asked.year.fuel_code,
+            tipoVeiculo=VEHICLE_TYPE_NAMES[asked.vehicle_type],
+            modeloCodigoExterno=asked.fipe_code,
+            tipoConsulta="codigo",
+        )
+        return self._call(
+            "ConsultarValorComTodosParametros",
+            parameters,
+            _PRICE,
+            lambda answer: answers.read_price_of_code(answer, asked, "fipe"),
+        )
+
     def _call(
         self,
         name: str,

@@ -148,19 +148,18 @@ class OfficialApi:
         vehicle_type = _vehicle_type(parameters)
         if parameters.get("tipoVeiculo") != _TYPE_NAMES[vehicle_type]:
             raise _InvalidParametersError
-        if parameters.get("tipoConsulta") != "tradicional":
-            raise _InvalidParametersError
-        key = (
-            vehicle_type,
-            _number(parameters, "codigoMarca"),
-            _number(parameters, "codigoModelo"),
-            _number(parameters, "anoModelo"),
-            _number(parameters, "codigoTipoCombustivel"),
-        )
+        year = _number(parameters, "anoModelo"), _number(parameters, "codigoTipoCombustivel")
         reference, catalogue = self._month(parameters)
-        row = catalogue.price(*key)
+        if parameters.get("tipoConsulta") == "codigo":
+            row = catalogue.price_of_code(vehicle_type, str(parameters.get("modeloCodigoExterno")), *year)
+        elif parameters.get("tipoConsulta") == "tradicional":
+            codes = _number(parameters, "codigoMarca"), _number(parameters, "codigoModelo")
+            row = catalogue.price(vehicle_type, *codes, *year)
+        else:
+            raise _InvalidParametersError
         if row is None:
             raise _NothingFoundError
+        key = (vehicle_type, row.brand_code, row.model_code, *year)
         return {
             "Valor": brazilian(row.price_brl),
             "Marca": row.brand,
