@@ -217,6 +217,15 @@ comment on table fipe.model_answer is
     'All answers about models that were not answered alike within a month. Prices and revisions are computed from'
     ' them, whatever the order in which they arrive.';
 
+-- Models that only an import knows have codes below zero, which FIPE does not know.
+create or replace view fipe.model_of_code as
+select distinct vehicle.fipe_code, model.vehicle_type, model.brand_code, model.model_code
+from fipe.vehicle
+join fipe.model on model.id = vehicle.model_id
+where vehicle.last_month is not null and model.brand_code >= 0 and model.model_code >= 0;
+comment on view fipe.model_of_code is
+    'The models that have, or once had, a FIPE code: a load of FIPE codes asks for these.';
+
 -- Left joins, though each price has all of this: PostgreSQL leaves out the tables that a query does not ask about.
 create or replace view fipe.vehicle_price as
 select price.reference_month,
@@ -1999,7 +2008,7 @@ grant delete on fipe.price, fipe.price_revision, fipe.model_answer, fipe.load_br
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
 grant select on
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
-    fipe.load_status, fipe.load_missing, fipe.load_unpriced
+    fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.model_of_code
     to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

@@ -290,6 +290,12 @@ def load(
     types: Types = "",
     brands: Brands = "",
     models: Models = "",
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only the FIPE codes of this file: a list as `fipe value` takes it, or one code a line."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what it would take: calls, and time at the current rate."),
@@ -304,7 +310,9 @@ def load(
 
     cloud = _cloud(context)
     payload = payload_of(reference, types, brands, models)
-    if dry_run:
+    if codes is not None:
+        payload = _of_codes(cloud, payload, codes, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
         planned = plan(cloud, payload)
         _answer(planned.document(), planned.words(), as_json)
         return
@@ -325,6 +333,26 @@ def load(
     if as_json:
         print(json.dumps(document | _status(loads, seen)))
     _end_as(seen)
+
+
+def _of_codes(
+    cloud: Cloud, payload: dict[str, Any], file: Path, *, dry_run: bool, as_json: bool
+) -> dict[str, Any]:
+    """The payload of a load of a file's FIPE codes. Of more than a run takes, the others are started here."""
+    from fipe_cli.fleet.loading import payloads_of, plan_of_codes, read_codes
+    from fipe_cli.loads import start
+
+    found = read_codes(file)
+    for text in found.words():
+        print(text, file=sys.stderr)
+    *others, last = payloads_of(payload, found.codes)
+    if dry_run:
+        planned = plan_of_codes(cloud, payload, found.codes)
+        _answer(planned.document(), planned.words(), as_json)
+        raise typer.Exit
+    for each in others:
+        _progress(as_json).print(start(cloud, each).words(), soft_wrap=True)
+    return last
 
 
 @app.command()

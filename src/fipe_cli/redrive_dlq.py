@@ -289,6 +289,8 @@ def _subject(body: str) -> str:
         message = json.loads(body)
         if isinstance(message, dict) and message.get("kind") == "start":
             return f"the start of run {message['run_id']}"
+        if isinstance(message, dict) and message.get("kind") == "codes":
+            return f"the FIPE codes of run {message['run_id']}"
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

@@ -23,8 +23,7 @@ _NAMES = {
 }  # fmt: skip
 """What columns are called in both languages, in letters and digits only. The first that a file has counts."""
 
-_WORDS = {"code": "FIPE codes", "year": "model years", "fuel": "fuels"}
-_NEEDED = ("code", "year")
+_WORDS = {"code": "FIPE codes", "year": "model years"}
 
 
 class FleetColumns(NamedTuple):
@@ -63,23 +62,31 @@ def find_columns(file: str, columns: Sequence[str], told: Mapping[str, str]) -> 
     Raises:
         CliError: a column is missing.
     """
-    has = ", ".join(columns[:20])
+    code = find_column(file, columns, told, "code")
+    year = find_column(file, columns, told, "year")
+    return FleetColumns(code, year, _place(file, columns, told, "fuel"))
+
+
+def find_column(file: str, columns: Sequence[str], told: Mapping[str, str], field: str) -> int:
+    """Which column of a file holds a field. Raises CliError when none does; the arguments as above."""
+    place = _place(file, columns, told, field)
+    if place is None:
+        has = ", ".join(columns[:20])
+        raise CliError(
+            f"{file} has no column of {_WORDS[field]} among {has}: name it, such as with"
+            f" --columns {field}={columns[-1]}",
+            USAGE,
+        )
+    return place
+
+
+def _place(file: str, columns: Sequence[str], told: Mapping[str, str], field: str) -> int | None:
+    if field in told:
+        if told[field] not in columns:
+            has = ", ".join(columns[:20])
+            raise CliError(f"{file} has no column {told[field]}: its columns are {has}", USAGE)
+        return columns.index(told[field])
     known: dict[str, int] = {}
     for place, column in reversed(list(enumerate(columns))):
         known[re.sub("[^a-z0-9]", "", folded(column))] = place
-    places: dict[str, int | None] = {}
-    for field, names in _NAMES.items():
-        if field in told:
-            if told[field] not in columns:
-                raise CliError(f"{file} has no column {told[field]}: its columns are {has}", USAGE)
-            places[field] = columns.index(told[field])
-        else:
-            places[field] = next((known[name] for name in names if name in known), None)
-    for field in _NEEDED:
-        if places[field] is None:
-            raise CliError(
-                f"{file} has no column of {_WORDS[field]} among {has}: name it, such as with"
-                f" --columns {field}={columns[-1]}",
-                USAGE,
-            )
-    return FleetColumns(**places)  # type: ignore[arg-type]  # code and year are there
+    return next((known[name] for name in _NAMES[field] if name in known), None)
