@@ -261,7 +261,7 @@ def test_codes_of_a_file_are_read_once_each_with_what_is_none(tmp_path: Path) ->
     fleet.write_text("plate,fipe\nA,038003-2\nB,380032\nC,golf\n\nD,005340-6\n")
     found = read_codes(fleet)
     assert (found.codes, found.refused) == (["038003-2", "005340-6"], {4: "golf"})
-    assert found.words() == ["left out, for they are not FIPE codes: line 4: 'golf'"]
+    assert found.words() == ["not FIPE codes, and left out: line 4: 'golf'"]
     fleet.write_text("038003-2\n0053406\n")
     assert read_codes(fleet).codes == ["038003-2", "005340-6"]
     fleet.write_text("fipe\ngolf\n")

@@ -58,7 +58,7 @@ class FleetCodes(NamedTuple):
             return []
         named = [f"line {line}: {text!r}" for line, text in list(self.refused.items())[:CODES_NAMED]]
         more = ", ..." if len(self.refused) > CODES_NAMED else ""
-        return [f"left out, for they are not FIPE codes: {', '.join(named)}{more}"]
+        return [f"not FIPE codes, and left out: {', '.join(named)}{more}"]
 
 
 def read_code(written: str) -> str | None:
