@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -89,6 +90,21 @@ class Cloud:
     def check_command(self) -> str:
         """What proves that the stage works."""
         return f"make check-{self.stage}" + (f" AWS_PROFILE={self.profile}" if self.profile else "")
+
+    def aws_command(self, *arguments: str) -> str:
+        """A command of the AWS command line that works on this cloud, in backquotes, to be copied."""
+        keys, options = [], []
+        if self.local:
+            keys = [
+                f"AWS_ACCESS_KEY_ID={CREDENTIALS['aws_access_key_id']}",
+                f"AWS_SECRET_ACCESS_KEY={CREDENTIALS['aws_secret_access_key']}",
+            ]
+            options = ["--region", CREDENTIALS["region_name"]]
+        if self.endpoint:
+            options += ["--endpoint-url", self.endpoint]
+        if self.profile:
+            options += ["--profile", self.profile]
+        return f"`{shlex.join([*keys, 'aws', *options, *arguments])}`"
 
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""

@@ -55,11 +55,16 @@ def look_before_deleting(cloud: Cloud) -> DoomedStage:
     if stack is None:
         raise CliError(f"there is no stack {name} in {region}")
     if stack.get("EnableTerminationProtection"):
+        unprotect_stack = cloud.aws_command(
+            *("cloudformation", "update-termination-protection", "--no-enable-termination-protection"),
+            *("--stack-name", name),
+        )
+        unprotect_database = cloud.aws_command(
+            *("rds", "modify-db-cluster", "--no-deletion-protection", "--db-cluster-identifier", "..."),
+        )
         raise CliError(
             f"{name} is protected against termination, and its database against deletion. To delete it all"
-            " the same, take both off first: aws cloudformation update-termination-protection"
-            f" --no-enable-termination-protection --stack-name {name}, and aws rds modify-db-cluster"
-            " --no-deletion-protection --db-cluster-identifier ..."
+            f" the same, take both off first: {unprotect_stack}, and {unprotect_database}"
         )
     return DoomedStage(
         stack["StackId"],

@@ -23,6 +23,7 @@ from fipe_api.load.request import (
 from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
 from fipe_api.source.http_source import FipeError, HttpSource, SourceDownError
 from fipe_api.source.pace import Unpaced
+from fipe_api.source.tolerant_pace import PaceTableMissingError
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
@@ -135,12 +136,21 @@ def code_or_text(text: str) -> int | str:
 
 def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
     """Start the load, now or when the source answers. Raises CliError with the reason if it cannot start."""
-    return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
+    return StartedLoad.model_validate(_invoke_starter(cloud, payload))
 
 
 def cancel(cloud: Cloud, run_id: UUID) -> None:
     """Cancel a run. Raises CliError with the reason if it cannot be cancelled."""
-    cloud.invoke(STARTER, {"run_id": str(run_id), "cancel": True})
+    _invoke_starter(cloud, {"run_id": str(run_id), "cancel": True})
+
+
+def _invoke_starter(cloud: Cloud, payload: dict[str, Any]) -> Any:
+    try:
+        return cloud.invoke(STARTER, payload)
+    except CliError as error:
+        if str(error) == str(PaceTableMissingError()):
+            raise CliError(f"{error}; `{cloud.check_command}` says what to do") from error
+        raise
 
 
 def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:

@@ -180,7 +180,7 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
         raise InvalidInputsError(
             [
                 f"vpc_id={vpc_id} does not exist in account {account}, {cloud.session.region_name};"
-                " `aws ec2 describe-vpcs` lists what does"
+                f" {cloud.aws_command('ec2', 'describe-vpcs')} lists what does"
             ]
         ) from error
 
@@ -188,10 +188,11 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
 def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
     """Raises InvalidInputsError when functions in the VPC cannot look up the database's host name."""
     if not _vpc_has(cloud, vpc_id, "enableDnsSupport"):
+        command = cloud.aws_command("ec2", "modify-vpc-attribute", "--vpc-id", vpc_id, "--enable-dns-support")
         raise InvalidInputsError(
             [
                 f"invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
-                f" database; run `aws ec2 modify-vpc-attribute --vpc-id {vpc_id} --enable-dns-support`"
+                f" database; run {command}"
             ]
         )
 

@@ -381,9 +381,10 @@ class Pipeline:
         finally:
             client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
-    def end_sessions(self, user: str = "fipe_ingestor") -> None:
-        """Ends the ingestor's sessions, as a restart does."""
-        self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", user)
+    def end_sessions(self, user: str = "fipe_ingestor") -> int:
+        """Ends the ingestor's sessions, as a restart does; returns how many there were."""
+        sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+        return len(self.query(sessions, user))
 
     @contextmanager
     def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:

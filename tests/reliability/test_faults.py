@@ -248,6 +248,7 @@ def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) ->
             time.sleep(0.5)
         pipeline.until_idle()
     pipeline.query("grant rds_iam to fipe_ingestor")
+    eventually(lambda: not pipeline.end_sessions("rotated"))
     pipeline.execute_as_rds("drop role rotated")
     assert pipeline.dead_messages() == 0
     pipeline.assert_equal_to_the_source(run_id)

@@ -21,6 +21,7 @@ from fipe_api.messages import (
     ModelQueueMessage,
     StartMessage,
 )
+from fipe_api.source.tolerant_pace import PaceTableMissingError, raise_if_missing
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -37,6 +38,7 @@ def cancel(run_id: UUID) -> CancellationMessage:
 
     Raises:
         LoadRequestError: the loaders share no table in which they could see it.
+        PaceTableMissingError: the table is gone.
     """
     told = _change(run_id, cancelled=True)
     if told is None:
@@ -66,7 +68,7 @@ def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
         return False
     try:
         cancelled = is_cancelled(run_id)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, PaceTableMissingError) as error:
         logger.warning("cannot tell whether the run is cancelled", run_id=str(run_id), error=str(error))
         cancelled = False
     if not cancelled:
@@ -93,7 +95,11 @@ def _read(run_id: UUID) -> dict[str, "AttributeValueTypeDef"] | None:
         return None
     key: dict[str, AttributeValueTypeDef] = {"source": {"S": cancellation_key(run_id)}}
     dynamodb: DynamoDBClient = client("dynamodb")
-    return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    try:
+        return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    except ClientError as error:
+        raise_if_missing(error)
+        raise
 
 
 def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
@@ -114,4 +120,7 @@ def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
         )["Attributes"]
     except dynamodb.exceptions.ConditionalCheckFailedException as unchanged:
         item = unchanged.response["Item"]  # type: ignore[typeddict-item]
+    except ClientError as error:
+        raise_if_missing(error)
+        raise
     return CancellationMessage(run_id=run_id, changes=int(item["changes"]["N"]), cancelled=cancelled)

@@ -88,10 +88,11 @@ def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
         return Finding(Level.WARNING, MASTER, seen, use)
     refused = by_password or one_line(answer.error)
     (cluster,) = deployment.resources.get("AWS::RDS::DBCluster", ["CLUSTER"])
-    set_password = (
-        f"set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier {cluster}"
-        " --master-user-password PASSWORD --apply-immediately`"
+    command = deployment.cloud.aws_command(
+        *("rds", "modify-db-cluster", "--db-cluster-identifier", cluster),
+        *("--master-user-password", "PASSWORD", "--apply-immediately"),
     )
+    set_password = f"set the password that the secret has: {command}"
     mend = set_password if REFUSED in refused else WRITE_SECRET
     return Finding(Level.FAILED, MASTER, refused, _mend(deployment.cloud, refused, mend))
 
@@ -109,7 +110,8 @@ def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
 
 def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
     if any(words in error for words in _UNREACHABLE):
-        return "look whether the cluster is available (`aws rds describe-db-clusters`), or stopped"
+        look = cloud.aws_command("rds", "describe-db-clusters")
+        return f"look whether the cluster is available ({look}), or stopped"
     return otherwise or _run_script(cloud)
 
 

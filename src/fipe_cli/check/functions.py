@@ -13,6 +13,7 @@ from msgspec import ValidationError, convert
 from fipe_api.aws.self_check import KEY, Facts
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
+from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
 from infrastructure import names
 from infrastructure.names import Function, Queue
@@ -95,7 +96,9 @@ def _look_at_log(deployment: Deployment, function: Function) -> Finding:
     try:
         reports = _reports(logs, group, patient=function in ANSWERING)
     except logs.exceptions.ResourceNotFoundException:
-        return Finding(Level.FAILED, part, f"the log group {group} is missing", _make_log_group(group))
+        return Finding(
+            Level.FAILED, part, f"the log group {group} is missing", _make_log_group(deployment.cloud, group)
+        )
     memory = [match.groups() for match in map(_MEMORY.search, reports) if match]
     inits = [float(match[1]) / 1000 for match in map(_INIT.search, reports) if match]
     if not memory:
@@ -112,8 +115,9 @@ def _look_at_log(deployment: Deployment, function: Function) -> Finding:
     return Finding(Level.OK, part, seen)
 
 
-def _make_log_group(group: str) -> str:
-    return f"`aws logs create-log-group --log-group-name {group}`; until then its lines are lost"
+def _make_log_group(cloud: Cloud, group: str) -> str:
+    make = cloud.aws_command("logs", "create-log-group", "--log-group-name", group)
+    return f"{make}; until then its lines are lost"
 
 
 def _reports(logs: Any, group: str, *, patient: bool) -> list[str]:

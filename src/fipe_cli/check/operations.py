@@ -53,15 +53,16 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
         name for name, alarm in alarms.items() if not (alarm["ActionsEnabled"] and alarm["AlarmActions"])
     )
     if silent:
-        enable = f"`aws cloudwatch enable-alarm-actions --alarm-names {' '.join(silent)}`"
+        enable = deployment.cloud.aws_command("cloudwatch", "enable-alarm-actions", "--alarm-names", *silent)
         seen = f"nobody is notified by {', '.join(silent)}"
         found.append(Finding(Level.FAILED, part, seen, f"{enable}, or give it the topic as its action"))
     on = sorted(
         name for name, alarm in alarms.items() if alarm["StateValue"] == "ALARM" and GOOD_NEWS not in name
     )
     if on:
-        look = f"`aws cloudwatch describe-alarms --alarm-names {' '.join(on)}` says in each description"
-        found.append(Finding(Level.WARNING, part, f"on: {', '.join(on)}", look))
+        look = deployment.cloud.aws_command("cloudwatch", "describe-alarms", "--alarm-names", *on)
+        what_each_means = f"{look} says in each description"
+        found.append(Finding(Level.WARNING, part, f"on: {', '.join(on)}", what_each_means))
     seen = f"{counted(len(alarms), 'alarm')}, each with an action; none is on"
     return found or [Finding(Level.OK, part, seen)]
 
@@ -92,8 +93,9 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, f"{confirmed} is notified")]
     if deployment.resources.get("AWS::SNS::Subscription"):
-        subscribe = (
-            f"`aws sns subscribe --topic-arn {arns[0]} --protocol email --notification-endpoint ADDRESS`"
+        subscribe = deployment.cloud.aws_command(
+            *("sns", "subscribe", "--topic-arn", arns[0], "--protocol", "email"),
+            *("--notification-endpoint", "ADDRESS"),
         )
         return [Finding(Level.WARNING, part, "the subscription of ALARM_EMAIL is gone", subscribe)]
     seen = "nobody has subscribed; ALARM_EMAIL=... at a deploy would"

@@ -1,7 +1,6 @@
 """The queues, their dead letter queues and what reads them."""
 
 import json
-import shlex
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
+from fipe_cli.cloud import Cloud
 from fipe_cli.progress import counted
 from infrastructure.names import Queue
 
@@ -43,40 +43,40 @@ def look_at_queue(deployment: Deployment, queue: Queue, letters: Future[int]) ->
     if main is None:
         found.append(Finding(Level.FAILED, part, f"{name} is missing", deployment.deploy_again))
     else:
-        found.append(_look_at_main(part, main, dead, deployment.receives.get(name)))
+        found.append(_look_at_main(deployment.cloud, part, main, dead, deployment.receives.get(name)))
     if dead is None:
         found.append(Finding(Level.FAILED, dlq_part, f"{dlq_name} is missing", deployment.deploy_again))
     else:
-        found.append(_look_at_dlq(deployment.stage, queue, dlq_part, dead, letters.result()))
+        found.append(_look_at_dlq(deployment.cloud, queue, dlq_part, dead, letters.result()))
     return found
 
 
 def _look_at_main(
-    part: str, main: dict[str, str], dead: dict[str, str] | None, receives: int | None
+    cloud: Cloud, part: str, main: dict[str, str], dead: dict[str, str] | None, receives: int | None
 ) -> Finding:
     waiting = counted(_messages(main), "message")
     wanted = {"deadLetterTargetArn": dead["QueueArn"] if dead else "", "maxReceiveCount": receives}
     has = json.loads(main.get("RedrivePolicy") or "{}")
     if not has:
         seen = f"{waiting}; a message that fails never becomes a dead letter"
-        return Finding(Level.FAILED, part, seen, _set(main["QueueUrl"], "RedrivePolicy", wanted))
+        return Finding(Level.FAILED, part, seen, _set(cloud, main["QueueUrl"], "RedrivePolicy", wanted))
     target, count = has["deadLetterTargetArn"], int(has["maxReceiveCount"])
     if target != wanted["deadLetterTargetArn"] or (receives and count != receives):
         seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {target.rpartition(':')[2]}"
-        return Finding(Level.FAILED, part, seen, _set(main["QueueUrl"], "RedrivePolicy", wanted))
+        return Finding(Level.FAILED, part, seen, _set(cloud, main["QueueUrl"], "RedrivePolicy", wanted))
     if not _refuses_http(main):
-        return _open_to_http(part, main)
+        return _open_to_http(cloud, part, main)
     where = target.rpartition(":")[2]
     seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {where}; refuses plain HTTP"
     return Finding(Level.OK, part, seen)
 
 
-def _look_at_dlq(stage: str, queue: Queue, part: str, dead: dict[str, str], letters: int) -> Finding:
+def _look_at_dlq(cloud: Cloud, queue: Queue, part: str, dead: dict[str, str], letters: int) -> Finding:
     if letters:
-        look = f"`fipe --stage {stage} redrive {queue} --dry-run` shows why"
+        look = f"`fipe --stage {cloud.stage} redrive {queue} --dry-run` shows why"
         return Finding(Level.FAILED, part, counted(letters, "dead letter"), look)
     if not _refuses_http(dead):
-        return _open_to_http(part, dead)
+        return _open_to_http(cloud, part, dead)
     return Finding(Level.OK, part, "empty; refuses plain HTTP")
 
 
@@ -89,7 +89,7 @@ def _refuses_http(attributes: dict[str, str]) -> bool:
     )
 
 
-def _open_to_http(part: str, attributes: dict[str, str]) -> Finding:
+def _open_to_http(cloud: Cloud, part: str, attributes: dict[str, str]) -> Finding:
     statement = {
         "Effect": "Deny",
         "Principal": "*",
@@ -99,14 +99,13 @@ def _open_to_http(part: str, attributes: dict[str, str]) -> Finding:
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     seen = "its policy is missing or another: it accepts plain HTTP"
-    return Finding(Level.FAILED, part, seen, _set(attributes["QueueUrl"], "Policy", policy))
+    return Finding(Level.FAILED, part, seen, _set(cloud, attributes["QueueUrl"], "Policy", policy))
 
 
-def _set(url: str, attribute: str, value: object) -> str:
+def _set(cloud: Cloud, url: str, attribute: str, value: object) -> str:
     """The command that sets an attribute of a queue."""
     attributes = json.dumps({attribute: json.dumps(value)})
-    command = ["aws", "sqs", "set-queue-attributes", "--queue-url", url, "--attributes", attributes]
-    return f"`{shlex.join(command)}`"
+    return cloud.aws_command("sqs", "set-queue-attributes", "--queue-url", url, "--attributes", attributes)
 
 
 def _attributes(sqs: Any, name: str) -> dict[str, str] | None:
@@ -143,7 +142,9 @@ def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding,
         return Finding(Level.FAILED, part, seen, deployment.deploy_again), Source(works=False)
     window, state = mapping["MaximumBatchingWindowInSeconds"], mapping["State"]
     if state != "Enabled":
-        enable = f"`aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled`"
+        enable = deployment.cloud.aws_command(
+            "lambda", "update-event-source-mapping", "--uuid", mapping["UUID"], "--enabled"
+        )
         level = Level.FAILED if state in ("Disabled", "Disabling") else Level.WARNING
         seen = f"{state.lower()}: the messages of {of_queue[1:]} wait"
         return Finding(level, part, seen, enable), Source(works=False)
