@@ -34,7 +34,8 @@ from fipe_api.messages import (
     to_json,
 )
 from fipe_api.source import http_source
-from fipe_api.source.http_source import HttpSource
+from fipe_api.source.answers import AskedCode, NamedPrice
+from fipe_api.source.http_source import HttpSource, NoDataError
 from fipe_api.source.pace import Unpaced
 from fipe_cli.errors import CliError
 from fipe_cli.fleet.loading import payloads_of, read_code, read_codes
@@ -157,6 +158,20 @@ def test_an_unknown_code_is_believed_after_three_rounds_and_the_others_are_loade
     assert loaded(start, api(simulator, session))[1] == published(simulator, ["005340-6"])
     # Three calls a round for the type that the code begins like, and in the last for all types.
     assert simulator.statistics().calls["ConsultarAnoModeloPeloCodigoFipe"] == 1 + 3 + 3 + 9
+
+
+def test_a_model_year_without_a_price_does_not_hide_the_others(
+    simulator: FipeSimulator, session: requests.Session
+) -> None:
+    class Denying(FipeApi):
+        def price_of_code(self, asked: AskedCode) -> NamedPrice:
+            if asked.year.model_year > 2020:
+                raise NoDataError("nadaencontrado")
+            return super().price_of_code(asked)
+
+    source = Denying(HttpSource("fipe", session, Unpaced(), lambda: 300.0), simulator.url)
+    left = find_models(search("005340-6"), source)
+    assert isinstance(left.message, StartMessage)
 
 
 def test_a_load_of_nothing_but_unknown_codes_is_refused(

@@ -200,12 +200,17 @@ class _Search:
         others: list[VehicleType] = [kind for kind in (1, 2, 3) if kind != likely and self._is_last_round]
         for kind in (likely, *others):
             try:
-                year = self._source.years_of_code(self._month(), kind, code)[0]
+                years = self._source.years_of_code(self._month(), kind, code)
             except NoDataError as error:
                 denied = error
                 continue
-            brand, model, _ = self._source.price_of_code(AskedCode(self._month(), kind, code, year))
-            return NamedCode(code, kind, brand, model)
+            for year in years:  # FIPE lists some without a price
+                try:
+                    brand, model, _ = self._source.price_of_code(AskedCode(self._month(), kind, code, year))
+                except NoDataError as error:
+                    denied = error
+                else:
+                    return NamedCode(code, kind, brand, model)
         raise denied
 
 
