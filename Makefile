@@ -45,7 +45,7 @@ KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
 ANY_SETTING        := synth $(STAGES:%=deploy-%) $(STAGES:%=diff-%)
-KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES COMPILE_LAYERS HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
+KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES COMPILE_LAYERS HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_% LANG LANGUAGE LC_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter $(ANY_SETTING),$(MAKECMDGOALS)),)
 action   = $(strip $(foreach stage,$(STAGES),$(patsubst %-$(stage),%,$(filter %-$(stage),$(1)))))
@@ -125,7 +125,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench lock clean
+.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench words lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
@@ -163,6 +163,9 @@ bench: $(DEV) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BE
 
 UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
+words: $(DEV) ## Bring the catalogue of translations up to date with the messages in the code
+	python scripts/update_words.py
+
 lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt

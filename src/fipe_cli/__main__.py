@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,7 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
+from fipe_words import ENGLISH, _, counted, in_english, language, marked, plural, understood
 from infrastructure.names import READER_ROLE
 from local_cloud.command_errors import CommandGroup
 
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
     from fipe_cli.query import Form
 
-EXIT_CODES = """
+EXIT_CODES = marked("""\
 Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
 holds a message, a check failed, or a vehicle of a fleet has no price; 2 the command or the load asked for
 is invalid, and nothing was done; 3 the cloud, the database or the source cannot be reached, or the output
 cannot be written; 130 interrupted.
-"""
+""")
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
 """PostgreSQL counts milliseconds in 32 bits."""
@@ -99,11 +100,18 @@ class Where:
 
     stage: str
     profile: str | None
+    lang: str
 
 
 def _cloud(context: typer.Context) -> Cloud:
     where: Where = context.obj
     return find_cloud(where.stage, where.profile)
+
+
+def _chosen_language(context: typer.Context) -> str | None:
+    """The language that --lang or the environment chose; None leaves a page to the browser's."""
+    where: Where = context.obj
+    return language() if where.lang or language() != ENGLISH else None
 
 
 def _print_version(wanted: bool) -> None:
@@ -119,6 +127,9 @@ def main(
     profile: Annotated[
         str | None, typer.Option(help="AWS profile, as in ~/.aws/config.", envvar="AWS_PROFILE")
     ] = None,
+    lang: Annotated[
+        str, typer.Option(help="The language of help and messages, pt or en; by default as LANG says.")
+    ] = "",
     from_make: Annotated[  # noqa: ARG001  FipeGroup reads it
         bool, typer.Option("--from-make", hidden=True, help="Take make's variables as options.")
     ] = False,
@@ -128,9 +139,11 @@ def main(
     ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
+    if lang and not understood(lang):
+        raise CliError(_("invalid --lang {language}: use pt or en", language=lang), USAGE)
     if stage not in STAGES:
-        raise CliError(f"invalid --stage {stage}: use dev, stg or prd", exit_code=USAGE)
-    context.obj = Where(stage, profile)
+        raise CliError(_("invalid --stage {stage}: use dev, stg or prd", stage=stage), exit_code=USAGE)
+    context.obj = Where(stage, profile, lang)
 
 
 @app.command()
@@ -141,10 +154,10 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
     cloud = _cloud(context)
     given = stage_deployment.read_settings(cloud, settings or ())
     for warning in stage_deployment.account_warnings(cloud):
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
+        print(_("warning: {text}", text=warning), file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
-    print(f"prove that every part works: {cloud.check_command}")
+    print(_("prove that every part works: {command}", command=cloud.check_command))
 
 
 @app.command()
@@ -188,19 +201,21 @@ def destroy(
     doomed = look_before_deleting(cloud)
     if not confirmed and not sys.stdin.isatty():
         raise CliError(
-            f"not confirmed: to delete {doomed.place} with its database, give CONFIRM=1 (make) or --yes"
-            " (fipe)",
+            _(
+                "not confirmed: to delete {place} with its database, give CONFIRM=1 (make) or --yes (fipe)",
+                place=doomed.place,
+            ),
             USAGE,
         )
-    print(f"This deletes {doomed.place}:")
+    print(_("This deletes {place}:", place=doomed.place))
     for loss in doomed.losses:
         print(f"- {loss}")
-    if not confirmed and not typer.confirm("Delete all this?"):
-        raise CliError("not confirmed: nothing was deleted", USAGE)
+    if not confirmed and not typer.confirm(_("Delete all this?")):
+        raise CliError(_("not confirmed: nothing was deleted"), USAGE)
     for event in delete_stage(cloud, doomed):
         line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
         print(*line, event.get("ResourceStatusReason", ""), flush=True)
-    print(f"{doomed.place} is gone")
+    print(_("{place} is gone", place=doomed.place))
 
 
 @app.command()
@@ -212,7 +227,8 @@ def check(context: typer.Context, as_json: Json = False) -> None:
 
     cloud = _cloud(context)
     found = []
-    with _progress(as_json).status(f"checking {cloud.name}"):
+    checking = _("checking {cloud}", cloud=cloud.name)
+    with _progress(as_json).status(checking), in_english() if as_json else nullcontext():
         for finding in check_stage(read_deployment(cloud)):
             found.append(finding)
             if not as_json:
@@ -321,7 +337,7 @@ def load(
     words = [
         started.words(),
         *(what_helps(cloud) if started.waiting else ()),
-        f"watch it: fipe status {started.run_id}",
+        _("watch it: fipe status {run_id}", run_id=started.run_id),
     ]
     if not follow:
         _answer(document, words, as_json)
@@ -405,7 +421,7 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
     if seen.complete and not seen.models:
-        raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
+        raise CliError(_("nothing was loaded: none of these models exists"), INCOMPLETE)
     if seen.dead_messages or seen.state in (LoadState.INCOMPLETE, LoadState.CANCELLED):
         raise typer.Exit(INCOMPLETE)
 
@@ -426,7 +442,9 @@ def redrive(
 
     cloud = _cloud(context)
     if queue not in (*Queue, "all"):
-        raise CliError(f"unknown queue {queue}: use {', '.join(Queue)} or all", USAGE)
+        raise CliError(
+            _("unknown queue {queue}: use {known} or all", queue=queue, known=", ".join(Queue)), USAGE
+        )
     words = Console(stderr=as_json, soft_wrap=True, highlight=False)
     moved = {}
     for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
@@ -450,20 +468,20 @@ def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
     if run is None or not (loads or cloud.queue_depths()[Queue.MANUFACTURER].messages):
         raise _unknown_run(run_id)
     if loads and all(one.complete for one in loads):
-        raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
+        raise CliError(_("run {run} is complete: there is nothing to cancel", run=run), USAGE)
     cancel_run(cloud, run)
-    words = f"run {run} is cancelled: what waits is dropped, what came stays"
+    words = _("run {run} is cancelled: what waits is dropped, what came stays", run=run)
     if not loads:
-        words = f"the database does not know run {run} yet; if it waits to start, it is dropped"
-    rest = [f"to load the rest: fipe resume {run}"] if loads else []
+        words = _("the database does not know run {run} yet; if it waits to start, it is dropped", run=run)
+    rest = [_("to load the rest: fipe resume {run}", run=run)] if loads else []
     _answer({"run_id": str(run), "cancelled": True, "known": bool(loads)}, [words, *rest], as_json)
 
 
 def _unknown_run(run_id: UUID | None) -> CliError:
     """The error of a run that is not there, or of the newest when there is none."""
     if run_id:
-        return CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    return CliError("no load yet: run `fipe load`", INCOMPLETE)
+        return CliError(_("unknown run {run_id}: `fipe status` shows the newest one", run_id=run_id), USAGE)
+    return CliError(_("no load yet: run `fipe load`"), INCOMPLETE)
 
 
 @app.command()
@@ -475,9 +493,9 @@ def resume(
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.blocked import what_helps
+    from fipe_cli.function_words import understood
     from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
-    from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
@@ -487,10 +505,23 @@ def resume(
     run = loads[0].run_id
     started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
-    words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
+    words = (
+        plural(
+            "run {run}: {number:,} brand sent again",
+            "run {run}: {number:,} brands sent again",
+            brands,
+            run=run,
+        )
+        if started
+        else _("run {run} lacks nothing", run=run)
+    )
     waiting = [one.waiting for one in started if one.waiting]
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
-    texts = [words, *(f"waits to start: {why}" for why in waiting), *(what_helps(cloud) if waiting else ())]
+    texts = [
+        words,
+        *(_("waits to start: {why}", why=understood(why)) for why in waiting),
+        *(what_helps(cloud) if waiting else ()),
+    ]
     if not follow:
         _answer(document, texts, as_json)
         return
@@ -590,7 +621,7 @@ def psql(context: typer.Context) -> None:
     cloud = _cloud(context)
     with open_database(cloud) as database:
         if database.psql is None:
-            raise CliError("psql is not installed; `fipe query` works without it")
+            raise CliError(_("psql is not installed; `fipe query` works without it"))
         raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
 
 
@@ -634,7 +665,7 @@ def export(
     cloud = _cloud(context)
     selection = Selection(month, first, last, brand, types, vehicle)
     if partitioned and (excel_pt or file == Path("-")):
-        raise CliError("invalid options: --partitioned writes Parquet files into a folder; name it", USAGE)
+        raise CliError(_("invalid options: --partitioned writes Parquet files into a folder; name it"), USAGE)
     with open_database(cloud) as database, database.session() as session:
         if partitioned:
             exported = export_months(session, selection, file)
@@ -642,7 +673,11 @@ def export(
             return
         rows = export_prices(session, selection, file, excel_pt=excel_pt)
         if file != Path("-"):
-            _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
+            _answer(
+                {"file": str(file), "prices": rows},
+                [_("{prices} in {file}", prices=counted(rows, "price"), file=file)],
+                as_json,
+            )
 
 
 @app.command()
@@ -668,11 +703,15 @@ def report(
 
     cloud = _cloud(context)
     if file != Path("-") and file.suffix not in (".html", ".htm"):
-        raise CliError(f"invalid FILE {file}: the report is a web page; use a name that ends in .html", USAGE)
+        raise CliError(
+            _("invalid FILE {file}: the report is a web page; use a name that ends in .html", file=file),
+            USAGE,
+        )
     with open_database(cloud) as database, database.session() as session:
         found = read_report(session, run_id, month, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
+        found["language"] = _chosen_language(context)
         page = render(found, cloud.name).encode()
         with opened(file) as target:
             target.write(page)
@@ -726,7 +765,7 @@ def value(
     command.check_options(output, month, since)
     to_stdout = output == Path("-")
     if to_stdout and as_json:
-        raise CliError("invalid options: --json and the rows cannot both go to standard output", USAGE)
+        raise CliError(_("invalid options: --json and the rows cannot both go to standard output"), USAGE)
     with open_database(cloud) as database, database.session() as session:
         totals = command.value(
             session, file, output, month=month, since=since, told=told, decimal_comma=decimal_comma
@@ -739,7 +778,7 @@ def value(
         for text in totals.words():
             words.print(text, soft_wrap=True)
         if output and not to_stdout:
-            words.print(f"written to {output}", soft_wrap=True)
+            words.print(_("written to {file}", file=output), soft_wrap=True)
     if totals.everything.without_price:
         raise typer.Exit(INCOMPLETE)
 
@@ -747,7 +786,7 @@ def value(
 def _form(as_json: bool, as_csv: bool) -> "Form":
     """How to print rows. Raises CliError when both are asked for."""
     if as_json and as_csv:
-        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+        raise CliError(_("invalid options: use --json or --csv, not both"), USAGE)
     return "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
 
 

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
+from fipe_cli.function_words import understood
+from fipe_words import _
 from infrastructure.names import Function, Queue
 from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
@@ -78,8 +80,12 @@ class Cloud:
     def name(self) -> str:
         """The stage and its place, for people."""
         if self.local and not self.endpoint:
-            return f"{self.stage} on this machine"
-        return f"{self.stage} on {self.endpoint or f'AWS, {self.session.region_name}'}"
+            return _("{stage} on this machine", stage=self.stage)
+        return _(
+            "{stage} on {place}",
+            stage=self.stage,
+            place=self.endpoint or f"AWS, {self.session.region_name}",
+        )
 
     @property
     def deploy_command(self) -> str:
@@ -129,7 +135,7 @@ class Cloud:
         running = self.local.endpoint() if self.local else None
         if running is None:
             raise CliError(
-                "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
+                _("no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS")
             )
         return running
 
@@ -159,12 +165,12 @@ class Cloud:
         try:
             answer = invoke(self.client("lambda", _REPEATED if only_reads else _ONCE), name, payload)
         except ClientError as error:
-            raise self.explained(error, f"function {name}") from error
+            raise self.explained(error, _("function {name}", name=name)) from error
         document = json.load(answer["Payload"])
         if "FunctionError" in answer or "errorType" in document:
             refused = document.get("errorType") == "LoadRequestError"
             words = document.get("errorMessage", f"{name} failed")
-            raise CliError(words, USAGE if refused else UNREACHABLE)
+            raise CliError(understood(words), USAGE if refused else UNREACHABLE)
         return document
 
     def environment_of(self, function: Function) -> dict[str, str]:
@@ -173,7 +179,7 @@ class Cloud:
         try:
             answer = self.client("lambda").get_function_configuration(FunctionName=name)
         except ClientError as error:
-            raise self.explained(error, f"function {name}") from error
+            raise self.explained(error, _("function {name}", name=name)) from error
         return dict(answer["Environment"]["Variables"])
 
     def queue_depths(self) -> dict[Queue, QueueDepth]:
@@ -194,7 +200,7 @@ class Cloud:
             url = self._queue_url(queue)
             found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
-            raise self.explained(error, f"queue {queue}") from error
+            raise self.explained(error, _("queue {queue}", queue=queue)) from error
         waiting, delayed, in_flight = (int(found["Attributes"][name]) for name in attributes)
         return waiting, delayed, in_flight
 
@@ -206,8 +212,15 @@ class Cloud:
         """Explains an error of AWS: usually something is missing because the stage is not deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
-            return CliError(f"{what} is missing: {self.name} is not deployed; run `{self.deploy_command}`")
-        return CliError(f"AWS refuses: {error}")
+            return CliError(
+                _(
+                    "{what} is missing: {cloud} is not deployed; run `{command}`",
+                    what=what,
+                    cloud=self.name,
+                    command=self.deploy_command,
+                )
+            )
+        return CliError(_("AWS refuses: {error}", error=error))
 
 
 def find_cloud(stage: str, profile: str | None) -> Cloud:
@@ -222,7 +235,7 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise CliError(
-            f"invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000",
+            _("invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000", endpoint=endpoint),
             USAGE,
         )
     if profile or endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):

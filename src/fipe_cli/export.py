@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 from psycopg2 import sql
 
 from fipe_api.database.prices import COLUMNS, ORDER, Rows, read_batches
-from fipe_api.load.request import VEHICLE_TYPES
+from fipe_api.load.request import VEHICLE_TYPES, vehicle_type
 from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, months_with_prices, no_prices_for
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -61,7 +62,7 @@ class Selection:
         for option, month in (("--month", self.month), ("--from", self.first), ("--to", self.last)):
             check_month(option, month)
         if self.month and (self.first or self.last):
-            raise CliError("invalid options: use --month, or --from and --to", USAGE)
+            raise CliError(_("invalid options: use --month, or --from and --to"), USAGE)
         self._vehicle_types()
 
     def parts(self, session: "connection") -> dict[date, sql.Composed]:
@@ -112,28 +113,34 @@ class Selection:
                     "select distinct vehicle_type, brand_code from fipe.brands_named(%s) order by 1, 2",
                     (self.brand,),
                 )
-                brands = self._found(cursor.fetchall(), "--brand", self.brand, "whole words of its name")
+                brands = cursor.fetchall()
+                if not brands:
+                    raise CliError(
+                        _("nothing is called --brand {brand}: use whole words of its name", brand=self.brand),
+                        USAGE,
+                    )
                 yield ("vehicle_type", "brand_code"), brands
             if self.vehicle:
                 cursor.execute("select * from fipe.models_named(%s) order by 1, 2, 3", (self.vehicle,))
-                words = "words of its brand and model, or its FIPE code"
-                models = self._found(cursor.fetchall(), "--vehicle", self.vehicle, words)
+                models = cursor.fetchall()
+                if not models:
+                    raise CliError(
+                        _(
+                            "nothing is called --vehicle {vehicle}: use words of its brand and model, or its"
+                            " FIPE code",
+                            vehicle=self.vehicle,
+                        ),
+                        USAGE,
+                    )
                 yield ("vehicle_type", "brand_code", "model_code"), models
 
-    def _found(
-        self, values: list[tuple[Any, ...]], option: str, asked: str, words: str
-    ) -> list[tuple[Any, ...]]:
-        if not values:
-            raise CliError(f"nothing is called {option} {asked}: use {words}", USAGE)
-        return values
-
     def _vehicle_types(self) -> list[int]:
-        names = {**VEHICLE_TYPES, **{str(number): number for number in VEHICLE_TYPES.values()}}
-        asked = [each.strip().lower() for each in self.types.split(",")] if self.types else []
-        unknown = [each for each in asked if each not in names]
-        if unknown:
-            raise CliError(f"invalid --type {unknown[0]}: use {', '.join(VEHICLE_TYPES)}", USAGE)
-        return [names[each] for each in asked]
+        asked = [each.strip() for each in self.types.split(",")] if self.types else []
+        types = [int(each) if each.isdecimal() else vehicle_type(each) for each in asked]
+        for written, known in zip(asked, types, strict=True):
+            if known not in VEHICLE_TYPES.values():
+                raise CliError(_("invalid --type {type}: use car, motorcycle, truck", type=written), USAGE)
+        return [int(each) for each in types]
 
 
 def export_prices(session: "connection", selection: Selection, file: Path, *, excel_pt: bool) -> int:
@@ -146,10 +153,18 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
     """
     suffix = ".csv" if file == Path("-") else file.suffix
     if suffix not in FORMATS:
-        raise CliError(f"unknown format of {file}: use a name that ends in {', '.join(FORMATS)}", USAGE)
+        raise CliError(
+            _(
+                "unknown format of {file}: use a name that ends in {formats}",
+                file=file,
+                formats=", ".join(FORMATS),
+            ),
+            USAGE,
+        )
     if excel_pt and suffix != ".csv":
         raise CliError(
-            f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
+            _("--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", file=file),
+            USAGE,
         )
     parts = list(selection.parts(session).values())
     with opened(file) as target:
@@ -182,7 +197,7 @@ def opened(file: Path, draft: Path | None = None) -> Iterator[IO[bytes]]:
             yield target
         draft.replace(file)
     except OSError as error:
-        raise CliError(f"{file} cannot be written: {error.strerror}") from error
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=error.strerror)) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -247,8 +262,11 @@ def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[by
         for batch in _batches(session, parts, COLUMNS):
             if rows + len(batch) > ROWS_OF_A_SHEET:
                 raise CliError(
-                    f"Excel takes {ROWS_OF_A_SHEET:,} prices, and these are more: choose fewer months"
-                    " with --from and --to, or write .csv or .parquet",
+                    _(
+                        "Excel takes {most:,} prices, and these are more: choose fewer months"
+                        " with --from and --to, or write .csv or .parquet",
+                        most=ROWS_OF_A_SHEET,
+                    ),
                     USAGE,
                 )
             for row in batch:

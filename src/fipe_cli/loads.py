@@ -19,6 +19,7 @@ from fipe_api.load.request import (
     brand_messages,
     choose_references,
     parse_request,
+    vehicle_type,
 )
 from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
 from fipe_api.source.http_source import FipeError, HttpSource, SourceDownError
@@ -28,7 +29,9 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
-from fipe_cli.progress import counted, duration
+from fipe_cli.function_words import understood
+from fipe_cli.progress import duration
+from fipe_words import _, counted
 from infrastructure.names import Function
 
 STARTER = Function.MANUFACTURER_LOADER
@@ -55,10 +58,19 @@ class StartedLoad(BaseModel):
     def words(self) -> str:
         """What was started, and what waits, in a line."""
         if not self.references:
-            return f"run {self.run_id} waits to start: {self.waiting}"
+            return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
-        started = f"run {self.run_id} started: {_span(months)}, {counted(self.brands_sent, 'brand')}"
-        return f"{started}; the other months wait: {self.waiting}" if self.waiting else started
+        started = _(
+            "run {run} started: {months}, {brands}",
+            run=self.run_id,
+            months=_span(months),
+            brands=counted(self.brands_sent, "brand"),
+        )
+        return (
+            _("{started}; the other months wait: {why}", started=started, why=understood(self.waiting or ""))
+            if self.waiting
+            else started
+        )
 
 
 @dataclass(frozen=True)
@@ -85,16 +97,24 @@ class Plan:
     def words(self) -> list[str]:
         """For people."""
         limit, minutes = self.calls_per_minute, self.minutes
+        calls = counted(round(self.size.calls), "call")
         return [
-            f"{_span(self.months)}: {counted(self.brands, 'brand')}, about"
-            f" {round(self.size.models):,} models and {round(self.size.prices):,} prices",
-            f"about {round(self.size.calls):,} calls"
-            + (
-                f", {duration(minutes * 60)} at {limit:g} calls per minute"
-                if minutes and limit
-                else ", no limit is set"
+            _(
+                "{months}: {brands}, about {models} and {prices}",
+                months=_span(self.months),
+                brands=counted(self.brands, "brand"),
+                models=counted(round(self.size.models), "model"),
+                prices=counted(round(self.size.prices), "price"),
             ),
-            "nothing was started",
+            _(
+                "about {calls}, {duration} at {limit:g} calls per minute",
+                calls=calls,
+                duration=duration(minutes * 60),
+                limit=limit,
+            )
+            if minutes and limit
+            else _("about {calls}, no limit is set", calls=calls),
+            _("nothing was started"),
         ]
 
     def document(self) -> dict[str, Any]:
@@ -122,8 +142,8 @@ def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str
         key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in texts.items() if text
     }
     for name in lists.get("vehicle_types", ()):
-        if name not in VEHICLE_TYPES.values() and str(name).lower() not in VEHICLE_TYPES:
-            raise LoadRequestError(f"unknown vehicle type {name!r}: use {', '.join(VEHICLE_TYPES)}")
+        if vehicle_type(name) not in VEHICLE_TYPES.values():
+            raise LoadRequestError("unknown vehicle type {name!r}: use car, motorcycle, truck", name=name)
     payload = {**given, **lists}
     parse_request(payload)
     return payload
@@ -148,8 +168,10 @@ def _invoke_starter(cloud: Cloud, payload: dict[str, Any]) -> Any:
     try:
         return cloud.invoke(STARTER, payload)
     except CliError as error:
-        if str(error) == str(PaceTableMissingError()):
-            raise CliError(f"{error}; `{cloud.check_command}` says what to do") from error
+        if str(error) == understood(str(PaceTableMissingError())):
+            raise CliError(
+                _("{problem}; `{command}` says what to do", problem=error, command=cloud.check_command)
+            ) from error
         raise
 
 
@@ -210,11 +232,14 @@ def source_at(url: str) -> Iterator[FipeApi]:
             yield FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
         except SourceDownError as error:
             raise CliError(
-                f"the source at {url} does not answer: check the connection to the internet, and HTTPS_PROXY"
-                " if there is a proxy"
+                _(
+                    "the source at {url} does not answer: check the connection to the internet, and"
+                    " HTTPS_PROXY if there is a proxy",
+                    url=url,
+                )
             ) from error
         except FipeError as error:
-            raise CliError(f"the source at {url} does not answer: {error}") from error
+            raise CliError(_("the source at {url} does not answer: {error}", url=url, error=error)) from error
 
 
 def _sizes_known(cloud: Cloud, month: date) -> Sizes:
@@ -232,4 +257,6 @@ def calls_per_minute(environment: dict[str, str]) -> float | None:
 
 
 def _span(months: list[str]) -> str:
-    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]} ({len(months)} months)"
+    if len(months) == 1:
+        return months[0]
+    return _("{first} to {last} ({count} months)", first=months[0], last=months[-1], count=len(months))

@@ -19,7 +19,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from fipe_api.database.prices import COLUMNS, fingerprint, read_batches
 from fipe_cli.errors import CliError
 from fipe_cli.export import Selection, opened
-from fipe_cli.progress import counted
+from fipe_words import _, counted, plural
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -61,19 +61,35 @@ class ExportedMonths:
 
     def words(self) -> list[str]:
         """The same in sentences."""
-        prices = sum(self.written.values())
-        told = [f"{self.folder}: wrote {counted(len(self.written), 'month')} with {counted(prices, 'price')}"]
+        told = [
+            _(
+                "{folder}: wrote {months} with {prices}",
+                folder=self.folder,
+                months=counted(len(self.written), "month"),
+                prices=counted(sum(self.written.values()), "price"),
+            )
+        ]
         if self.unchanged:
-            told.append(f"{counted(len(self.unchanged), 'month')} unchanged since the last export")
+            told.append(
+                plural(
+                    "{number:,} month unchanged since the last export",
+                    "{number:,} months unchanged since the last export",
+                    len(self.unchanged),
+                )
+            )
         told += [
-            f"{month} is still loading: export again when it is complete"
+            _("{month} is still loading: export again when it is complete", month=month)
             if state == "loading"
-            else f"{month} has only the types, brands or models that were loaded"
+            else _("{month} has only the types, brands or models that were loaded", month=month)
             for month, state in self.unfinished.items()
         ]
         told += [
-            f"{month} has no such prices in the database any more, and its file was left: delete"
-            f" {_folder_of(self.folder, month)} if you do not need it"
+            _(
+                "{month} has no such prices in the database any more, and its file was left: delete {folder}"
+                " if you do not need it",
+                month=month,
+                folder=_folder_of(self.folder, month),
+            )
             for month in self.gone
         ]
         return told
@@ -123,7 +139,7 @@ def _export_month(session: "connection", day: date, part: sql.Composed, found: E
             return
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CliError(f"{file} cannot be written: {error.strerror}") from error
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=error.strerror)) from error
     # With the process's id, so that two exports into one folder do not write into one file.
     with opened(file, file.with_name(f".{FILE}.{os.getpid()}.part")) as target:
         rows = read_batches(session, COLUMNS, part)

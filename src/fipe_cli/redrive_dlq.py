@@ -23,6 +23,7 @@ from rich.text import Text
 from fipe_api.aws.self_check import is_check
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED, CliError
+from fipe_words import _, counted, marked, plural
 from infrastructure import names
 from infrastructure.names import Queue
 
@@ -37,7 +38,7 @@ POLL_SECONDS = 1
 FOLLOW_SECONDS = 1.0
 LOOKS = 4
 """How often messages that somebody else hides are looked at again."""
-UNKNOWN_REASON = "no error in the log: the function timed out or crashed, or the log was deleted"
+UNKNOWN_REASON = marked("no error in the log: the function timed out or crashed, or the log was deleted")
 
 _Count = Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -86,7 +87,7 @@ class DeadLetterQueue:
             self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
             self._source_url = self._sqs.get_queue_url(QueueName=queue.of(cloud.stage))["QueueUrl"]
         except ClientError as error:
-            raise cloud.explained(error, f"queue {self.name}") from error
+            raise cloud.explained(error, _("queue {name}", name=self.name)) from error
 
     def depth(self) -> int:
         """The messages that can be moved now; SQS counts them up to a minute late."""
@@ -153,8 +154,15 @@ class DeadLetterQueue:
                 break
             time.sleep(FOLLOW_SECONDS)
         if task is not None and task["Status"] != "COMPLETED":
-            reason = task.get("FailureReason", "it was cancelled")
-            raise CliError(f"{self.name}: SQS stopped after {move.moved} messages: {reason}")
+            reason = task.get("FailureReason", _("it was cancelled"))
+            raise CliError(
+                _(
+                    "{name}: SQS stopped after {moved} messages: {reason}",
+                    name=self.name,
+                    moved=move.moved,
+                    reason=reason,
+                )
+            )
 
     @cached_property
     def _arn(self) -> str:
@@ -219,8 +227,8 @@ class DeadLetterQueue:
         try:
             lines = [event["message"] for page in pages for event in page["events"]]
         except self._logs.exceptions.ResourceNotFoundException:
-            return UNKNOWN_REASON
-        return next((error for error in map(_logged_error, reversed(lines)) if error), UNKNOWN_REASON)
+            return _(UNKNOWN_REASON)
+        return next((error for error in map(_logged_error, reversed(lines)) if error), _(UNKNOWN_REASON))
 
 
 def _logged_error(line: str) -> str | None:
@@ -248,10 +256,10 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
     """
     letters = queue.peek()
     depth = max(queue.depth(), len(letters))
-    console.print(f"{queue.name}: {depth} message{'' if depth == 1 else 's'}")
+    console.print(f"{queue.name}: {counted(depth, 'message')}")
     if not letters:
         return depth > 0
-    table = Table("first sent", "receives", "message", "reason", box=None, padding=(0, 2, 0, 2))
+    table = Table(_("first sent"), _("receives"), _("message"), _("reason"), box=None, padding=(0, 2, 0, 2))
     for letter in letters:
         table.add_row(
             f"{letter.sent_at:%Y-%m-%d %H:%M}",
@@ -262,7 +270,12 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
         )
     console.print(table)
     for reason, count in Counter(letter.reason for letter in letters).most_common():
-        console.print(f"  {count} of {len(letters)} looked at: {reason}", markup=False, emoji=False)
+        console.print(
+            "  "
+            + _("{count} of {letters} looked at: {reason}", count=count, letters=len(letters), reason=reason),
+            markup=False,
+            emoji=False,
+        )
     return True
 
 
@@ -277,9 +290,11 @@ def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int
                 progress.update(bar, completed=move.moved, total=move.to_move or None)
     except KeyboardInterrupt:
         raise CliError(
-            "interrupted: SQS goes on moving; run the same command to follow it", INTERRUPTED
+            _("interrupted: SQS goes on moving; run the same command to follow it"), INTERRUPTED
         ) from None
-    console.print(f"{queue.name}: {move.moved} moved back")
+    console.print(
+        plural("{name}: {number} moved back", "{name}: {number} moved back", move.moved, name=queue.name)
+    )
     return move.moved
 
 
@@ -288,9 +303,9 @@ def _subject(body: str) -> str:
     try:
         message = json.loads(body)
         if isinstance(message, dict) and message.get("kind") == "start":
-            return f"the start of run {message['run_id']}"
+            return _("the start of run {run_id}", run_id=message["run_id"])
         if isinstance(message, dict) and message.get("kind") == "codes":
-            return f"the FIPE codes of run {message['run_id']}"
+            return _("the FIPE codes of run {run_id}", run_id=message["run_id"])
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

@@ -11,6 +11,7 @@ from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from msgspec import DecodeError
 from msgspec.json import decode
 
+from fipe_words import _
 from local_cloud.command_errors import CommandError
 
 REGION = "us-east-1"
@@ -109,7 +110,7 @@ class LocalState:
             # Does not try the lock: that could get in the way of a server that is just taking it.
             return None
         except DecodeError as error:
-            raise CommandError(f"{self._endpoint_file} is damaged: remove it") from error
+            raise CommandError(_("{file} is damaged: remove it", file=self._endpoint_file)) from error
         return published if self.is_running() else None
 
     def publish(self, endpoint: Endpoint) -> None:

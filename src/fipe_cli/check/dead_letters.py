@@ -18,8 +18,9 @@ from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
 from fipe_cli.check.queues import Source
 from fipe_cli.errors import CliError
-from fipe_cli.progress import counted, duration
+from fipe_cli.progress import duration
 from fipe_cli.redrive_dlq import DeadLetterQueue, Move
+from fipe_words import _, marked, plural
 from infrastructure import names
 from infrastructure.names import Queue
 
@@ -29,7 +30,7 @@ CloudWatch Logs shows a line after seconds."""
 LOOK_SECONDS = 1.0
 MOVE_AGAIN_SECONDS = 20.0
 """A move may overlook a message that was sent a moment ago: SQS keeps its messages on many servers."""
-RUN_AGAIN = "run the check again when no load runs"
+RUN_AGAIN = marked("run the check again when no load runs")
 
 
 class Door:
@@ -48,7 +49,7 @@ class Door:
         """
         with self._lock:
             if self._is_closed:
-                raise CliError("the check was interrupted")
+                raise CliError(_("the check was interrupted"))
             dead.send(body)
             moves = dead.redrive()
             try:
@@ -88,10 +89,12 @@ def try_the_way(
         door: sends the message.
         consumer_answers: whether the function works. If it did not, the message would become a dead letter.
     """
-    part = f"{queue} DLQ and back"
+    part = _("{queue} DLQ and back", queue=queue)
     if not (source.works and consumer_answers):
-        why = f"see {queue.consumer} and its event source above"
-        return Finding(Level.FAILED, part, f"not tried: {queue.consumer} does not get messages", why)
+        why = _("see {consumer} and its event source above", consumer=queue.consumer)
+        return Finding(
+            Level.FAILED, part, _("not tried: {consumer} does not get messages", consumer=queue.consumer), why
+        )
     try:
         return _try(deployment, queue, letters, source, door, part)
     except CliError as error:
@@ -102,14 +105,22 @@ def _try(
     deployment: Deployment, queue: Queue, letters: Future[int], source: Source, door: Door, part: str
 ) -> Finding:
     if found := letters.result():
-        seen = f"not tried, as it would move {counted(found, 'dead letter')} back"
+        seen = plural(
+            "not tried, as it would move {number:,} dead letter back",
+            "not tried, as it would move {number:,} dead letters back",
+            found,
+        )
         return Finding(Level.WARNING, part, seen, f"`fipe --stage {deployment.stage} redrive {queue}`")
     before = deployment.cloud.queue_depth(queue)
     # The function gets a batch's messages together. Those in flight do not come before it: after a fault
     # they stay hidden for up to half an hour, and nobody works on them.
     if before.waiting >= source.batch:
-        seen = f"not tried: {counted(before.waiting, 'message')} would come before it"
-        return Finding(Level.WARNING, part, seen, RUN_AGAIN)
+        seen = plural(
+            "not tried: {number:,} message would come before it",
+            "not tried: {number:,} messages would come before it",
+            before.waiting,
+        )
+        return Finding(Level.WARNING, part, seen, _(RUN_AGAIN))
     dead = DeadLetterQueue(deployment.cloud, queue)
     check_id, begun = str(uuid4()), time.time()
     _finish(door.send(dead, f'{{"{KEY}": "{check_id}"}}'))
@@ -120,18 +131,38 @@ def _try(
             _finish(dead.redrive())
             move_again += MOVE_AGAIN_SECONDS
         if time.time() > until:
-            seen = f"{queue.consumer} did not log the message {check_id} within {duration(until - begun)}"
+            said = {
+                "consumer": queue.consumer,
+                "check_id": check_id,
+                "duration": duration(until - begun),
+            }
             if others := before.waiting + before.in_flight:
-                seen = f"{seen}: it may be busy with {counted(others, 'other message')}"
-                return Finding(Level.WARNING, part, seen, RUN_AGAIN)
+                seen = plural(
+                    "{consumer} did not log the message {check_id} within {duration}: it may be busy with"
+                    " {number:,} other message",
+                    "{consumer} did not log the message {check_id} within {duration}: it may be busy with"
+                    " {number:,} other messages",
+                    others,
+                    **said,
+                )
+                return Finding(Level.WARNING, part, seen, _(RUN_AGAIN))
+            seen = _("{consumer} did not log the message {check_id} within {duration}", **said)
             return Finding(Level.FAILED, part, seen, deployment.look_at_logs(queue.consumer))
         time.sleep(LOOK_SECONDS)
     took = duration(time.time() - begun)
-    return Finding(Level.OK, part, f"a message came back to {queue.consumer}, which dropped it, in {took}")
+    return Finding(
+        Level.OK,
+        part,
+        _(
+            "a message came back to {consumer}, which dropped it, in {took}",
+            consumer=queue.consumer,
+            took=took,
+        ),
+    )
 
 
 def _finish(moves: Iterator[Move]) -> None:
-    for _ in moves:
+    for _move in moves:
         pass
 
 
@@ -143,5 +174,7 @@ def _is_dropped(deployment: Deployment, queue: Queue, check_id: str, since: floa
             logGroupName=group, startTime=int((since - 60) * 1000), filterPattern=f'"{check_id}"'
         )
     except logs.exceptions.ResourceNotFoundException as error:
-        raise CliError(f"the log group {group} is missing, so nothing says whether it came back") from error
+        raise CliError(
+            _("the log group {group} is missing, so nothing says whether it came back", group=group)
+        ) from error
     return any(DROPPED in event["message"] for event in found["events"])

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.cloud import Cloud
-from fipe_cli.progress import counted
+from fipe_words import _, counted
 from infrastructure.names import Queue
 
 
@@ -37,15 +37,17 @@ def look_at_queue(deployment: Deployment, queue: Queue, letters: Future[int]) ->
     """
     sqs = deployment.cloud.client("sqs")
     name, dlq_name = queue.of(deployment.stage), queue.dlq(deployment.stage)
-    part, dlq_part = f"{queue} queue", f"{queue} DLQ"
+    part, dlq_part = _("{queue} queue", queue=queue), f"{queue} DLQ"
     main, dead = _attributes(sqs, name), _attributes(sqs, dlq_name)
     found = []
     if main is None:
-        found.append(Finding(Level.FAILED, part, f"{name} is missing", deployment.deploy_again))
+        found.append(Finding(Level.FAILED, part, _("{name} is missing", name=name), deployment.deploy_again))
     else:
         found.append(_look_at_main(deployment.cloud, part, main, dead, deployment.receives.get(name)))
     if dead is None:
-        found.append(Finding(Level.FAILED, dlq_part, f"{dlq_name} is missing", deployment.deploy_again))
+        found.append(
+            Finding(Level.FAILED, dlq_part, _("{name} is missing", name=dlq_name), deployment.deploy_again)
+        )
     else:
         found.append(_look_at_dlq(deployment.cloud, queue, dlq_part, dead, letters.result()))
     return found
@@ -58,26 +60,36 @@ def _look_at_main(
     wanted = {"deadLetterTargetArn": dead["QueueArn"] if dead else "", "maxReceiveCount": receives}
     has = json.loads(main.get("RedrivePolicy") or "{}")
     if not has:
-        seen = f"{waiting}; a message that fails never becomes a dead letter"
+        seen = _("{waiting}; a message that fails never becomes a dead letter", waiting=waiting)
         return Finding(Level.FAILED, part, seen, _set(cloud, main["QueueUrl"], "RedrivePolicy", wanted))
     target, count = has["deadLetterTargetArn"], int(has["maxReceiveCount"])
     if target != wanted["deadLetterTargetArn"] or (receives and count != receives):
-        seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {target.rpartition(':')[2]}"
+        seen = _(
+            "{waiting}; after {receives} a message moves to {where}",
+            waiting=waiting,
+            receives=counted(count, "receive"),
+            where=target.rpartition(":")[2],
+        )
         return Finding(Level.FAILED, part, seen, _set(cloud, main["QueueUrl"], "RedrivePolicy", wanted))
     if not _refuses_http(main):
         return _open_to_http(cloud, part, main)
     where = target.rpartition(":")[2]
-    seen = f"{waiting}; after {counted(count, 'receive')} a message moves to {where}; refuses plain HTTP"
+    seen = _(
+        "{waiting}; after {receives} a message moves to {where}; refuses plain HTTP",
+        waiting=waiting,
+        receives=counted(count, "receive"),
+        where=where,
+    )
     return Finding(Level.OK, part, seen)
 
 
 def _look_at_dlq(cloud: Cloud, queue: Queue, part: str, dead: dict[str, str], letters: int) -> Finding:
     if letters:
-        look = f"`fipe --stage {cloud.stage} redrive {queue} --dry-run` shows why"
+        look = _("`fipe --stage {stage} redrive {queue} --dry-run` shows why", stage=cloud.stage, queue=queue)
         return Finding(Level.FAILED, part, counted(letters, "dead letter"), look)
     if not _refuses_http(dead):
         return _open_to_http(cloud, part, dead)
-    return Finding(Level.OK, part, "empty; refuses plain HTTP")
+    return Finding(Level.OK, part, _("empty; refuses plain HTTP"))
 
 
 def _refuses_http(attributes: dict[str, str]) -> bool:
@@ -98,7 +110,7 @@ def _open_to_http(cloud: Cloud, part: str, attributes: dict[str, str]) -> Findin
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
-    seen = "its policy is missing or another: it accepts plain HTTP"
+    seen = _("its policy is missing or another: it accepts plain HTTP")
     return Finding(Level.FAILED, part, seen, _set(cloud, attributes["QueueUrl"], "Policy", policy))
 
 
@@ -129,7 +141,7 @@ def _messages(attributes: dict[str, str]) -> int:
 def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding, Source]:
     """Whether the queue's function gets its messages."""
     function = queue.consumer
-    part = f"event source of {function}"
+    part = _("event source of {function}", function=function)
     client = deployment.cloud.client("lambda")
     name, of_queue = function.of(deployment.stage), f":{queue.of(deployment.stage)}"
     try:
@@ -138,7 +150,7 @@ def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding,
         mappings = []
     mapping = next((each for each in mappings if each["EventSourceArn"].endswith(of_queue)), None)
     if mapping is None:
-        seen = f"missing: nothing brings it the messages of {of_queue[1:]}"
+        seen = _("missing: nothing brings it the messages of {queue}", queue=of_queue[1:])
         return Finding(Level.FAILED, part, seen, deployment.deploy_again), Source(works=False)
     window, state = mapping["MaximumBatchingWindowInSeconds"], mapping["State"]
     if state != "Enabled":
@@ -146,15 +158,17 @@ def look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding,
             "lambda", "update-event-source-mapping", "--uuid", mapping["UUID"], "--enabled"
         )
         level = Level.FAILED if state in ("Disabled", "Disabling") else Level.WARNING
-        seen = f"{state.lower()}: the messages of {of_queue[1:]} wait"
+        seen = _("{state}: the messages of {queue} wait", state=state.lower(), queue=of_queue[1:])
         return Finding(level, part, seen, enable), Source(works=False)
     source = Source(works=True, window=window, batch=mapping["BatchSize"])
     problem = mapping.get("LastProcessingResult") or ""
-    seen = (
-        f"enabled; batches of up to {mapping['BatchSize']}, gathered for {window} s, at most"
-        f" {mapping.get('ScalingConfig', {}).get('MaximumConcurrency', 'any number')} at a time"
+    seen = _(
+        "enabled; batches of up to {batch_size}, gathered for {window} s, at most {most} at a time",
+        batch_size=mapping["BatchSize"],
+        window=window,
+        most=mapping.get("ScalingConfig", {}).get("MaximumConcurrency", _("any number")),
     )
     if problem.startswith("PROBLEM"):
-        level, seen = Level.WARNING, f"{seen}; Lambda says {problem!r}"
+        level, seen = Level.WARNING, _("{seen}; Lambda says {problem!r}", seen=seen, problem=problem)
         return Finding(level, part, seen, deployment.look_at_logs(function)), source
     return Finding(Level.OK, part, seen), source

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fipe_api.messages import folded
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _, marked
 
 _NAMES = {
     "code": (
@@ -23,7 +24,14 @@ _NAMES = {
 }  # fmt: skip
 """What columns are called in both languages, in letters and digits only. The first that a file has counts."""
 
-_WORDS = {"code": "FIPE codes", "year": "model years"}
+_LACKING = {
+    "code": marked(
+        "{file} has no column of FIPE codes among {columns}: name it, such as with --columns code={last}"
+    ),
+    "year": marked(
+        "{file} has no column of model years among {columns}: name it, such as with --columns year={last}"
+    ),
+}
 
 
 class FleetColumns(NamedTuple):
@@ -45,7 +53,12 @@ def read_mapping(text: str) -> dict[str, str]:
         field, equals, column = pair.partition("=")
         if field not in _NAMES or not equals or not column:
             raise CliError(
-                f"invalid --columns {pair!r}: use FIELD=COLUMN with the fields {', '.join(_NAMES)}", USAGE
+                _(
+                    "invalid --columns {pair!r}: use FIELD=COLUMN with the fields {fields}",
+                    pair=pair,
+                    fields=", ".join(_NAMES),
+                ),
+                USAGE,
             )
         mapping[field] = column
     return mapping
@@ -72,11 +85,7 @@ def find_column(file: str, columns: Sequence[str], told: Mapping[str, str], fiel
     place = _place(file, columns, told, field)
     if place is None:
         has = ", ".join(columns[:20])
-        raise CliError(
-            f"{file} has no column of {_WORDS[field]} among {has}: name it, such as with"
-            f" --columns {field}={columns[-1]}",
-            USAGE,
-        )
+        raise CliError(_(_LACKING[field], file=file, columns=has, last=columns[-1]), USAGE)
     return place
 
 
@@ -84,7 +93,15 @@ def _place(file: str, columns: Sequence[str], told: Mapping[str, str], field: st
     if field in told:
         if told[field] not in columns:
             has = ", ".join(columns[:20])
-            raise CliError(f"{file} has no column {told[field]}: its columns are {has}", USAGE)
+            raise CliError(
+                _(
+                    "{file} has no column {column}: its columns are {columns}",
+                    file=file,
+                    column=told[field],
+                    columns=has,
+                ),
+                USAGE,
+            )
         return columns.index(told[field])
     known: dict[str, int] = {}
     for place, column in reversed(list(enumerate(columns))):

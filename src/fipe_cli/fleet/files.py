@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _, marked
 
 STANDARD = Path("-")
 """Standard input or output."""
@@ -26,9 +27,11 @@ _LONGEST_CELL = 2**20
 _BYTES_AT_A_TIME = 2**20
 
 _MAGIC = {
-    b"PK\x03\x04": "is a spreadsheet or a ZIP archive: save it as CSV",
-    b"\xd0\xcf\x11\xe0": "is a spreadsheet: save it as CSV",
-    b"\x1f\x8b": "is compressed: unpack it first, such as with `gunzip -c FILE | fipe value -`",
+    b"PK\x03\x04": marked("{file} is a spreadsheet or a ZIP archive: save it as CSV"),
+    b"\xd0\xcf\x11\xe0": marked("{file} is a spreadsheet or a ZIP archive: save it as CSV"),
+    b"\x1f\x8b": marked(
+        "{file} is compressed: unpack it first, such as with `gunzip -c FILE | fipe value -`"
+    ),
 }
 
 
@@ -92,16 +95,16 @@ def opened_fleet(file: Path) -> Iterator[FleetFile]:
         head = stream.read(4096)
         stream.seek(0)
         if not head.strip():
-            raise CliError(f"{file} is empty", USAGE)
+            raise CliError(_("{file} is empty", file=file), USAGE)
         for magic, words in _MAGIC.items():
             if head.startswith(magic):
-                raise CliError(f"{file} {words}", USAGE)
+                raise CliError(_(words, file=file), USAGE)
         if head.startswith(b"PAR1"):
             yield ParquetFleet(str(file), stream)
             return
         encoding = _encoding_of(stream)
         if b"\0" in head and encoding != "utf-16":
-            raise CliError(f"{file} is not a table: it holds NUL bytes. Save it as CSV", USAGE)
+            raise CliError(_("{file} is not a table: it holds NUL bytes. Save it as CSV", file=file), USAGE)
         yield CsvFleet(str(file), io.TextIOWrapper(stream, encoding, newline=""), encoding)
 
 
@@ -120,7 +123,9 @@ def _bytes_of(file: Path) -> Iterator[IO[bytes]]:
                 copy.seek(0)
                 stream = copy
         except OSError as error:
-            raise CliError(f"{file} cannot be read: {error.strerror}", USAGE) from error
+            raise CliError(
+                _("{file} cannot be read: {reason}", file=file, reason=error.strerror), USAGE
+            ) from error
         yield stream
 
 
@@ -186,7 +191,7 @@ class CsvFleet(FleetFile):
         self._records = self._read(first)
         heading = next(self._records, None)
         if heading is None:
-            raise CliError(f"{name} is empty", USAGE)
+            raise CliError(_("{file} is empty", file=name), USAGE)
         self.columns = [cell.strip() for cell in heading.cells]
         self.heading = heading.written
 
@@ -196,8 +201,15 @@ class CsvFleet(FleetFile):
             more = len(row.cells) - len(self.columns)
             if more > 0:
                 raise CliError(
-                    f"{self.name}, line {row.line}: {len(row.cells)} cells under {len(self.columns)} columns:"
-                    f" quote a cell that holds {self.dialect.delimiter!r}",
+                    _(
+                        "{file}, line {line}: {cells} cells under {columns} columns: quote a cell that holds"
+                        " {delimiter!r}",
+                        file=self.name,
+                        line=row.line,
+                        cells=len(row.cells),
+                        columns=len(self.columns),
+                        delimiter=self.dialect.delimiter,
+                    ),
                     USAGE,
                 )
             yield row._replace(
@@ -213,9 +225,13 @@ class CsvFleet(FleetFile):
             try:
                 cells = next(reader, None)
             except (csv.Error, UnicodeDecodeError) as error:
-                line = self._skipped + reader.line_num
                 raise CliError(
-                    f"{self.name}, line {line} is not CSV: {error}; within quotes, a quote is written twice",
+                    _(
+                        "{file}, line {line} is not CSV: {reason}; within quotes, a quote is written twice",
+                        file=self.name,
+                        line=self._skipped + reader.line_num,
+                        reason=error,
+                    ),
                     USAGE,
                 ) from error
             if cells is None:
@@ -260,7 +276,9 @@ def _parquet_errors(name: str) -> Iterator[None]:
         yield
     except arrow.ArrowException as error:
         reason = " ".join(str(error).split())[:120]
-        raise CliError(f"{name} is damaged Parquet, perhaps cut short: {reason}", USAGE) from error
+        raise CliError(
+            _("{file} is damaged Parquet, perhaps cut short: {reason}", file=name, reason=reason), USAGE
+        ) from error
 
 
 def text_of(cell: Any) -> str:

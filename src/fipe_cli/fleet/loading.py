@@ -17,7 +17,7 @@ from fipe_cli.errors import USAGE, CliError
 from fipe_cli.fleet.columns import find_column
 from fipe_cli.fleet.files import opened_fleet, text_of
 from fipe_cli.loads import STARTER, Plan, calls_per_minute, source_at
-from fipe_cli.progress import counted
+from fipe_words import _, plural
 
 CODES_NAMED = 5
 CALLS_TO_LOOK_UP = 2
@@ -56,9 +56,12 @@ class FleetCodes(NamedTuple):
         """What is to be said of the list."""
         if not self.refused:
             return []
-        named = [f"line {line}: {text!r}" for line, text in list(self.refused.items())[:CODES_NAMED]]
-        more = ", ..." if len(self.refused) > CODES_NAMED else ""
-        return [f"not FIPE codes, and left out: {', '.join(named)}{more}"]
+        named = [
+            _("line {line}: {text!r}", line=line, text=text)
+            for line, text in list(self.refused.items())[:CODES_NAMED]
+        ]
+        named += ["..."] if len(self.refused) > CODES_NAMED else []
+        return [_("not FIPE codes, and left out: {named}", named=", ".join(named))]
 
 
 def read_code(written: str) -> str | None:
@@ -101,7 +104,7 @@ def read_codes(file: Path) -> FleetCodes:
             else:
                 refused[row.line] = text
     if not codes:
-        raise CliError(f"{file} holds no FIPE code, such as 005340-6", USAGE)
+        raise CliError(_("{file} holds no FIPE code, such as 005340-6", file=file), USAGE)
     return FleetCodes(list(codes), refused)
 
 
@@ -112,7 +115,7 @@ def payloads_of(payload: Mapping[str, Any], codes: Sequence[str]) -> list[dict[s
         CliError: the payload names brands or models.
     """
     if "brands" in payload or "models" in payload:
-        raise CliError("invalid options: use --codes without --brands and --models", USAGE)
+        raise CliError(_("invalid options: use --codes without --brands and --models"), USAGE)
     return [
         {**payload, "fipe_codes": list(codes[first : first + MOST_FIPE_CODES])}
         for first in range(0, len(codes), MOST_FIPE_CODES)
@@ -134,7 +137,12 @@ class CodesPlan(NamedTuple):
 
     def words(self) -> list[str]:
         """For people."""
-        looked_up = f"{self.unknown:,} of {counted(self.codes, 'FIPE code')} to look up first"
+        looked_up = plural(
+            "{unknown:,} of {number:,} FIPE code to look up first",
+            "{unknown:,} of {number:,} FIPE codes to look up first",
+            self.codes,
+            unknown=self.unknown,
+        )
         return [looked_up, *self.plan.words()]
 
     def document(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from fipe_cli.errors import USAGE, CliError
 from fipe_cli.fleet.columns import FleetColumns
 from fipe_cli.fleet.files import ROWS_AT_A_TIME, FleetFile, Row, text_of
 from fipe_cli.fleet.writing import FleetWriter
-from fipe_cli.progress import counted
 from fipe_cli.table import ZERO_KM
+from fipe_words import _, marked, plural
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -25,6 +25,27 @@ Key = tuple[str, str, str]
 """A FIPE code, a model year and a fuel, as a file has them."""
 
 _TYPES = {1: "car", 2: "motorcycle", 3: "truck", None: ""}
+
+
+_SENTENCES = {
+    "other code": marked("FIPE lists it as {code}"),
+    "other fuel": marked("FIPE lists it as {fuel}"),
+    "no code": marked("no FIPE code"),
+    "not a code": marked("not a FIPE code: it has six digits, a hyphen and a check digit, like 005340-6"),
+    "wrong check digit": marked("wrong check digit: the first six digits belong to {choices}"),
+    "not a year": marked("not a model year: use a year like 2020, or 0km"),
+    "no year": marked("no model year: FIPE lists {choices}"),
+    "no such year": marked("FIPE lists no model year {year}: it lists {choices}"),
+    "several fuels": marked("several fuels: say which of {choices}"),
+    "no such fuel": marked("FIPE lists another fuel: {choices}"),
+    "several prices": marked("FIPE lists several prices for it"),
+    "not in month": marked("not in {month}: last seen in {seen}"),
+    "month loading": marked("{month} is still being loaded, and has no price of it yet"),
+    "month part": marked("only a part of {month} was loaded, and has no price of it"),
+    "month not loaded": marked("{month} is not loaded"),
+    "unknown code": marked("unknown FIPE code"),
+}
+"""What is said of a row, by the note of fipe.value_fleet."""
 
 
 class Valued(NamedTuple):
@@ -52,60 +73,35 @@ class Valued(NamedTuple):
 
     def words(self) -> str | None:
         """What is to be said of the row: why it has no price, or that FIPE names the vehicle otherwise."""
-        month = f"{self.reference_month:%Y-%m}"
-        year = "zero km" if self.model_year == ZERO_KM else str(self.model_year)
-        seen = "" if self.last_month is None else f"{self.last_month:%Y-%m}"
-        match self.note:
-            case "other code":
-                return f"FIPE lists it as {self.fipe_code}"
-            case "other fuel":
-                return f"FIPE lists it as {self.fuel}"
-            case "no code":
-                return "no FIPE code"
-            case "not a code":
-                return "not a FIPE code: it has six digits, a hyphen and a check digit, like 005340-6"
-            case "wrong check digit":
-                return f"wrong check digit: the first six digits belong to {self.choices}"
-            case "not a year":
-                return "not a model year: use a year like 2020, or 0km"
-            case "no year":
-                return f"no model year: FIPE lists {self.choices}"
-            case "no such year":
-                return f"FIPE lists no model year {year}: it lists {self.choices}"
-            case "several fuels":
-                return f"several fuels: say which of {self.choices}"
-            case "no such fuel":
-                return f"FIPE lists another fuel: {self.choices}"
-            case "several prices":
-                return "FIPE lists several prices for it"
-            case "not in month":
-                return f"not in {month}: last seen in {seen}"
-            case "month loading":
-                return f"{month} is still being loaded, and has no price of it yet"
-            case "month part":
-                return f"only a part of {month} was loaded, and has no price of it"
-            case "month not loaded":
-                return f"{month} is not loaded"
-            case "unknown code":
-                return "unknown FIPE code"
-        return self.note
+        sentence = _SENTENCES.get(self.note or "")
+        if sentence is None:
+            return self.note
+        values = {
+            "code": self.fipe_code,
+            "fuel": self.fuel,
+            "choices": self.choices,
+            "year": "zero km" if self.model_year == ZERO_KM else self.model_year,
+            "month": f"{self.reference_month:%Y-%m}",
+            "seen": self.last_month and f"{self.last_month:%Y-%m}",
+        }
+        return _(sentence, **values)
 
 
 _BRIEF = {
-    "no code": "no FIPE code",
-    "not a code": "not a FIPE code",
-    "wrong check digit": "wrong check digit",
-    "not a year": "not a model year",
-    "no year": "no model year",
-    "no such year": "no such model year",
-    "several fuels": "several fuels",
-    "no such fuel": "no such fuel",
-    "several prices": "several prices",
-    "not in month": "not in this month",
-    "month loading": "the month is still being loaded",
-    "month part": "only a part of the month was loaded",
-    "month not loaded": "the month is not loaded",
-    "unknown code": "unknown FIPE code",
+    "no code": marked("no FIPE code: {lines}"),
+    "not a code": marked("not a FIPE code: {lines}"),
+    "wrong check digit": marked("wrong check digit: {lines}"),
+    "not a year": marked("not a model year: {lines}"),
+    "no year": marked("no model year: {lines}"),
+    "no such year": marked("no such model year: {lines}"),
+    "several fuels": marked("several fuels: {lines}"),
+    "no such fuel": marked("no such fuel: {lines}"),
+    "several prices": marked("several prices: {lines}"),
+    "not in month": marked("not in this month: {lines}"),
+    "month loading": marked("the month is still being loaded: {lines}"),
+    "month part": marked("only a part of the month was loaded: {lines}"),
+    "month not loaded": marked("the month is not loaded: {lines}"),
+    "unknown code": marked("unknown FIPE code: {lines}"),
 }
 
 
@@ -150,7 +146,12 @@ def new_columns(fleet: FleetFile, since: date | None) -> list[Column]:
     twice = [column.name for column in columns if column.name in fleet.columns]
     if twice:
         raise CliError(
-            f"{fleet.name} has a column {twice[0]} already: rename it, or value the file without it", USAGE
+            _(
+                "{file} has a column {column} already: rename it, or value the file without it",
+                file=fleet.name,
+                column=twice[0],
+            ),
+            USAGE,
         )
     return columns
 
@@ -226,18 +227,26 @@ class Totals:
 
     def words(self) -> list[str]:
         """How many have no price, and why."""
-        everything = self.everything
+        everything, month = self.everything, f"{self.month:%Y-%m}"
         if not everything.without_price:
-            return [f"all {counted(everything.vehicles, 'vehicle')} have a price in {self.month:%Y-%m}"]
+            return [
+                plural(
+                    "{number:,} vehicle has a price in {month}",
+                    "all {number:,} vehicles have a price in {month}",
+                    everything.vehicles,
+                    month=month,
+                )
+            ]
         said = [
-            f"{everything.without_price:,} of {counted(everything.vehicles, 'vehicle')} without a price"
-            f" in {self.month:%Y-%m}:"
+            _(
+                "{number:,} of {all:,} vehicles without a price in {month}:",
+                number=everything.without_price,
+                all=everything.vehicles,
+                month=month,
+            )
         ]
         for note, lines in sorted(self.lines.items(), key=lambda each: -len(each[1])):
-            named = ", ".join(map(str, lines[:LINES_NAMED]))
-            more = len(lines) - LINES_NAMED
-            rest = f" and {more:,} more" if more > 0 else ""
-            said.append(f"- {_BRIEF.get(note, note)}: line{'' if len(lines) == 1 else 's'} {named}{rest}")
+            said.append(f"- {_(_BRIEF[note], lines=_named(lines))}")
         return said
 
     def document(self) -> dict[str, Any]:
@@ -250,6 +259,17 @@ class Totals:
             "all": dict(zip(names[2:], rows[-1][2:], strict=True)),
             "without_price": {note: len(lines) for note, lines in self.lines.items()},
         }
+
+
+def _named(lines: Sequence[int]) -> str:
+    """The first lines, and how many more there are."""
+    named = ", ".join(map(str, lines[:LINES_NAMED]))
+    more = len(lines) - LINES_NAMED
+    if more > 0:
+        return plural(
+            "lines {lines} and {number:,} more", "lines {lines} and {number:,} more", more, lines=named
+        )
+    return plural("line {lines}", "lines {lines}", len(lines), lines=named)
 
 
 def value_fleet(
@@ -277,7 +297,7 @@ def value_fleet(
                 cells = [_cell(column, valued) if valued else None for column in more]
                 writer.write(row, cells)
     if not totals.everything.vehicles:
-        raise CliError(f"{fleet.name} has no rows below its heading", USAGE)
+        raise CliError(_("{file} has no rows below its heading", file=fleet.name), USAGE)
     if writer:
         writer.close()
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.export import ROWS_OF_A_SHEET
 from fipe_cli.fleet.files import ROWS_AT_A_TIME, STANDARD, CsvFleet, FleetFile, ParquetFleet, Row, text_of
+from fipe_words import _
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".xlsx")
@@ -50,7 +51,11 @@ def writer_of(
     if file != STANDARD and file.suffix not in TEXT_ENDINGS:
         if decimal_comma is not None:
             raise CliError(
-                f"invalid options: {file} holds numbers and not text, so it has no decimal commas", USAGE
+                _(
+                    "invalid options: {file} holds numbers and not text, so it has no decimal commas",
+                    file=file,
+                ),
+                USAGE,
             )
         return (_ExcelWriter if file.suffix == ".xlsx" else _ParquetWriter)(fleet, target, columns)
     return _CsvWriter(fleet, file, target, columns, decimal_comma)
@@ -59,7 +64,14 @@ def writer_of(
 def check_ending(file: Path) -> None:
     """Raises CliError when no format has the ending of this name."""
     if file != STANDARD and file.suffix not in ENDINGS:
-        raise CliError(f"unknown format of {file}: use a name that ends in {', '.join(ENDINGS)}", USAGE)
+        raise CliError(
+            _(
+                "unknown format of {file}: use a name that ends in {formats}",
+                file=file,
+                formats=", ".join(ENDINGS),
+            ),
+            USAGE,
+        )
 
 
 class _Echo:
@@ -192,7 +204,11 @@ class _ExcelWriter(FleetWriter):
         self._rows += 1
         if self._rows > ROWS_OF_A_SHEET:
             raise CliError(
-                f"Excel takes {ROWS_OF_A_SHEET:,} rows, and these are more: write .csv or .parquet", USAGE
+                _(
+                    "Excel takes {most:,} rows, and these are more: write .csv or .parquet",
+                    most=ROWS_OF_A_SHEET,
+                ),
+                USAGE,
             )
         for place, cell in enumerate(row.cells):
             known = isinstance(cell, str | int | float | Decimal | date | datetime | time)

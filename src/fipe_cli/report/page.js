@@ -3,7 +3,7 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = read("data");
 const words = read("words");
 const TYPES = [1, 2, 3];
-let language = (navigator.language || "en").startsWith("pt") ? "pt" : "en";
+let language = (data.language || navigator.language || "en").startsWith("pt") ? "pt" : "en";
 let charts = [];
 
 const say = (key) => words[language][key];
