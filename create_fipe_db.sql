@@ -1274,29 +1274,29 @@ language sql stable parallel safe as $$
     month as materialized (
         select case when exists (select from fipe.price where price.reference_month = asked.month)
                     then fipe.loaded(asked.month)
-                    else 'not loaded' end as loaded
+                    else 'not_loaded' end as loaded
         from fipe.asked_month($4) as asked (month)
     ),
     refused as materialized (
         select unvalued.place, known.model_id, known.years, offered.fuels,
                coalesce(known_year.last_month, known.last_month) as last_month,
                case
-                   when unvalued.no_code then 'no code'
-                   when unvalued.code is null then 'not a code'
-                   when right(unvalued.code, 1)::integer <> fipe.check_digit(unvalued.code) then 'wrong check digit'
-                   when unvalued.year is null and not unvalued.no_year then 'not a year'
-                   when offered.differing then 'several prices'
-                   when offered.fitting then 'several fuels'
-                   when offered.place is not null then 'no such fuel'
-                   when known.in_month and unvalued.no_year then 'no year'
-                   when known.in_month and known_year.code is null then 'no such year'
-                   when known.in_month then 'not in month'
+                   when unvalued.no_code then 'no_code'
+                   when unvalued.code is null then 'not_a_code'
+                   when right(unvalued.code, 1)::integer <> fipe.check_digit(unvalued.code) then 'wrong_check_digit'
+                   when unvalued.year is null and not unvalued.no_year then 'not_a_year'
+                   when offered.differing then 'several_prices'
+                   when offered.fitting then 'several_fuels'
+                   when offered.place is not null then 'no_such_fuel'
+                   when known.in_month and unvalued.no_year then 'no_year'
+                   when known.in_month and known_year.code is null then 'no_such_year'
+                   when known.in_month then 'not_in_month'
                    -- It may be among what has not come.
-                   when month.loaded <> 'whole' then 'month ' || month.loaded
-                   when known.code is null then 'unknown code'
-                   when unvalued.no_year then 'no year'
-                   when known_year.code is null then 'no such year'
-                   else 'not in month'
+                   when month.loaded <> 'whole' then 'month_' || month.loaded
+                   when known.code is null then 'unknown_code'
+                   when unvalued.no_year then 'no_year'
+                   when known_year.code is null then 'no_such_year'
+                   else 'not_in_month'
                end as note
         from unvalued
         cross join month
@@ -1306,14 +1306,14 @@ language sql stable parallel safe as $$
     )
     select asked.place,
            coalesce(refused.note,
-                    case when chosen.fipe_code <> asked.code then 'other code'
+                    case when chosen.fipe_code <> asked.code then 'other_code'
                          when chosen.fuel_code <> all(asked.fuel_codes)
-                              and fipe.plain(chosen.fuel) <> asked.fuel then 'other fuel' end),
-           case when refused.note = 'wrong check digit' then left(asked.code, 7) || fipe.check_digit(asked.code)
-                when refused.note in ('no year', 'no such year') then refused.years
-                when refused.note in ('several fuels', 'no such fuel') then refused.fuels end,
-           case when refused.note in ('not in month', 'no such year', 'no year', 'month part', 'month loading',
-                                      'month not loaded')
+                              and fipe.plain(chosen.fuel) <> asked.fuel then 'other_fuel' end),
+           case when refused.note = 'wrong_check_digit' then left(asked.code, 7) || fipe.check_digit(asked.code)
+                when refused.note in ('no_year', 'no_such_year') then refused.years
+                when refused.note in ('several_fuels', 'no_such_fuel') then refused.fuels end,
+           case when refused.note in ('not_in_month', 'no_such_year', 'no_year', 'month_part', 'month_loading',
+                                      'month_not_loaded')
                 then refused.last_month end,
            case when $5 is not null then (select fipe.asked_month($5)) end, (select fipe.asked_month($4)),
            model.vehicle_type, model.brand, model.model,

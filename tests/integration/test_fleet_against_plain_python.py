@@ -120,9 +120,9 @@ class Fleets:
         zero = min(new, key=lambda each: (is_other(each), *self._order(each)), default=None)
         note = None
         if row.fipe_code != asked.code:
-            note = "other code"
+            note = "other_code"
         elif asked.fuels is not None and row.fuel_code not in asked.fuels:
-            note = "other fuel"
+            note = "other_fuel"
         return {
             "note": note, "choices": None, "last_month": None, "month_before": self.since,
             "reference_month": self.month, "vehicle_type": row.vehicle_type, "brand": row.brand,
@@ -141,37 +141,37 @@ class Fleets:
     ) -> dict[str, Any]:
         code, year, _ = asked.written
         if not (code or "").strip():
-            return {"note": "no code"}
+            return {"note": "no_code"}
         if asked.code is None:
-            return {"note": "not a code"}
+            return {"note": "not_a_code"}
         if check_digit(asked.code) != asked.code[-1]:
-            return {"note": "wrong check digit", "choices": f"{asked.code[:7]}{check_digit(asked.code)}"}
+            return {"note": "wrong_check_digit", "choices": f"{asked.code[:7]}{check_digit(asked.code)}"}
         if asked.year is None and (year or "").strip():
-            return {"note": "not a year"}
+            return {"note": "not_a_year"}
         fuels = ", ".join(offers[fuel][0].fuel for fuel in sorted(offers))
         if any(len({row.price_brl for row in rows}) > 1 for rows in offers.values()):
-            return {"note": "several prices"}
+            return {"note": "several_prices"}
         if offers:
-            return {"note": "several fuels" if fitting else "no such fuel", "choices": fuels}
+            return {"note": "several_fuels" if fitting else "no_such_fuel", "choices": fuels}
         known = [row for row in self.history.rows if row.fipe_code == asked.code]
         if not self.now and not known:
-            return {"note": "month not loaded", "last_month": None}
+            return {"note": "month_not_loaded", "last_month": None}
         last = max((row.reference_month for row in known), default=None)
         last_of_year = max(
             (row.reference_month for row in known if row.model_year == asked.year), default=last
         )
         if not self.now:
-            return {"note": "month not loaded", "last_month": last_of_year}
+            return {"note": "month_not_loaded", "last_month": last_of_year}
         if not known:
-            return {"note": "unknown code"}
+            return {"note": "unknown_code"}
         if asked.year is not None and any(row.model_year == asked.year for row in known):
-            return {"note": "not in month", "last_month": last_of_year}
+            return {"note": "not_in_month", "last_month": last_of_year}
         current = [row for row in known if row.reference_month == self.month]
         of_years = current or [row for row in known if row.reference_month == last]
         years = sorted({row.model_year for row in of_years})
         named = ", ".join("zero km" if each == 32000 else str(each) for each in years)
         return {
-            "note": "no year" if asked.year is None else "no such year", "choices": named, "last_month": last,
+            "note": "no_year" if asked.year is None else "no_such_year", "choices": named, "last_month": last,
         }  # fmt: skip
 
 

@@ -162,14 +162,14 @@ def test_a_month_that_is_not_whole_may_have_it_yet(database: connection) -> None
         [any_price_message(brands_in_run=2, prices=(any_price(fipe_code="038003-2", model_year=1992),))],
     )
     assert notes(database, "038003-2", "1992") == [(None, None)]
-    assert notes(database, "038003-2", "1980") == [("no such year", date(2026, 6, 1))]
-    assert notes(database, "038002-4", "1998") == [("month loading", date(2026, 5, 1))]
-    assert notes(database, "999999-0", "1998") == [("month loading", None)]
+    assert notes(database, "038003-2", "1980") == [("no_such_year", date(2026, 6, 1))]
+    assert notes(database, "038002-4", "1998") == [("month_loading", date(2026, 5, 1))]
+    assert notes(database, "999999-0", "1998") == [("month_loading", None)]
     with database, database.cursor() as cursor:
         cursor.execute("update fipe.load_run set completed_at = now(), ended_at = now(), whole_month = false")
-    assert notes(database, "038002-4", "1998") == [("month part", date(2026, 5, 1))]
+    assert notes(database, "038002-4", "1998") == [("month_part", date(2026, 5, 1))]
 
 
 def test_a_reader_may_ask_it(dsn: str) -> None:
     with closing(psycopg2.connect(as_role(dsn, "fipe_reader"))) as reader:
-        assert notes(reader, "038002-4", "1998") == [("month not loaded", None)]
+        assert notes(reader, "038002-4", "1998") == [("month_not_loaded", None)]

@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+
 from fipe_cli.export import opened
 from fipe_cli.fleet.columns import find_columns
 from fipe_cli.fleet.files import opened_fleet
@@ -51,7 +53,7 @@ def value(
     with ExitStack() as opening:
         fleet = opening.enter_context(opened_fleet(file))
         columns = find_columns(fleet.name, fleet.columns, told)
-        session.set_session(isolation_level="REPEATABLE READ")
+        session.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ)
         earlier = find_month(session, since, "--since") if since else None
         totals = Totals(find_month(session, month or "latest"), earlier)
         more = new_columns(fleet, earlier)

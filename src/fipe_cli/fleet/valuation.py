@@ -12,7 +12,7 @@ from fipe_cli.errors import USAGE, CliError
 from fipe_cli.fleet.columns import FleetColumns
 from fipe_cli.fleet.files import ROWS_AT_A_TIME, FleetFile, Row, text_of
 from fipe_cli.fleet.writing import FleetWriter
-from fipe_cli.table import ZERO_KM
+from fipe_cli.table import shown
 from fipe_words import _, marked, plural
 
 if TYPE_CHECKING:
@@ -28,22 +28,22 @@ _TYPES = {1: "car", 2: "motorcycle", 3: "truck", None: ""}
 
 
 _SENTENCES = {
-    "other code": marked("FIPE lists it as {code}"),
-    "other fuel": marked("FIPE lists it as {fuel}"),
-    "no code": marked("no FIPE code"),
-    "not a code": marked("not a FIPE code: it has six digits, a hyphen and a check digit, like 005340-6"),
-    "wrong check digit": marked("wrong check digit: the first six digits belong to {choices}"),
-    "not a year": marked("not a model year: use a year like 2020, or 0km"),
-    "no year": marked("no model year: FIPE lists {choices}"),
-    "no such year": marked("FIPE lists no model year {year}: it lists {choices}"),
-    "several fuels": marked("several fuels: say which of {choices}"),
-    "no such fuel": marked("FIPE lists another fuel: {choices}"),
-    "several prices": marked("FIPE lists several prices for it"),
-    "not in month": marked("not in {month}: last seen in {seen}"),
-    "month loading": marked("{month} is still being loaded, and has no price of it yet"),
-    "month part": marked("only a part of {month} was loaded, and has no price of it"),
-    "month not loaded": marked("{month} is not loaded"),
-    "unknown code": marked("unknown FIPE code"),
+    "other_code": marked("FIPE lists it as {code}"),
+    "other_fuel": marked("FIPE lists it as {fuel}"),
+    "no_code": marked("no FIPE code"),
+    "not_a_code": marked("not a FIPE code: it has six digits, a hyphen and a check digit, like 005340-6"),
+    "wrong_check_digit": marked("wrong check digit: the first six digits belong to {choices}"),
+    "not_a_year": marked("not a model year: use a year like 2020, or 0km"),
+    "no_year": marked("no model year: FIPE lists {choices}"),
+    "no_such_year": marked("FIPE lists no model year {year}: it lists {choices}"),
+    "several_fuels": marked("several fuels: say which of {choices}"),
+    "no_such_fuel": marked("FIPE lists another fuel: {choices}"),
+    "several_prices": marked("FIPE lists several prices for it"),
+    "not_in_month": marked("not in {month}: last seen in {seen}"),
+    "month_loading": marked("{month} is still being loaded, and has no price of it yet"),
+    "month_part": marked("only a part of {month} was loaded, and has no price of it"),
+    "month_not_loaded": marked("{month} is not loaded"),
+    "unknown_code": marked("unknown FIPE code"),
 }
 """What is said of a row, by the note of fipe.value_fleet."""
 
@@ -80,7 +80,7 @@ class Valued(NamedTuple):
             "code": self.fipe_code,
             "fuel": self.fuel,
             "choices": self.choices,
-            "year": "zero km" if self.model_year == ZERO_KM else self.model_year,
+            "year": shown("model_year", self.model_year),
             "month": f"{self.reference_month:%Y-%m}",
             "seen": self.last_month and f"{self.last_month:%Y-%m}",
         }
@@ -88,20 +88,20 @@ class Valued(NamedTuple):
 
 
 _BRIEF = {
-    "no code": marked("no FIPE code: {lines}"),
-    "not a code": marked("not a FIPE code: {lines}"),
-    "wrong check digit": marked("wrong check digit: {lines}"),
-    "not a year": marked("not a model year: {lines}"),
-    "no year": marked("no model year: {lines}"),
-    "no such year": marked("no such model year: {lines}"),
-    "several fuels": marked("several fuels: {lines}"),
-    "no such fuel": marked("no such fuel: {lines}"),
-    "several prices": marked("several prices: {lines}"),
-    "not in month": marked("not in this month: {lines}"),
-    "month loading": marked("the month is still being loaded: {lines}"),
-    "month part": marked("only a part of the month was loaded: {lines}"),
-    "month not loaded": marked("the month is not loaded: {lines}"),
-    "unknown code": marked("unknown FIPE code: {lines}"),
+    "no_code": marked("no FIPE code: {lines}"),
+    "not_a_code": marked("not a FIPE code: {lines}"),
+    "wrong_check_digit": marked("wrong check digit: {lines}"),
+    "not_a_year": marked("not a model year: {lines}"),
+    "no_year": marked("no model year: {lines}"),
+    "no_such_year": marked("no such model year: {lines}"),
+    "several_fuels": marked("several fuels: {lines}"),
+    "no_such_fuel": marked("no such fuel: {lines}"),
+    "several_prices": marked("several prices: {lines}"),
+    "not_in_month": marked("not in this month: {lines}"),
+    "month_loading": marked("the month is still being loaded: {lines}"),
+    "month_part": marked("only a part of the month was loaded: {lines}"),
+    "month_not_loaded": marked("the month is not loaded: {lines}"),
+    "unknown_code": marked("unknown FIPE code: {lines}"),
 }
 
 
