@@ -695,7 +695,7 @@ def report(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
+    """Write one web page to send on: what moved in a month, a vehicle, the load. Portuguese and English."""
     from fipe_cli.database import open_database
     from fipe_cli.export import opened
     from fipe_cli.report.data import calls_throttled, read_report
@@ -712,7 +712,7 @@ def report(
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         found["language"] = _chosen_language(context)
-        page = render(found, cloud.name).encode()
+        page = render(found, cloud.stage, cloud.place).encode()
         with opened(file) as target:
             target.write(page)
         if file != Path("-"):
