@@ -229,7 +229,7 @@ from fipe.vehicle
 join fipe.model on model.id = vehicle.model_id
 where vehicle.last_month is not null and model.brand_code >= 0 and model.model_code >= 0;
 comment on view fipe.model_of_code is
-    'The models that have, or once had, a FIPE code: a load of FIPE codes asks for these.';
+    'Internal: the models that have, or once had, a FIPE code: a load of FIPE codes asks for these.';
 
 -- Left joins, though each price has all of this: PostgreSQL leaves out the tables that a query does not ask about.
 create or replace view fipe.vehicle_price as
@@ -1244,15 +1244,15 @@ return (
     ) as code
 );
 comment on function fipe.fleet_code(text) is
-    'The FIPE code that is meant, as FIPE writes it: 38003-2, 0380032, 380032 and 380032.0 are 038003-2. Null if none'
-    ' is.';
+    'Internal: the FIPE code that is meant, as FIPE writes it: 38003-2, 0380032, 380032 and 380032.0 are 038003-2. Null'
+    ' if none is.';
 
 create or replace function fipe.check_digit(fipe_code text) returns integer
 language sql immutable strict parallel safe
 return (11 - (7 * substr(fipe_code, 1, 1)::integer + 6 * substr(fipe_code, 2, 1)::integer
               + 5 * substr(fipe_code, 3, 1)::integer + 4 * substr(fipe_code, 4, 1)::integer
               + 3 * substr(fipe_code, 5, 1)::integer + 2 * substr(fipe_code, 6, 1)::integer) % 11) % 11 % 10;
-comment on function fipe.check_digit(text) is 'The last digit that a FIPE code with these six first digits has.';
+comment on function fipe.check_digit(text) is 'Internal: the last digit that a FIPE code with these six first digits has.';
 
 create or replace function fipe.fleet_year(written text) returns smallint
 language sql immutable parallel safe
@@ -1267,7 +1267,7 @@ return (
     from regexp_replace(fipe.plain(written), '[-\s\u00A0="'']|[.,]0+\s*$', '', 'g') as year
 );
 comment on function fipe.fleet_year(text) is
-    'The model year that is meant: 2020, 2020.0 and 2019/2020 are 2020; 0km, 0 km, zero km and 32000 are zero km. Null'
+    'Internal: the model year that is meant: 2020, 2020.0 and 2019/2020 are 2020; 0km, 0 km, zero km and 32000 are zero km. Null'
     ' if none is.';
 
 create or replace function fipe.fleet_fuels(written text) returns smallint[]
@@ -1290,7 +1290,7 @@ return (
     from regexp_replace(fipe.plain(written), '\.0+$|[^a-z0-9]', '', 'g') as fuel
 );
 comment on function fipe.fleet_fuels(text) is
-    'FIPE''s codes of the fuels that may be meant by a code, a letter or a name in Portuguese or English. Null if'
+    'Internal: FIPE''s codes of the fuels that may be meant by a code, a letter or a name in Portuguese or English. Null if'
     ' nothing is written; none if it is not a fuel.';
 
 create or replace function fipe.value_fleet(
@@ -2110,7 +2110,26 @@ language sql immutable parallel safe as $$
             ('price_history.fuel', 'the newest fuel of the series'),
             ('price_of.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
             ('search_models.price_brl', 'the price of the newest model year, in reais'),
-            ('search_models.last_month', 'the last reference month that has the model')
+            ('search_models.last_month', 'the last reference month that has the model'),
+            ('choices', 'what there is instead, or which there are: model years, fuels, or the FIPE code with its'
+             ' right check digit; null when the note needs none'),
+            ('note', 'why there is no price, or what FIPE lists otherwise, as a word for programs; null when'
+             ' there is nothing to say'),
+            ('percent_of_zero_km', 'the price in percent of the zero-km price; null when there is none, or it is zero'),
+            ('place', 'the place in the arrays, the first being 1'),
+            ('zero_km_brl', 'the zero-km price of the same FIPE code and fuel in that month, in reais; null when it is'
+             ' not sold new'),
+            ('value_fleet.brand', 'the name of the brand; null when the FIPE code is not known'),
+            ('value_fleet.fipe_code', 'FIPEs code of the vehicle; null when what is written is none'),
+            ('value_fleet.fuel', 'the name of the fuel; null when there is no price'),
+            ('value_fleet.last_month', 'the last reference month that has it, where there is no price; null when none has, or'
+             ' there is a price'),
+            ('value_fleet.model', 'the name of the model; null when the FIPE code is not known'),
+            ('value_fleet.model_year', 'the model year; 32000 means zero km; null when what is written is none'),
+            ('value_fleet.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
+            ('value_fleet.price_brl', 'the price in reais; null when there is none, and note says why'),
+            ('value_fleet.vehicle_type', '1 car, 2 motorcycle, 3 truck; null when the FIPE code is not known'),
+            ('value_fleet.zero_km', 'whether it is a new vehicle; null when what is written is no model year')
 $$;
 comment on function fipe.column_words() is 'Internal: what the names of columns mean.';
 
