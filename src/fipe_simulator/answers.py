@@ -1,4 +1,4 @@
-"""The six calls of the official API: from parameters to the JSON value that FIPE would answer.
+"""The calls of the official API: from parameters to the JSON value that FIPE would answer.
 
 Shapes, spellings and order follow recorded answers of November 2019 and those that public clients show.
 """
@@ -91,6 +91,7 @@ class OfficialApi:
             "ConsultarMarcas": self._brands,
             "ConsultarModelos": self._models,
             "ConsultarAnoModelo": self._years_of_model,
+            "ConsultarAnoModeloPeloCodigoFipe": self._years_of_code,
             "ConsultarModelosAtravesDoAno": self._models_of_year,
             "ConsultarValorComTodosParametros": self._price,
         }
@@ -136,6 +137,12 @@ class OfficialApi:
         _, catalogue = self._month(parameters)
         return _year_options(key[0], _found(catalogue.model_years_of_model(*key)))
 
+    def _years_of_code(self, parameters: Parameters) -> Json:
+        vehicle_type = _vehicle_type(parameters)
+        _, catalogue = self._month(parameters)
+        years = catalogue.model_years_of_code(vehicle_type, str(parameters.get("modeloCodigoExterno")))
+        return _year_options(vehicle_type, _found(years))
+
     def _models_of_year(self, parameters: Parameters) -> Json:
         model_year, fuel_code = _number(parameters, "anoModelo"), _number(parameters, "codigoTipoCombustivel")
         if str(parameters.get("ano")) != f"{model_year}-{fuel_code}":
@@ -148,19 +155,18 @@ class OfficialApi:
         vehicle_type = _vehicle_type(parameters)
         if parameters.get("tipoVeiculo") != _TYPE_NAMES[vehicle_type]:
             raise _InvalidParametersError
-        if parameters.get("tipoConsulta") != "tradicional":
-            raise _InvalidParametersError
-        key = (
-            vehicle_type,
-            _number(parameters, "codigoMarca"),
-            _number(parameters, "codigoModelo"),
-            _number(parameters, "anoModelo"),
-            _number(parameters, "codigoTipoCombustivel"),
-        )
+        year = _number(parameters, "anoModelo"), _number(parameters, "codigoTipoCombustivel")
         reference, catalogue = self._month(parameters)
-        row = catalogue.price(*key)
+        if parameters.get("tipoConsulta") == "codigo":
+            row = catalogue.price_of_code(vehicle_type, str(parameters.get("modeloCodigoExterno")), *year)
+        elif parameters.get("tipoConsulta") == "tradicional":
+            codes = _number(parameters, "codigoMarca"), _number(parameters, "codigoModelo")
+            row = catalogue.price(vehicle_type, *codes, *year)
+        else:
+            raise _InvalidParametersError
         if row is None:
             raise _NothingFoundError
+        key = (vehicle_type, row.brand_code, row.model_code, *year)
         return {
             "Valor": brazilian(row.price_brl),
             "Marca": row.brand,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
 from sys import intern
@@ -133,6 +134,32 @@ class Catalogue:
             if row.model_year == model_year and row.fuel_code == fuel_code:
                 return row
         return None
+
+    def price_of_code(
+        self, vehicle_type: int, fipe_code: str, model_year: int, fuel_code: int
+    ) -> CatalogueRow | None:
+        """The price of a FIPE code's model year and fuel; the first in the file, if it stands twice."""
+        return self._by_code.get((vehicle_type, fipe_code, model_year, fuel_code))
+
+    @cached_property
+    def _by_code(self) -> dict[tuple[int, str, int, int], CatalogueRow]:
+        return {
+            (row.vehicle_type, row.fipe_code, row.model_year, row.fuel_code): row
+            for row in reversed(self.rows)
+        }
+
+    def model_years_of_code(self, vehicle_type: int, fipe_code: str) -> list[ModelYear]:
+        """The model years of a FIPE code, the newest first."""
+        return _newest_first(
+            row.model_year_with_fuel for row in self._of_code.get((vehicle_type, fipe_code), ())
+        )
+
+    @cached_property
+    def _of_code(self) -> dict[tuple[int, str], list[CatalogueRow]]:
+        rows: dict[tuple[int, str], list[CatalogueRow]] = {}
+        for row in self.rows:
+            rows.setdefault((row.vehicle_type, row.fipe_code), []).append(row)
+        return rows
 
     def by_model(self) -> Iterator[list[CatalogueRow]]:
         """The prices of each model, one model after the other."""

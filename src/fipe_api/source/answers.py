@@ -85,6 +85,23 @@ class AskedVehicle(NamedTuple):
     year: ModelYearFuel
 
 
+class AskedCode(NamedTuple):
+    """A FIPE code's model year and fuel whose price is asked for, in one reference month."""
+
+    reference: Reference
+    vehicle_type: VehicleType
+    fipe_code: str
+    year: ModelYearFuel
+
+
+class NamedPrice(NamedTuple):
+    """A price with the names of its brand and model."""
+
+    brand: str
+    model: str
+    price: PricedVehicle
+
+
 def read_answer(
     body: bytes,
     shape: Decoder[Shape],
@@ -167,6 +184,30 @@ def read_price(answer: PriceAnswer, asked: AskedVehicle, source: Source) -> Pric
     )
 
 
+def read_price_of_code(answer: PriceAnswer, asked: AskedCode, source: Source) -> NamedPrice:
+    """The price that was asked for by FIPE code, with the names that the source gives.
+
+    Raises:
+        MalformedAnswerError: it is the price of another vehicle or month.
+        ValueError: a text is spelled differently.
+    """
+    _check_equal("month", f"{asked.reference.month:%Y-%m}", f"{parse_month(answer.month):%Y-%m}")
+    _check_equal("vehicle type", asked.vehicle_type, answer.vehicle_type)
+    _check_equal("FIPE code", asked.fipe_code, answer.fipe_code.strip())
+    _check_equal("model year", asked.year.model_year, answer.model_year)
+    if not _is_same_fuel(asked.year.fuel_code, answer.fuel):
+        _refuse("fuel", asked.year.fuel_code, repr(answer.fuel))
+    price = PricedVehicle(
+        model_year=asked.year.model_year,
+        fuel_code=asked.year.fuel_code,
+        fuel=answer.fuel,
+        fipe_code=asked.fipe_code,
+        price_brl=parse_price(answer.price),
+        source=source,
+    )
+    return NamedPrice(answer.brand, answer.model, price)
+
+
 def some(items: Items) -> Items:
     """The items of a list. An empty list means the same as "nothing found".
 
@@ -223,7 +264,7 @@ def _check_vehicle(answer: PriceAnswer, asked: AskedVehicle) -> None:
         ("brand", asked.brand.name, answer.brand),
         ("model", asked.model.name, answer.model),
     ):
-        if not _is_same_name(listed, answered):
+        if not is_same_name(listed, answered):
             _refuse(what, repr(listed), repr(answered))
     if not _is_same_fuel(asked.year.fuel_code, answer.fuel):
         _refuse("fuel", asked.year.fuel_code, repr(answer.fuel))
@@ -244,7 +285,7 @@ def _is_same_fuel(code: int, name: str) -> bool:
     return named == code or (code == PETROL and named in _ALSO_UNDER_PETROL)
 
 
-def _is_same_name(listed: str, answered: str) -> bool:
+def is_same_name(listed: str, answered: str) -> bool:
     """Whether two names differ only in case, accents, spaces or signs, or one begins the other."""
     one, other = _letters(listed), _letters(answered)
     return one.startswith(other) or other.startswith(one) if one and other else one == other
