@@ -666,7 +666,7 @@ def report(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
+    """Write one web page to send on: what moved in a month, a vehicle, the load. Portuguese and English."""
     from fipe_cli.database import open_database
     from fipe_cli.export import opened
     from fipe_cli.report.data import calls_throttled, read_report
