@@ -688,7 +688,11 @@ def report(
             target.write(page)
         if file != Path("-"):
             size = len(page)
-            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+            _answer(
+                {"file": str(file), "bytes": size},
+                [_("{file}: {size:,} KiB", file=file, size=size // 1024)],
+                as_json,
+            )
 
 
 def _form(as_json: bool, as_csv: bool) -> "Form":
