@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -351,3 +353,16 @@ def test_other_vehicle_types_are_refused() -> None:
     assert "tipo de veículo desconhecido, 'barco': use carro, moto, caminhao" in said(
         "--lang", "pt", "load", "--types", "barco"
     )
+
+
+def test_settings_are_refused_in_portuguese_and_their_files_are_the_projects(tmp_path: Path) -> None:
+    look = (
+        "import stage_settings, fipe_words; fipe_words.speak('pt'); print(stage_settings.__file__);"
+        "print(stage_settings._line({'type': 'missing', 'loc': ('vpc_id',), 'msg': '', 'input': ''}))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    file, line = ran.stdout.splitlines()
+    assert Path(file) == ROOT / "stage_settings.py", "a copy would not see a change"
+    assert line == "falta vpc_id: informe a VPC do banco, como vpc-0a1b2c3d"
