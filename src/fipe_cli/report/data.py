@@ -56,7 +56,7 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
         (str(run_id) if run_id else None, shown, shown),
     )
     if run_id and not loads:
-        raise CliError(_("unknown run {run_id}: `fipe status` shows the newest one", run_id=run_id), USAGE)
+        raise CliError(_("unknown run {run_id}: `fipe status` shows the newest", run_id=run_id), USAGE)
     shown = shown or (loads[-1]["reference_month"] if loads else find_month(session, "latest"))
     market = read_market(session, shown)
     return {

@@ -128,13 +128,17 @@ def _unknown(session: "connection", fipe_code: str, month: date) -> CliError:
     if first := later[0]["first"]:
         return CliError(
             _(
-                "FIPE code {code} has no prices up to {month:%Y-%m}: its first month is {first:%Y-%m}",
-                code=fipe_code,
+                "FIPE code {fipe_code} has no prices up to {month:%Y-%m}: its first month is {first:%Y-%m}",
+                fipe_code=fipe_code,
                 month=month,
                 first=first,
             ),
             USAGE,
         )
     return CliError(
-        _("unknown FIPE code {code}: fipe.search_models(words) finds codes by name", code=fipe_code), USAGE
+        _(
+            "unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name",
+            fipe_code=fipe_code,
+        ),
+        USAGE,
     )
