@@ -172,11 +172,11 @@ audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of kn
 bench: $(DEV) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
 	@python -m benchmarks $(BENCH)
 
-UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock"
 words: $(DEV) ## Bring the catalogue of translations up to date with the messages in the code
 	python scripts/update_words.py
 
+UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
 lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt

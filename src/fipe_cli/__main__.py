@@ -719,7 +719,11 @@ def report(
             target.write(page)
         if file != Path("-"):
             size = len(page)
-            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+            _answer(
+                {"file": str(file), "bytes": size},
+                [_("{file}: {size:,} KiB", file=file, size=size // 1024)],
+                as_json,
+            )
 
 
 @app.command()
