@@ -695,6 +695,9 @@ def report(
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
     ] = "",
+    fleet: Annotated[
+        Path | None, typer.Option(help="A list of vehicles, as `fipe value` reads it: what it is worth.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one web page to send on: what moved in a month, a vehicle, the load. Portuguese and English."""
@@ -710,7 +713,7 @@ def report(
             USAGE,
         )
     with open_database(cloud) as database, database.session() as session:
-        found = read_report(session, run_id, month, vehicle)
+        found = read_report(session, run_id, month, vehicle, fleet)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         found["language"] = _chosen_language(context)
