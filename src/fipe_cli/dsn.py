@@ -66,7 +66,10 @@ def find_address(cloud: Cloud, user: str, *, token: bool) -> Address:
 def how_to_sign_in(user: str, *, token: bool) -> str:
     """What to know about the password."""
     if token:
-        return f"the password is a token: it lets you in for {TOKEN_MINUTES} minutes"
+        words = f"the password is a token: it lets you in for {TOKEN_MINUTES} minutes"
+        if user == READER_ROLE:
+            return words
+        return f"{words}, if {user} is a member of rds_iam; other roles need their own password"
     if user == READER_ROLE:
         return (
             f"{READER_ROLE} signs in with a token (--token); a program that keeps a password needs a role of"

@@ -66,6 +66,8 @@ class Selection:
             check_month(option, month)
         if self.month and (self.first or self.last):
             raise CliError("invalid options: use --month, or --from and --to", USAGE)
+        if "" < self.last < self.first != "latest":
+            raise CliError(f"invalid options: --from {self.first} is after --to {self.last}", USAGE)
         self._vehicle_types()
 
     def parts(self, session: "connection") -> list[sql.Composed]:
