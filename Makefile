@@ -131,7 +131,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 .PHONY: test test-walkthrough test-second-cloud test-dbt test-faults soak fuzz lint docs charts audit bench words lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
+	python -m pytest -n 4 --dist loadscope --no-loadscope-reorder -q \
 		-m "not faults and not walkthrough and not second_cloud and not dbt"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)

@@ -597,7 +597,7 @@ def dsn(
     context: typer.Context,
     user: Annotated[str, typer.Option(help="The role to sign in as.")] = READER_ROLE,
     token: Annotated[
-        bool, typer.Option("--token", help="With a password for fipe_reader that lasts 15 minutes.")
+        bool, typer.Option("--token", help="With a password that lasts 15 minutes; for fipe_reader.")
     ] = False,
     as_json: Json = False,
 ) -> None:
