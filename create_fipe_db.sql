@@ -252,6 +252,15 @@ comment on table fipe.model_answer is
     'Internal: all answers about models that were not answered alike within a month. Prices and revisions are computed from'
     ' them, whatever the order in which they arrive.';
 
+-- Models that only an import knows have codes below zero, which FIPE does not know.
+create or replace view fipe.model_of_code as
+select distinct vehicle.fipe_code, model.vehicle_type, model.brand_code, model.model_code
+from fipe.vehicle
+join fipe.model on model.id = vehicle.model_id
+where vehicle.last_month is not null and model.brand_code >= 0 and model.model_code >= 0;
+comment on view fipe.model_of_code is
+    'Internal: the models that have, or once had, a FIPE code: a load of FIPE codes asks for these.';
+
 -- Left joins, though each price has all of this: PostgreSQL leaves out the tables that a query does not ask about.
 create or replace view fipe.vehicle_price as
 select price.reference_month,
@@ -1258,6 +1267,272 @@ comment on function fipe.biggest_movers(integer, text, text) is
     'The vehicles whose price rose most, and those whose price fell most, from one month to another. Prices of zero'
     ' are left out.';
 
+-- Fleets: lists of vehicles as people and spreadsheets write them. A program that takes a FIPE code for a number drops its
+-- leading zeros, or makes 380032.0 of it.
+create or replace function fipe.fleet_code(written text) returns text
+language sql immutable parallel safe
+return (
+    select case when code ~ '^([0-9]{6}|[1-9][0-9]{0,4})-?[0-9]$'
+                then regexp_replace(lpad(replace(code, '-', ''), 7, '0'), '.$', '-\&')
+           end
+    from regexp_replace(
+        regexp_replace(written, '[\u2010-\u2015\u2212]', '-', 'g'), '[\s\u00A0="'']|[.,]0+\s*$', '', 'g'
+    ) as code
+);
+comment on function fipe.fleet_code(text) is
+    'Internal: the FIPE code that is meant, as FIPE writes it: 38003-2, 0380032, 380032 and 380032.0 are 038003-2. Null'
+    ' if none is.';
+
+create or replace function fipe.check_digit(fipe_code text) returns integer
+language sql immutable strict parallel safe
+return (11 - (7 * substr(fipe_code, 1, 1)::integer + 6 * substr(fipe_code, 2, 1)::integer
+              + 5 * substr(fipe_code, 3, 1)::integer + 4 * substr(fipe_code, 4, 1)::integer
+              + 3 * substr(fipe_code, 5, 1)::integer + 2 * substr(fipe_code, 6, 1)::integer) % 11) % 11 % 10;
+comment on function fipe.check_digit(text) is 'Internal: the last digit that a FIPE code with these six first digits has.';
+
+create or replace function fipe.fleet_year(written text) returns smallint
+language sql immutable parallel safe
+return (
+    select case when year ~ '^(0km|zero(km)?|32000)$' then 32000
+                when year ~ '^(19|20)[0-9]{2}$' then year::smallint
+                -- As registrations have it: the year of make, then the model year.
+                when year ~ '^(19|20)[0-9]{2}/(19|20)[0-9]{2}$'
+                     and right(year, 4)::smallint - left(year, 4)::smallint in (0, 1)
+                then right(year, 4)::smallint
+           end::smallint
+    from regexp_replace(fipe.plain(written), '[-\s\u00A0="'']|[.,]0+\s*$', '', 'g') as year
+);
+comment on function fipe.fleet_year(text) is
+    'Internal: the model year that is meant: 2020, 2020.0 and 2019/2020 are 2020; 0km, 0 km, zero km and 32000 are zero km. Null'
+    ' if none is.';
+
+create or replace function fipe.fleet_fuels(written text) returns smallint[]
+language sql immutable parallel safe
+return (
+    select case
+        when fuel in ('1', 'g', 'gasolina', 'gasoline', 'petrol') then '{1}'
+        when fuel in ('2', 'a', 'alcool', 'alcohol', 'etanol', 'ethanol') then '{2}'
+        when fuel in ('3', 'd', 'diesel', 'oleodiesel') then '{3}'
+        when fuel in ('4', 'l', 'eletrico', 'eletrica', 'electric', 'ev') then '{4}'
+        when fuel in ('5', 'f', 'flex', 'flexfuel', 'totalflex', 'bicombustivel', 'gasolinaalcool', 'alcoolgasolina',
+                      'gasolinaetanol', 'etanolgasolina', 'gasolineethanol', 'ethanolgasoline') then '{5}'
+        when fuel in ('6', 'h', 'hibrido', 'hibrida', 'hybrid') then '{6}'
+        when fuel in ('7', 'n', 'gnv', 'cng', 'gasnatural', 'gasnaturalveicular', 'naturalgas') then '{7}'
+        -- FIPE writes E for electric, others for ethanol; gas is petrol in America, and natural gas in Brazil.
+        when fuel = 'e' then '{2,4}'
+        when fuel = 'gas' then '{1,7}'
+        when fuel <> '' then '{}'
+    end::smallint[]
+    from regexp_replace(fipe.plain(written), '\.0+$|[^a-z0-9]', '', 'g') as fuel
+);
+comment on function fipe.fleet_fuels(text) is
+    'Internal: FIPE''s codes of the fuels that may be meant by a code, a letter or a name in Portuguese or English. Null if'
+    ' nothing is written; none if it is not a fuel.';
+
+create or replace function fipe.value_fleet(
+    codes text[], years text[], fuels text[] default null, month text default null, since text default null
+)
+returns table (
+    place bigint, note text, choices text, last_month date, month_before date, reference_month date,
+    vehicle_type smallint, brand text, model text, model_year smallint, zero_km boolean, fuel text, fipe_code text,
+    price_before numeric, price_brl numeric, change_brl numeric, change_percent numeric, zero_km_brl numeric,
+    percent_of_zero_km numeric
+)
+language sql stable parallel safe as $$
+    with given as materialized (
+        select place, coalesce(code, '') as code, coalesce(year, '') as year, coalesce(fuel, '') as fuel
+        from unnest($1, $2, coalesce($3, '{}')) with ordinality as given (code, year, fuel, place)
+    ),
+    -- Years and fuels are few, so each is read once.
+    read_year as materialized (
+        select year as written, fipe.fleet_year(year) as year from (select distinct year from given) as written
+    ),
+    read_fuel as materialized (
+        select fuel as written, fipe.fleet_fuels(fuel) as codes, fipe.plain(fuel) as name
+        from (select distinct fuel from given) as written
+    ),
+    asked as materialized (
+        select given.place, given.code ~ '^\s*$' as no_code, given.year ~ '^\s*$' as no_year,
+               fipe.fleet_code(given.code) as code, read_year.year, read_fuel.codes as fuel_codes,
+               read_fuel.name as fuel
+        from given
+        join read_year on read_year.written = given.year
+        join read_fuel on read_fuel.written = given.fuel
+    ),
+    wanted as materialized (
+        select distinct code, year from asked where code is not null and year is not null
+    ),
+    published as materialized (
+        select wanted.code, wanted.year, vehicle.id, price.price_brl
+        from wanted
+        join fipe.vehicle on (vehicle.fipe_code, vehicle.model_year) = (wanted.code, wanted.year)
+        join fipe.price
+            on (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($4)), vehicle.id)
+    ),
+    -- What has no price under its code may have one under the code that FIPE has given it since, or had given it.
+    found as materialized (
+        select * from published
+        union
+        select wanted.code, wanted.year, other.id, price.price_brl
+        from wanted
+        join fipe.vehicle on (vehicle.fipe_code, vehicle.model_year) = (wanted.code, wanted.year)
+        join fipe.vehicle as other on other.series_id = vehicle.series_id
+        join fipe.price on (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($4)), other.id)
+        -- Not `not exists`: the planner does not know how many these are, and may compare each with each.
+        where (wanted.code, wanted.year) not in (select published.code, published.year from published)
+    ),
+    -- One for each fuel: what stands under two names at once has the same price under both.
+    offer as materialized (
+        select distinct on (found.code, found.year, vehicle.fuel_code)
+               found.code, found.year, found.price_brl, vehicle.id, vehicle.model_id, vehicle.model_year,
+               vehicle.zero_km, vehicle.fuel_code, vehicle.fuel, vehicle.fipe_code, vehicle.series_id,
+               min(found.price_brl) over of_fuel < max(found.price_brl) over of_fuel as differing,
+               dense_rank() over of_code + dense_rank() over of_code_backwards - 1 as fuels
+        from found
+        join fipe.vehicle using (id)
+        join fipe.model on model.id = vehicle.model_id
+        window of_fuel as (partition by found.code, found.year, vehicle.fuel_code),
+               of_code as (partition by found.code, found.year order by vehicle.fuel_code),
+               of_code_backwards as (partition by found.code, found.year order by vehicle.fuel_code desc)
+        order by found.code, found.year, vehicle.fuel_code, vehicle.duplicate, model.brand_code, model.model_code,
+                 vehicle.id
+    ),
+    -- Where a code has one fuel in a model year, that is it: up to 2023 FIPE itself called flex cars by other fuels.
+    fitting as materialized (
+        select asked.place, offer.*, count(*) over (partition by asked.place) as fitting
+        from asked
+        join offer using (code, year)
+        where offer.fuels = 1 or asked.fuel_codes is null or offer.fuel_code = any(asked.fuel_codes)
+           or fipe.plain(offer.fuel) = asked.fuel
+    ),
+    chosen as materialized (
+        select fitting.*, before.price_brl as price_before, new.price_brl as zero_km_brl
+        from fitting
+        left join lateral (
+            select price.price_brl
+            from fipe.vehicle
+            join fipe.price
+                on (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($5)), vehicle.id)
+            where $5 is not null and vehicle.series_id = fitting.series_id
+            limit 1
+        ) as before on true
+        left join lateral (
+            select price.price_brl
+            from fipe.vehicle
+            join fipe.price
+                on (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($4)), vehicle.id)
+            join fipe.model on model.id = vehicle.model_id
+            where vehicle.fipe_code = fitting.fipe_code and vehicle.model_year = 32000
+              and vehicle.fuel_code = fitting.fuel_code
+            order by vehicle.model_id = fitting.model_id desc, vehicle.duplicate, model.brand_code, model.model_code,
+                     vehicle.id
+            limit 1
+        ) as new on true
+        where fitting.fitting = 1 and not fitting.differing
+    ),
+    -- The rest is for what has no price: why, and what there is instead.
+    unvalued as materialized (
+        select asked.* from asked where asked.place not in (select chosen.place from chosen)
+    ),
+    offered as materialized (
+        select unvalued.place, bool_or(offer.differing) as differing, bool_or(fitting.place is not null) as fitting,
+               string_agg(offer.fuel, ', ' order by offer.fuel_code) as fuels
+        from unvalued
+        join offer using (code, year)
+        left join fitting on (fitting.place, fitting.id) = (unvalued.place, offer.id)
+        group by unvalued.place
+    ),
+    known_year as materialized (
+        select code.code, vehicle.model_year as year, max(vehicle.last_month) as last_month,
+               bool_or(priced.priced) as in_month,
+               (array_agg(vehicle.model_id order by vehicle.last_month desc, vehicle.id))[1] as model_id
+        from (select distinct code from unvalued) as code
+        join fipe.vehicle on vehicle.fipe_code = code.code
+        cross join lateral (
+            select exists (
+                select from fipe.price
+                where (price.reference_month, price.vehicle_id) = ((select fipe.asked_month($4)), vehicle.id)
+            ) as priced
+        ) as priced
+        where vehicle.last_month is not null
+        group by code.code, vehicle.model_year
+    ),
+    known as materialized (
+        select code, max(last_month) as last_month, bool_or(in_month) as in_month,
+               (array_agg(model_id order by last_month desc, model_id desc))[1] as model_id,
+               string_agg(case when year = 32000 then 'zero km' else year::text end, ', ' order by year)
+                   filter (where counts) as years
+        from (
+            select *, case when bool_or(in_month) over of_code then in_month
+                           else last_month = max(last_month) over of_code end as counts
+            from known_year
+            window of_code as (partition by code)
+        ) as marked
+        group by code
+    ),
+    month as materialized (
+        select case when exists (select from fipe.price where price.reference_month = asked.month)
+                    then fipe.loaded(asked.month)
+                    else 'not_loaded' end as loaded
+        from fipe.asked_month($4) as asked (month)
+    ),
+    refused as materialized (
+        select unvalued.place, known.model_id, known.years, offered.fuels,
+               coalesce(known_year.last_month, known.last_month) as last_month,
+               case
+                   when unvalued.no_code then 'no_code'
+                   when unvalued.code is null then 'not_a_code'
+                   when right(unvalued.code, 1)::integer <> fipe.check_digit(unvalued.code) then 'wrong_check_digit'
+                   when unvalued.year is null and not unvalued.no_year then 'not_a_year'
+                   when offered.differing then 'several_prices'
+                   when offered.fitting then 'several_fuels'
+                   when offered.place is not null then 'no_such_fuel'
+                   when known.in_month and unvalued.no_year then 'no_year'
+                   when known.in_month and known_year.code is null then 'no_such_year'
+                   when known.in_month then 'not_in_month'
+                   -- It may be among what has not come.
+                   when month.loaded <> 'whole' then 'month_' || month.loaded
+                   when known.code is null then 'unknown_code'
+                   when unvalued.no_year then 'no_year'
+                   when known_year.code is null then 'no_such_year'
+                   else 'not_in_month'
+               end as note
+        from unvalued
+        cross join month
+        left join offered using (place)
+        left join known using (code)
+        left join known_year using (code, year)
+    )
+    select asked.place,
+           coalesce(refused.note,
+                    case when chosen.fipe_code <> asked.code then 'other_code'
+                         when chosen.fuel_code <> all(asked.fuel_codes)
+                              and fipe.plain(chosen.fuel) <> asked.fuel then 'other_fuel' end),
+           case when refused.note = 'wrong_check_digit' then left(asked.code, 7) || fipe.check_digit(asked.code)
+                when refused.note in ('no_year', 'no_such_year') then refused.years
+                when refused.note in ('several_fuels', 'no_such_fuel') then refused.fuels end,
+           case when refused.note in ('not_in_month', 'no_such_year', 'no_year', 'month_part', 'month_loading',
+                                      'month_not_loaded')
+                then refused.last_month end,
+           case when $5 is not null then (select fipe.asked_month($5)) end, (select fipe.asked_month($4)),
+           model.vehicle_type, model.brand, model.model,
+           coalesce(chosen.model_year, asked.year), coalesce(chosen.zero_km, asked.year = 32000), chosen.fuel,
+           coalesce(chosen.fipe_code, asked.code), chosen.price_before, chosen.price_brl,
+           chosen.price_brl - chosen.price_before,
+           round(100 * (chosen.price_brl - chosen.price_before) / nullif(chosen.price_before, 0), 2),
+           chosen.zero_km_brl, round(100 * chosen.price_brl / nullif(chosen.zero_km_brl, 0), 1)
+    from asked
+    left join chosen using (place)
+    left join refused using (place)
+    left join fipe.model on model.id = coalesce(chosen.model_id, refused.model_id)
+    order by asked.place
+$$;
+comment on function fipe.value_fleet(text[], text[], text[], text, text) is
+    'The prices of a list of vehicles in a month, the newest by default, beside those of an earlier month if one is'
+    ' given: one row for each place of the arrays. They hold FIPE codes, model years and, where a code has several,'
+    ' fuels as people write them. Where there is no price, note says why, choices what there is instead, and last_month when it'
+    ' was last seen.';
+
 -- Flags are computed, not stored: what was published is kept as published.
 create or replace view fipe.flagged_price as
 select flagged.flag,
@@ -1943,7 +2218,26 @@ language sql immutable parallel safe as $$
             ('price_history.fuel', 'the newest fuel of the series'),
             ('price_of.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
             ('search_models.price_brl', 'the price of the newest model year, in reais'),
-            ('search_models.last_month', 'the last reference month that has the model')
+            ('search_models.last_month', 'the last reference month that has the model'),
+            ('choices', 'what there is instead, or which there are: model years, fuels, or the FIPE code with its'
+             ' right check digit; null when the note needs none'),
+            ('note', 'why there is no price, or what FIPE lists otherwise, as a word for programs; null when'
+             ' there is nothing to say'),
+            ('percent_of_zero_km', 'the price in percent of the zero-km price; null when there is none, or it is zero'),
+            ('place', 'the place in the arrays, the first being 1'),
+            ('zero_km_brl', 'the zero-km price of the same FIPE code and fuel in that month, in reais; null when it is'
+             ' not sold new'),
+            ('value_fleet.brand', 'the name of the brand; null when the FIPE code is not known'),
+            ('value_fleet.fipe_code', 'FIPEs code of the vehicle; null when what is written is none'),
+            ('value_fleet.fuel', 'the name of the fuel; null when there is no price'),
+            ('value_fleet.last_month', 'the last reference month that has it, where there is no price; null when none has, or'
+             ' there is a price'),
+            ('value_fleet.model', 'the name of the model; null when the FIPE code is not known'),
+            ('value_fleet.model_year', 'the model year; 32000 means zero km; null when what is written is none'),
+            ('value_fleet.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
+            ('value_fleet.price_brl', 'the price in reais; null when there is none, and note says why'),
+            ('value_fleet.vehicle_type', '1 car, 2 motorcycle, 3 truck; null when the FIPE code is not known'),
+            ('value_fleet.zero_km', 'whether it is a new vehicle; null when what is written is no model year')
 $$;
 comment on function fipe.column_words() is 'Internal: what the names of columns mean.';
 
@@ -2113,7 +2407,7 @@ grant update (first_month, last_month, series_id, duplicate) on fipe.vehicle to 
 grant insert, update on fipe.import_file, fipe.import_month, fipe.import_kept_apart to fipe_importer;
 grant select on
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
-    fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status
+    fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status, fipe.model_of_code
     to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.pt-BR.md")
 QUESTIONS = ROOT / "docs/questions.md"
-WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS)
+FLEETS = ROOT / "docs/fleets.md"
+WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS, FLEETS)
 """Their commands run one by one in a local cloud, in tests/e2e/test_running_cloud.py."""
 DEPLOYED = (ROOT / "README.md", ROOT / "docs/deploy.md")
 """Their commands deploy, load, redrive and destroy a stage in tests/e2e/test_deploy.py."""

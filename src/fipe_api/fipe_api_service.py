@@ -92,6 +92,21 @@ class FipeApi(PriceSource):
         )
         return self._call("ConsultarModelosAtravesDoAno", parameters, _NAMED_LIST, read)
 
+    def years_of_code(
+        self, reference: Reference, vehicle_type: VehicleType, fipe_code: str
+    ) -> tuple[ModelYearFuel, ...]:
+        """The model years and fuels of a FIPE code, without codes of brand and model.
+
+        Raises:
+            FipeError: as the other calls; NoDataError if no vehicle of this type has the code.
+        """
+        return self._call(
+            "ConsultarAnoModeloPeloCodigoFipe",
+            _parameters(reference, vehicle_type, modeloCodigoExterno=fipe_code),
+            _YEAR_LIST,
+            lambda answer: answers.read_model_years(answers.some(answer)),
+        )
+
     @override
     def price(
         self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel

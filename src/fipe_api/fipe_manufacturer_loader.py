@@ -10,7 +10,7 @@ from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.self_check import answers_checks
 from fipe_api.environment import loader_environment
-from fipe_api.load import cancellation
+from fipe_api.load import by_code, cancellation
 from fipe_api.load.request import LoadRequest, LoadRequestError, parse_request
 from fipe_api.load.start import send, start_load, tell_ledger
 from fipe_api.messages import StartMessage
@@ -55,7 +55,8 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             tell_ledger(lifted)
     elif request.start_key and cancellation.is_cancelled(run_id):
         raise LoadRequestError("run {run} is cancelled: `fipe resume {run}` loads what it lacks", run=run_id)
-    started = start_load(message, price_source(context, run_id), environment)
+    begin = by_code.begin if request.fipe_codes else start_load
+    started = begin(message, price_source(context, run_id), environment)
     send(started, environment.sqs_output_url)
     return started.answer
 

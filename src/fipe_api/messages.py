@@ -227,6 +227,45 @@ class StartMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="st
     rounds: Count = 0
 
 
+class NamedCode(NamedTuple):
+    """A FIPE code, with the names that the source gives it."""
+
+    fipe_code: str
+    vehicle_type: VehicleType
+    brand: Text
+    model: Text
+
+
+class ModelsOfBrand(NamedTuple):
+    """The only models to load of a brand."""
+
+    vehicle_type: VehicleType
+    brand_code: Code
+    model_codes: tuple[Code, ...]
+
+
+class CodesMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="codes"):
+    """Manufacturer queue: a load of FIPE codes whose brands and models are to be found before it starts.
+
+    Attributes:
+        request: the payload of FipeManufacturerLoader.
+        reference: the month to look in; None before it is chosen.
+        left: codes that were not looked up so far.
+        named: codes whose brand and model are known by name only.
+        found: brands and models that are known.
+        rounds: rounds in a row without a usable answer.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    request: dict[str, Any]
+    reference: Reference | None = None
+    left: tuple[str, ...]
+    named: tuple[NamedCode, ...] = ()
+    found: tuple[ModelsOfBrand, ...] = ()
+    rounds: Count = 0
+
+
 class _BrandPart(_Message, frozen=True, kw_only=True, tag_field="kind"):
     """What all messages about a part of a brand begin with.
 
@@ -350,7 +389,7 @@ class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", 
     cancelled: bool
 
 
-ManufacturerQueueMessage = StartMessage | BrandMessage
+ManufacturerQueueMessage = StartMessage | CodesMessage | BrandMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
@@ -379,6 +418,6 @@ class Unfinished(NamedTuple):
             denied what is left; None if the source did not serve the calls.
     """
 
-    message: StartMessage | BrandMessage | ModelMessage
+    message: StartMessage | CodesMessage | BrandMessage | ModelMessage
     retry_in: float
     denied_until: float | None = None

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 EXIT_CODES = marked("""\
 Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
-holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
-the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
+holds a message, a check failed, or a vehicle of a fleet has no price; 2 the command or the load asked for
+is invalid, and nothing was done; 3 the cloud, the database or the source cannot be reached, or the output
+cannot be written; 130 interrupted.
 """)
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
@@ -314,6 +315,12 @@ def load(
     types: Types = "",
     brands: Brands = "",
     models: Models = "",
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only the FIPE codes of this file: a list as `fipe value` takes it, or one code a line."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what it would take: calls, and time at the current rate."),
@@ -328,7 +335,9 @@ def load(
 
     cloud = _cloud(context)
     payload = payload_of(reference, types, brands, models)
-    if dry_run:
+    if codes is not None:
+        payload = _of_codes(cloud, payload, codes, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
         planned = plan(cloud, payload)
         _answer(planned.document(), planned.words(), as_json)
         return
@@ -349,6 +358,26 @@ def load(
     if as_json:
         print(json.dumps(document | _status(loads, seen)))
     _end_as(seen)
+
+
+def _of_codes(
+    cloud: Cloud, payload: dict[str, Any], file: Path, *, dry_run: bool, as_json: bool
+) -> dict[str, Any]:
+    """The payload of a load of a file's FIPE codes. Of more than a run takes, the others are started here."""
+    from fipe_cli.fleet.loading import payloads_of, plan_of_codes, read_codes
+    from fipe_cli.loads import start
+
+    found = read_codes(file)
+    for text in found.words():
+        print(text, file=sys.stderr)
+    *others, last = payloads_of(payload, found.codes)
+    if dry_run:
+        planned = plan_of_codes(cloud, payload, found.codes)
+        _answer(planned.document(), planned.words(), as_json)
+        raise typer.Exit
+    for each in others:
+        _progress(as_json).print(start(cloud, each).words(), soft_wrap=True)
+    return last
 
 
 @app.command()
@@ -587,7 +616,7 @@ def dsn(
     context: typer.Context,
     user: Annotated[str, typer.Option(help="The role to sign in as.")] = READER_ROLE,
     token: Annotated[
-        bool, typer.Option("--token", help="With a password for fipe_reader that lasts 15 minutes.")
+        bool, typer.Option("--token", help="With a password that lasts 15 minutes; for fipe_reader.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -783,6 +812,9 @@ def report(
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
     ] = "",
+    fleet: Annotated[
+        Path | None, typer.Option(help="A list of vehicles, as `fipe value` reads it: what it is worth.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one web page to send on: what moved in a month, a vehicle, the load. Portuguese and English."""
@@ -798,7 +830,7 @@ def report(
             USAGE,
         )
     with open_database(cloud) as database, database.session() as session:
-        found = read_report(session, run_id, month, vehicle)
+        found = read_report(session, run_id, month, vehicle, fleet)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         found["language"] = _chosen_language(context)
@@ -807,7 +839,74 @@ def report(
             target.write(page)
         if file != Path("-"):
             size = len(page)
-            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+            _answer(
+                {"file": str(file), "bytes": size},
+                [_("{file}: {size:,} KiB", file=file, size=size // 1024)],
+                as_json,
+            )
+
+
+@app.command()
+def value(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FLEET",
+            help="A list of vehicles with FIPE codes, model years and, where a code has several, fuels:"
+            " CSV or Parquet; - for standard input.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to write its rows with what they are worth: a name that ends in .csv, .parquet or"
+            " .xlsx; - for standard output.",
+        ),
+    ] = None,
+    month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
+    since: Annotated[str, typer.Option(help="An earlier month, to see what has changed since.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Which columns hold what, as code=COD,year=ANO,fuel=COMB; found by default.")
+    ] = "",
+    decimal_comma: Annotated[
+        bool | None,
+        typer.Option(
+            "--decimal-comma/--decimal-point",
+            help="How numbers are written in text; with commas by default if the file has semicolons.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Value a list of vehicles: the price of each, and totals by type and brand."""
+    from fipe_cli.database import open_database
+    from fipe_cli.fleet import command
+    from fipe_cli.fleet.columns import read_mapping
+    from fipe_cli.query import as_json as json_of
+    from fipe_cli.table import print_table
+
+    cloud, told = _cloud(context), read_mapping(columns)
+    command.check_options(output, month, since)
+    to_stdout = output == Path("-")
+    if to_stdout and as_json:
+        raise CliError(_("invalid options: --json and the rows cannot both go to standard output"), USAGE)
+    with open_database(cloud) as database, database.session() as session:
+        totals = command.value(
+            session, file, output, month=month, since=since, told=told, decimal_comma=decimal_comma
+        )
+    if as_json:
+        print(json_of(totals.document() | {"file": output and str(output)}))
+    else:
+        words = _progress(to_stdout)
+        print_table(words, *totals.table())
+        for text in totals.words():
+            words.print(text, soft_wrap=True)
+        if output and not to_stdout:
+            words.print(_("written to {file}", file=output), soft_wrap=True)
+    if totals.everything.without_price:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _form(as_json: bool, as_csv: bool) -> "Form":

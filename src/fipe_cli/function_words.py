@@ -16,6 +16,8 @@ ANSWERS = (
     marked("the source lists no brand {brand}: use a name or code that FIPE lists"),
     marked("the source lists no brands: try another month or other vehicle types"),
     marked("{asked} is not published: use months from {first} to {last}"),
+    marked("{left} of {all} FIPE codes are not in the database, and are looked up first"),
+    marked("the source knows none of these FIPE codes: try another month"),
     # What a load lacks.
     marked("{unknown} of {all} brands are not known: the run's plan, or a part of it, has not arrived"),
     marked("and others: {view} has all"),

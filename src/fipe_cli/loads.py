@@ -186,7 +186,7 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     limit = calls_per_minute(environment)
     url = environment.get("FIPE_API_URL", OFFICIAL_URL)
     request = parse_request(payload)
-    with _source_at(url) as api:
+    with source_at(url) as api:
         references = choose_references(request, api.references())
         # Only for the newest month: a long range would take hundreds of calls.
         messages = brand_messages(_ANY_RUN, request, references[-1:], api)
@@ -212,7 +212,7 @@ def refuse_what_the_source_lacks(url: str, payload: dict[str, Any]) -> None:
         CliError: it cannot be reached.
     """
     request = parse_request(payload)
-    with _source_at(url) as api:
+    with source_at(url) as api:
         try:
             references = choose_references(request, api.references())
             # In a range, another month may have the brand: asking for all would take hundreds of calls.
@@ -225,7 +225,8 @@ def refuse_what_the_source_lacks(url: str, payload: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _source_at(url: str) -> Iterator[FipeApi]:
+def source_at(url: str) -> Iterator[FipeApi]:
+    """The source of a stage, for some calls beside its loads. Raises CliError when it does not answer."""
     with requests.Session() as session:
         try:
             yield FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)

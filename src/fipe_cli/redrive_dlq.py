@@ -304,6 +304,8 @@ def _subject(body: str) -> str:
         message = json.loads(body)
         if isinstance(message, dict) and message.get("kind") == "start":
             return _("the start of run {run_id}", run_id=message["run_id"])
+        if isinstance(message, dict) and message.get("kind") == "codes":
+            return _("the FIPE codes of run {run_id}", run_id=message["run_id"])
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

@@ -1,4 +1,4 @@
-"""The six calls of the official API: from parameters to the JSON value that FIPE would answer.
+"""The calls of the official API: from parameters to the JSON value that FIPE would answer.
 
 Shapes, spellings and order follow recorded answers of November 2019 and those that public clients show.
 """
@@ -91,6 +91,7 @@ class OfficialApi:
             "ConsultarMarcas": self._brands,
             "ConsultarModelos": self._models,
             "ConsultarAnoModelo": self._years_of_model,
+            "ConsultarAnoModeloPeloCodigoFipe": self._years_of_code,
             "ConsultarModelosAtravesDoAno": self._models_of_year,
             "ConsultarValorComTodosParametros": self._price,
         }
@@ -135,6 +136,12 @@ class OfficialApi:
         )
         _, catalogue = self._month(parameters)
         return _year_options(key[0], _found(catalogue.model_years_of_model(*key)))
+
+    def _years_of_code(self, parameters: Parameters) -> Json:
+        vehicle_type = _vehicle_type(parameters)
+        _, catalogue = self._month(parameters)
+        years = catalogue.model_years_of_code(vehicle_type, str(parameters.get("modeloCodigoExterno")))
+        return _year_options(vehicle_type, _found(years))
 
     def _models_of_year(self, parameters: Parameters) -> Json:
         model_year, fuel_code = _number(parameters, "anoModelo"), _number(parameters, "codigoTipoCombustivel")

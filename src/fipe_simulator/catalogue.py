@@ -148,6 +148,19 @@ class Catalogue:
             for row in reversed(self.rows)
         }
 
+    def model_years_of_code(self, vehicle_type: int, fipe_code: str) -> list[ModelYear]:
+        """The model years of a FIPE code, the newest first."""
+        return _newest_first(
+            row.model_year_with_fuel for row in self._of_code.get((vehicle_type, fipe_code), ())
+        )
+
+    @cached_property
+    def _of_code(self) -> dict[tuple[int, str], list[CatalogueRow]]:
+        rows: dict[tuple[int, str], list[CatalogueRow]] = {}
+        for row in self.rows:
+            rows.setdefault((row.vehicle_type, row.fipe_code), []).append(row)
+        return rows
+
     def by_model(self) -> Iterator[list[CatalogueRow]]:
         """The prices of each model, one model after the other."""
         for brand in self._brands.values():

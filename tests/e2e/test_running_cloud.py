@@ -186,7 +186,8 @@ def test_a_second_make_local_is_refused_in_one_line_while_one_runs(cloud: Cloud)
 
 @pytest.fixture(scope="module")
 def loaded(cloud: Cloud) -> Cloud:
-    """The cloud with the sample in its database, as a reader of the documents has it."""
+    """The cloud with the sample in its database, and the folder docs, as a reader of the documents has it."""
+    (cloud.here.folder / "docs").symlink_to(ROOT / "docs")
     wait_until_complete(cloud, cloud.invoke()["run_id"])
     return cloud
 

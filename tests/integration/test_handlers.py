@@ -410,6 +410,27 @@ def test_a_start_from_the_queue_that_is_a_mistake_fails_its_message(queues: Queu
     assert queues.count(queues.input, "") == queues.count(queues.ledger, "") == 0
 
 
+def test_a_load_of_fipe_codes_looks_them_up_and_then_starts(queues: Queues) -> None:
+    context = AnyContext()
+    answer = fipe_manufacturer_loader.handler({"fipe_codes": ["005340-6", "001018-9"]}, context)
+    assert answer == {
+        "run_id": context.aws_request_id, "references": [], "brands_sent": 0,
+        "waiting": "2 of 2 FIPE codes are not in the database, and are looked up first",
+    }  # fmt: skip
+    (body,) = queues.received(queues.output)
+    for _ in range(2):  # looked up, then started
+        assert fipe_model_loader.handler(queues.event_of(json.dumps(body)), AnyContext()) == {
+            "batchItemFailures": []
+        }
+        body, *others = queues.received(queues.input)
+    brands = [convert(each, BrandMessage) for each in (body, *others)]
+    assert {(each.brand.name, len(each.wanted_models), each.brands_in_run) for each in brands} == {
+        ("Fiat", 1, 2), ("VW - VolksWagen", 1, 2),
+    }  # fmt: skip
+    (plan,) = (convert(each, RunPlanMessage) for each in queues.received(queues.ledger))
+    assert (str(plan.run_id), plan.whole_month) == (context.aws_request_id, False)
+
+
 # A load that goes on ----------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
 from tests.builders import JUNE_2026
-from tests.documents import QUESTIONS, WALKED, commands
+from tests.documents import QUESTIONS, ROOT, WALKED, commands
 from tests.local_database import local_database
 
 MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
@@ -76,6 +76,7 @@ def test_the_page_shows_what_the_command_answers(
 
 def on_a_terminal(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> str:
     """What a command shows on a terminal of 80 columns."""
+    (folder / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):

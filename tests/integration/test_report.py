@@ -20,6 +20,7 @@ from psycopg2.extensions import connection
 from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.messages import Named, PlannedBrand, Reference
 from fipe_cli.errors import CliError
+from fipe_cli.fleet.valuation import _BRIEF
 from fipe_cli.report.data import read_report
 from fipe_cli.report.page import PARTS, SCRIPTS, render
 from fipe_cli.report.vehicle import read_vehicle
@@ -212,6 +213,21 @@ def test_a_vehicle_that_the_month_has_no_longer_shows_its_past(months: connectio
     assert (vehicle["by_age"], vehicle["last_month"]) == ([], APRIL)
 
 
+def test_a_fleet_is_worth_what_fipe_value_says(months: connection, tmp_path: Path) -> None:
+    file = tmp_path / "frota.csv"
+    file.write_text(
+        "codigo;ano;combustivel\n005340-6;2020;Gasolina\n0053406;0km;\n811001-0;2020;\n005340-6;1990;\n",
+        encoding="utf-8",
+    )
+    fleet = read_report(months, None, "2026-06", "", file)["fleet"]
+    assert (fleet["name"], fleet["month"], fleet["since"]) == ("frota.csv", "2026-06", "2026-04")
+    worth = {
+        each["brand"]: (each["vehicles"], each["value_brl"], each["change_brl"]) for each in fleet["totals"]
+    }
+    assert worth == {"VW - VolksWagen": (3, 310, 10), "HONDA": (1, 60, 10)}
+    assert fleet["without_price"] == {"no such year": 1}
+
+
 # The page ---------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +324,10 @@ def test_the_page_uses_all_texts_and_only_those() -> None:
     )
     unused = [key for key in WORDS["en"] if not re.search(rf"\b{key}\b", scripts)]
     assert [key for key in unused if not re.fullmatch(made, key)] == []
+
+
+def test_every_reason_for_a_vehicle_without_a_price_has_its_words() -> None:
+    assert [set(WORDS[language]["reasons"]) for language in WORDS] == [set(_BRIEF)] * 2
 
 
 def test_the_bundle_is_made_of_the_libraries_that_the_lock_file_names() -> None:

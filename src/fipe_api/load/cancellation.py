@@ -14,7 +14,13 @@ from fipe_api.aws.clients import client
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import LoadRequestError
-from fipe_api.messages import CancellationMessage, ManufacturerQueueMessage, ModelQueueMessage, StartMessage
+from fipe_api.messages import (
+    CancellationMessage,
+    CodesMessage,
+    ManufacturerQueueMessage,
+    ModelQueueMessage,
+    StartMessage,
+)
 from fipe_api.source.tolerant_pace import PaceTableMissingError, raise_if_missing
 
 if TYPE_CHECKING:
@@ -72,7 +78,7 @@ def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
     logger.info(
         "dropped: its run is cancelled",
         run_id=str(run_id),
-        brand=None if isinstance(message, StartMessage) else message.brand.name,
+        brand=None if isinstance(message, StartMessage | CodesMessage) else message.brand.name,
     )
     metrics.add_metric("MessagesDropped", "Count", 1)
     return True

@@ -11,6 +11,7 @@ from fipe_api.environment import consumer_environment, loader_environment
 from fipe_api.load.denials import note_denied
 from fipe_api.messages import (
     BrandPlanMessage,
+    CodesMessage,
     Message,
     ModelMessage,
     RunPlanMessage,
@@ -68,7 +69,7 @@ def handed_back(unfinished: Unfinished, queue_url: str) -> Outgoing:
     logger.info(
         "handed back",
         run_id=str(message.run_id),
-        brand=None if isinstance(message, StartMessage) else message.brand.name,
+        brand=None if isinstance(message, StartMessage | CodesMessage) else message.brand.name,
         model=message.model.name if isinstance(message, ModelMessage) else None,
         rounds=message.rounds,
         retry_in=unfinished.retry_in,

@@ -47,8 +47,8 @@ def run_plans(
             listed_at=listed_at,
             brands=tuple(PlannedBrand(vehicle_type=each.vehicle_type, brand=each.brand) for each in part),
             vehicle_types=tuple(sorted(request.vehicle_types)),
-            wanted_brands=request.brands or (),
-            wanted_models=request.models or (),
+            wanted_brands=request.wanted_brands,
+            wanted_models=request.wanted_models,
             whole_month=request.whole_month,
         )
         for reference, brands in by_reference.items()

@@ -14,11 +14,13 @@ from fipe_api.messages import (
     BrandMessage,
     Code,
     ListedBrands,
+    ModelsOfBrand,
     Named,
     PositiveInt,
     Reference,
     Text,
     VehicleType,
+    check_fipe_code,
     folded,
     words_of,
 )
@@ -34,6 +36,9 @@ _ALSO: Mapping[str, VehicleType] = {
     "motocicleta": 2, "motocicletas": 2, "caminhao": 3, "caminhoes": 3,
 }  # fmt: skip
 """What people write as well; accents and capital letters do not matter."""
+
+MOST_FIPE_CODES = 1_000
+"""With what is found about them, they take some 100 KB of the 256 KB that SQS takes in one message."""
 
 _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 
@@ -70,6 +75,8 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         models: names (in capital or small letters) or codes.
         until_stable: skip each reference month whose last complete load changed nothing.
         run_id: continue this run, which the ledger knows already. fipe.resume_payloads says with what.
+        fipe_codes: load only the vehicles with these FIPE codes.
+        only: vehicle types, brands and models, by codes: load only these. A load of FIPE codes becomes this.
         missing_models: codes; of a run that is continued, the only models to ask for.
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
@@ -83,6 +90,8 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     vehicle_types: Annotated[frozenset[VehicleType], Meta(min_length=1)] = frozenset({1, 2, 3})
     brands: Wanted | None = None
     models: Wanted | None = None
+    fipe_codes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_FIPE_CODES)] | None = None
+    only: Annotated[tuple[ModelsOfBrand, ...], Meta(min_length=1)] | None = None
     until_stable: bool = False
     run_id: UUID | None = None
     missing_models: Annotated[tuple[Code, ...], Meta(min_length=1)] | None = None
@@ -95,6 +104,8 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         first, _, last = str(self.reference).partition("..")
         if last and last < first:
             raise ValueError("the range ends before it starts")
+        for code in self.fipe_codes or ():
+            check_fipe_code(code)
         for want in (*(self.brands or ()), *(self.models or ())):
             if not (want.strip() if isinstance(want, str) else want):
                 raise ValueError("not a name or a code")
@@ -107,7 +118,24 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def whole_month(self) -> bool:
         """Whether all vehicles of a month are wanted."""
-        return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
+        named = (self.brands, self.models, self.fipe_codes, self.only)
+        return self.vehicle_types == {1, 2, 3} and all(each is None for each in named)
+
+    @property
+    def wanted_brands(self) -> tuple[Code | Text, ...]:
+        """Names or codes of the only brands to load; empty means all."""
+        return self.brands or tuple(sorted({each.brand_code for each in self.only or ()}))
+
+    @property
+    def wanted_models(self) -> tuple[Code | Text, ...]:
+        """Names or codes of the only models to load; empty means all."""
+        return self.models or tuple(sorted({code for each in self.only or () for code in each.model_codes}))
+
+    def models_of(self, vehicle_type: VehicleType, brand: Named) -> tuple[Code | Text, ...]:
+        """Names or codes of the only models to load of a brand; empty means all."""
+        if self.only is None:
+            return self.models or ()
+        return next((each.model_codes for each in self.only if each[:2] == (vehicle_type, brand.code)), ())
 
 
 _INVALID = {
@@ -121,6 +149,12 @@ _INVALID = {
     ),
     "brands": marked("invalid brands {value!r}: use a list of names or codes; leave it out for all"),
     "models": marked("invalid models {value!r}: use a list of names or codes; leave it out for all"),
+    "fipe_codes": marked(
+        "invalid fipe_codes {value!r}: use a list of up to 1,000 codes like 005340-6, with right check digits"
+    ),
+    "only": marked(
+        "invalid only {value!r}: use [[vehicle type, brand, [models]], ...], by codes; leave it out for all"
+    ),
     "until_stable": marked("invalid until_stable {value!r}: use true or false"),
     "run_id": marked(
         "invalid run_id {value!r}: use the id of a run in the ledger; leave it out for a new run"
@@ -246,7 +280,7 @@ def messages_of(run_id: UUID, request: LoadRequest, listed: Sequence[ListedBrand
             vehicle_type=each.vehicle_type,
             brand=brand,
             brands_in_run=brands_in_run[each.reference],
-            wanted_models=request.models or (),
+            wanted_models=request.models_of(each.vehicle_type, brand),
             missing_models=request.missing_models or (),
         )
         for each in listed
@@ -267,6 +301,9 @@ def wanted_brands(
 ) -> ListedBrands:
     """Those of the brands that were asked for."""
     brands = tuple(found)
+    if request.only is not None:
+        chosen = {(each.vehicle_type, each.brand_code) for each in request.only}
+        brands = tuple(brand for brand in brands if (vehicle_type, brand.code) in chosen)
     if request.brands is not None:
         named = [brand for want in request.brands for brand in brands_named(brands, want)]
         brands = tuple(brand for brand in brands if brand in named)

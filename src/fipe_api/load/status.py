@@ -89,6 +89,13 @@ limit %(limit)s
 
 SELECT_IMPORTS = "select * from fipe.import_status order by last_write_at desc nulls last, source"
 
+SELECT_MODELS_OF = """
+select fipe_code, vehicle_type, brand_code, model_code
+from fipe.model_of_code
+where fipe_code = any(%s)
+order by 1, 2, 3, 4
+"""
+
 SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
 
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
@@ -98,7 +105,8 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`.
 
     With `whole_month` only loads of a whole month, and those whose plan has not arrived. With
-    `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports.
+    `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports. With
+    `models_of`, FIPE codes, no loads but the models that have them.
     """
 
     run_id: UUID | None = None
@@ -107,6 +115,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     resume: bool = False
     unpriced_up_to: date | None = None
     imports: bool = False
+    models_of: list[str] | None = None
 
 
 @answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
@@ -121,7 +130,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         what it has left to do. With a run and `resume`, also `resume`: payloads for FipeManufacturerLoader
         that load what is missing. With `unpriced_up_to`, only `unpriced`: vehicle type, brand, model, model
         year and fuel (codes) of what FIPE lists and denied in the year up to that month. With `imports`, only
-        `imports`: the rows of fipe.import_status.
+        `imports`: the rows of fipe.import_status. With `models_of`, only `models`: FIPE code, vehicle type,
+        brand and model (codes) of those that have or had such a code.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -134,6 +144,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         if request.imports:
             return {"imports": to_builtins(_imports(connection))}
+        if request.models_of is not None:
+            return {"models": _models_of(connection, request.models_of)}
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
         if request.run_id is not None:
             answer["outlook"] = read_outlook(connection, request.run_id)
@@ -217,6 +229,12 @@ def _line(row: dict[str, Any]) -> str:
 def _unpriced(connection: "connection", month: date) -> list[tuple[int, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(SELECT_UNPRICED_UP_TO, {"month": month, "limit": UNPRICED_KNOWN})
+        return cursor.fetchall()
+
+
+def _models_of(connection: "connection", codes: list[str]) -> list[tuple[str, int, int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_MODELS_OF, (codes,))
         return cursor.fetchall()
 
 

@@ -264,7 +264,7 @@ def _check_vehicle(answer: PriceAnswer, asked: AskedVehicle) -> None:
         ("brand", asked.brand.name, answer.brand),
         ("model", asked.model.name, answer.model),
     ):
-        if not _is_same_name(listed, answered):
+        if not is_same_name(listed, answered):
             _refuse(what, repr(listed), repr(answered))
     if not _is_same_fuel(asked.year.fuel_code, answer.fuel):
         _refuse("fuel", asked.year.fuel_code, repr(answer.fuel))
@@ -285,7 +285,7 @@ def _is_same_fuel(code: int, name: str) -> bool:
     return named == code or (code == PETROL and named in _ALSO_UNDER_PETROL)
 
 
-def _is_same_name(listed: str, answered: str) -> bool:
+def is_same_name(listed: str, answered: str) -> bool:
     """Whether two names differ only in case, accents, spaces or signs, or one begins the other."""
     one, other = _letters(listed), _letters(answered)
     return one.startswith(other) or other.startswith(one) if one and other else one == other

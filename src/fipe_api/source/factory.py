@@ -1,6 +1,7 @@
 """Makes the source that a loader asks: the official API, with the mirror behind it if that is configured."""
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -48,6 +49,12 @@ def price_source(context: LambdaContext, run_id: UUID, reference: Reference | No
     return WithFallback(official, mirrors[0]) if mirrors else official
 
 
+def official_source(context: LambdaContext, run_id: UUID, reference: Reference | None) -> FipeApi:
+    """The official API alone, which can be asked by FIPE code; the arguments as those of price_source."""
+    observer = Reporter(run_id, reference, loader_environment().rejected_answers_url)
+    return _official(context, observer)
+
+
 def sources(context: LambdaContext, observer: Observer) -> dict[Source, tuple[str, PriceSource]]:
     """The official API, and the mirror if it is configured: each with its URL.
 
@@ -56,19 +63,24 @@ def sources(context: LambdaContext, observer: Observer) -> dict[Source, tuple[st
         observer: receives what happens to the calls.
     """
 
-    def seconds_left() -> float:
-        return context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
-
     environment = loader_environment()
-    blocked = environment.blocked_rest_seconds
-    url = environment.fipe_api_url
-    official = FipeApi(HttpSource("fipe", _session(url), _pace(), seconds_left, observer, blocked), url)
-    found: dict[Source, tuple[str, PriceSource]] = {"fipe": (url, official)}
+    official = _official(context, observer)
+    found: dict[Source, tuple[str, PriceSource]] = {"fipe": (environment.fipe_api_url, official)}
     if environment.parallelum_calls_per_day:
-        url = environment.parallelum_url
-        mirror = HttpSource(PARALLELUM, _session(url), _mirror_pace(), seconds_left, observer, blocked)
+        url, pace = environment.parallelum_url, _mirror_pace()
+        left, blocked = _seconds_left(context), environment.blocked_rest_seconds
+        mirror = HttpSource(PARALLELUM, _session(url), pace, left, observer, blocked)
         found[PARALLELUM] = url, ParallelumApi(mirror, url, _mirror_token)
     return found
+
+
+def _official(context: LambdaContext, observer: Observer) -> FipeApi:
+    url, blocked = loader_environment().fipe_api_url, loader_environment().blocked_rest_seconds
+    return FipeApi(HttpSource("fipe", _session(url), _pace(), _seconds_left(context), observer, blocked), url)
+
+
+def _seconds_left(context: LambdaContext) -> Callable[[], float]:
+    return lambda: context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS
 
 
 @cache

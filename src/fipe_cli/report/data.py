@@ -1,11 +1,13 @@
 """Reads what the report shows from the database, as plain values for JSON."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, find_month
+from fipe_cli.report.fleet import read_fleet
 from fipe_cli.report.market import read_market
 from fipe_cli.report.rows import Rows, ask
 from fipe_cli.report.vehicle import read_vehicle
@@ -21,7 +23,9 @@ INCOMPLETE_BRANDS = 50
 LARGEST_BRANDS = 15
 
 
-def read_report(session: "connection", run_id: UUID | None, month: str, fipe_code: str) -> dict[str, Any]:
+def read_report(
+    session: "connection", run_id: UUID | None, month: str, fipe_code: str, fleet: Path | None = None
+) -> dict[str, Any]:
     """Reads everything on the page.
 
     Args:
@@ -29,9 +33,11 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
         run_id: the load to show; None for the newest, of the month if one is given.
         month: the month to show, as 2026-06; empty for the last one of the load.
         fipe_code: the vehicle to show; empty for one that has many model years.
+        fleet: a list of vehicles to show, as `fipe value` reads it; None for no fleet.
 
     Raises:
-        CliError: the database has no prices, or does not know the run, the month or the vehicle.
+        CliError: the database has no prices, or does not know the run, the month or the vehicle; or
+            the file is no fleet.
     """
     check_month("--month", month)
     if run_id and month:
@@ -64,6 +70,7 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
         "market": market,
         "vehicle": read_vehicle(session, shown, market["before"], fipe_code),
         "imports": ask(session, "select * from fipe.import_status order by source", ()),
+        "fleet": read_fleet(session, fleet, shown, market["before"]) if fleet else None,
     }
 
 

@@ -38,8 +38,10 @@ const percent = (value, digits = 1) => {
 };
 /** Digits that tell small changes apart. */
 const digitsFor = (values) => (Math.max(...values.map(Math.abs)) < 2 ? 2 : 1);
-const money = (value) =>
-  value.toLocaleString(locale(), { style: "currency", currency: "BRL", maximumFractionDigits: 0 });
+const money = (value) => {
+  const format = { style: "currency", currency: "BRL", maximumFractionDigits: 0 };
+  return value.toLocaleString(locale(), format).replace("-", "−");
+};
 const orNone = (value, format) => (value === null || value === undefined ? say("none") : format(value));
 
 const dateOf = (month) => new Date(month.slice(0, 7) + "-01T00:00:00Z");

@@ -15,6 +15,7 @@ function show() {
     zeroKmSection(),
     ...(before ? [differencesSection()] : []),
     vehicleSection(),
+    ...(fleet ? [fleetSection()] : []),
     loadSection(),
     ...(data.imports.length ? [importSection()] : []),
   ];

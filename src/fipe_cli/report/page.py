@@ -14,7 +14,7 @@ from fipe_cli.query import as_json
 
 PARTS = Path(__file__).parent
 SCRIPTS = (
-    "charts.js", "elements.js", "figures.js", "market.js", "vehicle.js", "load.js", "page.js",
+    "charts.js", "elements.js", "figures.js", "market.js", "vehicle.js", "fleet.js", "load.js", "page.js",
 )  # fmt: skip
 """In the order in which they use one another; charts.js is the chart library, which `make charts` bundles."""
 

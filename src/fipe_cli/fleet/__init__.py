@@ -1,0 +1,1 @@
+"""`fipe value`: what the vehicles of a list are worth."""
