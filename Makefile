@@ -131,7 +131,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 .PHONY: test test-walkthrough test-second-cloud test-dbt test-faults soak fuzz lint docs charts audit bench words lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
-	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
+	python -m pytest -n 4 --dist loadscope --no-loadscope-reorder -q \
 		-m "not faults and not walkthrough and not second_cloud and not dbt"
 
 test-walkthrough: $(DEV) prepare-layers ## Run the documents' commands, from bootstrap to destroy, and load the real month where it is (minutes)
@@ -172,11 +172,11 @@ audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of kn
 bench: $(DEV) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BENCH="NAME NAME" for some
 	@python -m benchmarks $(BENCH)
 
-UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock"
 words: $(DEV) ## Bring the catalogue of translations up to date with the messages in the code
 	python scripts/update_words.py
 
+UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
 lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt

@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from fipe_words import _
+
 WIDEST_PREFIX = 8
 """The widest block of addresses that may connect to the database: the size of 10.0.0.0/8, the largest private
 network."""
@@ -68,16 +70,21 @@ def _cidr(text: str, info: ValidationInfo) -> str:
     try:
         network = IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
-        raise ValueError("not an IPv4 address or CIDR block") from error
+        raise ValueError(_("not an IPv4 address or CIDR block")) from error
     is_wide = network.prefixlen < WIDEST_PREFIX or network.network_address.is_unspecified
     if is_wide and not info.data.get("allow_the_world"):
         raise ValueError(
-            f"this opens the database to the world; blocks wider than /{WIDEST_PREFIX} need"
-            " allow_the_world=true"
+            _(
+                "this opens the database to the world; blocks wider than /{prefix} need allow_the_world=true",
+                prefix=WIDEST_PREFIX,
+            )
         )
     if "/" in text and str(network.network_address) != text.partition("/")[0]:
         raise ValueError(
-            f"a block starts at its first address; use {network} for the block, or a single address"
+            _(
+                "a block starts at its first address; use {network} for the block, or a single address",
+                network=network,
+            )
         )
     return str(network)
 
@@ -87,27 +94,27 @@ def _schedule(text: str) -> str:
     if text == "on":
         return USUAL_SCHEDULE
     if text != "off" and not re.fullmatch(r"(cron|rate)\([^()]+\)", text):
-        raise ValueError("not on, off, or an expression of EventBridge Scheduler")
+        raise ValueError(_("not on, off, or an expression of EventBridge Scheduler"))
     return text
 
 
 def _call_budget(text: str) -> str:
     """Checks for `max` or a number above zero; it stays a text, since functions read texts."""
     if text != "max" and not re.fullmatch(r"(?!0*\.?0*$)\d+(\.\d+)?", text):
-        raise ValueError("not `max` or a number above 0")
+        raise ValueError(_("not `max` or a number above 0"))
     return text
 
 
 def _engine_version(text: str) -> str:
     if text not in ENGINE_VERSIONS:
-        raise ValueError("no such version")
+        raise ValueError(_("no such version"))
     return text
 
 
 def _database_user(text: str) -> str:
     """Checks that RDS accepts the name, and that it is not that of a role of our own."""
     if _RESERVED_USERS.fullmatch(text) or text in RESERVED_WORDS | {"none", "public"}:
-        raise ValueError("a reserved name")
+        raise ValueError(_("a reserved name"))
     return text
 
 
@@ -331,19 +338,27 @@ class StageSettings(BaseModel):
     def _settings_fit_together(self) -> Self:
         if self.dlq_retention_days < self.retention_days:
             raise ValueError(
-                f"invalid dlq_retention_days={self.dlq_retention_days}: use at least retention_days="
-                f"{self.retention_days}; a message keeps its age when it moves to the DLQ, so SQS would"
-                " delete it too early"
+                _(
+                    "invalid dlq_retention_days={days}: use at least retention_days={least}; a message keeps"
+                    " its age when it moves to the DLQ, so SQS would delete it too early",
+                    days=self.dlq_retention_days,
+                    least=self.retention_days,
+                )
             )
         if self.serverless_min_acu > self.serverless_max_acu:
             raise ValueError(
-                f"invalid serverless_min_acu={self.serverless_min_acu:g}: use at most serverless_max_acu="
-                f"{self.serverless_max_acu:g}"
+                _(
+                    "invalid serverless_min_acu={least}: use at most serverless_max_acu={most}",
+                    least=f"{self.serverless_min_acu:g}",
+                    most=f"{self.serverless_max_acu:g}",
+                )
             )
         if self.batch_size > 10 and self.batching_window_seconds == 0:
             raise ValueError(
-                f"invalid batch_size={self.batch_size}: use at most 10, or a batching_window_seconds of at"
-                " least 1"
+                _(
+                    "invalid batch_size={size}: use at most 10, or a batching_window_seconds of at least 1",
+                    size=self.batch_size,
+                )
             )
         return self
 
@@ -369,12 +384,14 @@ def _line(problem: ErrorDetails) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, StageSettings.model_fields, n=1)
-        return f"unknown setting {name}: " + (
-            f"did you mean {close[0]}?" if close else "docs/settings.md lists all"
-        )
-    description = StageSettings.model_fields[name].description
+        if close:
+            return _("unknown setting {name}: did you mean {close}?", name=name, close=close[0])
+        return _("unknown setting {name}: docs/settings.md lists all", name=name)
+    said = {"name": name, "description": _(StageSettings.model_fields[name].description or "")}
     if problem["type"] == "missing":
-        return f"{name} is missing: give {description}"
+        return _("{name} is missing: give {description}", **said)
+    value = problem["input"]
     # The description already states patterns and ranges; only our own validators add something to it.
-    trouble = f"{message}; " if problem["type"] == "value_error" else ""
-    return f"invalid {name}={problem['input']}: {trouble}use {description}"
+    if problem["type"] == "value_error":
+        return _("invalid {name}={value}: {trouble}; use {description}", **said, value=value, trouble=message)
+    return _("invalid {name}={value}: use {description}", **said, value=value)

@@ -14,6 +14,7 @@ from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from fipe_words import CATALOGUE
+from stage_settings import StageSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("src/fipe_api", "src/fipe_cli", "src/local_cloud", "stage_settings.py")
@@ -46,6 +47,8 @@ def messages() -> Iterator[Message]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield from messages_in(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
     yield from _help()
+    for setting in StageSettings.model_fields.values():
+        yield Message(setting.description or "", None, "stage_settings.py")
     # typer's own words that it looks up with gettext; what else it says is in command_language.
     yield from messages_in(Path(typer.core.__file__).read_text(encoding="utf-8"), "typer/core.py")
 

@@ -1,6 +1,7 @@
 """Real parts for all tests: PostgreSQL, with a fresh database per test."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -26,7 +27,9 @@ settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """Refuses an invalid POSTGRES before any test starts."""
+    """Refuses an invalid POSTGRES before any test starts, and lets Ctrl-C end what the tests start."""
+    # A shell has what it starts in the background ignore SIGINT, and so would every process of a test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         postgres_versions()
     except ValueError as error:

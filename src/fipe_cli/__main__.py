@@ -597,7 +597,7 @@ def dsn(
     context: typer.Context,
     user: Annotated[str, typer.Option(help="The role to sign in as.")] = READER_ROLE,
     token: Annotated[
-        bool, typer.Option("--token", help="With a password for fipe_reader that lasts 15 minutes.")
+        bool, typer.Option("--token", help="With a password that lasts 15 minutes; for fipe_reader.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -722,7 +722,11 @@ def report(
             target.write(page)
         if file != Path("-"):
             size = len(page)
-            _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+            _answer(
+                {"file": str(file), "bytes": size},
+                [_("{file}: {size:,} KiB", file=file, size=size // 1024)],
+                as_json,
+            )
 
 
 @app.command()

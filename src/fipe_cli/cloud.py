@@ -18,7 +18,7 @@ from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from fipe_cli.function_words import understood
 from fipe_words import _
 from infrastructure.names import Function, Queue
-from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
+from local_cloud.deployment import CDK_HOME, CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
 
 _CREDENTIALS_ARE_GIVEN = (
@@ -32,6 +32,8 @@ _CREDENTIALS_ARE_GIVEN = (
 _ONCE = Config(read_timeout=920, connect_timeout=10, retries={"total_max_attempts": 1})
 _REPEATED = Config(read_timeout=920, connect_timeout=10, retries={"mode": "standard"})
 _BRISK = Config(read_timeout=30, connect_timeout=10)
+QUICK = Config(read_timeout=10, connect_timeout=5, retries={"total_max_attempts": 2})
+"""For a first call, so that a cloud that hangs is noticed soon."""
 _ONE_AT_A_TIME = Lock()
 """Threads that make clients of one session at the same time disturb each other."""
 
@@ -147,7 +149,7 @@ class Cloud:
         if self.local:
             return cdk_environment(self.local_endpoint())
         profile = {"AWS_PROFILE": self.profile} if self.profile else {}
-        return {**os.environ, "PATH": tools_path(), **profile}
+        return {"CDK_HOME": str(CDK_HOME), **os.environ, "PATH": tools_path(), **profile}
 
     def account(self) -> str:
         """The number of the account that the credentials belong to."""

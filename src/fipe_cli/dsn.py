@@ -67,7 +67,14 @@ def find_address(cloud: Cloud, user: str, *, token: bool) -> Address:
 def how_to_sign_in(user: str, *, token: bool) -> str:
     """What to know about the password."""
     if token:
-        return _("the password is a token: it lets you in for {minutes} minutes", minutes=TOKEN_MINUTES)
+        if user == READER_ROLE:
+            return _("the password is a token: it lets you in for {minutes} minutes", minutes=TOKEN_MINUTES)
+        return _(
+            "the password is a token: it lets you in for {minutes} minutes, if {user} is a member of rds_iam;"
+            " other roles need their own password",
+            minutes=TOKEN_MINUTES,
+            user=user,
+        )
     if user == READER_ROLE:
         return _(
             "{role} signs in with a token (--token); a program that keeps a password needs a role of"

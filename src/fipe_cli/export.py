@@ -63,6 +63,11 @@ class Selection:
             check_month(option, month)
         if self.month and (self.first or self.last):
             raise CliError(_("invalid options: use --month, or --from and --to"), USAGE)
+        if "" < self.last < self.first != "latest":
+            raise CliError(
+                _("invalid options: --from {first} is after --to {last}", first=self.first, last=self.last),
+                USAGE,
+            )
         self._vehicle_types()
 
     def parts(self, session: "connection") -> dict[date, sql.Composed]:

@@ -39,10 +39,10 @@ def months_with_prices(session: "connection") -> list[date]:
 
 
 def find_month(session: "connection", month: str, option: str = "--month") -> date:
-    """The first day of a month, as 2026-06 or latest, that has prices. `option` is how it was asked for.
+    """The first day of a month, as 2026-06 or latest, that has prices.
 
     Raises:
-        CliError: the database has no prices of this month.
+        CliError: the database has no prices of this month, which `option` gave.
     """
     known = {f"{each:%Y-%m}": each for each in months_with_prices(session)}
     found = known.get(max(known) if month == "latest" else month)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import sql
 
 from fipe_cli.errors import USAGE, CliError
-from fipe_cli.month import check_month
+from fipe_cli.month import check_month, find_month
 from fipe_cli.table import ZERO_KM
 from fipe_words import _
 
@@ -66,6 +66,8 @@ def read_model_year(written: str) -> int | None:
 
 def refuse_nothing_found(session: "connection", wanted: Wanted) -> None:
     """Raises CliError when there is no such price; it says which part of the question finds nothing."""
+    if wanted.since:
+        find_month(session, wanted.since, "--since")
     with session.cursor() as cursor:
         cursor.execute(f"{wanted.statement(session)} limit 1")
         if cursor.fetchall():

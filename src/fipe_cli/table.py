@@ -16,7 +16,7 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from fipe_words import _
+from fipe_words import _, decimal
 
 Row = tuple[Any, ...]
 
@@ -110,6 +110,8 @@ def shown(name: str, value: Any) -> str:
         return f"{value:%Y-%m}"
     if name == "model_year" and value == ZERO_KM:
         return _("zero km")
+    if isinstance(value, Decimal | float):
+        return decimal(value)
     return "" if value is None else str(value)
 
 

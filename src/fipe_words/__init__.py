@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -85,6 +86,11 @@ def plural(one: str, many: str, number: int, /, **values: object) -> str:
 def counted(number: int, what: str) -> str:
     """`1 brand`, `2 brands`; in Portuguese `1 marca`, `2 marcas`."""
     return plural(f"{{number:,}} {what}", f"{{number:,}} {what}s", number)
+
+
+def decimal(value: Decimal | float) -> str:
+    """A number with decimals in a table: `1234.56` as the database has it; in Portuguese `1.234,56`."""
+    return str(value) if language() == ENGLISH else f"{value:,}".translate(_SWAPPED)
 
 
 def marked(message: str) -> str:

@@ -27,6 +27,9 @@ DEFAULTS = {
     # On AWS a batching window saves invocations, which cost money. Here it would only make people wait.
     "batching_window_seconds": "1",
 }
+CACHES = REPOSITORY / ".venv/.cache"
+"""Of the CDK. Not in the home folder, which may be read-only."""
+CDK_HOME = CACHES / "cdk"
 CREDENTIALS = {
     "aws_access_key_id": "testing",
     "aws_secret_access_key": "testing",
@@ -172,12 +175,11 @@ def tools_path() -> str:
 def cdk_environment(endpoint: Endpoint) -> dict[str, str]:
     """The user's environment without their AWS settings: nothing may reach a real account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
-    caches = REPOSITORY / ".venv/.cache"  # not in the home folder, which may be read-only
     return {
         **kept,
         "PATH": tools_path(),
-        "CDK_HOME": str(caches / "cdk"),
-        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(caches / "jsii"),
+        "CDK_HOME": str(CDK_HOME),
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(CACHES / "jsii"),
         "AWS_ENDPOINT_URL": endpoint.url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

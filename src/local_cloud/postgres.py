@@ -238,7 +238,8 @@ class PostgresCluster:
         log = self._data / "server.log"
         begin = log.stat().st_size if log.exists() else 0
         try:
-            self._server.ensure_pgdata_inited()
+            with _plain_locale():
+                self._server.ensure_pgdata_inited()
             self._write_as_owner(self._data / "pg_hba.conf", _HOST_BASED_AUTHENTICATION)
             sockets = self._sockets()
             sockets.mkdir(parents=True, exist_ok=True)
@@ -390,6 +391,20 @@ def make_dsn(variables: Mapping[str, str]) -> str:
     """libpq's variables as one text."""
     names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGDATABASE": "dbname"}
     return psycopg2.extensions.make_dsn(**{name: variables[key] for key, name in names.items()})
+
+
+@contextmanager
+def _plain_locale() -> Iterator[None]:
+    """For initdb: the database sorts and speaks alike, whatever language the person speaks."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = before
 
 
 def _free_port() -> int:

@@ -155,32 +155,38 @@ def test_a_layer_is_built_for_the_functions_platform_and_is_small(folder: Path):
     assert sum(path.stat().st_size for path in files) < 30 * 1024 * 1024
 
 
-def test_the_functions_code_is_packed_without_what_python_leaves_behind(tmp_path: Path):
-    run = run_app(SETTINGS, outdir=tmp_path)
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What app.py writes from a checkout of a user with umask 077, before the CDK has looked up the VPC."""
+    checkout, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("out")
+    for name in ("src", "infrastructure", "lambda", "lambda-layer/build"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("draft.*"))
+    for name in ("app.py", "cdk.json", "create_fipe_db.sql", *(path.name for path in ROOT.glob("*_*.py"))):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / "src/fipe_api/__pycache__").mkdir(exist_ok=True)
+    (checkout / "src/fipe_api/__pycache__/messages.cpython-314.pyc").touch()
+    for path in checkout.rglob("*"):
+        path.chmod(0o700 if path.is_dir() or path.suffix == ".so" else 0o600)
+    run = run_app({name: value for name, value in SETTINGS.items() if name != VPC_KEY}, out, folder=checkout)
     assert run.returncode == 0, run.stderr
-    (packed,) = {path.parent.parent for path in tmp_path.glob("asset.*/fipe_api/messages.py")}
-    assert {path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file()} == {
+    return out
+
+
+def test_the_functions_code_is_packed_without_what_python_leaves_behind(packed: Path):
+    (code,) = {path.parent.parent for path in packed.glob("asset.*/fipe_api/messages.py")}
+    assert {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()} == {
         path.relative_to(FUNCTIONS).as_posix()
         for path in (FUNCTIONS / "fipe_api").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
 
-def test_what_is_packed_has_the_same_modes_whatever_the_umask_was(tmp_path: Path):
-    checkout = tmp_path / "checkout"
-    for name in ("src", "infrastructure", "lambda", "lambda-layer/build"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "draft.*"))
-    for name in ("app.py", "cdk.json", "create_fipe_db.sql", *(path.name for path in ROOT.glob("*_*.py"))):
-        shutil.copy(ROOT / name, checkout)
-    for path in checkout.rglob("*"):
-        path.chmod(0o700 if path.is_dir() or path.suffix == ".so" else 0o600)
-    run = run_app(SETTINGS, tmp_path / "out", folder=checkout)
-    assert run.returncode == 0, run.stderr
-    packed = list((tmp_path / "out").glob("asset.*/**/*"))
-    assert {path.name for path in packed} >= {"index.py", "messages.py", "create_fipe_db.sql", "psycopg2"}
+def test_what_is_packed_has_the_same_modes_whatever_the_umask_was(packed: Path):
+    paths = list(packed.glob("asset.*/**/*"))
+    assert {path.name for path in paths} >= {"index.py", "messages.py", "create_fipe_db.sql", "psycopg2"}
     wrong = [
         path
-        for path in packed
+        for path in paths
         if path.stat().st_mode & 0o777 != (0o755 if path.is_dir() or path.suffix == ".so" else 0o644)
     ]
     assert wrong == []
@@ -210,11 +216,9 @@ def run_app(
     )
 
 
-def test_app_asks_for_the_vpc_when_the_cdk_has_not_looked_it_up_yet(tmp_path: Path):
+def test_app_asks_for_the_vpc_when_the_cdk_has_not_looked_it_up_yet(packed: Path):
     """Until it has, the library works with a VPC of its own, whose zones are dummy1a and dummy1b."""
-    run = run_app({name: value for name, value in SETTINGS.items() if name != VPC_KEY}, tmp_path)
-    assert run.returncode == 0, run.stderr
-    (missing,) = json.loads((tmp_path / "manifest.json").read_text())["missing"]
+    (missing,) = json.loads((packed / "manifest.json").read_text())["missing"]
     assert missing["key"] == VPC_KEY
 
 

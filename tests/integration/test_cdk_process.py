@@ -33,9 +33,7 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, number:
         f"_run_with_children([sys.executable, '-c', {PARENT!r}, {str(note)!r}],"
         " Path('.'), os.environ, sys.stdout)"
     )
-    before = signal.signal(number, signal.default_int_handler)  # a test in the background ignores SIGINT
     command = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    signal.signal(number, before)
     child = psutil.Process(int(eventually(lambda: note.exists() and note.read_text())))
     command.send_signal(number)
     assert "KeyboardInterrupt" in command.communicate(timeout=30)[1]

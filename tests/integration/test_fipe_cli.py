@@ -422,6 +422,7 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
         (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet, .xlsx"),
         (["prices.csv", "--from", "2026"], "invalid --from 2026: use a month like 2026-06, or latest"),
         (["prices.csv", "--to", "2020-01"], "no prices for --to 2020-01: choose a month from 2026-06 to"),
+        (["prices.csv", "--from", "2026-06", "--to", "2026-05"], "--from 2026-06 is after --to 2026-05"),
         (["prices.csv", "--month", "latest", "--to", "2026-06"], "use --month, or --from and --to"),
         (["prices.csv", "--type", "car,boat"], "invalid --type boat: use car, motorcycle, truck"),
         (["prices.csv", "--vehicle", "Qwertz"], "nothing is called --vehicle Qwertz: use words of its"),
@@ -520,6 +521,10 @@ def test_price_lists_several_and_compares_with_an_earlier_month(fipe: Fipe) -> N
         (["integra gs", "92"], "invalid YEAR 92: use a model year like 2020, or 0km"),
         (["integra gs", "--month", "June"], "invalid --month June: use a month like 2026-06"),
         (["integra gs", "--since", "6/2026"], "invalid --since 6/2026: use a month like 2026-06"),
+        (
+            ["integra gs", "--since", "2020-01"],
+            "the database has no prices for --since 2020-01: choose a month from 2026-06 to 2026-06",
+        ),
     ],
 )
 def test_price_says_what_is_wrong(fipe: Fipe, arguments: list[str], words: str) -> None:
@@ -545,6 +550,10 @@ def test_dsn_says_where_the_database_is_and_how_to_sign_in(
     assert token["password"].startswith("db.example:5432/?Action=connect&DBUser=fipe_reader")
     assert token["jdbc"] == "jdbc:postgresql://db.example:5432/fipe%20data?sslmode=require"
     assert parse_dsn(token["url"])["password"] == token["password"]
+    assert fipe("dsn", "--user", "ana", "--token").stderr == (
+        "the password is a token: it lets you in for 15 minutes, if ana is a member of rds_iam; other roles"
+        " need their own password\n"
+    )
 
 
 def test_version_and_completion(fipe: Fipe) -> None:

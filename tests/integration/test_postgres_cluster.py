@@ -1,6 +1,7 @@
 """The embedded PostgreSQL of the local cloud, while its files and it come and go."""
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ def test_a_path_that_is_too_long_for_a_socket_has_it_in_a_folder_elsewhere(
         cluster.stop()
     assert not sockets.exists()
     cluster.stop()
+
+
+def test_the_database_is_the_same_whatever_language_the_person_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANG", "pt_BR.UTF-8")  # which this machine may not even have
+    cluster = PostgresCluster(tmp_path / "cluster")
+    cluster.start()
+    try:
+        connection = cluster.set_up(user="me", password="secret", database="fipe")
+        with closing(connection.open()) as session, session.cursor() as cursor:
+            cursor.execute("select current_setting('lc_messages'), datcollate from pg_database limit 1")
+            assert cursor.fetchone() == ("C", "C")
+    finally:
+        cluster.stop()
 
 
 def test_a_server_that_cannot_start_says_why_not_that_it_has_ended(tmp_path: Path) -> None:

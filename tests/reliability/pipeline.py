@@ -109,6 +109,7 @@ import time
 import types
 
 import awslambdaric.lambda_context
+import botocore.compat
 import fipe_api.messages  # knows moments by their real type
 
 SKEW = float(os.environ.get("CLOCK_SKEW_SECONDS", "0"))
@@ -127,6 +128,8 @@ if SKEW:
             return real.now(tz) + datetime.timedelta(seconds=SKEW)
 
     datetime.datetime = Skewed
+    # AWS refuses what was signed more than minutes ago, so what signs keeps the real clock.
+    botocore.compat.datetime = types.SimpleNamespace(datetime=real, timezone=datetime.timezone)
 """
 
 HANDLERS = {

@@ -1,21 +1,25 @@
 """What `fipe check` makes of what it sees, where no local cloud can show it."""
 
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from fipe_api.aws.self_check import DatabaseFacts, Facts, SourceFacts, SourceState
 from fipe_cli.blocked import when_blocked
 from fipe_cli.check import database, functions
-from fipe_cli.check.deployment import Deployment, look_at_stack
+from fipe_cli.check.deployment import Deployment, look_at_stack, read_deployment
 from fipe_cli.check.findings import Finding, Level, worst
 from fipe_cli.check.functions import examine, look_at_concurrency
 from fipe_cli.check.queues import look_at_event_source
 from fipe_cli.check.sources import look_at_sources
 from fipe_cli.check.stage import check_stage
-from fipe_cli.cloud import Cloud
+from fipe_cli.cloud import QUICK, Cloud
+from fipe_cli.errors import CliError, aws_errors
 from fipe_cli.progress import Refusal, Waits
 from infrastructure.names import Function, Queue
 from local_cloud.state import LocalState
@@ -73,6 +77,18 @@ def test_a_command_to_copy_finds_the_cloud_that_was_checked(place: dict[str, Any
     assert cloud.aws_command("sns", "publish", "--message", "a b") == (
         f"`{beginning} sns publish --message 'a b'`"
     )
+
+
+def test_a_cloud_that_hangs_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = QUICK.merge(Config(read_timeout=0.1))
+    assert (QUICK.connect_timeout + QUICK.read_timeout) * QUICK.retries["total_max_attempts"] <= 30
+    monkeypatch.setattr("fipe_cli.check.deployment.QUICK", soon)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        cloud = Cloud("dev", boto3.Session(**CREDENTIALS), url)
+        with pytest.raises(CliError, match="AWS does not answer: Read timeout on endpoint URL"), aws_errors():
+            read_deployment(cloud)
 
 
 def test_all_loaders_are_answered() -> None:

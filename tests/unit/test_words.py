@@ -3,7 +3,11 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -19,6 +23,7 @@ from fipe_cli.__main__ import app
 from fipe_cli.export import Selection
 from fipe_cli.function_words import ANSWERS, understood
 from fipe_cli.loads import payload_of
+from fipe_cli.table import shown
 from fipe_words import (
     CATALOGUE,
     ENGLISH,
@@ -101,14 +106,13 @@ def values_in(text: str) -> set[tuple[Any, ...]]:
 
 SPOKEN = ("src/fipe_cli", "src/local_cloud")
 UNSPOKEN = {
-    "src/fipe_cli/report",  # a page with words of its own, in both languages
     "src/local_cloud/aws",  # the server, which writes logs
     "src/local_cloud/database_gateway.py",
     "src/local_cloud/database_token.py",  # PostgreSQL's side: it answers programs
     "src/local_cloud/guard.py",
 }
 SENTENCE = re.compile(r"[a-z]{2,}[,;:.]? [a-z`'\"(]|[a-z]+: ", re.IGNORECASE)
-SQL = re.compile(r"\s*(select|set|copy|do|declare|order by|from|and|move|create|alter|grant|insert)\b")
+SQL = re.compile(r"\s*(select|with|set|copy|do|declare|order by|from|and|move|create|alter|grant|insert)\b")
 NOT_SAID = {
     "execute", "SQL", "compile", "search", "match", "fullmatch", "sub", "filter_log_events", "sendall",
     # These take messages of the catalogue, or make ones that nobody is to see.
@@ -119,6 +123,7 @@ KNOWN = {
     "could not connect", "Connection refused", "could not translate", "no route",
     "not asked", "no turn",  # states that functions answer
     "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+    "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",  # noqa: E501
     "does not exist", "Task timed out", "Subprocess exited with error",  # what AWS and the CDK say
     'role "{}" does not exist', "nologin in role pg_monitor, pg_signal_backend",
     "login createrole createdb in role {}", "error: ",
@@ -265,6 +270,9 @@ def test_numbers_are_written_as_brazilians_do() -> None:
     assert counted(50332, "price") == "50.332 preços"
     assert _("{rate:,.0f} calls per minute", rate=1234.5) == "1.234 consultas por minuto"
     assert counted(1_000_000, "model") == "1.000.000 modelos"
+    assert shown("price_brl", Decimal("86472.00")) == "86.472,00"
+    assert shown("model_year", 2014) == "2014"
+    assert shown("reference_month", date(2026, 6, 1)) == "2026-06"
     assert _("the longest init took {seconds:.1f} s", seconds=1234.5).endswith("took 1234,5 s")
     one = plural("{number:,} brand did not arrive", "{number:,} brands did not arrive", 1)
     assert one == "1 marca não chegou"
@@ -345,3 +353,16 @@ def test_other_vehicle_types_are_refused() -> None:
     assert "tipo de veículo desconhecido, 'barco': use carro, moto, caminhao" in said(
         "--lang", "pt", "load", "--types", "barco"
     )
+
+
+def test_settings_are_refused_in_portuguese_and_their_files_are_the_projects(tmp_path: Path) -> None:
+    look = (
+        "import stage_settings, fipe_words; fipe_words.speak('pt'); print(stage_settings.__file__);"
+        "print(stage_settings._line({'type': 'missing', 'loc': ('vpc_id',), 'msg': '', 'input': ''}))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    file, line = ran.stdout.splitlines()
+    assert Path(file) == ROOT / "stage_settings.py", "a copy would not see a change"
+    assert line == "falta vpc_id: informe a VPC do banco, como vpc-0a1b2c3d"

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fipe_cli.check.findings import Finding, Level
-from fipe_cli.cloud import Cloud
+from fipe_cli.cloud import QUICK, Cloud
 from fipe_words import _
 from infrastructure import names
 from infrastructure.names import Function
@@ -69,7 +69,8 @@ def read_deployment(cloud: Cloud) -> Deployment:
     """
     client, stack = cloud.client("cloudformation"), names.stack(cloud.stage)
     try:
-        status = client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+        first = cloud.client("cloudformation", QUICK)
+        status = first.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
     except ClientError as error:
         raise cloud.explained(error, _("stack {stack}", stack=stack)) from error
     resources: defaultdict[str, set[str]] = defaultdict(set)

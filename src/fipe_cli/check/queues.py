@@ -37,7 +37,7 @@ def look_at_queue(deployment: Deployment, queue: Queue, letters: Future[int]) ->
     """
     sqs = deployment.cloud.client("sqs")
     name, dlq_name = queue.of(deployment.stage), queue.dlq(deployment.stage)
-    part, dlq_part = _("{queue} queue", queue=queue), f"{queue} DLQ"
+    part, dlq_part = _("{queue} queue", queue=queue), _("{queue} DLQ", queue=queue)
     main, dead = _attributes(sqs, name), _attributes(sqs, dlq_name)
     found = []
     if main is None:
