@@ -759,6 +759,13 @@ def test_the_report_goes_to_a_pipe_when_asked(fipe: Fipe) -> None:
     assert fipe.done("report", "-").startswith("<!")
 
 
+def test_the_report_of_a_fleet(fipe: Fipe) -> None:
+    fleet = fipe.folder / "fleet.csv"
+    fleet.write_text("fipe_code,model_year\n038003-2,1992\n")
+    assert '"name":"fleet.csv"' in fipe.done("report", "-", "--fleet", str(fleet))
+    assert "fleet.txt" in fipe.refused(2, "report", "-", "--fleet", str(fipe.folder / "fleet.txt"))
+
+
 def test_the_report_is_refused_for_what_is_not_there(fipe: Fipe) -> None:
     file = str(fipe.folder / "report.html")
     assert "unknown FIPE code 1" in fipe.refused(2, "report", file, "--vehicle", "1")

@@ -225,7 +225,7 @@ def test_a_fleet_is_worth_what_fipe_value_says(months: connection, tmp_path: Pat
         each["brand"]: (each["vehicles"], each["value_brl"], each["change_brl"]) for each in fleet["totals"]
     }
     assert worth == {"VW - VolksWagen": (3, 310, 10), "HONDA": (1, 60, 10)}
-    assert fleet["without_price"] == {"no such year": 1}
+    assert fleet["without_price"] == {"no_such_year": 1}
 
 
 # The page ---------------------------------------------------------------------------------------------------
