@@ -53,9 +53,13 @@ SHORT_WAITS = """
 import os
 
 from fipe_api.aws import queue_publisher
-from fipe_api.load import rounds
+from fipe_api.load import backfill, rounds
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
+backfill.REST_SECONDS = 1.0
+backfill.QUIET_SECONDS = 4.0
+backfill.STALLED_SECONDS = 8.0
+backfill.OUTAGE_SECONDS = 2.0
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.DOWN_SECONDS = (0.2, 1.0)

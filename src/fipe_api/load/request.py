@@ -31,12 +31,20 @@ ANSWERS_BEFORE_ACCEPTED = 3
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
 
 _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
+_MONTHS = rf"{_MONTH}(?:\.\.{_MONTH})?"
 
 
 class LoadRequestError(ValueError):
     """The load that was asked for is not possible; nothing was started."""
 
 
+class NothingListedError(LoadRequestError):
+    """The source lists no brands, or none of those that were asked for."""
+
+
+_ReferenceText = Annotated[
+    str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTHS}(?:,{_MONTHS})*)\Z", max_length=5_000)
+]
 Wanted = Annotated[tuple[Code | Text, ...], Meta(min_length=1)]
 
 
@@ -44,8 +52,9 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The payload that starts a load. Every part is optional; a part that is left out means all.
 
     Attributes:
-        reference: "latest", a month ("2026-06"), a range that includes both ends ("2024-01..2024-12"), or a
-            reference code.
+        reference: "latest", a month ("2026-06"), a range that includes both ends ("2024-01..2024-12"),
+            several of these with commas between them, or a reference code. More than one month, and a range
+            of one, make a list whose months are loaded one at a time.
         vehicle_types: FIPE's codes; a payload may also use the names "car", "motorcycle" and "truck".
         brands: names (in capital or small letters) or codes.
         models: names (in capital or small letters) or codes.
@@ -55,12 +64,13 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
         start_key: any text; starts with the same text are the same run.
-        cancel: cancel the run `run_id`: what waits is dropped, what came stays.
+        cancel: cancel the run `run_id`: what waits is dropped, what came stays. A list of months stops.
+        oldest_first: load a list of months from the oldest on, not from the newest.
+        skip_complete: leave those out of a list of months that the database has complete.
+        go_on: go on with the list of months of the run `run_id`, which was stopped or which nothing moves on.
     """
 
-    reference: (
-        PositiveInt | Annotated[str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTH}(?:\.\.{_MONTH})?)\Z")]
-    ) = "latest"
+    reference: PositiveInt | _ReferenceText = "latest"
     vehicle_types: Annotated[frozenset[VehicleType], Meta(min_length=1)] = frozenset({1, 2, 3})
     brands: Wanted | None = None
     models: Wanted | None = None
@@ -71,11 +81,15 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_brands: PositiveInt | None = None
     start_key: Text | None = None
     cancel: bool = False
+    oldest_first: bool = False
+    skip_complete: bool = False
+    go_on: bool = False
 
     def __post_init__(self) -> None:
-        first, _, last = str(self.reference).partition("..")
-        if last and last < first:
-            raise ValueError("the range ends before it starts")
+        for part in str(self.reference).split(","):
+            first, _, last = part.partition("..")
+            if last and last < first:
+                raise ValueError("the range ends before it starts")
         for want in (*(self.brands or ()), *(self.models or ())):
             if not (want.strip() if isinstance(want, str) else want):
                 raise ValueError("not a name or a code")
@@ -84,6 +98,21 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     def known_run(self) -> UUID | None:
         """The run that this request belongs to; None if it starts a new one."""
         return self.run_id or (uuid5(NAMESPACE_OID, self.start_key) if self.start_key else None)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether several months are asked for, or a range: they are loaded one at a time."""
+        return any(mark in str(self.reference) for mark in ("..", ","))
+
+    @property
+    def of_each_month(self) -> dict[str, Any]:
+        """What is loaded of each month, as a payload."""
+        wanted: dict[str, Any] = {"vehicle_types": sorted(self.vehicle_types)}
+        if self.brands is not None:
+            wanted["brands"] = list(self.brands)
+        if self.models is not None:
+            wanted["models"] = list(self.models)
+        return wanted
 
     @property
     def whole_month(self) -> bool:
@@ -103,6 +132,9 @@ _HINTS = {
     "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
     "start_key": "use a text of your own; leave it out unless a start may be repeated",
     "cancel": "use true, with the run_id of the load to cancel",
+    "oldest_first": "use true or false",
+    "skip_complete": "use true or false",
+    "go_on": "use true, with the run_id of a list of months",
 }
 
 
@@ -150,15 +182,18 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
         if not chosen:
             raise LoadRequestError(f"no reference month has the code {asked}: use a month like 2026-06")
         return chosen
-    first, _, last = asked.partition("..")
-    begin, end = _month(first), _month(last or first)
     months = {reference.month for reference in published}
-    if begin not in months or end not in months:
-        raise LoadRequestError(
-            f"{asked} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
-        )
+    wanted: set[date] = set()
+    for part in asked.split(","):
+        first, _, last = part.partition("..")
+        begin, end = _month(first), _month(last or first)
+        if begin not in months or end not in months:
+            raise LoadRequestError(
+                f"{part} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
+            )
+        wanted |= {month for month in months if begin <= month <= end}
     return sorted(
-        (reference for reference in published if begin <= reference.month <= end),
+        (reference for reference in published if reference.month in wanted),
         key=lambda reference: reference.month,
     )
 
@@ -260,10 +295,10 @@ def refuse_unknown_brands(
 
 
 def refuse_nothing(messages: Sized) -> None:
-    """Raises LoadRequestError when there is no brand to load."""
+    """Raises NothingListedError when there is no brand to load."""
     if not messages:
         reason = "the source lists no brands: try another month or other vehicle types"
-        raise LoadRequestError(reason) from NoDataError("no brands")
+        raise NothingListedError(reason) from NoDataError("no brands")
 
 
 def _month(text: str) -> date:
