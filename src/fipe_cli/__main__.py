@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from fipe_api.load.state import LoadState
+from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
@@ -631,6 +632,47 @@ def report(
         if file != Path("-"):
             size = len(page)
             _answer({"file": str(file), "bytes": size}, [f"{file}: {size // 1024:,} KiB"], as_json)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    months: Months = None,
+    types: Types = "",
+    brands: Brands = "",
+    oldest_first: OldestFirst = False,
+    again: Again = False,
+    stop: Stop = False,
+    resume: Resume = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Load many months one at a time, unattended; without MONTHS, show how far it is."""
+    from fipe_cli import backfill as lists
+    from fipe_cli.watch import follow_load
+
+    cloud = _cloud(context)
+    say = _progress(as_json).print
+    if sum((bool(months), stop, resume)) > 1:
+        raise CliError("invalid options: use MONTHS, --stop or --resume", USAGE)
+    if months:
+        payload = lists.payload_for(months, types, brands, oldest_first=oldest_first, again=again)
+        say(lists.estimate(cloud, payload).words(), soft_wrap=True)
+        started, words = lists.start_list(cloud, payload)
+        say(words, soft_wrap=True)
+        if started is None:
+            return
+    elif stop:
+        lists.stop_list(cloud)
+    elif resume:
+        lists.go_on(cloud)
+    found = lists.overview(cloud)
+    if follow and not found.found.is_over:
+        follow_load(_progress(as_json), cloud, found.found.run_id)
+        found = lists.overview(cloud)
+    _answer(found.document(), list(found.words()), as_json)
+    if found.found.ended_at and found.found.incomplete:
+        raise typer.Exit(INCOMPLETE)
 
 
 def _form(as_json: bool, as_csv: bool) -> "Form":

@@ -44,20 +44,40 @@ class StartedReference(BaseModel):
 
 
 class StartedLoad(BaseModel):
-    """What FipeManufacturerLoader answers; `waiting` is why something was not started yet, if so."""
+    """What FipeManufacturerLoader answers.
+
+    Attributes:
+        run_id: the run.
+        references: its months. Those of a list are started one at a time.
+        brands_sent: brands that were sent.
+        waiting: why something was not started yet, if so.
+        to_come: how many of the months wait for their turn.
+        skipped: months, YYYY-MM, that are complete already.
+    """
 
     run_id: UUID
     references: list[StartedReference]
     brands_sent: int
     waiting: str | None = None
+    to_come: int = 0
+    skipped: list[str] = []
 
     def words(self) -> str:
         """What was started, and what waits, in a line."""
         if not self.references:
             return f"run {self.run_id} waits to start: {self.waiting}"
         months = [reference.month for reference in self.references]
-        started = f"run {self.run_id} started: {_span(months)}, {counted(self.brands_sent, 'brand')}"
-        return f"{started}; the other months wait: {self.waiting}" if self.waiting else started
+        started = f"run {self.run_id} started: {span(months)}"
+        if len(months) > 1:
+            started += f", one at a time; {counted(self.brands_sent, 'brand')} of the first"
+        else:
+            started += f", {counted(self.brands_sent, 'brand')}"
+        return f"{started}; waits: {self.waiting}" if self.waiting else started
+
+    def without(self, codes: set[int]) -> "StartedLoad":
+        """The same without some months, by their codes."""
+        left = [reference for reference in self.references if reference.code not in codes]
+        return self.model_copy(update={"references": left})
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,7 @@ class Plan:
         """For people."""
         limit, minutes = self.calls_per_minute, self.minutes
         return [
-            f"{_span(self.months)}: {counted(self.brands, 'brand')}, about"
+            f"{span(self.months)}: {counted(self.brands, 'brand')}, about"
             f" {round(self.size.models):,} models and {round(self.size.prices):,} prices",
             f"about {round(self.size.calls):,} calls"
             + (
@@ -161,7 +181,8 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
     size = month.times(count)
-    refuse_what_expires(size, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
+    # The months of a list are loaded one at a time.
+    refuse_what_expires(month, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
     return Plan(
         months=[f"{reference.month:%Y-%m}" for reference in references],
         brands=len(messages) * count,
@@ -220,5 +241,6 @@ def calls_per_minute(environment: dict[str, str]) -> float | None:
     return None if rate == "max" else float(rate)
 
 
-def _span(months: list[str]) -> str:
+def span(months: list[str]) -> str:
+    """Months in a few words."""
     return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]} ({len(months)} months)"

@@ -14,6 +14,7 @@ from fipe_api.load.outlook import Arrivals
 from fipe_api.load.state import LoadState
 from fipe_cli import forecast
 from fipe_cli.forecast import NO_LIMIT, Limit
+from fipe_cli.month_list import ListProgress
 
 _NARROW = 60
 """In a terminal with fewer columns there is no room for bars next to the words."""
@@ -83,6 +84,8 @@ class Snapshot:
         calls_left: calls to the source that are left, about; None if nothing is known of the run.
         arrivals: the results so far, the newest first.
         waits: what the loaders wait for.
+        of_list: how far the list of months is; None if the run has none. Until its end, all else is of
+            the month at work, and only calls_left has the months to come, too.
         busy: whether functions are known to be running; then empty queues do not mean that the load has
             ended.
         said_left: the time left as it was said before, when what follows from the counts is about the same.
@@ -110,14 +113,20 @@ class Snapshot:
     calls_left: float | None = None
     arrivals: Sequence[Arrivals] = ()
     waits: Waits = NO_WAITS
+    of_list: ListProgress | None = None
     busy: bool = False
     said_left: timedelta | None = None
     why_longer: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether the ledger says that the load is complete."""
-        return self.state_in_ledger == LoadState.COMPLETE
+        """Whether the ledger says that the load is complete, and no month is to come."""
+        return self.state_in_ledger == LoadState.COMPLETE and not self.has_months_ahead
+
+    @property
+    def has_months_ahead(self) -> bool:
+        """Whether the load goes on by itself with other months."""
+        return self.of_list is not None and not self.of_list.is_over
 
     @property
     def cancelled(self) -> bool:
@@ -167,7 +176,8 @@ class Snapshot:
     @property
     def silence(self) -> timedelta | None:
         """For how long no result has come, if nothing explains it."""
-        if self.is_over or self.waits.refusal or self.denied_for:
+        waits_for_load = self.of_list is not None and (self.of_list.waits_for or not self.of_list.at_work)
+        if self.is_over or self.waits.refusal or self.denied_for or waits_for_load:
             return None
         seconds = forecast.silence(self.arrivals)
         return None if seconds is None else timedelta(seconds=seconds)
@@ -207,7 +217,9 @@ class Snapshot:
     @property
     def has_ended(self) -> bool:
         """Whether nothing is left to do, even if the load is not complete."""
-        return self.cancelled or (not self.busy and (self.complete or self.waiting == 0))
+        if self.cancelled:
+            return True
+        return not (self.busy or self.has_months_ahead) and (self.complete or self.waiting == 0)
 
     @property
     def dead_messages(self) -> int:
@@ -345,6 +357,8 @@ def _end(seen: Snapshot) -> str:
 def _waits(seen: Snapshot) -> Iterator[str]:
     if seen.is_over:
         return
+    if seen.of_list:
+        yield from list_words(seen.of_list)
     refusal, denied_for = seen.waits.refusal, seen.denied_for
     if (refusal or denied_for) and seen.waiting and not seen.months:
         yield "waits to start"
@@ -362,6 +376,16 @@ def _waits(seen: Snapshot) -> Iterator[str]:
         yield f"nothing has come for {duration(seen.silence.total_seconds())}: {_where_it_waits(seen)}"
     if seen.why_longer:
         yield seen.why_longer
+
+
+def list_words(of_list: ListProgress) -> Iterator[str]:
+    """How far a list of months is."""
+    work = f"at work: {of_list.at_work}; " if of_list.at_work else ""
+    yield f"{work}{of_list.done} of {counted(of_list.months, 'month')} complete, {of_list.to_come} to come"
+    if of_list.waits_for:
+        yield f"waits for the load of {of_list.waits_for}"
+    if of_list.is_stuck:
+        yield "nothing moves it on: run `fipe backfill --resume`"
 
 
 def _where_it_waits(seen: Snapshot) -> str:

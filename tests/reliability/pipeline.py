@@ -279,7 +279,7 @@ class Pipeline:
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Runs a query as the master user; returns its rows."""
-        with closing(self._connect()) as session, session, session.cursor() as cursor:
+        with closing(self.connect()) as session, session, session.cursor() as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -362,7 +362,7 @@ class Pipeline:
     @contextmanager
     def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:
         """Kills the server while a batch is half written, then lets it recover."""
-        with closing(self._connect()) as session, session.cursor() as cursor:
+        with closing(self.connect()) as session, session.cursor() as cursor:
             # A batch writes the ledger last. While the ledger is locked, prices are written but not
             # committed.
             cursor.execute("lock table fipe.load_run in exclusive mode")
@@ -454,7 +454,8 @@ class Pipeline:
             refused = {int(entry["Id"]) for entry in answer.get("Failed", [])}
             left = [body for place, body in enumerate(left) if place >= 10 or place in refused]
 
-    def _connect(self) -> Any:
+    def connect(self) -> Any:
+        """Connects to the database as the master user."""
         place = self.postgres.connection()
         assert place is not None
         return psycopg2.connect(

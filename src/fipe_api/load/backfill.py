@@ -212,7 +212,7 @@ def _begin_list(
     changed = lists.change(with_months)
     assert changed is not None
     started = _taken_over(lists, source, environment)
-    return started._replace(answer=_answer(lists.found or changed, wanted, started.answer, skipped))
+    return started._replace(answer=_answer(lists.read() or changed, wanted, started.answer, skipped))
 
 
 def _taken_over(lists: Lists, source: PriceSource, environment: LoaderEnvironment) -> Started:
