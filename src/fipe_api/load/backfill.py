@@ -137,7 +137,7 @@ def stop(run_id: UUID, environment: LoaderEnvironment) -> None:
         is_at_work = found is not None and found.run_id == run_id and not found.is_over
         return replace(found, stopped=True, waits_for="") if found and is_at_work else None
 
-    _lists(environment).change(stopped)
+    Lists(client("dynamodb"), environment.pace_table).change(stopped)
 
 
 def move(
@@ -348,7 +348,7 @@ class _Mover:
         now = time.time()
         if work and not self._list.waits_for and self._rests(pace, now):
             # Nothing arrives meanwhile, and to ask the ledger could wake the database.
-            return self._look_again(LONGEST_PAUSE_SECONDS)
+            return self._look_again(FIRST_PAUSE_SECONDS + pace.next_call / 1000 - now)
         seen = ledger_questions.progress(
             self._environment.load_status_function, self._list.run_id, work.reference.code if work else None
         )
