@@ -446,9 +446,11 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
+    from fipe_cli.backfill import go_on
     from fipe_cli.blocked import what_helps
     from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
+    from fipe_cli.month_list import read_list
     from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
@@ -457,7 +459,11 @@ def resume(
     if not loads:
         raise _unknown_run(run_id)
     run = loads[0].run_id
-    started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
+    found = read_list(cloud)
+    if found and found.run_id == run and found.ended_at is None:
+        started = [go_on(cloud)]
+    else:
+        started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
     waiting = [one.waiting for one in started if one.waiting]

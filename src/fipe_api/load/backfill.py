@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec.structs import replace
 
 from fipe_api.aws.clients import client
-from fipe_api.aws.observability import logger, metrics
+from fipe_api.aws.observability import logger
 from fipe_api.environment import LoaderEnvironment
 from fipe_api.load import cancellation, ledger_questions
 from fipe_api.load.backfill_list import (
@@ -369,7 +369,6 @@ class _Mover:
         if found is None:
             self._list = self._lists.write(replace(self._list, ended_at=datetime.now(UTC)))
             logger.info("list of months ended", run_id=str(self._list.run_id))
-            metrics.add_metric("BackfillsEnded", "Count", 1)
             return Started(self._messages, self._answer)
         reference, tries = found
         work = MonthAtWork(
@@ -468,7 +467,6 @@ class _Mover:
         if is_answered and (not work.again or quiet >= QUIET_SECONDS):
             return self._incomplete(work, "some prices had no usable answer")
         if quiet >= STALLED_SECONDS and not _is_out(pace, time.time()):
-            metrics.add_metric("BackfillMonthsStalled", "Count", 1)
             return self._incomplete(work, "some results did not arrive")
         return None
 
