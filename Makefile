@@ -45,7 +45,7 @@ KNOWN.redrive      := QUEUE DRY_RUN RATE JSON
 KNOWN.logs         := SINCE FUNCTION LEVEL FOLLOW
 # fipe knows which settings these may have.
 ANY_SETTING        := synth $(STAGES:%=deploy-%) $(STAGES:%=diff-%)
-KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES COMPILE_LAYERS HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_%
+KNOWN_EVERYWHERE   := PYTHON VERBOSE RDS_CERTIFICATES COMPILE_LAYERS HOME AWS_% FIPE_% %_PROXY %_proxy SSL_% PIP_% UV_% NODE_% REQUESTS_% LANG LANGUAGE LC_%
 GIVEN              := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifeq ($(filter $(ANY_SETTING),$(MAKECMDGOALS)),)
 action   = $(strip $(foreach stage,$(STAGES),$(patsubst %-$(stage),%,$(filter %-$(stage),$(1)))))
@@ -125,7 +125,7 @@ logs-dev logs-stg logs-prd: logs-%: $(RUNTIME) ## Show the functions' logs: [SIN
 	@$(FIPE) $* logs
 
 ##@ Work on the project
-.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs audit bench lock clean
+.PHONY: test test-walkthrough test-second-cloud test-faults soak fuzz lint docs charts audit bench words lock clean
 test: $(DEV) prepare-layers ## Run the tests: all that a change needs; POSTGRES=17|18|both (the default)
 	@# In the order of the folders: the end-to-end modules, which take longest, begin first.
 	python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q \
@@ -152,8 +152,12 @@ lint: $(DEV) ## Check style and types
 	ruff format --check .
 	mypy
 
-docs: $(RUNTIME) ## Write the table of docs/settings.md from stage_settings.py
+docs: $(RUNTIME) ## Write the settings in docs/settings.md, and docs/data.md from the schema
 	@python -m scripts.settings_table
+	@python -m scripts.data_dictionary
+
+charts: $(DEV) ## Bundle the charts of `fipe report` from the libraries in scripts/report_page
+	@node scripts/report_page/build.js
 
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies
@@ -163,6 +167,9 @@ bench: $(DEV) prepare-layers ## Run the benchmarks, write docs/benchmarks.md: BE
 
 UV_COMPILE = uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
+words: $(DEV) ## Bring the catalogue of translations up to date with the messages in the code
+	python scripts/update_words.py
+
 lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) --group uv -o requirements-uv.txt
 	$(UV_COMPILE) pyproject.toml --extra build -o requirements.txt
@@ -170,10 +177,11 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) tests/second_cloud/requirements.in -o tests/second_cloud/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
+	npm update --silent --package-lock-only --prefix scripts/report_page
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules tests/postgres17/node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules scripts/report_page/node_modules tests/postgres17/node_modules
 
 # --- What the targets need: the script finds out what is not up to date ---
 $(RUNTIME): FORCE

@@ -34,7 +34,7 @@ create schema if not exists fipe;
 -- everybody may take one of those, and so keep the writers waiting.
 create table if not exists fipe.writers_turn ();
 lock table fipe.writers_turn in exclusive mode;
-comment on table fipe.writers_turn is 'Always empty: who locks it has the turn to write.';
+comment on table fipe.writers_turn is 'Internal: always empty: who locks it has the turn to write.';
 
 comment on schema fipe is 'Prices of the FIPE table (Brazil), by reference month. Query fipe.vehicle_price.';
 
@@ -46,7 +46,8 @@ create table if not exists fipe.schema_version (
     upgraded_at   timestamptz not null default now(),
     script_sha256 text
 );
-comment on table fipe.schema_version is 'One row: the version of this schema, and the script that made it.';
+comment on table fipe.schema_version is
+    'One row: the version of this schema, and the script that made it.';
 
 do $$
 declare
@@ -92,7 +93,7 @@ create or replace function fipe.plain(written text) returns text
 language sql immutable parallel safe
 return lower(case when octet_length(written) = length(written) then written
                   else regexp_replace(normalize(written, NFD), '[\u0300-\u036F]', '', 'g') end);
-comment on function fipe.plain(text) is 'The text in small letters without accents.';
+comment on function fipe.plain(text) is 'Internal: the text in small letters without accents.';
 
 -- Split here and not by a text search parser, which takes "High.CD" for the name of a host. A decimal comma is a
 -- point.
@@ -102,7 +103,7 @@ return array_remove(regexp_split_to_array(
     regexp_replace(fipe.plain(written), '(?<=[0-9]),(?=[0-9])', '.', 'g'),
     '(?:[^a-z0-9.]|\.(?![0-9])|(?<![0-9])\.)+'
 ), '');
-comment on function fipe.split(text) is 'The words of a text in their order, in small letters without accents.';
+comment on function fipe.split(text) is 'Internal: the words of a text in their order, in small letters without accents.';
 
 -- People write "tcross" and "crv" for T-Cross and CR-V. Few names have a hyphen, so that is looked at first.
 -- PostgreSQL refuses words of more than 2,046 bytes; no name is longer than 250 letters.
@@ -119,7 +120,7 @@ return array_to_tsvector(
        end
 );
 comment on function fipe.words(text) is
-    'The words of a name, and those with a hyphen or an apostrophe also as one: "VW T-Cross 1.0" has vw, t, cross,'
+    'Internal: the words of a name, and those with a hyphen or an apostrophe also as one: "VW T-Cross 1.0" has vw, t, cross,'
     ' tcross and 1.0.';
 
 create table if not exists fipe.reference_month (
@@ -127,8 +128,8 @@ create table if not exists fipe.reference_month (
     month date not null unique check (extract(day from month) = 1)
 );
 comment on table fipe.reference_month is
-    'The reference months that the database knows, with FIPE''s codes. Codes are not in the order of months: order'
-    ' by month.';
+    'The reference months that the database knows, one row per month, with FIPE''s codes. Codes are not in the order of'
+    ' months: order by month. A month may have no price yet: a load''s plan names it first.';
 
 -- What was published is never renamed: another name makes another row.
 create table if not exists fipe.model (
@@ -141,7 +142,9 @@ create table if not exists fipe.model (
     words        tsvector not null generated always as (fipe.words(brand || ' ' || model)) stored,
     unique (vehicle_type, brand_code, model_code, brand, model)
 );
-comment on table fipe.model is 'Models as published: another name of the brand or the model is another row.';
+comment on table fipe.model is
+    'One row per model as published: a brand and a model with these codes and names. Another name of the brand or the'
+    ' model is another row.';
 create index if not exists model_brand on fipe.model (brand);
 create index if not exists model_words on fipe.model using gin (words);
 
@@ -161,8 +164,8 @@ create table if not exists fipe.vehicle (
     -- Each month updates last_month of most vehicles: half a page of room, and no index has to change.
 ) with (fillfactor = 50);
 comment on table fipe.vehicle is
-    'Vehicles as published: a model with a model year and a fuel. Vehicles that are the same through time have the'
-    ' same series_id.';
+    'One row per vehicle as published: a model with a model year, a fuel and a FIPE code. Vehicles that are the same'
+    ' through time have the same series_id.';
 create index if not exists vehicle_fipe_code on fipe.vehicle (fipe_code, model_year);
 create index if not exists vehicle_series_id on fipe.vehicle (series_id);
 create index if not exists vehicle_duplicate on fipe.vehicle (id) include (series_id, duplicate)
@@ -179,7 +182,8 @@ create table if not exists fipe.price (
     -- of a month's 50,000 look-ups was on another page: a brand's month took 62 ms instead of 10 at 330 months.
     primary key (reference_month, vehicle_id)
 );
-comment on table fipe.price is 'Prices, by vehicle and reference month. fipe.vehicle_price shows them with all names.';
+comment on table fipe.price is
+    'One row per vehicle and reference month: the price that holds. fipe.vehicle_price shows them with all names.';
 create index if not exists price_vehicle_id on fipe.price (vehicle_id);
 create index if not exists price_flagged on fipe.price (reference_month, vehicle_id)
     where price_brl = 0 or mirror is not null;
@@ -196,7 +200,8 @@ create table if not exists fipe.price_revision (
     reason          text          not null check (reason in ('corrected', 'withdrawn', 'official'))
 );
 comment on table fipe.price_revision is
-    'What prices were before the source corrected or withdrew them within a month. fipe.price has what they are.';
+    'One row per price that no longer holds: what it was before the source corrected or withdrew it within a month.'
+    ' fipe.price has what holds.';
 create index if not exists price_revision_vehicle_id on fipe.price_revision (vehicle_id, reference_month);
 
 -- A model that all loads of a month answered alike has no rows here: its prices and the ledger say the same.
@@ -214,7 +219,7 @@ create table if not exists fipe.model_answer (
     unique nulls not distinct (reference_month, vehicle_type, brand_code, model_code, load_run_id, asked_at)
 );
 comment on table fipe.model_answer is
-    'All answers about models that were not answered alike within a month. Prices and revisions are computed from'
+    'Internal: all answers about models that were not answered alike within a month. Prices and revisions are computed from'
     ' them, whatever the order in which they arrive.';
 
 -- Left joins, though each price has all of this: PostgreSQL leaves out the tables that a query does not ask about.
@@ -238,7 +243,8 @@ left join fipe.vehicle on vehicle.id = price.vehicle_id
 left join fipe.model on model.id = vehicle.model_id;
 comment on view fipe.vehicle_price is
     'One row per price, with all that names it, as FIPE published it in that month: what people query. Quickest by'
-    ' reference_month, brand or fipe_code.';
+    ' reference_month, brand or fipe_code. Key: reference_month, vehicle_type, brand_code, model_code, model_year,'
+    ' fuel_code.';
 
 -- Series: the same vehicle through time -------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ return later <= (earlier + interval '1 year')::date or not exists (
       and exists (select from fipe.price where price.reference_month = between_them.month)
 );
 comment on function fipe.near(date, date) is
-    'Whether a vehicle that ends in the earlier month can go on in the later one: at most a year, or nothing loaded'
+    'Internal: whether a vehicle that ends in the earlier month can go on in the later one: at most a year, or nothing loaded'
     ' between them.';
 
 create or replace function fipe.chains(places text[], items integer[], first_months date[], last_months date[])
@@ -288,7 +294,7 @@ language sql stable as $$
     select item, chain from chained
 $$;
 comment on function fipe.chains(text[], integer[], date[], date[]) is
-    'Items that follow one another have the same chain, which is the first of them. One follows another if it is the'
+    'Internal: items that follow one another have the same chain, which is the first of them. One follows another if it is the'
     ' only one that begins after it in one of its places, soon enough, and the other is the only one before it. The'
     ' arrays go together: an item can stand in several places.';
 
@@ -474,7 +480,7 @@ language sql stable as $$
     where vehicle.first_month is null
 $$;
 comment on function fipe.series_of(integer[]) is
-    'The series of these vehicles and of all that can be in one with them, computed from the prices.';
+    'Internal: the series of these vehicles and of all that can be in one with them, computed from the prices.';
 
 create or replace function fipe.renew_series(vehicles integer[] default null) returns integer
 language plpgsql set enable_hashjoin = on set enable_mergejoin = on as $$
@@ -491,14 +497,14 @@ begin
 end
 $$;
 comment on function fipe.renew_series(integer[]) is
-    'Writes the series of these vehicles, or of all; returns how many changed. The writer calls it for what changed.';
+    'Internal: writes the series of these vehicles, or of all; returns how many changed. The writer calls it for what changed.';
 
 -- Questions: what people ask ------------------------------------------------------------------------------------------
 
 create or replace function fipe.whole_words(words text[]) returns tsquery
 language sql immutable strict parallel safe
 return (select string_agg(quote_literal(left(word, 250)), ' & ')::tsquery from unnest(words) as word);
-comment on function fipe.whole_words(text[]) is 'A text search query: each of these is a word of the name.';
+comment on function fipe.whole_words(text[]) is 'Internal: a text search query: each of these is a word of the name.';
 
 -- A word of the search is the beginning of a word of the name. Two words may be one in the name: "hb 20" is HB20.
 create or replace function fipe.words_beginning(words text[]) returns tsquery
@@ -514,7 +520,7 @@ return (
     ) as with_two_joined
 );
 comment on function fipe.words_beginning(text[]) is
-    'A text search query: each of these is the beginning of a word of the name, or two neighbours together are.';
+    'Internal: a text search query: each of these is the beginning of a word of the name, or two neighbours together are.';
 
 -- Misspelled words are looked up as all words that are one letter away. pg_trgm would compare more loosely, but not
 -- every server has it, and the same search should find the same everywhere.
@@ -532,7 +538,7 @@ language sql immutable strict parallel safe as $$
     from generate_series(1, length(word) - 1) as place
 $$;
 comment on function fipe.one_letter_away(text) is
-    'All words with one letter more, one less, another one, or two neighbours that changed places.';
+    'Internal: all words with one letter more, one less, another one, or two neighbours that changed places.';
 
 create or replace function fipe.words_alike(words text[]) returns tsquery
 language sql immutable strict parallel safe
@@ -552,13 +558,13 @@ return (
     ) as parted
 );
 comment on function fipe.words_alike(text[]) is
-    'A text search query that is laxer than fipe.words_beginning: a word of four or more letters may be a letter away'
+    'Internal: a text search query that is laxer than fipe.words_beginning: a word of four or more letters may be a letter away'
     ' from one of the name, and "xc60" may be XC 60.';
 
 create or replace function fipe.code_of(written text) returns text
 language sql immutable parallel safe
 return regexp_replace(written, '^\s*(\d{6})-?(\d)\s*$', '\1-\2');
-comment on function fipe.code_of(text) is 'A FIPE code as FIPE writes it, with its hyphen; 0053406 is 005340-6.';
+comment on function fipe.code_of(text) is 'Internal: a FIPE code as FIPE writes it, with its hyphen; 0053406 is 005340-6.';
 
 create or replace function fipe.models_named(search text)
 returns table (vehicle_type smallint, brand_code integer, model_code integer)
@@ -580,7 +586,7 @@ language sql stable parallel safe as $$
     where not exists (select from matching) and model.words @@ (select fipe.words_alike(fipe.split(search)))
 $$;
 comment on function fipe.models_named(text) is
-    'Models with this FIPE code, or whose brand and name have, or once had, for each word of the search a word that'
+    'Internal: models with this FIPE code, or whose brand and name have, or once had, for each word of the search a word that'
     ' begins with it. Accents and case do not matter. If there are none, words may be misspelled by a letter.';
 
 create or replace function fipe.newest_month() returns date
@@ -609,7 +615,7 @@ begin
 end
 $$;
 comment on function fipe.asked_month(text) is
-    'The month that is written so: 2026-06, any day of it (2026-06-15), or latest. Null means latest, too: the newest'
+    'Internal: the month that is written so: 2026-06, any day of it (2026-06-15), or latest. Null means latest, too: the newest'
     ' month that has prices.';
 
 -- In plpgsql, because the ledger's tables are made further below.
@@ -668,47 +674,58 @@ comment on function fipe.month_before(text, text) is
     'The month `since`; when that is null, the last month before `month` that has prices and is whole, or, for a month'
     ' that is not whole itself, at least not loading.';
 
+-- In plpgsql, which keeps the plan: that of an SQL function would be made anew for each search, and take longer than
+-- most of them. Memoize would remember what is never asked twice.
 create or replace function fipe.search_models(search text)
 returns table (
     vehicle_type smallint, brand text, model text, fipe_codes text, model_years text, price_brl numeric,
     last_month date, brand_code integer, model_code integer
 )
-language sql stable parallel safe as $$
+language plpgsql stable parallel safe set enable_memoize = off as $$
+#variable_conflict use_column
+begin
+    return query
     select found.vehicle_type, newest.brand, newest.model, offered.fipe_codes, offered.model_years, price.price_brl,
            newest.last_month, found.brand_code, found.model_code
     from fipe.models_named(search) as found
     cross join lateral (
-        select model.id, model.brand, model.model, model.words, max(vehicle.last_month) as last_month
+        select model.id, model.brand, model.model, model.words, vehicle.last_month
         from fipe.model
         join fipe.vehicle on vehicle.model_id = model.id
         where (model.vehicle_type, model.brand_code, model.model_code)
             = (found.vehicle_type, found.brand_code, found.model_code)
           and vehicle.last_month is not null
-        group by model.id
-        order by max(vehicle.last_month) desc, model.brand, model.model
+        order by vehicle.last_month desc, model.brand, model.model
         limit 1
     ) as newest
     cross join lateral (
-        select string_agg(distinct vehicle.fipe_code, ', ' order by vehicle.fipe_code) as fipe_codes,
+        -- Most models have one FIPE code, and to compare is quicker than to sort.
+        select case when min(vehicle.fipe_code) = max(vehicle.fipe_code) then min(vehicle.fipe_code)
+                    else array_to_string(
+                        array(select distinct code from unnest(array_agg(vehicle.fipe_code)) as code order by code), ', '
+                    )
+               end as fipe_codes,
                concat_ws(', ',
-                   case when min(model_year) filter (where not zero_km) = max(model_year) filter (where not zero_km)
+                   case when min(model_year) = max(model_year) filter (where not zero_km)
                         then min(model_year)::text
-                        else min(model_year) filter (where not zero_km)
-                             || '-' || max(model_year) filter (where not zero_km)
+                        else min(model_year) || '-' || max(model_year) filter (where not zero_km)
                    end,
                    case when bool_or(zero_km) then 'zero km' end
                ) as model_years,
-               (array_agg(vehicle.id order by vehicle.model_year desc, vehicle.fuel_code))[1] as newest_vehicle
+               -- Of the newest model year, the fuel with the lowest code.
+               (max(array[vehicle.model_year, -vehicle.fuel_code, vehicle.id]))[3] as newest_vehicle
         from fipe.vehicle
         where vehicle.model_id = newest.id and vehicle.last_month = newest.last_month
     ) as offered
     join fipe.price on (price.reference_month, price.vehicle_id) = (newest.last_month, offered.newest_vehicle)
     order by newest.last_month desc, newest.words @@ (select fipe.whole_words(fipe.split(search))) desc, newest.brand,
-             newest.model, found.brand_code, found.model_code
+             newest.model, found.brand_code, found.model_code;
+end
 $$;
 comment on function fipe.search_models(text) is
-    'Models as fipe.models_named finds them, those with just these words first. Names, FIPE codes, model years and the price, which is that of the newest'
-    ' model year, are those of the last month that has the model.';
+    'Models with this FIPE code, or whose brand and name have, or once had, for each word of the search a word that begins'
+    ' with it; those with just these words come first. Names, FIPE codes, model years and the price, which is that of the'
+    ' newest model year, are those of the last month that has the model.';
 
 create or replace view fipe.counted_price as
 select price.reference_month, price.vehicle_id, vehicle.series_id, price.price_brl
@@ -721,7 +738,8 @@ where vehicle.duplicate = 0 or not exists (
       and same.reference_month = price.reference_month
 );
 comment on view fipe.counted_price is
-    'The prices, one per series and month: what stands under two names or brands counts once.';
+    'One row per series and reference month: what stands under two names or brands at once counts once. Key:'
+    ' reference_month, series_id.';
 
 create or replace view fipe.latest_price as
 select latest.reference_month,
@@ -742,7 +760,9 @@ where not exists (
       and (newer.last_month > vehicle.last_month
            or newer.last_month = vehicle.last_month and newer.duplicate < vehicle.duplicate)
 );
-comment on view fipe.latest_price is 'One row per series: its price in the newest month that has one.';
+comment on view fipe.latest_price is
+    'One row per series: its price in the newest month that has one, with the names of that month. Key: none; a series'
+    ' has no number that lasts.';
 
 create or replace function fipe.price_of(
     search text, model_year integer default null, month text default null, since text default null
@@ -776,7 +796,7 @@ language sql stable parallel safe as $$
     order by model.brand, model.model, model.brand_code, model.model_code, vehicle.model_year desc, vehicle.fuel_code
 $$;
 comment on function fipe.price_of(text, integer, text, text) is
-    'The prices in a month, the newest by default, of the models that fipe.models_named finds, beside those of an'
+    'The prices in a month, the newest by default, of the models that fipe.search_models finds, beside those of an'
     ' earlier month if one is given.';
 
 create or replace function fipe.price_history(fipe_code text, model_year integer default null)
@@ -974,7 +994,7 @@ language sql stable parallel safe as $$
       )
 $$;
 comment on function fipe.two_months(text, text) is
-    'The series of two months, each once, with all that the questions about two months need.';
+    'Internal: the series of two months, each once, with all that the questions about two months need.';
 
 create or replace function fipe.month_differences(month text default null, since text default null)
 returns table (
@@ -989,6 +1009,149 @@ $$;
 comment on function fipe.month_differences(text, text) is
     'All vehicles of two months, each once: new, gone, changed or unchanged since the earlier one. What is gone is'
     ' named as the earlier month has it.';
+
+create or replace function fipe.brands_loaded(month date) returns table (vehicle_type smallint, brand_code integer)
+language plpgsql stable parallel safe as $$
+begin
+    if fipe.loaded(month) = 'whole' then
+        return query select distinct model.vehicle_type, model.brand_code from fipe.model;
+    else
+        return query
+            select brand.vehicle_type, brand.brand_code
+            from fipe.load_run as run
+            join fipe.reference_month as reference on reference.code = run.reference_code
+            join fipe.load_brand as brand on brand.load_run_id = run.id
+            where reference.month = $1 and brand.completed_at is not null and run.wanted_models = '[]';
+    end if;
+end
+$$;
+comment on function fipe.brands_loaded(date) is
+    'Internal: brands of which a month has everything: all when the month is whole, otherwise those that a load has completed.';
+
+-- Most vehicles are in both months and stand in one place, and the primary key gives both months in the order of
+-- vehicles: these are counted as they come. Only the others are put together by series. EXECUTE plans each pair for its
+-- own months, and without the tables that `by` does not need.
+create or replace function fipe.month_by_month(
+    month text default null, since text default null, by text default null
+)
+returns table (
+    month_before date, reference_month date, months_apart integer, loaded text, vehicle_type smallint,
+    brand_code integer, brand text, vehicles_before bigint, vehicles bigint, new bigint, came_back bigint, gone bigint, renamed bigint,
+    changed_fuel bigint, rose bigint, fell bigint, unchanged bigint
+)
+language plpgsql stable parallel safe as $$
+declare
+    latest constant date := fipe.asked_month($1);
+    earliest constant date := case when since is not null then fipe.asked_month(since) end;
+    groups constant text := case by
+        when 'type' then 'model.vehicle_type, null::integer as brand_code, null as brand'
+        when 'brand' then 'model.vehicle_type, model.brand_code, model.brand'
+        else 'null::smallint as vehicle_type, null::integer as brand_code, null as brand' end;
+    asked_brands text;
+begin
+    if by not in ('type', 'brand') then
+        raise exception 'invalid by ''%'': use type or brand, or leave it out', by
+            using errcode = 'invalid_parameter_value';
+    end if;
+    for reference_month in
+        select known.month
+        from fipe.reference_month as known
+        where known.month <= latest and (earliest is null or known.month > earliest)
+          and exists (select from fipe.price where price.reference_month = known.month)
+        order by known.month
+    loop
+        month_before := fipe.month_before(reference_month::text, null);
+        continue when month_before is null;
+        loaded := fipe.loaded(reference_month);
+        months_apart := 12 * (extract(year from reference_month) - extract(year from month_before))
+                        + extract(month from reference_month) - extract(month from month_before);
+        asked_brands := case when loaded = 'whole' then 'true' else format($brands$
+            (model.vehicle_type, model.brand_code) in (
+                select * from fipe.brands_loaded(%L) intersect select * from fipe.brands_loaded(%L)
+            ) $brands$, month_before, reference_month) end;
+        return query execute format($pair$
+            with in_several_places as materialized (
+                select vehicle.id
+                from fipe.vehicle
+                where vehicle.series_id in (select twice.series_id from fipe.vehicle as twice where twice.duplicate > 0)
+            ),
+            published as (
+                select vehicle_id, before.price_brl as before, now.price_brl as now,
+                       before.price_brl is not null and now.price_brl is not null and several.id is null as is_alone
+                from (select vehicle_id, price_brl from fipe.price where reference_month = %1$L) as before
+                full join (select vehicle_id, price_brl from fipe.price where reference_month = %2$L) as now
+                    using (vehicle_id)
+                left join in_several_places as several on several.id = vehicle_id
+            ),
+            passed as materialized (
+                select %5$s,
+                       count(*) filter (where is_alone) as vehicles,
+                       count(*) filter (where is_alone and now > before and before > 0) as rose,
+                       count(*) filter (where is_alone and now < before and now > 0) as fell,
+                       array_agg(vehicle_id) filter (where not is_alone) as other_vehicles,
+                       array_agg(before) filter (where not is_alone) as before,
+                       array_agg(now) filter (where not is_alone) as now
+                from published
+                left join fipe.vehicle on vehicle.id = vehicle_id
+                left join fipe.model on model.id = vehicle.model_id
+                where not is_alone or %6$s
+                group by 1, 2, 3
+            ),
+            series as (
+                select vehicle.series_id, max(other.before) as before, max(other.now) as now,
+                       -- Named as the later month has it, or else the earlier.
+                       (array_agg(other.vehicle_id order by other.now is null, vehicle.duplicate))[1] as vehicle_id,
+                       not array_agg(model.brand || e'\n' || model.model) filter (where other.before is not null)
+                           && array_agg(model.brand || e'\n' || model.model) filter (where other.now is not null)
+                           as renamed,
+                       not array_agg(vehicle.fuel_code::integer) filter (where other.before is not null)
+                           && array_agg(vehicle.fuel_code::integer) filter (where other.now is not null) as changed_fuel
+                from passed
+                cross join unnest(other_vehicles, passed.before, passed.now) as other (vehicle_id, before, now)
+                join fipe.vehicle on vehicle.id = other.vehicle_id
+                join fipe.model on model.id = vehicle.model_id
+                group by vehicle.series_id
+            ),
+            others as (
+                select %5$s, before, now, renamed, changed_fuel,
+                       before is null and exists (
+                           select from fipe.vehicle as earlier
+                           where earlier.series_id = series.series_id and earlier.first_month < %1$L
+                       ) as came_back
+                from series
+                join fipe.vehicle on vehicle.id = vehicle_id
+                join fipe.model on model.id = vehicle.model_id
+                where %6$s
+            ),
+            counted as (
+                select vehicle_type, brand_code, case when vehicles > 0 then brand end as brand, vehicles as before,
+                       vehicles as now, 0 as came_back, 0 as gone, 0 as renamed, 0 as changed_fuel, rose, fell
+                from passed
+                union all
+                select vehicle_type, brand_code, max(brand collate "C"), count(before), count(now),
+                       count(*) filter (where came_back), count(*) filter (where now is null),
+                       count(*) filter (where renamed), count(*) filter (where changed_fuel),
+                       count(*) filter (where now > before and before > 0),
+                       count(*) filter (where now < before and now > 0)
+                from others
+                group by 1, 2
+            )
+            select %1$L::date, %2$L::date, %3$s, %4$L, vehicle_type, brand_code, max(brand collate "C"),
+                   sum(before)::bigint, sum(now)::bigint, (sum(now) - sum(before) + sum(gone) - sum(came_back))::bigint,
+                   sum(came_back)::bigint, sum(gone)::bigint, sum(renamed)::bigint, sum(changed_fuel)::bigint,
+                   sum(rose)::bigint, sum(fell)::bigint, (sum(before) - sum(gone) - sum(rose) - sum(fell))::bigint
+            from counted
+            group by vehicle_type, brand_code
+            having sum(before) + sum(now) > 0 or %7$L
+            order by vehicle_type, max(brand collate "C"), brand_code
+        $pair$, month_before, reference_month, months_apart, loaded, groups, asked_brands, by is null);
+    end loop;
+end
+$$;
+comment on function fipe.month_by_month(text, text, text) is
+    'How many vehicles are new, gone and so on in each month up to `month`, compared with fipe.month_before: one row'
+    ' per month, or per vehicle type or brand in it (`by`: type or brand). `since` leaves out the months up to that'
+    ' one. Of a month that is not whole, only the brands that are completely loaded are counted.';
 
 create or replace function fipe.price_changes(month text default null, since text default null)
 returns table (
@@ -1092,7 +1255,8 @@ join fipe.reference_month as reference on reference.month = flagged.reference_mo
 join fipe.vehicle on vehicle.id = flagged.vehicle_id
 join fipe.model on model.id = vehicle.model_id;
 comment on view fipe.flagged_price is
-    'Prices to look at twice, one row per flag: zero price, unknown fuel, from a mirror instead of the official API.';
+    'Prices to look at twice, one row per price and flag: zero price, unknown fuel, from a mirror instead of the official'
+    ' API. Key: flag, reference_month, vehicle_type, brand_code, model_code, model_year, fuel_code.';
 
 -- The ledger of loads -------------------------------------------------------------------------------------------------
 
@@ -1115,7 +1279,8 @@ create table if not exists fipe.load_run (
     shrunk          boolean,
     unique (run_id, reference_code)
 );
-comment on table fipe.load_run is 'Loads: one row per run and reference month.';
+comment on table fipe.load_run is
+    'One row per load: a run and a reference month.';
 create index if not exists load_run_reference_code on fipe.load_run (reference_code);
 
 create table if not exists fipe.load_brand (
@@ -1130,7 +1295,8 @@ create table if not exists fipe.load_brand (
     completed_at    timestamptz,
     primary key (load_run_id, vehicle_type, brand_code)
 );
-comment on table fipe.load_brand is 'The brands of a load, as its plan or a result names them.';
+comment on table fipe.load_brand is
+    'One row per load and brand, as its plan or a result names it.';
 
 create table if not exists fipe.load_brand_plan (
     load_run_id  integer    not null,
@@ -1145,7 +1311,7 @@ create table if not exists fipe.load_brand_plan (
     check (cardinality(model_codes) = cardinality(vehicles))
 );
 comment on table fipe.load_brand_plan is
-    'The models that a load expects of a brand. In arrays: twenty years have millions of them, and nobody asks for'
+    'Internal: the models that a load expects of a brand. In arrays: twenty years have millions of them, and nobody asks for'
     ' one alone.';
 
 create table if not exists fipe.load_model (
@@ -1164,7 +1330,8 @@ create table if not exists fipe.load_model (
     foreign key (load_run_id, vehicle_type, brand_code)
         references fipe.load_brand (load_run_id, vehicle_type, brand_code) on delete cascade
 );
-comment on table fipe.load_model is 'The models of a load whose results have arrived.';
+comment on table fipe.load_model is
+    'One row per load and model whose result has arrived.';
 create index if not exists load_model_gaps on fipe.load_model (load_run_id) where gaps is not null;
 
 create table if not exists fipe.rejected_answer (
@@ -1181,7 +1348,7 @@ create table if not exists fipe.rejected_answer (
     times_seen     integer     not null default 1
 );
 comment on table fipe.rejected_answer is
-    'Answers of the source that were not what was asked for (cut short, another month, another vehicle), and were'
+    'One row per answer of the source that was not what was asked for (cut short, another month, another vehicle), and was'
     ' not used.';
 create index if not exists rejected_answer_run_id on fipe.rejected_answer (run_id);
 
@@ -1193,8 +1360,8 @@ create table if not exists fipe.load_cancellation (
     changed_at timestamptz not null default now()
 );
 comment on table fipe.load_cancellation is
-    'Runs that were cancelled, and whether they still are: `fipe resume` lifts it. With waits_for, the run gives way to'
-    ' another load, and goes on by itself after it.';
+    'Internal: runs that were cancelled, and whether they still are: `fipe resume` lifts it. With waits_for, the run gives'
+    ' way to another load, and goes on by itself after it.';
 
 create or replace function fipe.is_cancelled(run_id uuid) returns boolean
 language sql stable strict parallel safe
@@ -1202,7 +1369,7 @@ return exists (
     select from fipe.load_cancellation as cancellation
     where cancellation.run_id = is_cancelled.run_id and cancellation.cancelled and cancellation.waits_for = ''
 );
-comment on function fipe.is_cancelled(uuid) is 'Whether a run was cancelled, and not resumed since.';
+comment on function fipe.is_cancelled(uuid) is 'Internal: whether a run was cancelled, and not resumed since.';
 
 create or replace function fipe.waits_for(run_id uuid) returns text
 language sql stable strict parallel safe
@@ -1211,13 +1378,13 @@ return (
     where cancellation.run_id = waits_for.run_id and cancellation.cancelled and cancellation.waits_for <> ''
 );
 comment on function fipe.waits_for(uuid) is
-    'The months of the load that a run gives way to; null if it waits for none.';
+    'Internal: the months of the load that a run gives way to; null if it waits for none.';
 
 create or replace function fipe.fuel_name(code smallint) returns text
 language sql immutable strict parallel safe
 return case code when 1 then 'Gasolina' when 2 then 'Álcool' when 3 then 'Diesel' when 4 then 'Elétrico' when 5 then 'Flex'
                  when 6 then 'Híbrido' when 7 then 'Gás Natural' else format('fuel %s', code) end;
-comment on function fipe.fuel_name(smallint) is 'The name of a fuel, for prices that have not come. Prices have FIPE''s own.';
+comment on function fipe.fuel_name(smallint) is 'Internal: the name of a fuel, for prices that have not come. Prices have FIPE''s own.';
 
 -- The words for how far a load has come, here and everywhere else: fipe_api.load.state has the same.
 create or replace function fipe.load_state(ended_at timestamptz, completed_at timestamptz, cancelled boolean) returns text
@@ -1238,7 +1405,7 @@ where not exists (
     where (received.load_run_id, received.vehicle_type, received.brand_code, received.model_code)
         = (plan.load_run_id, plan.vehicle_type, plan.brand_code, planned.model_code)
 );
-comment on view fipe.load_missing_model is 'Models that a load expects and whose results have not arrived.';
+comment on view fipe.load_missing_model is 'Internal: models that a load expects and whose results have not arrived.';
 
 create or replace view fipe.load_brand_status as
 select run.run_id,
@@ -1267,7 +1434,7 @@ join fipe.load_brand as brand on brand.load_run_id = run.id
 left join fipe.load_model as model using (load_run_id, vehicle_type, brand_code)
 group by run.id, brand.load_run_id, brand.vehicle_type, brand.brand_code;
 comment on view fipe.load_brand_status is
-    'One row per load and brand: how far the brand has come.';
+    'One row per load and brand: how far the brand has come. Key: run_id, reference_code, vehicle_type, brand_code.';
 
 create or replace view fipe.load_unpriced as
 select run.run_id,
@@ -1304,8 +1471,9 @@ join fipe.load_brand as brand
     on (brand.load_run_id, brand.vehicle_type, brand.brand_code)
      = (run.id, denied.vehicle_type, denied.brand_code);
 comment on view fipe.load_unpriced is
-    'Prices that FIPE lists and denied nine times, by load, and models that it lists without model years. They do'
-    ' not keep a load from being complete.';
+    'One row per price that FIPE lists and denied nine times, by load, and per model that it lists without model years.'
+    ' They do not keep a load from being complete. Key: run_id, reference_code, vehicle_type, brand_code, model_code,'
+    ' model_year, fuel_code.';
 
 create or replace view fipe.load_status as
 select run.run_id,
@@ -1352,13 +1520,13 @@ left join fipe.load_brand_status as brand using (run_id, reference_code)
 group by run.id, reference.code;
 comment on view fipe.load_status is
     'One row per load (run and reference month): how far it has come. models_expected counts the brands searched so'
-    ' far.';
+    ' far. Key: run_id, reference_code.';
 
 create or replace function fipe.looks_unfinished(now bigint, before bigint) returns boolean
 language sql immutable strict parallel safe
 return before - now >= greatest(5, 0.5 * before);
 comment on function fipe.looks_unfinished(bigint, bigint) is
-    'Whether a brand lost half of its models or prices, and at least five: an unfinished month lacks whole brands.';
+    'Internal: whether a brand lost half of its models or prices, and at least five: an unfinished month lacks whole brands.';
 
 create or replace view fipe.month_comparison as
 with complete as (
@@ -1399,8 +1567,7 @@ cross join lateral (
 ) as counted;
 comment on view fipe.month_comparison is
     'The newest complete load of each whole month against that of the month before: one row per brand, and one row'
-    ' without'
-    ' a brand for the whole month.';
+    ' without a brand for the whole month. Key: reference_month, vehicle_type, brand_code.';
 
 create or replace view fipe.load_missing as
 select run.run_id,
@@ -1489,8 +1656,9 @@ cross join lateral (
     where model.load_run_id = run.id and model.gaps is not null
 ) as missing;
 comment on view fipe.load_missing is
-    'What loads still lack, and why: brands, models, prices without a usable answer, or brands that nothing names yet.'
-    ' A load is complete when it has no row here.';
+    'One row per thing that a load still lacks, and why: brands, models, prices without a usable answer, or brands that'
+    ' nothing names yet. A load is complete when it has no row here. Key: run_id, reference_code, vehicle_type, brand_code,'
+    ' model_code, model_year, fuel_code.';
 
 create or replace function fipe.resume_payloads_of_month(run_id uuid, reference_code integer) returns setof jsonb
 language sql stable as $$
@@ -1551,8 +1719,8 @@ language sql stable as $$
     group by run.resumed, run.own_models, vehicle_type, brand_code
 $$;
 comment on function fipe.resume_payloads_of_month(uuid, integer) is
-    'Payloads for FipeManufacturerLoader that load what a run still lacks of one month, and nothing else, under the'
-    ' same run.';
+    'Internal: payloads for FipeManufacturerLoader that load what a run still lacks of one month, and nothing else, under'
+    ' the same run.';
 
 create or replace function fipe.resume_payloads(run_id uuid) returns setof jsonb
 language sql stable as $$
@@ -1562,18 +1730,16 @@ language sql stable as $$
     where run.run_id = $1
 $$;
 comment on function fipe.resume_payloads(uuid) is
-    'Payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, under the same run.';
+    'Internal: payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, under the same run.';
 
 -- Comments on columns -------------------------------------------------------------------------------------------------
 
--- psql's \d+ shows them. A column's name means the same in every table and view, so it is explained once, here.
-do $$
-declare
-    described record;
-begin
-    for described in
-        select attribute.attrelid::regclass as relation, attribute.attname as name, word.meaning
-        from (values
+-- psql's \d+ shows them, and `make docs` writes docs/data.md from them. A column's name means the same in every table,
+-- view and function, so it is explained once, here; `function.column` is for what means something else in a function.
+-- What null means stands last, after "; null".
+create or replace function fipe.column_words() returns table (name text, meaning text)
+language sql immutable parallel safe as $$
+        values
             ('answer', 'the source''s answer as text, cut at 4,000 characters'),
             ('asked_at', 'when the model''s prices were asked; of two answers the newer counts'),
             ('asked_from', 'when the answer that brought it was asked; null means that an import brought it'),
@@ -1626,7 +1792,8 @@ begin
             ('only_row', 'always true: there is one row'),
             ('parameters', 'what the call asked for'),
             ('part', 'the number of this part: the plan of a large brand comes in parts of 5,000 models'),
-            ('planned_at', 'when the list was asked for that the plan is made of; a newer list replaces it'),
+            ('planned_at', 'when the list was asked for that the plan is made of; a newer list replaces it; null until it has'
+             ' arrived'),
             ('price_brl', 'the price in reais; FIPE has published zeros, which are kept'),
             ('prices', 'how many prices'),
             ('prices_before', 'how many prices, in the month before'),
@@ -1637,7 +1804,7 @@ begin
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('run_id', 'the run: what `fipe load` answers'),
             ('script_sha256', 'the SHA-256 of the script that a deploy ran; null when a person ran it'),
-            ('searched_at', 'when the source was asked for the list that models_expected counts'),
+            ('searched_at', 'when the source was asked for the list that models_expected counts; null until then'),
             ('series_id', 'the same number for vehicles that are the same through time'),
             ('shrunk', 'whether more is gone since the month before than between two finished months: the month may'
              ' be unfinished'),
@@ -1662,8 +1829,50 @@ begin
              ' plan has arrived'),
             ('withdrawn', 'prices that this load no longer found and an earlier load of the same month did'),
             ('words', 'the words of both names, for searching'),
-            ('zero_km', 'whether this is a new car, which FIPE publishes as model year 32000')
-        ) as word (name, meaning)
+            ('zero_km', 'whether this is a new car, which FIPE publishes as model year 32000'),
+            -- Of functions.
+            ('age_years', 'the year of the reference month minus the model year, at least 0; 0 for zero km'),
+            ('came_back', 'vehicles that the earlier month does not have, and a month before it has'),
+            ('change_brl', 'how much the price rose, in reais; below zero if it fell; null when there is no earlier price'),
+            ('change_percent', 'how much the price rose, in percent; below zero if it fell; null when there is no earlier'
+             ' price, or it is zero'),
+            ('changed_fuel', 'vehicles that stand under another fuel than in the earlier month'),
+            ('difference', 'new, gone, changed (its price) or unchanged'),
+            ('fell', 'vehicles whose price is lower than in the earlier month; a price of zero does not count'),
+            ('fipe_codes', 'the FIPE codes of the model'),
+            ('gone', 'vehicles that the earlier month has, and this month does not'),
+            ('loaded', 'how far the reference month is loaded: whole, part or loading; see fipe.loaded'),
+            ('model_years', 'the first and the last model year, and zero km if it is sold new'),
+            ('month_before', 'the earlier month of the comparison, as its first day'),
+            ('months_apart', 'how many months lie between the two: 1 if they follow each other'),
+            ('new', 'vehicles that no month had until now'),
+            ('percent_of_newest', 'the price in percent of the price of zero km, or else of the newest model year; null when'
+             ' that price is zero'),
+            ('price_before', 'the price in the earlier month, in reais; null when it has none'),
+            ('published_fuel', 'the name of the fuel in that month'),
+            ('renamed', 'vehicles whose brand or model has another name than in the earlier month'),
+            ('rose', 'vehicles whose price is higher than in the earlier month; a price of zero does not count'),
+            ('unchanged', 'vehicles that are in both months and whose price neither rose nor fell'),
+            ('vehicles_before', 'how many vehicles the earlier month has'),
+            ('month_by_month.brand', 'the name of the brand; null unless `by` is brand'),
+            ('month_by_month.brand_code', 'FIPE''s code of the brand; null unless `by` is brand'),
+            ('month_by_month.vehicle_type', '1 car, 2 motorcycle, 3 truck; null unless `by` is type or brand'),
+            ('month_by_month.vehicles', 'how many vehicles the month has'),
+            ('month_differences.price_brl', 'the price in the later month, in reais; null when the vehicle is gone'),
+            ('price_history.fuel', 'the newest fuel of the series'),
+            ('price_of.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
+            ('search_models.price_brl', 'the price of the newest model year, in reais'),
+            ('search_models.last_month', 'the last reference month that has the model')
+$$;
+comment on function fipe.column_words() is 'Internal: what the names of columns mean.';
+
+do $$
+declare
+    described record;
+begin
+    for described in
+        select attribute.attrelid::regclass as relation, attribute.attname as name, word.meaning
+        from fipe.column_words() as word
         join pg_attribute as attribute on attribute.attname = word.name and attribute.attnum > 0
         join pg_class as class on class.oid = attribute.attrelid
         where class.relnamespace = 'fipe'::regnamespace and class.relkind in ('r', 'v')
@@ -1690,7 +1899,34 @@ comment on column fipe.load_missing.vehicles is
 comment on column fipe.month_comparison.brand_code is 'FIPE''s code of the brand; null in the row of the whole month';
 comment on column fipe.month_comparison.shrunk is
     'whether the brand lost half (and five) of its models or prices, or the month 7% of its prices';
-comment on column fipe.load_run.shrunk is 'whether fipe.month_comparison said shrunk when the load was complete';
+comment on column fipe.load_run.shrunk is
+    'whether fipe.month_comparison said shrunk when the load was complete; null until then';
+comment on column fipe.rejected_answer.reference_code is
+    'FIPE''s code of the reference month; null when the call was not about a month';
+comment on column fipe.load_brand.brand is 'the name of the brand; null until a plan or a result names it';
+comment on column fipe.load_brand_status.brand is 'the name of the brand; null until a plan or a result names it';
+comment on column fipe.load_brand_status.last_write_at is
+    'when its last result was written; null until the first';
+comment on column fipe.load_status.models_expected is 'models that the load expects, of the brands searched so far';
+comment on column fipe.load_status.vehicles_expected is
+    'vehicles that the load expects, of the brands searched so far';
+comment on column fipe.month_comparison.vehicle_type is
+    '1 car, 2 motorcycle, 3 truck; null in the row of the whole month';
+comment on column fipe.load_missing.vehicle_type is
+    '1 car, 2 motorcycle, 3 truck; null when the missing brands are not known';
+comment on column fipe.load_missing.brand_code is 'FIPE''s code of the brand; null when the missing brands are not known';
+comment on column fipe.load_missing.brand is 'the name of the brand; null when it is not known';
+comment on column fipe.load_missing.model is 'the name of the model; null when it is not known, or the whole brand is missing';
+comment on column fipe.load_missing.model_year is
+    'the model year; FIPE''s 32000 means zero km; null when more than one price is missing';
+comment on column fipe.load_missing.fuel_code is 'FIPE''s code of the fuel; null when more than one price is missing';
+comment on column fipe.load_missing.fuel is 'the name of the fuel; null when more than one price is missing';
+comment on column fipe.load_unpriced.brand is 'the name of the brand; null when it is not known';
+comment on column fipe.load_unpriced.model_year is
+    'the model year; FIPE''s 32000 means zero km; null when FIPE lists the model without model years';
+comment on column fipe.load_unpriced.fuel_code is
+    'FIPE''s code of the fuel; null when FIPE lists the model without model years';
+comment on column fipe.load_unpriced.fuel is 'the name of the fuel; null when FIPE lists the model without model years';
 
 -- Rights --------------------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ SECONDS_PER_QUESTION = 3.0
 
 QUESTION_MS, COMPARISON_MS, AGGREGATE_MS = 10, 60, 100
 EXAMPLE = re.compile(r'^fipe query "(.+)"', re.MULTILINE)
-COMPARISON = re.compile(r"fipe\.(price_changes|month_differences|biggest_movers)\(")
+COMPARISON = re.compile(r"fipe\.(price_changes|month_differences|month_by_month|biggest_movers)\(")
 AGGREGATE = re.compile(r"\b(count|max)\(")
 LARGE_TABLES = ("price", "vehicle", "model", "load_model")
 MONTHS = {
@@ -295,6 +295,14 @@ def _comparisons(connection: "connection") -> Iterator[_Question]:
                 "month_differences",
                 "select difference, count(*) from fipe.month_differences(%s, %s) group by difference",
                 months,
+            ),
+            *(
+                (
+                    f"month_by_month{what}",
+                    "select * from fipe.month_by_month(%s, (%s::date - 1)::text, %s)",
+                    (months[0], f"{months[0]}-01", by),
+                )
+                for what, by in (("", None), (" of each type", "type"), (" of each brand", "brand"))
             ),
             (
                 "vehicles_between",

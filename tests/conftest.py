@@ -1,5 +1,6 @@
 """Real parts for all tests: PostgreSQL, with a fresh database per test."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -15,6 +16,9 @@ from tests.databases import database_with_schema, postgres_server, postgres_vers
 from tests.guard import FolderGuard
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The commands speak English in tests, whatever language the person speaks.
+os.environ["LANGUAGE"] = "en"
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("patient", deadline=None)

@@ -7,8 +7,8 @@ simple: prices are a list, and a series is a set of keys.
 import itertools
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -19,6 +19,13 @@ from fipe_api.database.writer import PriceRow
 
 Key = tuple[int, int, int, int, int]
 """Vehicle type, brand, model, model year and fuel, by their codes."""
+
+
+COUNTED = (
+    "vehicles_before", "vehicles", "new", "came back", "gone", "renamed", "changed fuel", "rose", "fell",
+    "unchanged",
+)  # fmt: skip
+"""What fipe.month_by_month counts, in the order of its columns."""
 
 
 def key_of(row: PriceRow) -> Key:
@@ -238,6 +245,59 @@ class History:
             named = self._names(new or before[series])
             answer.append((before_month, month, word, *named, old and old.price_brl, new and new.price_brl))
         return answer
+
+    def month_by_month(self, month: date, since: date | None, by: str | None) -> list[tuple[Any, ...]]:
+        answer = []
+        for before_month, this_month in itertools.pairwise(self.months):
+            if this_month > month or (since and this_month <= since):
+                continue
+            apart = 12 * (this_month.year - before_month.year) + this_month.month - before_month.month
+            counts: dict[tuple[int | None, int | None], Counter[str]] = defaultdict(Counter)
+            names: dict[tuple[int | None, int | None], set[str]] = defaultdict(set)
+            for changes, row in self._changes(before_month, this_month):
+                group = {
+                    None: (None, None),
+                    "type": (row.vehicle_type, None),
+                    "brand": (row.vehicle_type, row.brand_code),
+                }[by]
+                counts[group].update(changes)
+                names[group].add(row.brand)
+            for group, counted in counts.items():
+                brand = max(names[group]) if by == "brand" else None
+                answer.append((
+                    before_month, this_month, apart, "whole", *group, brand,
+                    *(counted[each] for each in COUNTED),
+                ))  # fmt: skip
+        return answer
+
+    def _changes(self, before_month: date, month: date) -> Iterator[tuple[set[str], PriceRow]]:
+        """What each series did between two months, and how the later month, or else the earlier, has it."""
+        before, now = self.counted(before_month), self.counted(month)
+        for series in {*before, *now}:
+            old, new = before.get(series), now.get(series)
+            changes = {"vehicles_before"} if old else set()
+            changes |= {"vehicles"} if new else {"gone"}
+            if not old:
+                first = min(month for key in series for month in self.of_key[key])
+                changes.add("came back" if first < before_month else "new")
+            if old and new:
+                published = [
+                    [self.of_key[key][each] for key in series if each in self.of_key[key]]
+                    for each in (before_month, month)
+                ]
+                names, fuels = (
+                    [{each(row) for row in rows} for rows in published]
+                    for each in (lambda row: (row.brand, row.model), lambda row: row.fuel_code)
+                )
+                changes |= {"renamed"} if names[0].isdisjoint(names[1]) else set()
+                changes |= {"changed fuel"} if fuels[0].isdisjoint(fuels[1]) else set()
+                priced = old.price_brl and new.price_brl
+                rose, fell = (
+                    priced and new.price_brl > old.price_brl,
+                    priced and new.price_brl < old.price_brl,
+                )
+                changes.add("rose" if rose else "fell" if fell else "unchanged")
+            yield changes, new or before[series]
 
     def price_changes(self, month: date, since: date | None) -> list[tuple[Any, ...]]:
         return [

@@ -56,7 +56,7 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if lifted is not None:
             tell_ledger(lifted)
     elif request.start_key and cancellation.is_cancelled(run_id):
-        raise LoadRequestError(f"run {run_id} is cancelled: `fipe resume {run_id}` loads what it lacks")
+        raise LoadRequestError("run {run} is cancelled: `fipe resume {run}` loads what it lacks", run=run_id)
     started = backfill.begin(message, price_source(context, run_id), environment)
     send(started, environment.sqs_output_url)
     return started.answer

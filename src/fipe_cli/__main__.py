@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
 from fipe_cli.stage_logs import Level
+from fipe_words import ENGLISH, _, counted, in_english, language, marked, plural, understood
 from infrastructure.names import READER_ROLE
 from local_cloud.command_errors import CommandGroup
 
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from fipe_cli.progress import Snapshot
     from fipe_cli.query import Form
 
-EXIT_CODES = """
+EXIT_CODES = marked("""\
 Exit codes: 0 done; 1 there is no load, it is incomplete, cancelled or found no model, a dead letter queue
 holds a message, or a check failed; 2 the command or the load asked for is invalid, and nothing was done; 3
 the cloud, the database or the source cannot be reached, or the output cannot be written; 130 interrupted.
-"""
+""")
 STAGES = ("dev", "stg", "prd")
 LONGEST_TIMEOUT_SECONDS = 2_147_483
 """PostgreSQL counts milliseconds in 32 bits."""
@@ -99,11 +100,18 @@ class Where:
 
     stage: str
     profile: str | None
+    lang: str
 
 
 def _cloud(context: typer.Context) -> Cloud:
     where: Where = context.obj
     return find_cloud(where.stage, where.profile)
+
+
+def _chosen_language(context: typer.Context) -> str | None:
+    """The language that --lang or the environment chose; None leaves a page to the browser's."""
+    where: Where = context.obj
+    return language() if where.lang or language() != ENGLISH else None
 
 
 def _print_version(wanted: bool) -> None:
@@ -119,6 +127,9 @@ def main(
     profile: Annotated[
         str | None, typer.Option(help="AWS profile, as in ~/.aws/config.", envvar="AWS_PROFILE")
     ] = None,
+    lang: Annotated[
+        str, typer.Option(help="The language of help and messages, pt or en; by default as LANG says.")
+    ] = "",
     from_make: Annotated[  # noqa: ARG001  FipeGroup reads it
         bool, typer.Option("--from-make", hidden=True, help="Take make's variables as options.")
     ] = False,
@@ -128,9 +139,11 @@ def main(
     ] = False,
 ) -> None:
     """Keeps what every command needs to know."""
+    if lang and not understood(lang):
+        raise CliError(_("invalid --lang {language}: use pt or en", language=lang), USAGE)
     if stage not in STAGES:
-        raise CliError(f"invalid --stage {stage}: use dev, stg or prd", exit_code=USAGE)
-    context.obj = Where(stage, profile)
+        raise CliError(_("invalid --stage {stage}: use dev, stg or prd", stage=stage), exit_code=USAGE)
+    context.obj = Where(stage, profile, lang)
 
 
 @app.command()
@@ -141,10 +154,10 @@ def deploy(context: typer.Context, settings: Settings = None) -> None:
     cloud = _cloud(context)
     given = stage_deployment.read_settings(cloud, settings or ())
     for warning in stage_deployment.account_warnings(cloud):
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
+        print(_("warning: {text}", text=warning), file=sys.stderr, flush=True)
     for name, value in sorted(stage_deployment.deploy(cloud, given).items()):
         print(f"{name} = {value}")
-    print(f"prove that every part works: {cloud.check_command}")
+    print(_("prove that every part works: {command}", command=cloud.check_command))
 
 
 @app.command()
@@ -188,19 +201,21 @@ def destroy(
     doomed = look_before_deleting(cloud)
     if not confirmed and not sys.stdin.isatty():
         raise CliError(
-            f"not confirmed: to delete {doomed.place} with its database, give CONFIRM=1 (make) or --yes"
-            " (fipe)",
+            _(
+                "not confirmed: to delete {place} with its database, give CONFIRM=1 (make) or --yes (fipe)",
+                place=doomed.place,
+            ),
             USAGE,
         )
-    print(f"This deletes {doomed.place}:")
+    print(_("This deletes {place}:", place=doomed.place))
     for loss in doomed.losses:
         print(f"- {loss}")
-    if not confirmed and not typer.confirm("Delete all this?"):
-        raise CliError("not confirmed: nothing was deleted", USAGE)
+    if not confirmed and not typer.confirm(_("Delete all this?")):
+        raise CliError(_("not confirmed: nothing was deleted"), USAGE)
     for event in delete_stage(cloud, doomed):
         line = [event["ResourceStatus"], event["ResourceType"], event["LogicalResourceId"]]
         print(*line, event.get("ResourceStatusReason", ""), flush=True)
-    print(f"{doomed.place} is gone")
+    print(_("{place} is gone", place=doomed.place))
 
 
 @app.command()
@@ -212,7 +227,8 @@ def check(context: typer.Context, as_json: Json = False) -> None:
 
     cloud = _cloud(context)
     found = []
-    with _progress(as_json).status(f"checking {cloud.name}"):
+    checking = _("checking {cloud}", cloud=cloud.name)
+    with _progress(as_json).status(checking), in_english() if as_json else nullcontext():
         for finding in check_stage(read_deployment(cloud)):
             found.append(finding)
             if not as_json:
@@ -313,7 +329,7 @@ def load(
     words = [
         started.words(),
         *(what_helps(cloud) if started.waiting else ()),
-        f"watch it: fipe status {started.run_id}",
+        _("watch it: fipe status {run_id}", run_id=started.run_id),
     ]
     if not follow:
         _answer(document, words, as_json)
@@ -377,7 +393,7 @@ def _refuse_unknown(run_id: UUID | None, loads: "list[Load]", seen: "Snapshot") 
 def _end_as(seen: "Snapshot") -> None:
     """Ends with INCOMPLETE when the load has ended and something is missing, or there are dead letters."""
     if seen.complete and not seen.models:
-        raise CliError("nothing was loaded: none of these models exists", INCOMPLETE)
+        raise CliError(_("nothing was loaded: none of these models exists"), INCOMPLETE)
     if seen.dead_messages or seen.state in (LoadState.INCOMPLETE, LoadState.CANCELLED):
         raise typer.Exit(INCOMPLETE)
 
@@ -398,7 +414,9 @@ def redrive(
 
     cloud = _cloud(context)
     if queue not in (*Queue, "all"):
-        raise CliError(f"unknown queue {queue}: use {', '.join(Queue)} or all", USAGE)
+        raise CliError(
+            _("unknown queue {queue}: use {known} or all", queue=queue, known=", ".join(Queue)), USAGE
+        )
     words = Console(stderr=as_json, soft_wrap=True, highlight=False)
     moved = {}
     for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
@@ -422,20 +440,20 @@ def cancel(context: typer.Context, run_id: RunId = None, as_json: Json = False) 
     if run is None or not (loads or cloud.queue_depths()[Queue.MANUFACTURER].messages):
         raise _unknown_run(run_id)
     if loads and all(one.complete for one in loads):
-        raise CliError(f"run {run} is complete: there is nothing to cancel", USAGE)
+        raise CliError(_("run {run} is complete: there is nothing to cancel", run=run), USAGE)
     cancel_run(cloud, run)
-    words = f"run {run} is cancelled: what waits is dropped, what came stays"
+    words = _("run {run} is cancelled: what waits is dropped, what came stays", run=run)
     if not loads:
-        words = f"the database does not know run {run} yet; if it waits to start, it is dropped"
-    rest = [f"to load the rest: fipe resume {run}"] if loads else []
+        words = _("the database does not know run {run} yet; if it waits to start, it is dropped", run=run)
+    rest = [_("to load the rest: fipe resume {run}", run=run)] if loads else []
     _answer({"run_id": str(run), "cancelled": True, "known": bool(loads)}, [words, *rest], as_json)
 
 
 def _unknown_run(run_id: UUID | None) -> CliError:
     """The error of a run that is not there, or of the newest when there is none."""
     if run_id:
-        return CliError(f"unknown run {run_id}: `fipe status` shows the newest one", USAGE)
-    return CliError("no load yet: run `fipe load`", INCOMPLETE)
+        return CliError(_("unknown run {run_id}: `fipe status` shows the newest one", run_id=run_id), USAGE)
+    return CliError(_("no load yet: run `fipe load`"), INCOMPLETE)
 
 
 @app.command()
@@ -448,10 +466,10 @@ def resume(
     """Load what a run lacks, and nothing else, under the same run id."""
     from fipe_cli.backfill import go_on
     from fipe_cli.blocked import what_helps
+    from fipe_cli.function_words import understood
     from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
     from fipe_cli.month_list import read_list
-    from fipe_cli.progress import counted
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
@@ -465,10 +483,23 @@ def resume(
     else:
         started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
-    words = f"run {run}: {counted(brands, 'brand')} sent again" if started else f"run {run} lacks nothing"
+    words = (
+        plural(
+            "run {run}: {number:,} brand sent again",
+            "run {run}: {number:,} brands sent again",
+            brands,
+            run=run,
+        )
+        if started
+        else _("run {run} lacks nothing", run=run)
+    )
     waiting = [one.waiting for one in started if one.waiting]
     document = {"run_id": str(run), "brands_sent": brands, "waiting": waiting}
-    texts = [words, *(f"waits to start: {why}" for why in waiting), *(what_helps(cloud) if waiting else ())]
+    texts = [
+        words,
+        *(_("waits to start: {why}", why=understood(why)) for why in waiting),
+        *(what_helps(cloud) if waiting else ()),
+    ]
     if not follow:
         _answer(document, texts, as_json)
         return
@@ -568,7 +599,7 @@ def psql(context: typer.Context) -> None:
     cloud = _cloud(context)
     with open_database(cloud) as database:
         if database.psql is None:
-            raise CliError("psql is not installed; `fipe query` works without it")
+            raise CliError(_("psql is not installed; `fipe query` works without it"))
         raise typer.Exit(run_psql(database.psql, context.args, database.master_variables()))
 
 
@@ -576,7 +607,11 @@ def psql(context: typer.Context) -> None:
 def export(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output.")
+        Path,
+        typer.Argument(
+            help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output. A folder with"
+            " --partitioned."
+        ),
     ],
     month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
     first: Annotated[str, typer.Option("--from", help="The first month, as 2024-01.")] = "",
@@ -590,18 +625,37 @@ def export(
         bool,
         typer.Option("--excel-pt", help="CSV for spreadsheets in Portuguese: semicolons, decimal commas."),
     ] = False,
+    partitioned: Annotated[
+        bool,
+        typer.Option(
+            "--partitioned",
+            help="A Parquet file per month in a folder, for DuckDB, Athena and Spark; only months that"
+            " changed are written again.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write prices to a file: months, types, a brand, a vehicle or everything."""
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
+    from fipe_cli.partitions import export_months
 
     cloud = _cloud(context)
     selection = Selection(month, first, last, brand, types, vehicle)
+    if partitioned and (excel_pt or file == Path("-")):
+        raise CliError(_("invalid options: --partitioned writes Parquet files into a folder; name it"), USAGE)
     with open_database(cloud) as database, database.session() as session:
+        if partitioned:
+            exported = export_months(session, selection, file)
+            _answer(exported.document(), exported.words(), as_json)
+            return
         rows = export_prices(session, selection, file, excel_pt=excel_pt)
         if file != Path("-"):
-            _answer({"file": str(file), "prices": rows}, [f"{rows:,} prices in {file}"], as_json)
+            _answer(
+                {"file": str(file), "prices": rows},
+                [_("{prices} in {file}", prices=counted(rows, "price"), file=file)],
+                as_json,
+            )
 
 
 @app.command()
@@ -619,7 +673,7 @@ def report(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write one HTML page on a load, its month and a vehicle, in English and Portuguese."""
+    """Write one web page to send on: what moved in a month, a vehicle, the load. Portuguese and English."""
     from fipe_cli.database import open_database
     from fipe_cli.export import opened
     from fipe_cli.report.data import calls_throttled, read_report
@@ -627,11 +681,15 @@ def report(
 
     cloud = _cloud(context)
     if file != Path("-") and file.suffix not in (".html", ".htm"):
-        raise CliError(f"invalid FILE {file}: the report is a web page; use a name that ends in .html", USAGE)
+        raise CliError(
+            _("invalid FILE {file}: the report is a web page; use a name that ends in .html", file=file),
+            USAGE,
+        )
     with open_database(cloud) as database, database.session() as session:
         found = read_report(session, run_id, month, vehicle)
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
+        found["language"] = _chosen_language(context)
         page = render(found, cloud.name).encode()
         with opened(file) as target:
             target.write(page)
@@ -660,12 +718,13 @@ def backfill(
     cloud = _cloud(context)
     say = _progress(as_json).print
     if sum((bool(months), stop, resume)) > 1:
-        raise CliError("invalid options: use MONTHS, --stop or --resume", USAGE)
+        raise CliError(_("invalid options: use MONTHS, --stop or --resume"), USAGE)
     if months:
         payload = lists.payload_for(months, types, brands, oldest_first=oldest_first, again=again)
         say(lists.estimate(cloud, payload).words(), soft_wrap=True)
         started, words = lists.start_list(cloud, payload)
-        say(words, soft_wrap=True)
+        for text in words:
+            say(text, soft_wrap=True)
         if started is None:
             return
     elif stop:
@@ -684,7 +743,7 @@ def backfill(
 def _form(as_json: bool, as_csv: bool) -> "Form":
     """How to print rows. Raises CliError when both are asked for."""
     if as_json and as_csv:
-        raise CliError("invalid options: use --json or --csv, not both", USAGE)
+        raise CliError(_("invalid options: use --json or --csv, not both"), USAGE)
     return "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
 
 

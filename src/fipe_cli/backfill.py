@@ -12,11 +12,18 @@ from fipe_api.load.backfill_list import IncompleteMonth, MonthList
 from fipe_api.load.request import LoadRequestError
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.function_words import understood
 from fipe_cli.ledger import look, read_run
 from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, payload_of
 from fipe_cli.month_list import is_final, progress_of, read_list, size_in
-from fipe_cli.progress import Snapshot, counted, duration
+from fipe_cli.progress import Snapshot, duration
+from fipe_words import _, counted, marked
 
+_OF_EACH = {
+    "vehicle_types": marked("vehicle types: {wanted}"),
+    "brands": marked("brands: {wanted}"),
+    "models": marked("models: {wanted}"),
+}
 _DAY_SECONDS = 24 * 3600
 _LONG_SECONDS = 3 * _DAY_SECONDS
 
@@ -42,10 +49,16 @@ class Estimate:
 
     def words(self) -> str:
         """For people."""
-        known = f"{counted(self.months, 'month')}, about {self.calls:,.0f} calls"
+        months, calls = counted(self.months, "month"), counted(round(self.calls), "call")
         if self.seconds is None:
-            return f"{known}; no limit is set"
-        return f"{known}, {long_duration(self.seconds)} at {self.calls_per_minute:g} calls per minute"
+            return _("{months}, about {calls}, no limit is set", months=months, calls=calls)
+        return _(
+            "{months}, about {calls}, {duration} at {limit:g} calls per minute",
+            months=months,
+            calls=calls,
+            duration=long_duration(self.seconds),
+            limit=self.calls_per_minute,
+        )
 
 
 @dataclass(frozen=True)
@@ -105,34 +118,65 @@ class Overview:
     def words(self) -> Iterator[str]:
         """For people, a line each."""
         found, progress = self.found, progress_of(self.found)
-        wanted = "; ".join(f"{name}: {_listed(value)}" for name, value in found.request.items())
-        order = "oldest" if found.oldest_first else "newest"
-        yield f"run {found.run_id}: {_state(found)}; {counted(progress.months, 'month')}, the {order} first"
-        yield f"of each month: {wanted.replace('_', ' ')}"
-        prices = sum(each.prices for each in found.done)
-        yield f"done: {_months([each.reference.month for each in found.done])}, {prices:,} prices"
+        yield _(
+            marked("run {run}: {state}; {months}, the oldest first")
+            if found.oldest_first
+            else marked("run {run}: {state}; {months}, the newest first"),
+            run=found.run_id,
+            state=_(_state(found)),
+            months=counted(progress.months, "month"),
+        )
+        for name, template in _OF_EACH.items():
+            if name in found.request:
+                yield _(template, wanted=", ".join(map(str, found.request[name])))
+        prices = counted(sum(each.prices for each in found.done), "price")
+        done = _months([each.reference.month for each in found.done])
+        yield _("done: {months}, {prices}", months=done, prices=prices) if done else _("done: no month yet")
         if progress.at_work:
-            yield f"at work: {progress.at_work}" + (f", {_work(self.seen)}" if self.seen else "")
+            yield _work(progress.at_work, self.seen)
         if found.to_come:
-            yield f"to come: {_months([each.month for each in found.to_come])}"
+            yield _("to come: {months}", months=_months([each.month for each in found.to_come]))
         for each in found.incomplete:
-            again = "stays so" if is_final(each.tries) else "is asked for again at the end of the list"
-            yield f"incomplete: {_month(each.reference.month)}, {each.why}; {again}"
-            for what in self.missing.get(_month(each.reference.month), ()):
-                yield f"missing: {_month(each.reference.month)}, {what}"
+            yield from self._incomplete(each)
         for out in found.left_out:
-            yield f"nothing to load: {_month(out.reference.month)}, {out.why}"
+            yield _(
+                "nothing to load: {month}, {why}",
+                month=_month(out.reference.month),
+                why=understood(out.why),
+            )
         if found.waits_for:
-            yield f"waits for the load of {found.waits_for}"
+            yield _("waits for the load of {months}", months=found.waits_for)
         if progress.is_stuck:
             since = found.looked_at or found.began_at
-            yield f"nothing moves it on since {since:%Y-%m-%d %H:%M} UTC: run `fipe backfill --resume`"
+            yield _(
+                "nothing moves it on since {since:%Y-%m-%d %H:%M} UTC: run `fipe backfill --resume`",
+                since=since,
+            )
         if found.stopped:
-            yield "stopped: run `fipe backfill --resume` to go on"
+            yield _("to go on: fipe backfill --resume")
         if not found.is_over:
-            days = self.days_left
-            left = f", {long_duration(days * _DAY_SECONDS)}" if days is not None else ""
-            yield f"left: about {self.calls_left:,.0f} calls{left}"
+            calls, days = counted(round(self.calls_left), "call"), self.days_left
+            yield (
+                _("left: about {calls}", calls=calls)
+                if days is None
+                else _(
+                    "left: about {calls}, {duration}",
+                    calls=calls,
+                    duration=long_duration(days * _DAY_SECONDS),
+                )
+            )
+
+    def _incomplete(self, month: IncompleteMonth) -> Iterator[str]:
+        name = _month(month.reference.month)
+        yield _(
+            marked("incomplete: {month}, {why}; it stays so")
+            if is_final(month.tries)
+            else marked("incomplete: {month}, {why}; it is asked for again at the end of the list"),
+            month=name,
+            why=understood(month.why),
+        )
+        for what in self.missing.get(name, ()):
+            yield _("missing: {what}", what=f"{name}, {understood(what)}")
 
 
 def estimate(cloud: Cloud, payload: dict[str, Any]) -> Estimate:
@@ -158,14 +202,17 @@ def payload_for(
     parts = [part for text in months for part in text.split(",") if part]
     for part in parts:
         if not re.fullmatch(r"\d{4}-\d{2}(\.\.\d{4}-\d{2})?", part):
-            raise LoadRequestError(f"invalid month {part!r}: use a month like 2026-06, or 2001-01..2026-06")
+            raise LoadRequestError(
+                "invalid month {value!r}: use a month like 2026-06, or a range like 2001-01..2026-06",
+                value=part,
+            )
     # A single month is a range of one: that makes a list of it.
     listed = ",".join(part if ".." in part else f"{part}..{part}" for part in parts)
     payload = payload_of(listed, types, brands, "")
     return payload | {"oldest_first": oldest_first, "skip_complete": not again}
 
 
-def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | None, str]:
+def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | None, list[str]]:
     """Starts a list, or adds months to the one at work.
 
     Returns:
@@ -176,10 +223,12 @@ def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | Non
     """
     answer = cloud.invoke(STARTER, payload)
     if answer.get("nothing_to_load"):
-        return None, f"nothing to load: {answer['nothing_to_load']}"
+        reasons = "; ".join(understood(why) for why in answer["nothing_to_load"].split("; "))
+        return None, [_("nothing to load: {why}", why=reasons)]
     started = StartedLoad.model_validate(answer)
-    skipped = f"; {counted(len(started.skipped), 'month')} complete already" if started.skipped else ""
-    return started, started.words() + skipped
+    skipped = counted(len(started.skipped), "month")
+    already = [_("complete already: {months}", months=skipped)] if started.skipped else []
+    return started, [started.words(), *already]
 
 
 def stop_list(cloud: Cloud) -> MonthList:
@@ -215,32 +264,37 @@ def overview(cloud: Cloud) -> Overview:
 
 def long_duration(seconds: float) -> str:
     """A length of time; in days from three days on."""
-    return duration(seconds) if seconds < _LONG_SECONDS else f"{seconds / _DAY_SECONDS:,.0f} days"
+    return duration(seconds) if seconds < _LONG_SECONDS else counted(round(seconds / _DAY_SECONDS), "day")
 
 
 def _at_work(cloud: Cloud) -> MonthList:
     found = read_list(cloud)
     if found is None or found.is_over:
-        raise CliError("no list of months is at work: there is nothing to stop", USAGE)
+        raise CliError(_("no list of months is at work: there is nothing to stop"), USAGE)
     return found
 
 
 def _no_list() -> CliError:
-    return CliError("no backfill yet: start one with `fipe backfill 2001-01..2026-06`", USAGE)
+    return CliError(_("no backfill yet: start one with `fipe backfill 2001-01..2026-06`"), USAGE)
 
 
 def _state(found: MonthList) -> str:
     if found.stopped:
-        return "stopped"
+        return marked("stopped")
     if found.ended_at is None:
-        return "at work"
-    return "ended, with incomplete months" if found.incomplete else "ended"
+        return marked("at work")
+    return marked("ended, with incomplete months") if found.incomplete else marked("ended")
 
 
-def _work(seen: Snapshot) -> str:
-    share = seen.prices / seen.prices_expected if seen.prices_expected else 0.0
-    rate = f", {seen.rate:,.0f} calls per minute" if seen.rate else ""
-    return f"{seen.prices:,} of about {seen.prices_expected:,.0f} prices ({share:.0%}){rate}"
+def _work(month: str, seen: Snapshot | None) -> str:
+    if seen is None or not seen.prices_expected:
+        return _("at work: {month}", month=month)
+    return _(
+        "at work: {month}, {prices:,} of about {expected:,.0f} prices",
+        month=month,
+        prices=seen.prices,
+        expected=seen.prices_expected,
+    )
 
 
 def _incomplete(month: IncompleteMonth, missing: dict[str, list[str]]) -> dict[str, Any]:
@@ -248,15 +302,15 @@ def _incomplete(month: IncompleteMonth, missing: dict[str, list[str]]) -> dict[s
     return {"month": name, "tries": month.tries, "why": month.why, "missing": missing.get(name, [])}
 
 
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value))
-
-
 def _months(months: Sequence[date]) -> str:
-    if not months:
-        return "no month"
-    named = _month(months[0]) + (f" to {_month(months[-1])}" if len(months) > 1 else "")
-    return f"{counted(len(months), 'month')}, {named}"
+    if len(months) < 2:
+        return "".join(map(_month, months))
+    return _(
+        "{first} to {last} ({count} months)",
+        first=_month(months[0]),
+        last=_month(months[-1]),
+        count=len(months),
+    )
 
 
 def _month(month: date) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
+from fipe_cli.function_words import understood
+from fipe_words import _
 from infrastructure.names import Function, Queue
 from local_cloud.deployment import CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
@@ -35,11 +38,24 @@ _ONE_AT_A_TIME = Lock()
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """The messages of a queue in all states, those of them that wait for their time, and the dead letters."""
+    """The messages of a queue in all states, and the dead letters.
+
+    Attributes:
+        messages: all of them.
+        delayed: those that wait for their time.
+        in_flight: those that were received: a function works on them, or has failed and they come back later.
+        dead: the messages in its dead letter queue.
+    """
 
     messages: int
     delayed: int
+    in_flight: int
     dead: int
+
+    @property
+    def waiting(self) -> int:
+        """The messages that the function can receive now."""
+        return self.messages - self.delayed - self.in_flight
 
 
 @dataclass(frozen=True)
@@ -64,8 +80,12 @@ class Cloud:
     def name(self) -> str:
         """The stage and its place, for people."""
         if self.local and not self.endpoint:
-            return f"{self.stage} on this machine"
-        return f"{self.stage} on {self.endpoint or f'AWS, {self.session.region_name}'}"
+            return _("{stage} on this machine", stage=self.stage)
+        return _(
+            "{stage} on {place}",
+            stage=self.stage,
+            place=self.endpoint or f"AWS, {self.session.region_name}",
+        )
 
     @property
     def deploy_command(self) -> str:
@@ -76,6 +96,21 @@ class Cloud:
     def check_command(self) -> str:
         """What proves that the stage works."""
         return f"make check-{self.stage}" + (f" AWS_PROFILE={self.profile}" if self.profile else "")
+
+    def aws_command(self, *arguments: str) -> str:
+        """A command of the AWS command line that works on this cloud, in backquotes, to be copied."""
+        keys, options = [], []
+        if self.local:
+            keys = [
+                f"AWS_ACCESS_KEY_ID={CREDENTIALS['aws_access_key_id']}",
+                f"AWS_SECRET_ACCESS_KEY={CREDENTIALS['aws_secret_access_key']}",
+            ]
+            options = ["--region", CREDENTIALS["region_name"]]
+        if self.endpoint:
+            options += ["--endpoint-url", self.endpoint]
+        if self.profile:
+            options += ["--profile", self.profile]
+        return f"`{shlex.join([*keys, 'aws', *options, *arguments])}`"
 
     def client(self, service: str, config: Config = _BRISK) -> Any:
         """A boto3 client of the service. Raises CliError when the local cloud is meant and does not run."""
@@ -100,7 +135,7 @@ class Cloud:
         running = self.local.endpoint() if self.local else None
         if running is None:
             raise CliError(
-                "no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS"
+                _("no local cloud is running: run `make local-up`, or give AWS_PROFILE (--profile) for AWS")
             )
         return running
 
@@ -130,12 +165,12 @@ class Cloud:
         try:
             answer = invoke(self.client("lambda", _REPEATED if only_reads else _ONCE), name, payload)
         except ClientError as error:
-            raise self.explained(error, f"function {name}") from error
+            raise self.explained(error, _("function {name}", name=name)) from error
         document = json.load(answer["Payload"])
         if "FunctionError" in answer or "errorType" in document:
             refused = document.get("errorType") == "LoadRequestError"
             words = document.get("errorMessage", f"{name} failed")
-            raise CliError(words, USAGE if refused else UNREACHABLE)
+            raise CliError(understood(words), USAGE if refused else UNREACHABLE)
         return document
 
     def environment_of(self, function: Function) -> dict[str, str]:
@@ -144,27 +179,30 @@ class Cloud:
         try:
             answer = self.client("lambda").get_function_configuration(FunctionName=name)
         except ClientError as error:
-            raise self.explained(error, f"function {name}") from error
+            raise self.explained(error, _("function {name}", name=name)) from error
         return dict(answer["Environment"]["Variables"])
 
     def queue_depths(self) -> dict[Queue, QueueDepth]:
         """The queues, the first of the pipeline first. Raises CliError when one is not there."""
-        return {
-            queue: QueueDepth(*self._messages(queue.of(self.stage)), self._messages(queue.dlq(self.stage))[0])
-            for queue in Queue
-        }
+        return {queue: self.queue_depth(queue) for queue in Queue}
 
-    def _messages(self, queue: str) -> tuple[int, int]:
-        """All messages of a queue, and those that are delayed."""
-        states = ("", "NotVisible", "Delayed")
+    def queue_depth(self, queue: Queue) -> QueueDepth:
+        """One of the queues. Raises CliError when it is not there."""
+        waiting, delayed, in_flight = self._messages(queue.of(self.stage))
+        dead = sum(self._messages(queue.dlq(self.stage)))
+        return QueueDepth(waiting + delayed + in_flight, delayed, in_flight, dead)
+
+    def _messages(self, queue: str) -> tuple[int, int, int]:
+        """The messages of a queue that wait, are delayed and are in flight."""
+        states = ("", "Delayed", "NotVisible")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         try:
             url = self._queue_url(queue)
             found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
         except ClientError as error:
-            raise self.explained(error, f"queue {queue}") from error
-        counts = [int(found["Attributes"][name]) for name in attributes]
-        return sum(counts), counts[-1]
+            raise self.explained(error, _("queue {queue}", queue=queue)) from error
+        waiting, delayed, in_flight = (int(found["Attributes"][name]) for name in attributes)
+        return waiting, delayed, in_flight
 
     @cached_property
     def _queue_url(self) -> Callable[[str], str]:
@@ -174,8 +212,15 @@ class Cloud:
         """Explains an error of AWS: usually something is missing because the stage is not deployed."""
         code = error.response["Error"]["Code"]
         if "NotFound" in code or "NonExistent" in code or "does not exist" in str(error):
-            return CliError(f"{what} is missing: {self.name} is not deployed; run `{self.deploy_command}`")
-        return CliError(f"AWS refuses: {error}")
+            return CliError(
+                _(
+                    "{what} is missing: {cloud} is not deployed; run `{command}`",
+                    what=what,
+                    cloud=self.name,
+                    command=self.deploy_command,
+                )
+            )
+        return CliError(_("AWS refuses: {error}", error=error))
 
 
 def find_cloud(stage: str, profile: str | None) -> Cloud:
@@ -190,7 +235,7 @@ def find_cloud(stage: str, profile: str | None) -> Cloud:
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise CliError(
-            f"invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000",
+            _("invalid AWS_ENDPOINT_URL={endpoint}: use a URL like http://localhost:5000", endpoint=endpoint),
             USAGE,
         )
     if profile or endpoint or any(os.environ.get(name) for name in _CREDENTIALS_ARE_GIVEN):

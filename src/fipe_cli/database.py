@@ -23,6 +23,7 @@ from fipe_api.database.connection import CONNECT_SECONDS, liveness
 from fipe_cli.background import in_background
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _, marked
 from infrastructure import names
 from local_cloud.postgres import Connection, PostgresCluster
 from local_cloud.stage_database import find_database, stage_database
@@ -37,7 +38,9 @@ SILENCE_SECONDS = 60
 
 WAKING_SECONDS = 4.0
 """A database that is awake answers sooner."""
-WAKING = "waiting for the database: if it is paused, it needs 15 seconds to wake, or 30 and more after a day"
+WAKING = marked(
+    "waiting for the database: if it is paused, it needs 15 seconds to wake, or 30 and more after a day"
+)
 
 REFUSED = "authentication failed"
 """PostgreSQL's words for a wrong password, and Aurora's for a refused token; there is no error code."""
@@ -106,10 +109,14 @@ class Database(ABC):
                 yield opened
             except QueryCanceled as error:
                 if TIMED_OUT not in str(error):
-                    raise CliError("the query was cancelled by another session of the database") from error
+                    raise CliError(_("the query was cancelled by another session of the database")) from error
                 raise CliError(
-                    f"the query was cancelled after {timeout_seconds} s: ask for less, or give it more time"
-                    f" with --timeout {timeout_seconds * 10} (0: no limit)",
+                    _(
+                        "the query was cancelled after {seconds} s: ask for less, or give it more time"
+                        " with --timeout {more} (0: no limit)",
+                        seconds=timeout_seconds,
+                        more=timeout_seconds * 10,
+                    ),
                     USAGE,
                 ) from error
 
@@ -130,7 +137,13 @@ class LocalDatabase(Database):
         return self._cluster.socket_environment(names.READER_ROLE, self._master.database)
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        return CliError(f"this machine's database does not let {names.READER_ROLE} in: {error}")
+        return CliError(
+            _(
+                "this machine's database does not let {role} in: {error}",
+                role=names.READER_ROLE,
+                error=error,
+            )
+        )
 
 
 class AwsDatabase(Database):
@@ -150,10 +163,14 @@ class AwsDatabase(Database):
             }
             secret = self._cloud.client("secretsmanager").get_secret_value(SecretId=outputs["DBSecretArn"])
         except ClientError as error:
-            raise self._cloud.explained(error, f"stack {stack}") from error
+            raise self._cloud.explained(error, _("stack {stack}", stack=stack)) from error
         except KeyError as error:
             raise CliError(
-                f"stack {stack} has no output {error}: wait until its deploy is complete"
+                _(
+                    "stack {stack} has no output {error}: wait until its deploy is complete",
+                    stack=stack,
+                    error=error,
+                )
             ) from error
         try:
             known = json.loads(secret["SecretString"])
@@ -161,8 +178,10 @@ class AwsDatabase(Database):
             by_password = self._variables(*place, known["password"])
         except (KeyError, TypeError, ValueError) as error:
             raise CliError(
-                "the database's secret is damaged: write it anew, as JSON with host, port, dbname, username"
-                " and password"
+                _(
+                    "the database's secret is damaged: write it anew, as JSON with host, port, dbname, "
+                    "username and password"
+                )
             ) from error
         try:
             _connect(**_keywords(by_password)).close()
@@ -201,13 +220,28 @@ class AwsDatabase(Database):
         }
 
     def _explain_refusal(self, error: psycopg2.OperationalError) -> CliError:
-        return self._explain(error, names.READER_ROLE, "; `fipe psql` works without it")
+        return self._explain(error, names.READER_ROLE)
 
-    def _explain(self, error: psycopg2.OperationalError, user: str, otherwise: str = "") -> CliError:
-        resource = f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}"
+    def _explain(self, error: psycopg2.OperationalError, user: str) -> CliError:
+        values = {
+            "user": user,
+            "resource": f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}",
+            "error": error,
+        }
+        if user == names.READER_ROLE:
+            return CliError(
+                _(
+                    "the database refused your AWS identity as {user}: it needs the permission rds-db:connect"
+                    " on {resource}; `fipe psql` works without it. The database said: {error}",
+                    **values,
+                )
+            )
         return CliError(
-            f"the database refused your AWS identity as {user}: it needs the permission"
-            f" rds-db:connect on {resource}{otherwise}. The database said: {error}"
+            _(
+                "the database refused your AWS identity as {user}: it needs the permission rds-db:connect on"
+                " {resource}. The database said: {error}",
+                **values,
+            )
         )
 
 
@@ -221,8 +255,12 @@ def open_database(cloud: Cloud) -> Iterator[Database]:
     if cloud.local:
         if find_database(cloud.local, cloud.stage) is None:
             raise CliError(
-                f"{cloud.stage} has no database on this machine: run `{cloud.deploy_command}`,"
-                " or give AWS_PROFILE (--profile) for AWS"
+                _(
+                    "{stage} has no database on this machine: run `{deploy_command}`,"
+                    " or give AWS_PROFILE (--profile) for AWS",
+                    stage=cloud.stage,
+                    deploy_command=cloud.deploy_command,
+                )
             )
         with stage_database(cloud.local, cloud.stage) as (cluster, master):
             yield LocalDatabase(cluster, master)
@@ -250,7 +288,7 @@ def _connect(**keywords: Any) -> "connection":
     try:
         return opened.result(WAKING_SECONDS)
     except TimeoutError:
-        print(WAKING, file=sys.stderr, flush=True)
+        print(_(WAKING), file=sys.stderr, flush=True)
         return opened.result()
 
 

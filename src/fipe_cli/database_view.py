@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from fipe_words import marked
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
+VEHICLE_TYPES = {1: marked("cars"), 2: marked("motorcycles"), 3: marked("trucks")}
 
 
 @dataclass(frozen=True)

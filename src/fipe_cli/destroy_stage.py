@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
-from fipe_cli.progress import counted
+from fipe_words import _, counted
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -53,18 +53,31 @@ def look_before_deleting(cloud: Cloud) -> DoomedStage:
     region = cloud.session.region_name
     stack = _described(cloud, name)
     if stack is None:
-        raise CliError(f"there is no stack {name} in {region}")
+        raise CliError(_("there is no stack {name} in {region}", name=name, region=region))
     if stack.get("EnableTerminationProtection"):
-        raise CliError(
-            f"{name} is protected against termination, and its database against deletion. To delete it all"
-            " the same, take both off first: aws cloudformation update-termination-protection"
-            f" --no-enable-termination-protection --stack-name {name}, and aws rds modify-db-cluster"
-            " --no-deletion-protection --db-cluster-identifier ..."
+        unprotect_stack = cloud.aws_command(
+            *("cloudformation", "update-termination-protection", "--no-enable-termination-protection"),
+            *("--stack-name", name),
         )
+        unprotect_database = cloud.aws_command(
+            *("rds", "modify-db-cluster", "--no-deletion-protection", "--db-cluster-identifier", "..."),
+        )
+        raise CliError(
+            _(
+                "{name} is protected against termination, and its database against deletion. To delete it all"
+                " the same, take both off first: {unprotect_stack}, and {unprotect_database}",
+                name=name,
+                unprotect_stack=unprotect_stack,
+                unprotect_database=unprotect_database,
+            )
+        )
+    given = {"name": name, "account": cloud.account(), "region": region}
     return DoomedStage(
         stack["StackId"],
-        f"{name} in account {cloud.account()}, {region}" + (" (the local cloud)" if cloud.local else ""),
-        [*_databases(cloud, name), "its queues with their messages, its functions and their logs"],
+        _("{name} in account {account}, {region} (the local cloud)", **given)
+        if cloud.local
+        else _("{name} in account {account}, {region}", **given),
+        [*_databases(cloud, name), _("its queues with their messages, its functions and their logs")],
     )
 
 
@@ -75,13 +88,15 @@ def _databases(cloud: Cloud, stack: str) -> Iterator[str]:
     ]
     for identifier in filter(None, clusters):
         found = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
-        database = f"the database {identifier}, {_contents(cloud)}"
+        database = _(
+            "the database {identifier}, {contents}", identifier=identifier, contents=_contents(cloud)
+        )
         if cloud.local:
-            yield f"{database} (its files stay in this folder until `make clean`)"
+            yield _("{database} (its files stay in this folder until `make clean`)", database=database)
         else:
             yield database
             days = found["BackupRetentionPeriod"]
-            yield f"its automatic backups of {days} days (snapshots that you made stay)"
+            yield _("its automatic backups of {days} days (snapshots that you made stay)", days=days)
 
 
 def _contents(cloud: Cloud) -> str:
@@ -97,8 +112,10 @@ def _contents(cloud: Cloud) -> str:
             "select (select count(*) from fipe.reference_month), (select count(*) from fipe.price)"
         )
         months, prices = cursor.fetchone() or (0, 0)
-        return f"with {counted(prices, 'price')} of {counted(months, 'month')}"
-    return "whose contents cannot be counted from here"
+        return _(
+            "with {prices} of {months}", prices=counted(prices, "price"), months=counted(months, "month")
+        )
+    return _("whose contents cannot be counted from here")
 
 
 def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeDef]":
@@ -124,7 +141,13 @@ def delete_stage(cloud: Cloud, doomed: DoomedStage) -> "Iterator[StackEventTypeD
             break
         time.sleep(LOOK_SECONDS)
     if status != "DELETE_COMPLETE":
-        raise CliError(f"{names.stack(cloud.stage)} is not deleted: {status}; the events above say why")
+        raise CliError(
+            _(
+                "{stack} is not deleted: {status}; the events above say why",
+                stack=names.stack(cloud.stage),
+                status=status,
+            )
+        )
 
 
 def _described(cloud: Cloud, name_or_arn: str) -> "StackTypeDef | None":

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import sign_token
+from fipe_words import _
 from infrastructure.names import READER_ROLE, Function
 
 TOKEN_MINUTES = 15
@@ -66,10 +67,11 @@ def find_address(cloud: Cloud, user: str, *, token: bool) -> Address:
 def how_to_sign_in(user: str, *, token: bool) -> str:
     """What to know about the password."""
     if token:
-        return f"the password is a token: it lets you in for {TOKEN_MINUTES} minutes"
+        return _("the password is a token: it lets you in for {minutes} minutes", minutes=TOKEN_MINUTES)
     if user == READER_ROLE:
-        return (
-            f"{READER_ROLE} signs in with a token (--token); a program that keeps a password needs a role of"
-            " its own, see docs/queries.md"
+        return _(
+            "{role} signs in with a token (--token); a program that keeps a password needs a role of"
+            " its own, see docs/queries.md",
+            role=READER_ROLE,
         )
-    return f"the password is the one that {user} was given"
+    return _("the password is the one that {user} was given", user=user)

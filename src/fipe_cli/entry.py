@@ -14,5 +14,7 @@ def main() -> None:
 
         app(prog_name="fipe")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        from fipe_words import _
+
+        print(_("interrupted"), file=sys.stderr)
         sys.exit(130)

@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fipe_api.load.request import LoadRequestError
+from fipe_words import _
 from local_cloud import command_errors
 from local_cloud.command_errors import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 
@@ -53,24 +54,31 @@ def aws_errors() -> Iterator[None]:
     try:
         yield
     except NoRegionError as error:
-        raise CliError("no AWS region: set AWS_REGION, or a region in the profile") from error
+        raise CliError(_("no AWS region: set AWS_REGION, or a region in the profile")) from error
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise CliError(
-            f"no AWS credentials ({error}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            _(
+                "no AWS credentials ({error}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY",
+                error=error,
+            )
         ) from error
     except ClientError as error:
-        raise CliError(f"AWS refuses: {error}") from error
+        raise CliError(_("AWS refuses: {error}", error=error)) from error
     except EndpointConnectionError as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL")
         if not endpoint:
-            raise CliError(f"AWS does not answer: {error}") from error
+            raise CliError(_("AWS does not answer: {error}", error=error)) from error
         raise CliError(
-            f"nothing answers at {endpoint}, which AWS_ENDPOINT_URL names: if that was the local cloud, run"
-            " `make local-up`, or forget it with `unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID"
-            " AWS_SECRET_ACCESS_KEY`"
+            _(
+                "nothing answers at {endpoint}, which AWS_ENDPOINT_URL names: if that was the local cloud,"
+                " run `make local-up`, or forget it with `unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID"
+                " AWS_SECRET_ACCESS_KEY`",
+                endpoint=endpoint,
+            )
         ) from error
     except BotoCoreError as error:
-        raise CliError(f"AWS does not answer: {error}") from error
+        raise CliError(_("AWS does not answer: {error}", error=error)) from error
 
 
 @contextmanager
@@ -80,13 +88,22 @@ def one_line_errors() -> Iterator[None]:
         try:
             yield
         except LoadRequestError as error:
-            raise CliError(str(error), USAGE) from error
+            raise CliError(_(error.template, **error.values), USAGE) from error
         except psycopg2.OperationalError as error:
-            raise CliError(f"the database cannot be reached: {error}") from error
+            raise CliError(_("the database cannot be reached: {error}", error=error)) from error
         except NOT_THERE as error:
             raise CliError(
-                f"{error.diag.message_primary}: the database's schema is older than this `fipe`, or missing;"
-                " deploy the stage again"
+                _(
+                    "{problem}: the database's schema is older than this `fipe`, or missing;"
+                    " deploy the stage again",
+                    problem=error.diag.message_primary,
+                )
             ) from error
         except psycopg2.Error as error:
-            raise CliError(f"the database refuses: {error.diag.message_primary or error}", USAGE) from error
+            raise CliError(
+                _(
+                    "the database refuses: {problem}",
+                    problem=error.diag.message_primary or error,
+                ),
+                USAGE,
+            ) from error

@@ -5,29 +5,26 @@ the memory in use stays small, and nothing large is sorted.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
-from fipe_api.load.request import VEHICLE_TYPES
+from fipe_api.database.prices import COLUMNS, ORDER, Rows, read_batches
+from fipe_api.load.request import VEHICLE_TYPES, vehicle_type
 from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, months_with_prices, no_prices_for
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-COLUMNS = (
-    "reference_month", "reference_code", "vehicle_type", "brand_code", "brand", "model_code", "model",
-    "model_year", "zero_km", "fuel_code", "fuel", "fipe_code", "price_brl",
-)  # fmt: skip
-"""The columns of fipe.vehicle_price."""
-ROWS_PER_BATCH = 10_000
 FORMATS = (".csv", ".jsonl", ".parquet", ".xlsx")
 ROWS_OF_A_SHEET = 1_048_575
 """Excel's limit, without the heading."""
@@ -65,11 +62,11 @@ class Selection:
         for option, month in (("--month", self.month), ("--from", self.first), ("--to", self.last)):
             check_month(option, month)
         if self.month and (self.first or self.last):
-            raise CliError("invalid options: use --month, or --from and --to", USAGE)
+            raise CliError(_("invalid options: use --month, or --from and --to"), USAGE)
         self._vehicle_types()
 
-    def parts(self, session: "connection") -> list[sql.Composed]:
-        """What follows `select ... `, once per month, the oldest month first.
+    def parts(self, session: "connection") -> dict[date, sql.Composed]:
+        """What follows `select ... ` for each month, the oldest month first, without an order.
 
         Raises:
             CliError: the database has no such month, brand or vehicle.
@@ -84,33 +81,27 @@ class Selection:
             )
             for columns, values in self._chosen(session)
         ]
-        return [
-            sql.SQL(
-                "from fipe.vehicle_price where reference_month = {}{}"
-                ' order by vehicle_type, brand collate "C", model collate "C", brand_code, model_code,'
-                " model_year desc, fuel_code"
-            ).format(sql.Literal(day), sql.Composed(conditions))
+        return {
+            day: sql.SQL("from fipe.vehicle_price where reference_month = {}{}").format(
+                sql.Literal(day), sql.Composed(conditions)
+            )
             for day in months
-        ]
+        }
 
     def _months(self, session: "connection") -> list[date]:
         months = {f"{month:%Y-%m}": month for month in months_with_prices(session)}
-        newest = max(months)
-        if self.month:
-            first = last = newest if self.month == "latest" else self.month
-            asked = f"--month {self.month}"
-        else:
-            first = newest if self.first == "latest" else self.first or min(months)
-            last = newest if self.last == "latest" else self.last or newest
-            asked = " ".join(
-                f"{option} {month}"
-                for option, month in (("--from", self.first), ("--to", self.last))
-                if month
-            )
-        chosen = [day for name, day in months.items() if first <= name <= last]
+        chosen = [day for name, day in months.items() if self.covers(name, max(months))]
         if not chosen:
-            raise no_prices_for(asked, months)
+            options = (("--month", self.month), ("--from", self.first), ("--to", self.last))
+            raise no_prices_for(" ".join(f"{option} {month}" for option, month in options if month), months)
         return chosen
+
+    def covers(self, month: str, newest: str) -> bool:
+        """Whether a month is one that is asked for, if there is such a month; both as YYYY-MM."""
+        first, last = self.month or self.first, self.month or self.last
+        return (not first or month >= (newest if first == "latest" else first)) and (
+            not last or month <= (newest if last == "latest" else last)
+        )
 
     def _chosen(self, session: "connection") -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
         """Columns, and the values that they should have."""
@@ -122,28 +113,34 @@ class Selection:
                     "select distinct vehicle_type, brand_code from fipe.brands_named(%s) order by 1, 2",
                     (self.brand,),
                 )
-                brands = self._found(cursor.fetchall(), "--brand", self.brand, "whole words of its name")
+                brands = cursor.fetchall()
+                if not brands:
+                    raise CliError(
+                        _("nothing is called --brand {brand}: use whole words of its name", brand=self.brand),
+                        USAGE,
+                    )
                 yield ("vehicle_type", "brand_code"), brands
             if self.vehicle:
                 cursor.execute("select * from fipe.models_named(%s) order by 1, 2, 3", (self.vehicle,))
-                words = "words of its brand and model, or its FIPE code"
-                models = self._found(cursor.fetchall(), "--vehicle", self.vehicle, words)
+                models = cursor.fetchall()
+                if not models:
+                    raise CliError(
+                        _(
+                            "nothing is called --vehicle {vehicle}: use words of its brand and model, or its"
+                            " FIPE code",
+                            vehicle=self.vehicle,
+                        ),
+                        USAGE,
+                    )
                 yield ("vehicle_type", "brand_code", "model_code"), models
 
-    def _found(
-        self, values: list[tuple[Any, ...]], option: str, asked: str, words: str
-    ) -> list[tuple[Any, ...]]:
-        if not values:
-            raise CliError(f"nothing is called {option} {asked}: use {words}", USAGE)
-        return values
-
     def _vehicle_types(self) -> list[int]:
-        names = {**VEHICLE_TYPES, **{str(number): number for number in VEHICLE_TYPES.values()}}
-        asked = [each.strip().lower() for each in self.types.split(",")] if self.types else []
-        unknown = [each for each in asked if each not in names]
-        if unknown:
-            raise CliError(f"invalid --type {unknown[0]}: use {', '.join(VEHICLE_TYPES)}", USAGE)
-        return [names[each] for each in asked]
+        asked = [each.strip() for each in self.types.split(",")] if self.types else []
+        types = [int(each) if each.isdecimal() else vehicle_type(each) for each in asked]
+        for written, known in zip(asked, types, strict=True):
+            if known not in VEHICLE_TYPES.values():
+                raise CliError(_("invalid --type {type}: use car, motorcycle, truck", type=written), USAGE)
+        return [int(each) for each in types]
 
 
 def export_prices(session: "connection", selection: Selection, file: Path, *, excel_pt: bool) -> int:
@@ -156,12 +153,20 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
     """
     suffix = ".csv" if file == Path("-") else file.suffix
     if suffix not in FORMATS:
-        raise CliError(f"unknown format of {file}: use a name that ends in {', '.join(FORMATS)}", USAGE)
+        raise CliError(
+            _(
+                "unknown format of {file}: use a name that ends in {formats}",
+                file=file,
+                formats=", ".join(FORMATS),
+            ),
+            USAGE,
+        )
     if excel_pt and suffix != ".csv":
         raise CliError(
-            f"--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", USAGE
+            _("--excel-pt works for CSV only: use a name that ends in .csv instead of {file}", file=file),
+            USAGE,
         )
-    parts = selection.parts(session)
+    parts = list(selection.parts(session).values())
     with opened(file) as target:
         if suffix == ".csv":
             return _write_csv(session, parts, target, excel_pt)
@@ -173,8 +178,12 @@ def export_prices(session: "connection", selection: Selection, file: Path, *, ex
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[IO[bytes]]:
+def opened(file: Path, draft: Path | None = None) -> Iterator[IO[bytes]]:
     """Where to write a file's bytes; `-` is standard output. The file appears only when it is whole.
+
+    Args:
+        file: the file.
+        draft: where the bytes are until then, beside it; FILE.part by default.
 
     Raises:
         CliError: the file cannot be written.
@@ -182,13 +191,13 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
     if file == Path("-"):
         yield sys.stdout.buffer
         return
-    draft = file.with_name(f"{file.name}.part")
+    draft = draft or file.with_name(f"{file.name}.part")
     try:
         with draft.open("wb") as target:
             yield target
         draft.replace(file)
     except OSError as error:
-        raise CliError(f"{file} cannot be written: {error.strerror}") from error
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=error.strerror)) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -201,8 +210,14 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
         target.write("\ufeff".encode())  # without this mark, spreadsheets take UTF-8 for an older encoding
     with session.cursor() as cursor:
         for position, part in enumerate(parts):
-            copy = sql.SQL("copy (select {} {}) to stdout with (format csv, delimiter {}, header {})").format(
-                sql.SQL(columns), part, sql.Literal(";" if excel_pt else ","), sql.Literal(position == 0)
+            copy = sql.SQL(
+                "copy (select {} {}{}) to stdout with (format csv, delimiter {}, header {})"
+            ).format(
+                sql.SQL(columns),
+                part,
+                ORDER,
+                sql.Literal(";" if excel_pt else ","),
+                sql.Literal(position == 0),
             )
             with blocking():
                 cursor.copy_expert(copy, target)
@@ -213,33 +228,16 @@ def _write_csv(session: "connection", parts: list[sql.Composed], target: IO[byte
 def _write_json_lines(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
     # PostgreSQL makes the JSON, so prices keep their two decimals. The adapted ingestor reads these lines.
     rows = 0
-    for batch in _batches(session, parts, "to_json(vehicle_price)::text"):
+    for batch in _batches(session, parts, ["to_json(vehicle_price)::text"]):
         target.writelines(line.encode() + b"\n" for (line,) in batch)
         rows += len(batch)
     return rows
 
 
 def _write_parquet(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
-    import pyarrow as arrow
-    from pyarrow import parquet
+    from fipe_api.database.parquet import write_months
 
-    types: dict[str, Callable[[], Any]] = {
-        "reference_month": arrow.date32, "reference_code": arrow.int32, "vehicle_type": arrow.int8,
-        "brand_code": arrow.int32, "brand": arrow.string, "model_code": arrow.int32, "model": arrow.string,
-        "model_year": arrow.int16, "zero_km": arrow.bool_, "fuel_code": arrow.int16, "fuel": arrow.string,
-        "fipe_code": arrow.string, "price_brl": lambda: arrow.decimal128(12, 2),
-    }  # fmt: skip
-    schema = arrow.schema([(name, types[name]()) for name in COLUMNS])
-    rows = 0
-    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        for batch in _batches(session, parts, ", ".join(COLUMNS)):
-            columns = [
-                arrow.array(values, field.type)
-                for values, field in zip(zip(*batch, strict=True), schema, strict=True)
-            ]
-            writer.write_batch(arrow.record_batch(columns, schema=schema))
-            rows += len(batch)
-    return rows
+    return write_months(target, COLUMNS, (read_batches(session, COLUMNS, part) for part in parts))
 
 
 def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[bytes]) -> int:
@@ -261,11 +259,14 @@ def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[by
             sheet.set_column(place, place, 40 if name == "model" else 15, formats.get(name))
         sheet.write_row(0, 0, COLUMNS, workbook.add_format({"bold": True}))
         rows = 0
-        for batch in _batches(session, parts, ", ".join(COLUMNS)):
+        for batch in _batches(session, parts, COLUMNS):
             if rows + len(batch) > ROWS_OF_A_SHEET:
                 raise CliError(
-                    f"Excel takes {ROWS_OF_A_SHEET:,} prices, and these are more: choose fewer months"
-                    " with --from and --to, or write .csv or .parquet",
+                    _(
+                        "Excel takes {most:,} prices, and these are more: choose fewer months"
+                        " with --from and --to, or write .csv or .parquet",
+                        most=ROWS_OF_A_SHEET,
+                    ),
                     USAGE,
                 )
             for row in batch:
@@ -274,12 +275,5 @@ def _write_excel(session: "connection", parts: list[sql.Composed], target: IO[by
     return rows
 
 
-def _batches(
-    session: "connection", parts: list[sql.Composed], columns: str
-) -> Iterator[list[tuple[Any, ...]]]:
-    for part in parts:
-        # A cursor with a name lives on the server, which sends rows as they are fetched.
-        with session.cursor("export") as cursor:
-            cursor.execute(sql.SQL("select {} {}").format(sql.SQL(columns), part))
-            while batch := cursor.fetchmany(ROWS_PER_BATCH):
-                yield batch
+def _batches(session: "connection", parts: list[sql.Composed], columns: Sequence[str]) -> Iterator[Rows]:
+    return chain.from_iterable(read_batches(session, columns, part) for part in parts)

@@ -27,6 +27,7 @@ from fipe_cli.forecast import Limit
 from fipe_cli.loads import STARTER, calls_per_minute
 from fipe_cli.month_list import ListProgress, progress_of, read_list
 from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits
+from fipe_words import _
 from infrastructure import names
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def read_waits(cloud: Cloud, run_id: UUID | None = None, calls_per_minute: float
     try:
         answer = cloud.client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys}})
     except ClientError as error:
-        raise cloud.explained(error, f"table {table}") from error
+        raise cloud.explained(error, _("table {table}", table=table)) from error
     items = {item["source"]["S"]: item for item in answer["Responses"][table]}
     state = state_of(items.get(PACE_KEY, {}))
     seconds = state.next_call / 1000 - time.time()

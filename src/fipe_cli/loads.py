@@ -19,15 +19,19 @@ from fipe_api.load.request import (
     brand_messages,
     choose_references,
     parse_request,
+    vehicle_type,
 )
 from fipe_api.load.size import Size, Sizes, refuse_what_expires, size_of
 from fipe_api.source.http_source import FipeError, HttpSource, SourceDownError
 from fipe_api.source.pace import Unpaced
+from fipe_api.source.tolerant_pace import PaceTableMissingError
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
-from fipe_cli.progress import counted, duration
+from fipe_cli.function_words import understood
+from fipe_cli.progress import duration
+from fipe_words import _, counted, marked
 from infrastructure.names import Function
 
 STARTER = Function.MANUFACTURER_LOADER
@@ -65,14 +69,19 @@ class StartedLoad(BaseModel):
     def words(self) -> str:
         """What was started, and what waits, in a line."""
         if not self.references:
-            return f"run {self.run_id} waits to start: {self.waiting}"
+            return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
-        started = f"run {self.run_id} started: {span(months)}"
-        if len(months) > 1:
-            started += f", one at a time; {counted(self.brands_sent, 'brand')} of the first"
-        else:
-            started += f", {counted(self.brands_sent, 'brand')}"
-        return f"{started}; waits: {self.waiting}" if self.waiting else started
+        started = _(
+            marked("run {run} started: {months}, one at a time; {brands} of the first")
+            if len(months) > 1
+            else marked("run {run} started: {months}, {brands}"),
+            run=self.run_id,
+            months=span(months),
+            brands=counted(self.brands_sent, "brand"),
+        )
+        if not self.waiting:
+            return started
+        return _("{started}; waits: {why}", started=started, why=understood(self.waiting))
 
     def without(self, codes: set[int]) -> "StartedLoad":
         """The same without some months, by their codes."""
@@ -104,16 +113,24 @@ class Plan:
     def words(self) -> list[str]:
         """For people."""
         limit, minutes = self.calls_per_minute, self.minutes
+        calls = counted(round(self.size.calls), "call")
         return [
-            f"{span(self.months)}: {counted(self.brands, 'brand')}, about"
-            f" {round(self.size.models):,} models and {round(self.size.prices):,} prices",
-            f"about {round(self.size.calls):,} calls"
-            + (
-                f", {duration(minutes * 60)} at {limit:g} calls per minute"
-                if minutes and limit
-                else ", no limit is set"
+            _(
+                "{months}: {brands}, about {models} and {prices}",
+                months=span(self.months),
+                brands=counted(self.brands, "brand"),
+                models=counted(round(self.size.models), "model"),
+                prices=counted(round(self.size.prices), "price"),
             ),
-            "nothing was started",
+            _(
+                "about {calls}, {duration} at {limit:g} calls per minute",
+                calls=calls,
+                duration=duration(minutes * 60),
+                limit=limit,
+            )
+            if minutes and limit
+            else _("about {calls}, no limit is set", calls=calls),
+            _("nothing was started"),
         ]
 
     def document(self) -> dict[str, Any]:
@@ -141,8 +158,8 @@ def payload_of(reference: str, types: str, brands: str, models: str) -> dict[str
         key: [code_or_text(item.strip()) for item in text.split(",")] for key, text in texts.items() if text
     }
     for name in lists.get("vehicle_types", ()):
-        if name not in VEHICLE_TYPES.values() and str(name).lower() not in VEHICLE_TYPES:
-            raise LoadRequestError(f"unknown vehicle type {name!r}: use {', '.join(VEHICLE_TYPES)}")
+        if vehicle_type(name) not in VEHICLE_TYPES.values():
+            raise LoadRequestError("unknown vehicle type {name!r}: use car, motorcycle, truck", name=name)
     payload = {**given, **lists}
     parse_request(payload)
     return payload
@@ -155,12 +172,23 @@ def code_or_text(text: str) -> int | str:
 
 def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
     """Start the load, now or when the source answers. Raises CliError with the reason if it cannot start."""
-    return StartedLoad.model_validate(cloud.invoke(STARTER, payload))
+    return StartedLoad.model_validate(_invoke_starter(cloud, payload))
 
 
 def cancel(cloud: Cloud, run_id: UUID) -> None:
     """Cancel a run. Raises CliError with the reason if it cannot be cancelled."""
-    cloud.invoke(STARTER, {"run_id": str(run_id), "cancel": True})
+    _invoke_starter(cloud, {"run_id": str(run_id), "cancel": True})
+
+
+def _invoke_starter(cloud: Cloud, payload: dict[str, Any]) -> Any:
+    try:
+        return cloud.invoke(STARTER, payload)
+    except CliError as error:
+        if str(error) == understood(str(PaceTableMissingError())):
+            raise CliError(
+                _("{problem}; `{command}` says what to do", problem=error, command=cloud.check_command)
+            ) from error
+        raise
 
 
 def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
@@ -220,11 +248,14 @@ def _source_at(url: str) -> Iterator[FipeApi]:
             yield FipeApi(HttpSource("fipe", session, Unpaced(), lambda: _DRY_RUN_SECONDS), url)
         except SourceDownError as error:
             raise CliError(
-                f"the source at {url} does not answer: check the connection to the internet, and HTTPS_PROXY"
-                " if there is a proxy"
+                _(
+                    "the source at {url} does not answer: check the connection to the internet, and"
+                    " HTTPS_PROXY if there is a proxy",
+                    url=url,
+                )
             ) from error
         except FipeError as error:
-            raise CliError(f"the source at {url} does not answer: {error}") from error
+            raise CliError(_("the source at {url} does not answer: {error}", url=url, error=error)) from error
 
 
 def _sizes_known(cloud: Cloud, month: date) -> Sizes:
@@ -243,4 +274,6 @@ def calls_per_minute(environment: dict[str, str]) -> float | None:
 
 def span(months: list[str]) -> str:
     """Months in a few words."""
-    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]} ({len(months)} months)"
+    if len(months) == 1:
+        return months[0]
+    return _("{first} to {last} ({count} months)", first=months[0], last=months[-1], count=len(months))

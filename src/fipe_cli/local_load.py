@@ -16,6 +16,7 @@ from fipe_api.environment import OFFICIAL_URL
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
+from fipe_cli.function_words import understood
 from fipe_cli.ledger import Load, read_part, read_waits, run_in, snapshot, with_gaps
 from fipe_cli.loads import (
     STARTER,
@@ -27,6 +28,7 @@ from fipe_cli.loads import (
 from fipe_cli.month_list import read_list
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
+from fipe_words import _, counted, in_english, plural
 from infrastructure.names import Queue
 from local_cloud import lifecycle
 from local_cloud.deployment import deploy
@@ -72,12 +74,21 @@ class Outcome:
         codes = {reference.code for reference in self.started.references}
         return [
             *(
-                f"everything of reference {code}"
+                _("everything of reference {code}", code=code)
                 for code in sorted(codes - {o.reference_code for o in self.loads})
             ),
-            *(f"{one.reference_month:%Y-%m}, {what}" for one in self.loads for what in one.missing),
             *(
-                f"{count} failed messages in the {kind} DLQ"
+                f"{one.reference_month:%Y-%m}, {understood(what)}"
+                for one in self.loads
+                for what in one.missing
+            ),
+            *(
+                plural(
+                    "{number} failed message in the {kind} DLQ",
+                    "{number} failed messages in the {kind} DLQ",
+                    count,
+                    kind=kind,
+                )
                 for kind, count in self.seen.dead.items()
                 if count
             ),
@@ -90,16 +101,17 @@ class Outcome:
 
     def document(self) -> dict[str, Any]:
         """For scripts."""
-        return {
-            **self.started.model_dump(mode="json"),
-            **self.seen.document(),
-            "state": self.state,
-            "complete": self.state == LoadState.COMPLETE,
-            "missing": self.problems,
-            "seconds": round(self.seconds, 3),
-            "calls": self.calls,
-            "peak_memory_mb": round(self.peak_memory_mb, 1),
-        }
+        with in_english():
+            return {
+                **self.started.model_dump(mode="json"),
+                **self.seen.document(),
+                "state": self.state,
+                "complete": self.state == LoadState.COMPLETE,
+                "missing": self.problems,
+                "seconds": round(self.seconds, 3),
+                "calls": self.calls,
+                "peak_memory_mb": round(self.peak_memory_mb, 1),
+            }
 
 
 @contextmanager
@@ -115,7 +127,7 @@ def finished_load(
     """
     lock = state.run_lock()
     if not lock.acquire(blocking=False):
-        raise LocalCloudError("another `make local` is running: wait until it ends")
+        raise LocalCloudError(_("another `make local` is running: wait until it ends"))
     try:
         _refuse_what_the_source_lacks(source, payload)
         with _running_cloud(state, console) as (endpoint, stays):
@@ -156,9 +168,9 @@ def _told_when_left(console: Console, *, load_goes_on: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print(
-            "The load goes on: `fipe status` shows it, `fipe cancel` ends it."
+            _("The load goes on: `fipe status` shows it, `fipe cancel` ends it.")
             if load_goes_on
-            else "The load ends with the local cloud; what came stays in the database."
+            else _("The load ends with the local cloud; what came stays in the database.")
         )
         raise
 
@@ -168,21 +180,23 @@ def _running_cloud(state: LocalState, console: Console) -> Iterator[tuple[Endpoi
     """The cloud that runs already, or one for this job alone; and whether it stays when the job ends."""
     running = state.endpoint()
     if running is not None:
-        console.print(f"Using the local cloud at {running.url}")
+        console.print(_("Using the local cloud at {url}", url=running.url))
         yield running, True
         return
     endpoint = lifecycle.start(state)
     try:
         yield endpoint, False
     finally:
-        with step("Stopping the local cloud"):
+        with step(_("Stopping the local cloud")):
             lifecycle.stop(state)
 
 
 def _deploy(state: LocalState, endpoint: Endpoint, context: dict[str, str], console: Console) -> None:
     began = time.monotonic()
     deploy(state, endpoint, context)
-    console.print(f"Deployed at {endpoint.url} in {time.monotonic() - began:.0f} s")
+    console.print(
+        _("Deployed at {url} in {seconds:.0f} s", url=endpoint.url, seconds=time.monotonic() - began)
+    )
 
 
 def _load(
@@ -261,44 +275,83 @@ def _simulator_calls(endpoint: Endpoint, source: Source) -> int:
 
 def summarise(outcome: Outcome, console: Console) -> None:
     """Prints what is in the database, what the load took, and what is missing."""
-    table = Table("month", "type", "brands", "models", "prices", title="In the database")
+    table = Table(_("month"), _("type"), _("brands"), _("models"), _("prices"), title=_("In the database"))
     for line in outcome.stored:
         table.add_row(
             f"{line.reference_month:%Y-%m}",
-            line.vehicle_type,
-            f"{line.brands:,}",
-            f"{line.models:,}",
-            f"{line.prices:,}",
+            _(line.vehicle_type),
+            _("{count:,}", count=line.brands),
+            _("{count:,}", count=line.models),
+            _("{count:,}", count=line.prices),
         )
     console.print(table)
+    prices, models, unpriced = (
+        sum(getattr(one, what) for one in outcome.loads) for what in ("prices", "models_received", "unpriced")
+    )
     console.print(
-        f"This load: {sum(one.prices for one in outcome.loads):,} prices"
-        f" of {sum(one.models_received for one in outcome.loads):,} models, "
-        f"{sum(one.unpriced for one in outcome.loads):,} listed without a price; {outcome.seconds:.1f} s"
-        + (f", {outcome.calls:,} calls" if outcome.calls else "")
-        + f", at most {outcome.peak_memory_mb:,.0f} MiB of memory."
+        _(
+            "This load: {prices} of {models}, {unpriced:,} listed without a price; {seconds:.1f} s, {calls},"
+            " at most {memory:,.0f} MiB of memory.",
+            prices=counted(prices, "price"),
+            models=counted(models, "model"),
+            unpriced=unpriced,
+            seconds=outcome.seconds,
+            calls=counted(outcome.calls, "call"),
+            memory=outcome.peak_memory_mb,
+        )
+        if outcome.calls
+        else _(
+            "This load: {prices} of {models}, {unpriced:,} listed without a price; {seconds:.1f} s, at most"
+            " {memory:,.0f} MiB of memory.",
+            prices=counted(prices, "price"),
+            models=counted(models, "model"),
+            unpriced=unpriced,
+            seconds=outcome.seconds,
+            memory=outcome.peak_memory_mb,
+        )
     )
     corrected, withdrawn = (
         sum(getattr(one, what) for one in outcome.loads) for what in ("corrected", "withdrawn")
     )
     if corrected or withdrawn:
         console.print(
-            f"Since an earlier load of the month: {corrected:,} prices corrected, {withdrawn:,} withdrawn;"
-            " fipe.price_revision has what they were."
+            _(
+                "Since an earlier load of the month: {corrected:,} prices corrected, {withdrawn:,} withdrawn;"
+                " fipe.price_revision has what they were.",
+                corrected=corrected,
+                withdrawn=withdrawn,
+            )
         )
     for one in outcome.loads:
         for denied in one.unpriced_prices:
-            console.print(f"Without a price: {one.reference_month:%Y-%m}, {denied}", markup=False)
+            console.print(
+                _(
+                    "Without a price: {month:%Y-%m}, {denied}",
+                    month=one.reference_month,
+                    denied=understood(denied),
+                ),
+                markup=False,
+            )
     for problem in outcome.problems:
-        console.print(f"Missing: {problem}", style="red", markup=False)
+        console.print(_("Missing: {problem}", problem=problem), style="red", markup=False)
     console.print(_last_line(outcome), markup=False)
 
 
 def _last_line(outcome: Outcome) -> str:
     if outcome.state == LoadState.COMPLETE:
-        return "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
-    resume = f"make local-up, then make resume-dev FOLLOW=1 RUN={outcome.started.run_id}"
+        return _(
+            "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
+        )
+    run = outcome.started.run_id
     if outcome.state == LoadState.CANCELLED:
-        return f"Cancelled: what came stays. To load the rest: {resume}"
-    lacks = "messages failed" if outcome.seen.complete else outcome.seen.lacks
-    return f"Incomplete: {lacks}. To ask again: {resume}"
+        return _(
+            "Cancelled: what came stays. To load the rest: make local-up, then make resume-dev FOLLOW=1"
+            " RUN={run}",
+            run=run,
+        )
+    lacks = _("messages failed") if outcome.seen.complete else outcome.seen.lacks
+    return _(
+        "Incomplete: {lacks}. To ask again: make local-up, then make resume-dev FOLLOW=1 RUN={run}",
+        lacks=lacks,
+        run=run,
+    )

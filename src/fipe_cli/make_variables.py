@@ -11,7 +11,7 @@ from typing import Any
 from typer.core import TyperOption
 
 _READ_ELSEWHERE = re.compile(
-    r"(AWS|NODE|PIP|REQUESTS|SSL|UV)_\w+|\w+_(PROXY|proxy)|HOME|PYTHON|VENV|STAGE|VERBOSE|RDS_CERTIFICATES"
+    r"(AWS|NODE|PIP|REQUESTS|SSL|UV)_\w+|\w+_(PROXY|proxy)|HOME|LANG|LANGUAGE|LC_\w+|PYTHON|VENV|STAGE|VERBOSE|RDS_CERTIFICATES"
     r"|COMPILE_LAYERS|FIPE_LOCAL_DIR|FIPE_STAGE|FIPE_API_URL"
 )
 """Variables of the Makefile, and of the environment of what it calls."""

@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 def check_month(option: str, month: str) -> None:
     """Raises CliError when this is neither a month, like 2026-06, nor "latest", nor empty."""
     if month not in ("", "latest") and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
-        raise CliError(f"invalid {option} {month}: use a month like 2026-06, or latest", USAGE)
+        raise CliError(
+            _("invalid {option} {month}: use a month like 2026-06, or latest", option=option, month=month),
+            USAGE,
+        )
 
 
 def months_with_prices(session: "connection") -> list[date]:
@@ -30,7 +34,7 @@ def months_with_prices(session: "connection") -> list[date]:
         )
         months = [month for (month,) in cursor.fetchall()]
     if not months:
-        raise CliError("the database has no prices yet: start a load with `fipe load`", USAGE)
+        raise CliError(_("the database has no prices yet: start a load with `fipe load`"), USAGE)
     return months
 
 
@@ -51,5 +55,11 @@ def no_prices_for(asked: str, known: Iterable[str]) -> CliError:
     """The error of months that have no prices; `known` are those that have."""
     months = list(known)
     return CliError(
-        f"the database has no prices for {asked}: choose a month from {min(months)} to {max(months)}", USAGE
+        _(
+            "the database has no prices for {asked}: choose a month from {first} to {last}",
+            asked=asked,
+            first=min(months),
+            last=max(months),
+        ),
+        USAGE,
     )

@@ -8,6 +8,7 @@ from psycopg2 import sql
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month
 from fipe_cli.table import ZERO_KM
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -59,7 +60,7 @@ def read_model_year(written: str) -> int | None:
     if plain in ("zero", "0km", "zerokm", str(ZERO_KM)):
         return ZERO_KM
     if plain and not (plain.isdecimal() and 1900 <= int(plain) <= 2100):
-        raise CliError(f"invalid YEAR {written}: use a model year like 2020, or 0km", USAGE)
+        raise CliError(_("invalid YEAR {year}: use a model year like 2020, or 0km", year=written), USAGE)
     return int(plain) if plain else None
 
 
@@ -80,11 +81,39 @@ def refuse_nothing_found(session: "connection", wanted: Wanted) -> None:
         newest = dict(cursor.fetchall())
     if not newest:
         raise CliError(
-            f"nothing is called {wanted.search}: use words of its brand and model, or its FIPE code", USAGE
+            _(
+                "nothing is called {search}: use words of its brand and model, or its FIPE code",
+                search=wanted.search,
+            ),
+            USAGE,
         )
     if wanted.model_year and wanted.model_year not in newest:
         years = ", ".join("0km" if year == ZERO_KM else str(year) for year in newest)
-        raise CliError(f"{wanted.search} has no model year {wanted.model_year}: it has {years}", USAGE)
+        raise CliError(
+            _(
+                "{search} has no model year {model_year}: it has {years}",
+                search=wanted.search,
+                model_year=wanted.model_year,
+                years=years,
+            ),
+            USAGE,
+        )
     last = max(month for year, month in newest.items() if wanted.model_year in (None, year))
-    month = wanted.month or "the newest month"
-    raise CliError(f"{wanted.search} has no price in {month}: its last one is of --month {last:%Y-%m}", USAGE)
+    if wanted.month:
+        raise CliError(
+            _(
+                "{search} has no price in {month}: its last one is of --month {last:%Y-%m}",
+                search=wanted.search,
+                month=wanted.month,
+                last=last,
+            ),
+            USAGE,
+        )
+    raise CliError(
+        _(
+            "{search} has no price in the newest month: its last one is of --month {last:%Y-%m}",
+            search=wanted.search,
+            last=last,
+        ),
+        USAGE,
+    )

@@ -14,7 +14,9 @@ from fipe_api.load.outlook import Arrivals
 from fipe_api.load.state import LoadState
 from fipe_cli import forecast
 from fipe_cli.forecast import NO_LIMIT, Limit
+from fipe_cli.function_words import understood
 from fipe_cli.month_list import ListProgress
+from fipe_words import _, counted, in_english, marked, plural
 
 _NARROW = 60
 """In a terminal with fewer columns there is no room for bars next to the words."""
@@ -33,6 +35,18 @@ class Refusal:
 
     reason: str
     seconds: float
+
+
+_REFUSED = {
+    "throttled": marked("throttled: no call for {duration}"),
+    "blocked": marked("blocked: no call for {duration}"),
+    "down": marked("down: no call for {duration}"),
+}
+
+
+def refused(refusal: Refusal) -> str:
+    """How the source refuses calls, and for how long nothing calls it, in words."""
+    return _(_REFUSED[refusal.reason], duration=duration(refusal.seconds))
 
 
 @dataclass(frozen=True)
@@ -152,10 +166,16 @@ class Snapshot:
         models = max(0, round(self.models_expected) - self.models) if self.is_searched else 0
         brands = max(0, self.brands - self.brands_complete)
         if self.rejected and not models:
-            return f"{counted(self.rejected, 'price')} had no usable answer"
-        parts = [f"{counted(models, 'model')} did not arrive"] if models else []
-        parts += [f"{counted(self.rejected, 'price')} had no usable answer"] if self.rejected else []
-        return ", ".join(parts) or f"{counted(brands, 'brand')} did not arrive"
+            return _no_answer(self.rejected)
+        parts = (
+            [plural("{number:,} model did not arrive", "{number:,} models did not arrive", models)]
+            if models
+            else []
+        )
+        parts += [_no_answer(self.rejected)] if self.rejected else []
+        return ", ".join(parts) or plural(
+            "{number:,} brand did not arrive", "{number:,} brands did not arrive", brands
+        )
 
     @property
     def is_searched(self) -> bool:
@@ -229,6 +249,8 @@ class Snapshot:
     def document(self) -> dict[str, Any]:
         """For scripts."""
         left = self.time_left
+        with in_english():
+            named = stages(self)
         return {
             "months": list(self.months),
             "stages": [
@@ -238,7 +260,7 @@ class Snapshot:
                     "expected": stage.total,
                     "is_estimate": stage.is_estimate,
                 }
-                for stage in stages(self)
+                for stage in named
             ],
             "calls_per_minute": None if self.rate is None else round(self.rate, 1),
             "calls_left": None if self.calls_left is None else round(self.calls_left),
@@ -274,16 +296,20 @@ class Stage:
 
     def words(self) -> str:
         """`140 of 236`, or `1,000 of about 11,238`; only `0` while no total is known."""
-        return f"{self.done:,} of {'about ' * self.is_estimate}{self.total:,}" if self.total else "0"
+        if not self.total:
+            return "0"
+        if self.is_estimate:
+            return _("{done:,} of about {total:,}", done=self.done, total=self.total)
+        return _("{done:,} of {total:,}", done=self.done, total=self.total)
 
 
 def stages(seen: Snapshot) -> list[Stage]:
     """Brands, models and prices, from what the ledger has: these numbers never go back."""
     guessed = not seen.is_searched
     return [
-        Stage("brands searched", seen.brands_searched, seen.brands),
-        Stage("models loaded", seen.models, max(seen.models, round(seen.models_expected)), guessed),
-        Stage("prices loaded", seen.prices, max(seen.prices, round(seen.prices_expected)), guessed),
+        Stage(_("brands searched"), seen.brands_searched, seen.brands),
+        Stage(_("models loaded"), seen.models, max(seen.models, round(seen.models_expected)), guessed),
+        Stage(_("prices loaded"), seen.prices, max(seen.prices, round(seen.prices_expected)), guessed),
     ]
 
 
@@ -321,16 +347,19 @@ def _bars(shown: Sequence[Stage]) -> Table:
 def lines(seen: Snapshot) -> Iterator[Text]:
     """What the bars do not show."""
     if not seen.is_over:
-        yield Text(", ".join(_speed(seen)) or "no result yet")
+        yield Text(", ".join(_speed(seen)) or _("no result yet"))
     for why in _waits(seen):
         yield Text(why, style="yellow")
     for kind, count in seen.dead.items():
         if count:
-            yield Text(f"{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", style="red")
+            yield Text(
+                _("{count:,} failed in the {kind} DLQ: run `fipe redrive {kind}`", count=count, kind=kind),
+                style="red",
+            )
     for what in seen.unpriced_prices if seen.is_over else ():
-        yield Text(f"without a price: {what}")
+        yield Text(_("without a price: {what}", what=understood(what)))
     for what in seen.missing if seen.is_over else ():
-        yield Text(f"missing: {what}", style="red")
+        yield Text(_("missing: {what}", what=understood(what)), style="red")
     if seen.is_over:
         yield Text(_end(seen), style="green" if seen.complete else "red")
 
@@ -339,7 +368,9 @@ def line(seen: Snapshot) -> str:
     """A snapshot in one line, for a pipe or a log."""
     parts = [f"{stage.name} {stage.words()}" for stage in stages(seen)]
     parts += _speed(seen)
-    parts += [f"{count:,} in the {kind} DLQ" for kind, count in seen.dead.items() if count]
+    parts += [
+        _("{count:,} in the {kind} DLQ", count=count, kind=kind) for kind, count in seen.dead.items() if count
+    ]
     parts += _waits(seen)
     if seen.is_over:
         parts.append(_end(seen))
@@ -348,10 +379,10 @@ def line(seen: Snapshot) -> str:
 
 def _end(seen: Snapshot) -> str:
     if seen.state == LoadState.COMPLETE:
-        return LoadState.COMPLETE
+        return _("complete")
     if seen.state == LoadState.CANCELLED:
-        return f"{LoadState.CANCELLED}: what came stays; run `fipe resume` to load the rest"
-    return f"{LoadState.INCOMPLETE}: {seen.lacks}; run `fipe resume` to ask again"
+        return _("cancelled: what came stays; run `fipe resume` to load the rest")
+    return _("incomplete: {lacks}; run `fipe resume` to ask again", lacks=seen.lacks)
 
 
 def _waits(seen: Snapshot) -> Iterator[str]:
@@ -361,50 +392,78 @@ def _waits(seen: Snapshot) -> Iterator[str]:
         yield from list_words(seen.of_list)
     refusal, denied_for = seen.waits.refusal, seen.denied_for
     if (refusal or denied_for) and seen.waiting and not seen.months:
-        yield "waits to start"
+        yield _("waits to start")
     if refusal:
-        yield f"{refusal.reason}: no call for {duration(refusal.seconds)}"
+        yield refused(refusal)
     elif seen.waits.throttled_to:
-        yield f"throttled: the source allows about {seen.waits.throttled_to:,.0f} calls per minute"
+        yield _(
+            "throttled: the source allows about {throttled_to:,.0f} calls per minute",
+            throttled_to=seen.waits.throttled_to,
+        )
     if denied_for:
-        until = seen.at + denied_for
-        yield (
-            f"{counted(seen.delayed, 'message')} waiting for denied answers: asked again until"
-            f" {until:%H:%M:%S} at the latest, in {duration(denied_for.total_seconds())}"
+        yield plural(
+            "{number:,} message waiting for denied answers: asked again until {until:%H:%M:%S} at the latest,"
+            " in {duration}",
+            "{number:,} messages waiting for denied answers: asked again until {until:%H:%M:%S} at the"
+            " latest, in {duration}",
+            seen.delayed,
+            until=seen.at + denied_for,
+            duration=duration(denied_for.total_seconds()),
         )
     if seen.silence:
-        yield f"nothing has come for {duration(seen.silence.total_seconds())}: {_where_it_waits(seen)}"
+        yield _(
+            "nothing has come for {duration}: {what_waits}",
+            duration=duration(seen.silence.total_seconds()),
+            what_waits=_where_it_waits(seen),
+        )
     if seen.why_longer:
         yield seen.why_longer
 
 
 def list_words(of_list: ListProgress) -> Iterator[str]:
     """How far a list of months is."""
-    work = f"at work: {of_list.at_work}; " if of_list.at_work else ""
-    yield f"{work}{of_list.done} of {counted(of_list.months, 'month')} complete, {of_list.to_come} to come"
+    yield _(
+        "{done} of {months} complete, {to_come} to come",
+        done=of_list.done,
+        months=counted(of_list.months, "month"),
+        to_come=of_list.to_come,
+    )
+    if of_list.at_work:
+        yield _("at work: {month}", month=of_list.at_work)
     if of_list.waits_for:
-        yield f"waits for the load of {of_list.waits_for}"
+        yield _("waits for the load of {months}", months=of_list.waits_for)
     if of_list.is_stuck:
-        yield "nothing moves it on: run `fipe backfill --resume`"
+        yield _("nothing moves it on: run `fipe backfill --resume`")
 
 
 def _where_it_waits(seen: Snapshot) -> str:
     if seen.results_waiting > _MANY_RESULTS:
-        return f"{counted(seen.results_waiting, 'result')} waiting for the database"
-    return f"{counted(seen.waiting, 'message')} waiting; `fipe logs` may say why"
+        return plural(
+            "{number:,} result waiting for the database",
+            "{number:,} results waiting for the database",
+            seen.results_waiting,
+        )
+    return plural(
+        "{number:,} message waiting; `fipe logs` may say why",
+        "{number:,} messages waiting; `fipe logs` may say why",
+        seen.waiting,
+    )
+
+
+def _no_answer(prices: int) -> str:
+    return plural("{number:,} price had no usable answer", "{number:,} prices had no usable answer", prices)
 
 
 def _speed(seen: Snapshot) -> list[str]:
     if seen.is_over or seen.silence or not seen.rate:
         return []
     left = seen.time_left
-    speed = f"{seen.rate:,.0f} calls per minute"
-    return [speed] if left is None else [speed, f"about {duration(left.total_seconds())} left"]
-
-
-def counted(number: int, what: str) -> str:
-    """`1 brand`, `2 brands`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    speed = _("{rate:,.0f} calls per minute", rate=seen.rate)
+    return (
+        [speed]
+        if left is None
+        else [speed, _("about {duration} left", duration=duration(left.total_seconds()))]
+    )
 
 
 def duration(seconds: float) -> str:

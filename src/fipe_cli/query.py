@@ -22,6 +22,7 @@ from rich.console import Console
 
 from fipe_cli.errors import NOT_THERE, USAGE, CliError
 from fipe_cli.table import Row, print_table, spelled
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -68,9 +69,9 @@ def read_statement(sql: str) -> str:
         statement = sys.stdin.read() if sql == "-" else sql
         statement.encode()
     except UnicodeError as error:
-        raise CliError("invalid query: it is not text in UTF-8", USAGE) from error
+        raise CliError(_("invalid query: it is not text in UTF-8"), USAGE) from error
     if "\0" in statement:
-        raise CliError("invalid query: it holds a NUL character", USAGE)
+        raise CliError(_("invalid query: it holds a NUL character"), USAGE)
     return statement
 
 
@@ -151,8 +152,10 @@ def _open_cursor(session: "connection", statement: str) -> None:
             raise _explained(session, error) from error
         except InvalidCursorDefinition as error:
             raise CliError(
-                "`fipe query` takes one statement that returns rows, such as select or explain;"
-                " for anything else use `fipe psql`",
+                _(
+                    "`fipe query` takes one statement that returns rows, such as select or explain;"
+                    " for anything else use `fipe psql`"
+                ),
                 USAGE,
             ) from error
 
@@ -166,18 +169,19 @@ def _explained(session: "connection", error: psycopg2.Error) -> CliError:
         cursor.execute(NAMES.get(type(error), "select null where false"))
         names = [name for (name,) in cursor.fetchall()]
     if not has_schema:
-        return CliError("the database has no schema fipe: deploy the stage (again)")
+        return CliError(_("the database has no schema fipe: deploy the stage (again)"))
     said = (error.diag.message_primary or str(error)).splitlines()[0]
     asked = re.search(r"\b(?:fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
     close = difflib.get_close_matches(asked[1], names, n=3) if asked else []
     if asked and asked[1] in names:
-        hint = (
-            f"look at its arguments with `fipe psql -c '\\df fipe.{asked[1]}'`; months are text, as '2026-06'"
+        hint = _(
+            "look at its arguments with `fipe psql -c '\\df fipe.{name}'`; months are text, as '2026-06'",
+            name=asked[1],
         )
     elif close:
-        hint = f"did you mean {' or '.join(close)}?"
+        hint = _("did you mean {names}?", names=", ".join(close))
     else:
-        hint = "`fipe psql -c '\\dv fipe.*'` lists what there is"
+        hint = _("`fipe psql -c '\\dv fipe.*'` lists what there is")
     return CliError(f"{said}: {hint}", USAGE)
 
 
@@ -197,7 +201,11 @@ def _json_writer(columns: list[str]) -> Callable[[Row], object]:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise CliError(
-            f"JSON cannot hold two columns of the same name: rename {', '.join(twice)} with `as`", USAGE
+            _(
+                "JSON cannot hold two columns of the same name: rename {names} with `as`",
+                names=", ".join(twice),
+            ),
+            USAGE,
         )
     return lambda row: print(as_json(dict(zip(columns, row, strict=True))))
 
@@ -211,7 +219,9 @@ def _print_table(
         with session.cursor() as cursor:
             cursor.execute(sql.SQL("move all in {}").format(sql.Identifier(CURSOR)))
             total = len(rows) + cursor.rowcount
-        console.print(f"the first {len(shown):,} of {total:,} rows; --csv gives all")
+        console.print(
+            _("the first {shown:,} of {total:,} rows; --csv gives all", shown=len(shown), total=total)
+        )
 
 
 def as_json(value: Any) -> str:

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,8 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from fipe_api.aws.self_check import is_check
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED, CliError
+from fipe_words import _, counted, marked, plural
 from infrastructure import names
 from infrastructure.names import Queue
 
@@ -31,8 +33,14 @@ if TYPE_CHECKING:
 RECEIVE_LIMIT = 10
 PEEK_SECONDS = 30
 """How long a message stays hidden if this command dies while it looks at the message."""
+POLL_SECONDS = 1
+"""More than none, and SQS asks all servers that have messages of the queue."""
 FOLLOW_SECONDS = 1.0
-UNKNOWN_REASON = "no error in the log: the function timed out or crashed, or the log was deleted"
+LOOKS = 4
+"""How often messages that somebody else hides are looked at again."""
+UNKNOWN_REASON = marked("no error in the log: the function timed out or crashed, or the log was deleted")
+
+_Count = Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
 
 @dataclass(frozen=True)
@@ -79,21 +87,32 @@ class DeadLetterQueue:
             self._url = self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
             self._source_url = self._sqs.get_queue_url(QueueName=queue.of(cloud.stage))["QueueUrl"]
         except ClientError as error:
-            raise cloud.explained(error, f"queue {self.name}") from error
+            raise cloud.explained(error, _("queue {name}", name=self.name)) from error
 
     def depth(self) -> int:
         """The messages that can be moved now; SQS counts them up to a minute late."""
-        return int(self._attribute(self._url, "ApproximateNumberOfMessages"))
+        return self._count("ApproximateNumberOfMessages")
 
     def peek(self, limit: int = RECEIVE_LIMIT) -> list[DeadLetter]:
         """Some of the messages with their reasons; they stay where they are."""
-        seen: dict[str, MessageTypeDef] = {}
-        try:
-            while len(seen) < limit and (found := self._receive(limit - len(seen))):
-                seen |= {message["MessageId"]: message for message in found}
-            return [self._described(message) for message in seen.values()]
-        finally:
-            self._put_back(list(seen.values()))
+        with self._looked_at(limit) as messages:
+            return [self._described(message) for message in messages]
+
+    def letters(self) -> int:
+        """Counts the dead letters; a message that a check has on its way through the queue is none."""
+        hidden = 0
+        for look in range(LOOKS):
+            if look:
+                time.sleep(FOLLOW_SECONDS)
+            with self._looked_at(RECEIVE_LIMIT) as messages:
+                checks = sum(is_check(message["Body"]) for message in messages)
+            hidden = self._count("ApproximateNumberOfMessagesNotVisible")
+            if len(messages) > checks:
+                return max(len(messages), self.depth() + hidden) - checks
+            # Whoever else looks at messages hides them meanwhile, as another check does.
+            if not hidden:
+                return 0
+        return hidden
 
     def send(self, body: str) -> None:
         """Puts a message into the dead letter queue."""
@@ -135,14 +154,24 @@ class DeadLetterQueue:
                 break
             time.sleep(FOLLOW_SECONDS)
         if task is not None and task["Status"] != "COMPLETED":
-            reason = task.get("FailureReason", "it was cancelled")
-            raise CliError(f"{self.name}: SQS stopped after {move.moved} messages: {reason}")
+            reason = task.get("FailureReason", _("it was cancelled"))
+            raise CliError(
+                _(
+                    "{name}: SQS stopped after {moved} messages: {reason}",
+                    name=self.name,
+                    moved=move.moved,
+                    reason=reason,
+                )
+            )
 
     @cached_property
     def _arn(self) -> str:
         return self._attribute(self._url, "QueueArn")
 
-    def _attribute(self, url: str, name: Literal["QueueArn", "ApproximateNumberOfMessages"]) -> str:
+    def _count(self, name: _Count) -> int:
+        return int(self._attribute(self._url, name))
+
+    def _attribute(self, url: str, name: Literal["QueueArn"] | _Count) -> str:
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         value: str = answer["Attributes"][name]
         return value
@@ -150,13 +179,24 @@ class DeadLetterQueue:
     def _newest_task(self) -> "ListMessageMoveTasksResultEntryTypeDef | None":
         return next(iter(self._sqs.list_message_move_tasks(SourceArn=self._arn)["Results"]), None)
 
+    @contextmanager
+    def _looked_at(self, limit: int) -> "Iterator[Sequence[MessageTypeDef]]":
+        """Some of the messages, which nobody else sees while the block runs."""
+        seen: dict[str, MessageTypeDef] = {}
+        try:
+            while len(seen) < limit and (found := self._receive(limit - len(seen))):
+                seen |= {message["MessageId"]: message for message in found}
+            yield list(seen.values())
+        finally:
+            self._put_back(list(seen.values()))
+
     def _receive(self, limit: int) -> "Sequence[MessageTypeDef]":
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=min(limit, RECEIVE_LIMIT),
             VisibilityTimeout=PEEK_SECONDS,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
-            WaitTimeSeconds=1,
+            WaitTimeSeconds=POLL_SECONDS,
         )
         messages: Sequence[MessageTypeDef] = answer.get("Messages", [])
         return messages
@@ -187,8 +227,8 @@ class DeadLetterQueue:
         try:
             lines = [event["message"] for page in pages for event in page["events"]]
         except self._logs.exceptions.ResourceNotFoundException:
-            return UNKNOWN_REASON
-        return next((error for error in map(_logged_error, reversed(lines)) if error), UNKNOWN_REASON)
+            return _(UNKNOWN_REASON)
+        return next((error for error in map(_logged_error, reversed(lines)) if error), _(UNKNOWN_REASON))
 
 
 def _logged_error(line: str) -> str | None:
@@ -216,10 +256,10 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
     """
     letters = queue.peek()
     depth = max(queue.depth(), len(letters))
-    console.print(f"{queue.name}: {depth} message{'' if depth == 1 else 's'}")
+    console.print(f"{queue.name}: {counted(depth, 'message')}")
     if not letters:
         return depth > 0
-    table = Table("first sent", "receives", "message", "reason", box=None, padding=(0, 2, 0, 2))
+    table = Table(_("first sent"), _("receives"), _("message"), _("reason"), box=None, padding=(0, 2, 0, 2))
     for letter in letters:
         table.add_row(
             f"{letter.sent_at:%Y-%m-%d %H:%M}",
@@ -230,7 +270,12 @@ def show(queue: DeadLetterQueue, console: Console) -> bool:
         )
     console.print(table)
     for reason, count in Counter(letter.reason for letter in letters).most_common():
-        console.print(f"  {count} of {len(letters)} looked at: {reason}", markup=False, emoji=False)
+        console.print(
+            "  "
+            + _("{count} of {letters} looked at: {reason}", count=count, letters=len(letters), reason=reason),
+            markup=False,
+            emoji=False,
+        )
     return True
 
 
@@ -245,9 +290,11 @@ def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int
                 progress.update(bar, completed=move.moved, total=move.to_move or None)
     except KeyboardInterrupt:
         raise CliError(
-            "interrupted: SQS goes on moving; run the same command to follow it", INTERRUPTED
+            _("interrupted: SQS goes on moving; run the same command to follow it"), INTERRUPTED
         ) from None
-    console.print(f"{queue.name}: {move.moved} moved back")
+    console.print(
+        plural("{name}: {number} moved back", "{name}: {number} moved back", move.moved, name=queue.name)
+    )
     return move.moved
 
 
@@ -256,7 +303,7 @@ def _subject(body: str) -> str:
     try:
         message = json.loads(body)
         if isinstance(message, dict) and message.get("kind") == "start":
-            return f"the start of run {message['run_id']}"
+            return _("the start of run {run_id}", run_id=message["run_id"])
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

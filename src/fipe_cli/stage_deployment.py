@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError, InvalidInputsError
+from fipe_words import _
 from infrastructure import names
 from local_cloud.deployment import CDK, DEFAULTS, default_vpc
 from local_cloud.deployment import deploy as deploy_locally
@@ -71,9 +72,11 @@ def account_warnings(cloud: Cloud) -> list[str]:
     if cloud.local or _account_plan(cloud) != "FREE":
         return []
     return [
-        "this AWS account is on the Free plan, on which AWS refuses this database with"
-        " FreeTierRestrictionError; upgrade the plan first (in the console: Billing, or"
-        " `aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1`)"
+        _(
+            "this AWS account is on the Free plan, on which AWS refuses this database with"
+            " FreeTierRestrictionError; upgrade the plan first (in the console: Billing, or"
+            " `aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1`)"
+        )
     ]
 
 
@@ -99,8 +102,11 @@ def deploy(cloud: Cloud, settings: Settings) -> dict[str, str]:
     if cloud.local:
         if StageSettings.from_context(settings).keeps_data:
             raise CliError(
-                f"{cloud.stage} runs only on AWS, where its stack can be protected: give AWS_PROFILE"
-                " (--profile), or use dev or stg here",
+                _(
+                    "{stage} runs only on AWS, where its stack can be protected: give AWS_PROFILE"
+                    " (--profile), or use dev or stg here",
+                    stage=cloud.stage,
+                ),
                 USAGE,
             )
         return deploy_locally(cloud.local, cloud.local_endpoint(), settings)
@@ -139,15 +145,17 @@ def run_cdk(cloud: Cloud, command: str, *arguments: str) -> None:
             check=False,
         )
     except FileNotFoundError as error:
-        raise CliError("the CDK CLI is missing: run `make setup`") from error
+        raise CliError(_("the CDK CLI is missing: run `make setup`")) from error
     if ended.returncode:
-        raise CliError(f"cdk {command} failed: the lines above say why")
+        raise CliError(_("cdk {command} failed: the lines above say why", command=command))
 
 
 def _names_and_values(given: Sequence[str]) -> Settings:
-    problems = [f"invalid setting {entry}: use NAME=VALUE" for entry in given if "=" not in entry]
+    problems = [
+        _("invalid setting {entry}: use NAME=VALUE", entry=entry) for entry in given if "=" not in entry
+    ]
     problems += [
-        f"invalid setting {entry}: use --stage before the command"
+        _("invalid setting {entry}: use --stage before the command", entry=entry)
         for entry in given
         if entry.lower().startswith("stage=")
     ]
@@ -179,8 +187,14 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
             raise
         raise InvalidInputsError(
             [
-                f"vpc_id={vpc_id} does not exist in account {account}, {cloud.session.region_name};"
-                " `aws ec2 describe-vpcs` lists what does"
+                _(
+                    "vpc_id={vpc_id} does not exist in account {account}, {region}; {command} lists what"
+                    " does",
+                    vpc_id=vpc_id,
+                    account=account,
+                    region=cloud.session.region_name,
+                    command=cloud.aws_command("ec2", "describe-vpcs"),
+                )
             ]
         ) from error
 
@@ -188,10 +202,15 @@ def _refuse_unknown_vpc(cloud: Cloud, vpc_id: str) -> None:
 def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
     """Raises InvalidInputsError when functions in the VPC cannot look up the database's host name."""
     if not _vpc_has(cloud, vpc_id, "enableDnsSupport"):
+        command = cloud.aws_command("ec2", "modify-vpc-attribute", "--vpc-id", vpc_id, "--enable-dns-support")
         raise InvalidInputsError(
             [
-                f"invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
-                f" database; run `aws ec2 modify-vpc-attribute --vpc-id {vpc_id} --enable-dns-support`"
+                _(
+                    "invalid vpc_id={vpc_id}: the VPC has no DNS resolution, so nothing in it finds the"
+                    " database; run {command}",
+                    vpc_id=vpc_id,
+                    command=command,
+                )
             ]
         )
 

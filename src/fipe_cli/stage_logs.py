@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
+from fipe_words import _
 from infrastructure import names
 
 
@@ -57,13 +58,25 @@ def read_lines(cloud: Cloud, since: datetime, *, function: str = "", follow: boo
         CliError: there is no such function, the stage has no logs, or the cloud does not run.
     """
     if not any(known.startswith(function) for known in names.Function):
-        raise CliError(f"unknown function {function}: use one of {', '.join(names.Function)}", USAGE)
+        raise CliError(
+            _(
+                "unknown function {function}: use one of {known}",
+                function=function,
+                known=", ".join(names.Function),
+            ),
+            USAGE,
+        )
     logs = cloud.client("logs")
     groups = _log_groups(logs, cloud.stage, function)
     if not groups:
         raise CliError(
-            f"there is no log of {function or 'Fipe'}*-{cloud.stage}: {cloud.name} is not deployed; run"
-            f" `{cloud.deploy_command}`"
+            _(
+                "there is no log of {function}*-{stage}: {cloud} is not deployed; run `{command}`",
+                function=function or "Fipe",
+                stage=cloud.stage,
+                cloud=cloud.name,
+                command=cloud.deploy_command,
+            )
         )
     seen: set[str] = set()
     while True:
@@ -132,5 +145,7 @@ def read_duration(text: str) -> timedelta:
     """`30m`, `2h` or `3d` as a length of time. Raises CliError for another text."""
     number, unit = text[:-1], text[-1:]
     if unit not in UNITS or not number.isdecimal() or len(number) > MOST_DIGITS:
-        raise CliError(f"invalid time {text!r}: use minutes, hours or days, like 30m, 2h or 3d", USAGE)
+        raise CliError(
+            _("invalid time {text!r}: use minutes, hours or days, like 30m, 2h or 3d", text=text), USAGE
+        )
     return timedelta(**{UNITS[unit]: int(number)})

@@ -16,6 +16,8 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from fipe_words import _
+
 Row = tuple[Any, ...]
 
 ZERO_KM = 32000
@@ -78,7 +80,7 @@ def print_table(console: Console, names: Sequence[str], rows: Sequence[Row], *, 
         wide: print all columns side by side, however wide that is.
     """
     if not rows:
-        console.print(Text(f"no rows (columns: {', '.join(names)})"))
+        console.print(Text(_("no rows (columns: {columns})", columns=", ".join(names))))
         return
     columns = [
         Column(
@@ -107,7 +109,7 @@ def shown(name: str, value: Any) -> str:
     if isinstance(value, date) and "month" in name and value.day == 1:
         return f"{value:%Y-%m}"
     if name == "model_year" and value == ZERO_KM:
-        return "zero km"
+        return _("zero km")
     return "" if value is None else str(value)
 
 
@@ -175,7 +177,7 @@ def _print_fitting(console: Console, columns: list[Column]) -> None:
         console.print(Text(", ".join(said)))
     _print_columns(console, fitted.kept, console.width)
     if fitted.left_out:
-        console.print(f"left out: {', '.join(fitted.left_out)}; --wide shows all columns")
+        console.print(_("left out: {columns}; --wide shows all columns", columns=", ".join(fitted.left_out)))
 
 
 def _print_columns(console: Console, columns: list[Column], width: int) -> None:

@@ -15,8 +15,10 @@ from rich.live import Live
 from fipe_cli import ledger
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED
+from fipe_cli.function_words import understood
 from fipe_cli.ledger import Load, Look
 from fipe_cli.progress import Snapshot, View, line
+from fipe_words import _
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -77,7 +79,11 @@ def follow_load(
         loads[:], seen = count()
         return seen
 
-    title = f"{cloud.name}, run {run_id or 'the newest'}"
+    title = (
+        _("{cloud}, run {run}", cloud=cloud.name, run=run_id)
+        if run_id
+        else _("{cloud}, the newest run", cloud=cloud.name)
+    )
     pauses = LOCAL_PAUSES if cloud.endpoint else AWS_PAUSES
     with _goes_on_when_left(run_id, loads) if look is None else nullcontext():
         seen = watch(console, title, take, pauses)
@@ -92,7 +98,10 @@ def _goes_on_when_left(run_id: UUID | None, loads: list[Load]) -> Iterator[None]
     except KeyboardInterrupt:
         run = f" {loads[0].run_id if loads else run_id}" if loads or run_id else ""
         print(
-            f"interrupted: the load goes on; `fipe status{run}` shows it, `fipe cancel{run}` ends it",
+            _(
+                "interrupted: the load goes on; `fipe status{run}` shows it, `fipe cancel{run}` ends it",
+                run=run,
+            ),
             file=sys.stderr,
         )
         raise SystemExit(INTERRUPTED) from None
@@ -127,7 +136,7 @@ def show(console: Console, title: str, seen: Snapshot) -> None:
 def _print_line(console: Console, seen: Snapshot) -> None:
     console.print(line(seen), soft_wrap=True)
     for what in seen.missing if seen.is_over else ():
-        console.print(f"missing: {what}", soft_wrap=True)
+        console.print(_("missing: {what}", what=understood(what)), soft_wrap=True)
 
 
 class Account:
@@ -176,8 +185,16 @@ def _why_longer(seen: Snapshot, before: Snapshot) -> str:
         return ""
     left, left_before = seen.calls_left or 0, before.calls_left or 0
     if left > left_before:
-        return f"more is left than it seemed: about {left:,.0f} calls, {left_before:,.0f} before"
-    return f"slower: {seen.rate or 0:,.0f} calls per minute, {before.rate or 0:,.0f} before"
+        return _(
+            "more is left than it seemed: about {left:,.0f} calls, {left_before:,.0f} before",
+            left=left,
+            left_before=left_before,
+        )
+    return _(
+        "slower: {rate:,.0f} calls per minute, {rate_before:,.0f} before",
+        rate=seen.rate or 0,
+        rate_before=before.rate or 0,
+    )
 
 
 def _follow(

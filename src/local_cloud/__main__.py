@@ -7,6 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from fipe_words import _
 from local_cloud.command_errors import USAGE, CommandGroup
 from local_cloud.lifecycle import LocalCloudError, start, status, stop
 from local_cloud.state import REGION, Endpoint, LocalState
@@ -45,8 +46,8 @@ RateOption = Annotated[
 def up(port: Port = 0) -> None:
     """Start the cloud in the background, and say how to use it."""
     endpoint = start(LocalState.from_environment(), port)
-    print(f"The local cloud is ready at {endpoint.url}")
-    print("To use it from this shell:")
+    print(_("The local cloud is ready at {url}", url=endpoint.url))
+    print(_("To use it from this shell:"))
     print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
     print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
     print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
@@ -81,7 +82,7 @@ def down(
 ) -> None:
     """Stop the cloud with all its functions and databases; the data stays."""
     state = LocalState.from_environment()
-    print("The local cloud is stopped" if stop(state) else "No local cloud is running")
+    print(_("The local cloud is stopped") if stop(state) else _("No local cloud is running"))
     if databases:
         from local_cloud.postgres import clusters
 
@@ -93,15 +94,27 @@ def down(
 def show_status() -> None:
     """Show the queues, the functions and the resource types that do nothing here."""
     seen = status(_running(LocalState.from_environment()))
-    console.print(f"Endpoint {seen['endpoint']}")
+    console.print(_("Endpoint {endpoint}", endpoint=seen["endpoint"]))
     for database in seen["databases"]:
-        console.print(f"Database {database['identifier']} at {database['host']}:{database['port']}")
+        console.print(
+            _(
+                "Database {identifier} at {host}:{port}",
+                identifier=database["identifier"],
+                host=database["host"],
+                port=database["port"],
+            )
+        )
     if seen["simulator"]:
-        console.print(f"FIPE simulator at {seen['simulator']}")
+        console.print(_("FIPE simulator at {url}", url=seen["simulator"]))
     console.print(_queues(seen["queues"]))
     console.print(_functions(seen["functions"]))
     if seen["skipped_resource_types"]:
-        console.print(f"Resource types that do nothing here: {', '.join(seen['skipped_resource_types'])}")
+        console.print(
+            _(
+                "Resource types that do nothing here: {types}",
+                types=", ".join(seen["skipped_resource_types"]),
+            )
+        )
 
 
 @app.command(
@@ -121,19 +134,19 @@ def psql(arguments: typer.Context) -> None:
 def _running(state: LocalState) -> Endpoint:
     endpoint = state.endpoint()
     if endpoint is None:
-        raise LocalCloudError("no local cloud is running: run `make local-up`")
+        raise LocalCloudError(_("no local cloud is running: run `make local-up`"))
     return endpoint
 
 
 def _name_and_value(entry: str) -> tuple[str, str]:
     name, separator, value = entry.partition("=")
     if not separator:
-        raise LocalCloudError(f"invalid --context {entry}: use NAME=VALUE", exit_code=USAGE)
+        raise LocalCloudError(_("invalid --context {entry}: use NAME=VALUE", entry=entry), exit_code=USAGE)
     return name, value
 
 
 def _queues(queues: list[dict[str, Any]]) -> Table:
-    table = Table(Column("queue", no_wrap=True), "visible", "in flight", "delayed", box=SIMPLE)
+    table = Table(Column(_("queue"), no_wrap=True), _("visible"), _("in flight"), _("delayed"), box=SIMPLE)
     for queue in queues:
         name = queue["name"] + (" (DLQ)" if queue["is_dead_letter_queue"] else "")
         style = "red" if queue["is_dead_letter_queue"] and queue["visible"] else None
@@ -143,12 +156,12 @@ def _queues(queues: list[dict[str, Any]]) -> Table:
 
 def _functions(functions: dict[str, dict[str, int]]) -> Table:
     columns = {
-        "invocations": "invoked",
-        "errors": "failed",
-        "throttles": "throttled",
-        "running": "running",
-        "warm": "warm",
-        "billed_ms": "billed ms",
+        "invocations": _("invoked"),
+        "errors": _("failed"),
+        "throttles": _("throttled"),
+        "running": _("running"),
+        "warm": _("warm"),
+        "billed_ms": _("billed ms"),
         "max_memory_mb": "MiB",
     }
     # Without padding it fits into 80 columns, the width of a pipe and of many terminals.

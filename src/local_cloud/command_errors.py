@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from fipe_words import _
+from local_cloud.command_language import choose_language, translate_help, usage_errors
+
 USAGE = 2
 """The command, its options, a setting or the load that was asked for are invalid; nothing was done."""
 UNREACHABLE = 3
@@ -37,6 +40,13 @@ class CommandGroup(TyperGroup):
         """Turns the expected errors of these commands into one line."""
         return one_line_errors()
 
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
+        """Read the arguments. Before that the language is chosen: help and errors are in it."""
+        choose_language(args)
+        translate_help(self)
+        with usage_errors():
+            return super().make_context(info_name, args, *more, **options)
+
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the program: its help, too, may be impossible to write."""
         try:
@@ -45,11 +55,17 @@ class CommandGroup(TyperGroup):
         except Exception as error:
             if os.environ.get("VERBOSE"):
                 raise
-            _end(f"unexpected {type(error).__name__}: {error} (VERBOSE=1 shows where)")
+            _end(
+                _(
+                    "unexpected {kind}: {error} (VERBOSE=1 shows where)",
+                    kind=type(error).__name__,
+                    error=error,
+                )
+            )
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, before typer ends it for Ctrl-C or a closed pipe in its own way."""
-        with self.one_line_errors():
+        with self.one_line_errors(), usage_errors():
             return super().invoke(ctx)
 
 
@@ -74,13 +90,19 @@ def one_line_errors() -> Iterator[None]:
         _end(f"{place}{error.strerror or error}")
     except UnicodeEncodeError as error:
         character = error.object[error.start]
-        _end(f"the output's encoding {error.encoding} has no {character!r}: set PYTHONIOENCODING=utf-8")
+        _end(
+            _(
+                "the output's encoding {encoding} has no {character!r}: set PYTHONIOENCODING=utf-8",
+                encoding=error.encoding,
+                character=character,
+            )
+        )
     except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or Ctrl-D at a question
-        print("interrupted", file=sys.stderr)
+        print(_("interrupted"), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 
 def _end(*messages: str, exit_code: int = UNREACHABLE) -> NoReturn:
     for message in messages:
-        print("error:", " ".join(message.split()), file=sys.stderr)
+        print(_("error: {text}", text=" ".join(message.split())), file=sys.stderr)
     raise SystemExit(exit_code) from None

@@ -12,6 +12,7 @@ from typing import IO, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fipe_words import _
 from local_cloud.command_errors import USAGE, CommandError
 from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
 from local_cloud.lifecycle import LocalCloudError, status
@@ -48,7 +49,8 @@ def valid_aws_settings() -> Iterator[None]:
         yield
     except ValueError as error:  # botocore says no more, for example for AWS_MAX_ATTEMPTS=many
         raise CommandError(
-            f"invalid AWS setting, in a variable AWS_... or in ~/.aws/config: {error}", exit_code=USAGE
+            _("invalid AWS setting, in a variable AWS_... or in ~/.aws/config: {error}", error=error),
+            exit_code=USAGE,
         ) from error
 
 
@@ -72,11 +74,11 @@ def deploy(state: LocalState, endpoint: Endpoint, context: Mapping[str, str]) ->
     deployed = Deployed(state.root / "deployed")
     inputs = fingerprint(settings)
     if deployed.is_current(inputs) and not cloudformation.describe_stacks()["Stacks"]:
-        with step("Making the stacks of the last deploy again"):
+        with step(_("Making the stacks of the last deploy again")):
             _restore(deployed, cloudformation, s3)
     elif not (deployed.is_current(inputs) and deployed.is_in(cloudformation)):
         deployed.forget()
-        with step("Deploying with the CDK"):
+        with step(_("Deploying with the CDK")):
             _deploy_with_cdk(state, endpoint, settings)
         deployed.save(inputs, _stack(cloudformation, settings["stage"])["StackName"], cloudformation, s3)
     outputs = _stack(cloudformation, settings["stage"])["Outputs"]
@@ -98,8 +100,11 @@ def _restore(deployed: Deployed, cloudformation: Any, s3: Any) -> None:
     except (BotoCoreError, ClientError, OSError) as error:
         deployed.forget()
         raise LocalCloudError(
-            f"the stacks of the last deploy cannot be made again: {error};"
-            " run `make local-down`, then try again"
+            _(
+                "the stacks of the last deploy cannot be made again: {error};"
+                " run `make local-down`, then try again",
+                error=error,
+            )
         ) from error
 
 
@@ -125,9 +130,16 @@ def _cdk(endpoint: Endpoint, log: Path, folder: Path, *arguments: str) -> None:
         with log.open("a") as file:
             exit_code = _run_with_children(command, folder, cdk_environment(endpoint), file)
     except FileNotFoundError as error:
-        raise LocalCloudError("the CDK CLI is missing: run `make setup`") from error
+        raise LocalCloudError(_("the CDK CLI is missing: run `make setup`")) from error
     if exit_code:
-        raise LocalCloudError(f"cdk {arguments[0]} failed: {_reason(log.read_text())} (all of it: {log})")
+        raise LocalCloudError(
+            _(
+                "cdk {command} failed: {reason} (all of it: {log})",
+                command=arguments[0],
+                reason=_reason(log.read_text()),
+                log=log,
+            )
+        )
 
 
 def _run_with_children(
@@ -189,4 +201,4 @@ def _reason(output: str) -> str:
         telling = [line for line in lines if mark in line]
         if telling:
             return telling[0]
-    return lines[-1] if lines else "it printed nothing"
+    return lines[-1] if lines else _("it printed nothing")

@@ -11,6 +11,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import requests
 
+from fipe_words import _
 from local_cloud.command_errors import CommandError
 from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 from local_cloud.steps import step
@@ -33,8 +34,11 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
     """
     running = state.endpoint()
     if running is not None or state.is_running():
-        where = f" at {running.url}" if running else ""
-        raise LocalCloudError(f"a local cloud is running already{where}; `make local-down` stops it")
+        raise LocalCloudError(
+            _("a local cloud is running already at {url}; `make local-down` stops it", url=running.url)
+            if running
+            else _("a local cloud is running already; `make local-down` stops it")
+        )
     if port:
         _check_port(port)
     elif _is_free(state.last_port):
@@ -51,7 +55,7 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
             start_new_session=True,
         )
     try:
-        with step("Starting the local cloud"):
+        with step(_("Starting the local cloud")):
             endpoint = _wait_until_ready(server, state)
     except KeyboardInterrupt:
         server.terminate()
@@ -61,7 +65,9 @@ def start(state: LocalState, port: int = 0) -> Endpoint:
         return endpoint
     server.kill()
     lines = state.server_log.read_text().strip().splitlines()
-    raise LocalCloudError(f"the local cloud does not start: {lines[-1] if lines else 'it printed nothing'}")
+    raise LocalCloudError(
+        _("the local cloud does not start: {reason}", reason=lines[-1] if lines else _("it printed nothing"))
+    )
 
 
 def stop(state: LocalState) -> bool:
@@ -79,7 +85,7 @@ def stop(state: LocalState) -> bool:
     except psutil.NoSuchProcess:
         pass
     except psutil.TimeoutExpired as error:
-        raise LocalCloudError(f"the local cloud (process {endpoint.pid}) does not stop") from error
+        raise LocalCloudError(_("the local cloud (process {pid}) does not stop", pid=endpoint.pid)) from error
     return True
 
 
@@ -88,13 +94,15 @@ def status(endpoint: Endpoint) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = requests.get(endpoint.url + STATUS_PATH, timeout=30).json()
     except requests.RequestException as error:
-        raise LocalCloudError(f"the local cloud at {endpoint.url} does not answer: {error}") from error
+        raise LocalCloudError(
+            _("the local cloud at {url} does not answer: {error}", url=endpoint.url, error=error)
+        ) from error
     return answer
 
 
 def start_simulator(endpoint: Endpoint, catalogue: str) -> str:
     """Let the cloud serve a catalogue file (empty: the sample); its base URL. Raises LocalCloudError."""
-    with step("Starting the FIPE simulator"):
+    with step(_("Starting the FIPE simulator")):
         answer = requests.post(endpoint.url + SIMULATOR_PATH, data=catalogue.encode(), timeout=60)
     document = answer.json()
     if answer.status_code != requests.codes.ok:
@@ -125,4 +133,6 @@ def _check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise LocalCloudError(f"port {port} cannot be used: {error.strerror}") from error
+            raise LocalCloudError(
+                _("port {port} cannot be used: {reason}", port=port, reason=error.strerror)
+            ) from error

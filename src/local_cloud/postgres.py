@@ -33,6 +33,7 @@ import psycopg2.extensions
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg2 import sql
 
+from fipe_words import _
 from local_cloud.command_errors import CommandError
 from local_cloud.database_gateway import ADMINISTRATOR, IAM_ROLE, MASTER_ROLE
 
@@ -154,14 +155,20 @@ class PostgresCluster:
         until = time.monotonic() + STOP_SECONDS
         while not has_ended():
             if time.monotonic() > until:
-                raise PostgresError(f"PostgreSQL {self.name} did not stop within {STOP_SECONDS:.0f} s")
+                raise PostgresError(
+                    _(
+                        "PostgreSQL {name} did not stop within {seconds:.0f} s",
+                        name=self.name,
+                        seconds=STOP_SECONDS,
+                    )
+                )
             time.sleep(0.02)
 
     def set_up(self, *, user: str, password: str, database: str | None) -> Connection:
         """Give the master user its password and make the database if it is missing; the server must run."""
         port = self.port
         if port is None:
-            raise PostgresError(f"PostgreSQL {self.name} is not running")
+            raise PostgresError(_("PostgreSQL {name} is not running", name=self.name))
         with self._administrator() as cursor:
             self._make_roles(cursor, user, password)
             if database is not None:
@@ -189,7 +196,7 @@ class PostgresCluster:
         """
         postmaster = self._postmaster()
         if postmaster is None:
-            raise PostgresError(f"PostgreSQL {self.name} is not running")
+            raise PostgresError(_("PostgreSQL {name} is not running", name=self.name))
         return {
             "PGHOST": str(postmaster.socket_dir),
             "PGPORT": str(postmaster.port),
@@ -241,14 +248,18 @@ class PostgresCluster:
             self._pgexec("pg_ctl", "-w", "-o", options, "-l", str(log), "-D", str(self._data), "start")
         except (OSError, subprocess.SubprocessError) as error:
             raise PostgresError(
-                f"PostgreSQL {self.name} does not start: {_reason(log, begin) or error}"
+                _(
+                    "PostgreSQL {name} does not start: {reason}",
+                    name=self.name,
+                    reason=_reason(log, begin) or error,
+                )
             ) from error
 
     def _start_gateway(self) -> int:
         """Start the gateway; it listens when this returns. Returns its port."""
         postmaster = self._postmaster()
         if postmaster is None:
-            raise PostgresError(f"PostgreSQL {self.name} has just ended")
+            raise PostgresError(_("PostgreSQL {name} has just ended", name=self.name))
         known = self.connection()
         where = (postmaster.socket_dir, postmaster.port, postmaster.pid, known.port if known else 0)
         arguments = [*map(str, where), str(self._gateway_file)]
@@ -270,10 +281,15 @@ class PostgresCluster:
             reason = _reason(log, begin)
             if f'role "{ADMINISTRATOR}" does not exist' in reason:
                 raise PostgresError(
-                    f"the database in {self.folder} was made by an older version: remove that folder, then"
-                    " try again"
+                    _(
+                        "the database in {folder} was made by an older version: remove that folder, then"
+                        " try again",
+                        folder=self.folder,
+                    )
                 )
-            raise PostgresError(f"the gateway of PostgreSQL {self.name} does not start: {reason}")
+            raise PostgresError(
+                _("the gateway of PostgreSQL {name} does not start: {reason}", name=self.name, reason=reason)
+            )
         return gateway.port
 
     def _end_gateway(self) -> None:

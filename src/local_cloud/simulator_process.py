@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fipe_words import _
 from local_cloud.guard import ProcessGuard
 
 
@@ -56,7 +57,9 @@ class SimulatorProcess:
             if not self.url:
                 self._process.wait()
                 lines = self._log.read_text().strip().splitlines()
-                raise SimulatorError(lines[-1] if lines else "the simulator ended without an error message")
+                raise SimulatorError(
+                    lines[-1] if lines else _("the simulator ended without an error message")
+                )
             self._last_port.write_text(str(urlsplit(self.url).port))
             return self.url
 

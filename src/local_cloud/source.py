@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fipe_simulator import SAMPLE_CATALOGUE, CatalogueError, FipeSimulator, read_catalogue
+from fipe_words import _
 from local_cloud.command_errors import USAGE
 from local_cloud.lifecycle import LocalCloudError, start_simulator
 from local_cloud.state import Endpoint
@@ -66,9 +67,9 @@ def read_source(source: str = "simulator", catalogue: str = "", rate: str = "") 
         SourceError: one line that names the wrong option and what it may be.
     """
     if source not in ("simulator", "fipe"):
-        raise SourceError(f"invalid SOURCE={source}: use simulator or fipe")
+        raise SourceError(_("invalid SOURCE={source}: use simulator or fipe", source=source))
     if catalogue and source == "fipe":
-        raise SourceError("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator")
+        raise SourceError(_("CATALOGUE is what the simulator serves: leave it out, or use SOURCE=simulator"))
     return Source(
         is_simulator=source == "simulator",
         catalogue=_checked_catalogue(catalogue),
@@ -83,7 +84,7 @@ def _checked_catalogue(path: str) -> str:
         read_catalogue(Path(path))
     except (CatalogueError, OSError) as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise SourceError(f"invalid CATALOGUE={path}: {reason}") from error
+        raise SourceError(_("invalid CATALOGUE={path}: {reason}", path=path, reason=reason)) from error
     return str(Path(path).resolve())
 
 
@@ -91,7 +92,7 @@ def _checked_rate(rate: str, source: str) -> str:
     if not rate:
         return NO_LIMIT if source == "simulator" else OFFICIAL_CALLS_PER_MINUTE
     if rate != NO_LIMIT and not _is_positive(rate):
-        raise SourceError(f'invalid RATE={rate}: use a number of calls per minute, or "max"')
+        raise SourceError(_('invalid RATE={rate}: use a number of calls per minute, or "max"', rate=rate))
     return rate
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from typing import IO
 
+from fipe_words import _
 from local_cloud.lifecycle import LocalCloudError
 from local_cloud.postgres import Connection, PostgresCluster, clusters
 from local_cloud.state import LocalState
@@ -22,7 +23,7 @@ def stage_database(state: LocalState, stage: str = "dev") -> Iterator[tuple[Post
     """
     cluster = find_database(state, stage)
     if cluster is None:
-        raise LocalCloudError("there is no database yet: create it with `make local`")
+        raise LocalCloudError(_("there is no database yet: create it with `make local`"))
     # Not fasteners: its locks belong to the process, so an inner block would look like the last one.
     with (cluster.folder / "users.lock").open("w") as users:
         flock(users, LOCK_SH)

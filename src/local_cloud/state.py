@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
+from msgspec import DecodeError
+from msgspec.json import decode
 
+from fipe_words import _
 from local_cloud.command_errors import CommandError
 
 REGION = "us-east-1"
@@ -102,12 +105,12 @@ class LocalState:
     def endpoint(self) -> Endpoint | None:
         """The running local cloud, or None. Raises CommandError when its file is damaged."""
         try:
-            published = Endpoint(**json.loads(self._endpoint_file.read_text()))
+            published = decode(self._endpoint_file.read_bytes(), type=Endpoint)
         except FileNotFoundError:
             # Does not try the lock: that could get in the way of a server that is just taking it.
             return None
-        except (TypeError, ValueError) as error:
-            raise CommandError(f"{self._endpoint_file} is damaged: remove it") from error
+        except DecodeError as error:
+            raise CommandError(_("{file} is damaged: remove it", file=self._endpoint_file)) from error
         return published if self.is_running() else None
 
     def publish(self, endpoint: Endpoint) -> None:

@@ -67,6 +67,18 @@ class Stage:
         assert started.returncode == 0, started.stdout + started.stderr
         self.cloud = local_cloud(LocalState(here.folder), "dev")
         self.account = self.cloud.account()
+        # What a command of the AWS command line begins with, so that it finds this cloud.
+        self.aws = (
+            "AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing aws --region us-east-1"
+            f" --endpoint-url {self.cloud.endpoint}"
+        )
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [ROOT / ".venv/bin/fipe", *arguments],
+            env=self.here.environment(),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
 
     def fipe(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -161,14 +173,16 @@ def test_a_plain_local_cloud_is_all_ok(plain: Stage) -> None:
     assert plain.messages() == 0
 
 
-def test_a_check_for_scripts(stage: Stage) -> None:
-    ended = stage.fipe("check", "--json")
-    document = json.loads(ended.stdout)
-    assert (document["stage"], document["level"]) == ("dev", "warning"), ended.stdout
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert [f"{one['part']}: {one['seen']}" for one in document["checks"] if one["level"] != "ok"] == [
-        "topic of the alarms: me@example.com has not confirmed, and gets no message"
-    ]
+def test_checks_for_scripts_at_the_same_time_do_not_disturb_each_other(stage: Stage) -> None:
+    checks = [stage.begin("check", "--json") for _ in range(2)]
+    for check in checks:
+        output, error = check.communicate(timeout=300)
+        document = json.loads(output)
+        assert (document["stage"], document["level"]) == ("dev", "warning"), output
+        assert (check.returncode, error) == (0, "")
+        assert [f"{one['part']}: {one['seen']}" for one in document["checks"] if one["level"] != "ok"] == [
+            "topic of the alarms: me@example.com has not confirmed, and gets no message"
+        ]
     schedule = next(one for one in document["checks"] if one["part"] == "schedule")
     assert schedule["seen"] == "cron(0 9 1-10 * ? *), America/Sao_Paulo, starts FipeManufacturerLoader-dev"
 
@@ -304,7 +318,7 @@ def policy_removed(stage: Stage, name: str, part: str) -> Iterator[list[str]]:
     with attribute(stage, name, "Policy", "") as url:
         yield [
             f"failed   {part}: its policy is missing or another: it accepts plain HTTP. To do:"
-            rf" `aws sqs set-queue-attributes --queue-url {url} --attributes .*aws:SecureTransport.*`"
+            rf" `{stage.aws} sqs set-queue-attributes --queue-url {url} --attributes .*aws:SecureTransport.*`"
         ]
 
 
@@ -323,7 +337,7 @@ def redrive_policy_changed(stage: Stage) -> Iterator[list[str]]:
     with attribute(stage, "fipe-price-queue-dev", "RedrivePolicy", changed) as url:
         yield [
             "failed   price queue: 0 messages; after 1 receive a message moves to fipe-price-dlq-dev. To do:"
-            rf" `aws sqs set-queue-attributes --queue-url {url} --attributes .*maxReceiveCount.*5.*`"
+            rf" `{stage.aws} sqs set-queue-attributes --queue-url {url} --attributes .*maxReceiveCount.*5.*`"
         ]
 
 
@@ -334,7 +348,7 @@ def redrive_policy_of_another_queue(stage: Stage) -> Iterator[list[str]]:
     with attribute(stage, "fipe-price-queue-dev", "RedrivePolicy", changed) as url:
         yield [
             "failed   price queue: 0 messages; after 5 receives a message moves to fipe-model-dlq-dev. To do:"
-            rf" `aws sqs set-queue-attributes --queue-url {url} --attributes .*fipe-price-dlq-dev.*`",
+            rf" `{stage.aws} sqs set-queue-attributes --queue-url {url} --attributes .*fipe-price-dlq-dev.*`",
             "failed   price DLQ and back: AWS refuses: .* must be configured as a Dead Letter Queue",
         ]
 
@@ -352,7 +366,7 @@ def event_source_disabled(stage: Stage) -> Iterator[list[str]]:
     stage.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
     yield [
         "failed   event source of FipePriceLoader: disabled: the messages of fipe-model-queue-dev wait."
-        f" To do: `aws lambda update-event-source-mapping --uuid {uuid} --enabled`",
+        f" To do: `{stage.aws} lambda update-event-source-mapping --uuid {uuid} --enabled`",
         "failed   model DLQ and back: not tried: FipePriceLoader does not get messages."
         " To do: see FipePriceLoader and its event source above",
     ]
@@ -457,7 +471,8 @@ def log_group_missing(stage: Stage) -> Iterator[list[str]]:
     logs.delete_log_group(logGroupName=group)
     yield [
         f"failed   log of FipeModelLoader: the log group {group} is missing."
-        f" To do: `aws logs create-log-group --log-group-name {group}`; until then its lines are lost",
+        f" To do: `{stage.aws} logs create-log-group --log-group-name {group}`;"
+        " until then its lines are lost",
         f"failed   manufacturer DLQ and back: the log group {group} is missing, so nothing says"
         f" whether it came"
         f" back. To do: {logs_of(Function.MODEL_LOADER)}",
@@ -470,11 +485,17 @@ def pace_table_missing(stage: Stage) -> Iterator[list[str]]:
     dynamodb = stage.client("dynamodb")
     dynamodb.delete_table(TableName="fipe-pace-dev")
     yield [
-        r"failed   official API: not asked for FipeManufacturerLoader: An error occurred"
-        r" \(ResourceNotFoundException\).*. To do: see the pace table below",
+        r"failed   official API: not asked for FipeManufacturerLoader: the pace table is missing, and without"
+        rf" it no loader calls a source \({stage.source.url}\). To do: see the pace table below",
         f"failed   pace table: fipe-pace-dev is missing, and without it no loader calls a source."
         f" To do: {AGAIN}",
     ]
+    ended = stage.fipe("load")
+    assert (ended.returncode, ended.stderr) == (
+        3,
+        "error: the pace table is missing, and without it no loader calls a source; `make check-dev` says"
+        " what to do\n",
+    )
     dynamodb.create_table(
         TableName="fipe-pace-dev",
         KeySchema=[{"AttributeName": "source", "KeyType": "HASH"}],
@@ -561,8 +582,8 @@ def alarm_without_action(stage: Stage) -> Iterator[list[str]]:
     name = "fipe-price-dlq-not-empty-dev"
     with alarm(stage, name, AlarmActions=[]):
         yield [
-            f"failed   alarms: nobody is notified by {name}. To do: `aws cloudwatch enable-alarm-actions"
-            f" --alarm-names {name}`, or give it the topic as its action"
+            f"failed   alarms: nobody is notified by {name}. To do: `{stage.aws} cloudwatch"
+            f" enable-alarm-actions --alarm-names {name}`, or give it the topic as its action"
         ]
 
 
@@ -577,7 +598,7 @@ def alarm_on(stage: Stage) -> Iterator[list[str]]:
     name, watch = "fipe-FipePriceLoader-errors-dev", stage.client("cloudwatch")
     watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
     yield [
-        f"warning  alarms: on: {name}. To do: `aws cloudwatch describe-alarms --alarm-names {name}`"
+        f"warning  alarms: on: {name}. To do: `{stage.aws} cloudwatch describe-alarms --alarm-names {name}`"
         f" says in each"
         " description"
     ]
@@ -647,8 +668,8 @@ def test_a_subscription_that_is_gone(stage: Stage) -> None:
     (subscription,) = sns.list_subscriptions()["Subscriptions"]
     sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
     assert stage.lines() == [
-        "warning  topic of the alarms: the subscription of ALARM_EMAIL is gone. To do: `aws sns subscribe"
-        f" --topic-arn {topic} --protocol email --notification-endpoint ADDRESS`"
+        "warning  topic of the alarms: the subscription of ALARM_EMAIL is gone. To do:"
+        f" `{stage.aws} sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS`"
     ]
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="me@example.com")
     assert stage.lines() == [UNCONFIRMED]
@@ -668,10 +689,7 @@ def test_what_a_check_did_is_in_the_logs_alone(stage: Stage) -> None:
 
 def test_a_check_that_is_interrupted_leaves_nothing_behind(stage: Stage) -> None:
     for seconds in (1.0, 1.6, 2.2):
-        check = subprocess.Popen(
-            [ROOT / ".venv/bin/fipe", "check"],
-            env=stage.here.environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        check = stage.begin("check")
         time.sleep(seconds)
         check.send_signal(signal.SIGINT)
         _, error = check.communicate(timeout=30)

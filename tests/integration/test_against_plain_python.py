@@ -104,12 +104,18 @@ def questions(
         yield "select * from fipe.price_changes()", (), history.price_changes(newest, None)
         yield "select * from fipe.month_differences()", (), history.month_differences(newest, None)
         yield "select * from fipe.biggest_movers(2)", (), history.biggest_movers(2, newest, None)
+        by = chance.choice([None, "type", "brand"])
+        yield (
+            "select * from fipe.month_by_month(null, null, %s)", (by,),
+            history.month_by_month(newest, None, by),
+        )  # fmt: skip
     for month, since in (months() for _ in range(3)):
         days = written(month, since)
         expected = history.price_changes(month, since), history.month_differences(month, since)
         yield "select * from fipe.price_changes(%s, %s)", days, expected[0]
         yield "select * from fipe.month_differences(%s, %s)", days, expected[1]
         yield "select * from fipe.biggest_movers(3, %s, %s)", days, history.biggest_movers(3, month, since)
+        yield "select * from fipe.month_by_month(%s, %s)", days, history.month_by_month(month, since, None)
 
 
 def test_every_question_gets_the_answer_that_plain_python_gives(

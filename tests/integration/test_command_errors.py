@@ -45,7 +45,7 @@ def test_help_that_cannot_be_written(tmp_path: Path, command: list[str]) -> None
 @pytest.mark.parametrize("program", ["fipe_cli", "local_cloud"])
 def test_a_damaged_file_of_the_local_cloud(tmp_path: Path, program: str) -> None:
     file = tmp_path / "endpoint.json"
-    for text in ("", "{", "[]", '{"pid": 1}'):
+    for text in ("", "[]", '{"pid": 1}', '{"pid": 1, "port": "x"}'):
         file.write_text(text)
         assert ended(tmp_path, program, "status") == (3, [f"error: {file} is damaged: remove it"])
 

@@ -18,14 +18,12 @@ from http.server import BaseHTTPRequestHandler
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 from uuid import UUID
 from xml.etree import ElementTree
 
 import psycopg2
 import pytest
 import typer
-from playwright.sync_api import Browser, sync_playwright
 from psycopg2.extensions import connection, parse_dsn
 from pyarrow import parquet
 from rich.console import Console
@@ -33,7 +31,7 @@ from typer.testing import CliRunner, Result
 
 from fipe_api.database.writer import write_messages
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import Named, PlannedBrand, PricedVehicle, PriceMessage, Reference
+from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference
 from fipe_cli.__main__ import app
 from fipe_cli.cloud import Cloud, find_cloud, local_cloud
 from fipe_cli.database import open_database
@@ -45,7 +43,6 @@ from fipe_cli.ledger import read_run
 from fipe_cli.loads import start
 from fipe_cli.query import answer
 from fipe_cli.report.data import calls_throttled
-from fipe_cli.report.page import render
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, read_catalogue
 from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
@@ -394,6 +391,25 @@ def test_parquet_keeps_the_types(fipe: Fipe) -> None:
     assert types["zero_km"] == "bool"
 
 
+def test_partitioned_export_writes_a_folder_once(fipe: Fipe) -> None:
+    folder = fipe.folder / "lake"
+    months = {"2026-06": SAMPLE_PRICES}
+    answers = [
+        {"written": months, "unchanged": {}},
+        {"written": {}, "unchanged": months},
+    ]
+    for known in answers:
+        assert json.loads(fipe.done("export", str(folder), "--partitioned", "--json")) == {
+            "folder": str(folder), **known, "unfinished": {"2026-06": "part"}, "gone": [],
+        }  # fmt: skip
+    assert (
+        fipe.done("export", str(folder), "--partitioned", "--type", "truck")
+        .splitlines()[0]
+        .startswith(f"{folder}: wrote 1 month with ")
+    )
+    assert fipe.refused(2, "export", "-", "--partitioned").endswith("name it")
+
+
 def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
     lines = fipe.done("export", "-", "--brand", "fiat").splitlines()
     assert lines[0].startswith("reference_month,")
@@ -414,6 +430,8 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
         (["prices.csv", "--brand", "Fait"], "nothing is called --brand Fait: use whole words"),
         (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
+        (["lake", "--partitioned", "--excel-pt"], "--partitioned writes Parquet files into a folder"),
+        (["lake", "--partitioned", "--from", "2027-01"], "no prices for --from 2027-01: choose a month"),
     ],
 )
 def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(
@@ -775,102 +793,3 @@ def test_throttled_calls_are_those_of_the_load_and_the_stage(monkeypatch: pytest
             }  # fmt: skip
             client("cloudwatch", endpoint).put_metric_data(Namespace="Fipe", MetricData=[metric])
         assert calls_throttled(cloud, load) == 7
-
-
-def test_a_name_cannot_leave_the_reports_data() -> None:
-    name = "</script><script>alert(1)</script>"
-    text = render({"load": None, "month": {}, "vehicle": {"model": name}}, "dev")
-    assert name not in text
-
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with (
-        sync_playwright() as play,
-        play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as one,
-    ):
-        yield one
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)], ids=["phone", "desktop"])
-def test_the_report_in_a_browser(
-    page: Path, browser: Browser, width: int, height: int, scheme: Literal["light", "dark"]
-) -> None:
-    """No console message, no request, nothing wider than the screen, readable colours, both languages."""
-    said: list[str] = []
-    asked: list[str] = []
-    with browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, locale="pt-BR"
-    ) as context:
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(page.as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.text_content("h2") == "O mês: junho de 2026"
-        assert tab.text_content("#load-state") == "✓ carga completa"
-        tab.click("text=English")
-        assert tab.text_content("h2") == "The month: June 2026"
-        assert tab.text_content("#load-state") == "✓ load complete"
-        assert "Acura Integra GS 1.8" in tab.inner_text("main")
-        assert tab.evaluate(CONTRAST) >= 4.5
-        assert tab.evaluate("document.querySelectorAll('canvas').length") >= 3
-        assert tab.evaluate(DRAWN) is True
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-
-
-def test_the_report_of_a_load_whose_brands_were_not_searched_yet(
-    fipe: Fipe, place: Path, browser: Browser
-) -> None:
-    run_id, file, said = UUID(int=7), fipe.folder / "report.html", list[str]()
-    brands = (
-        PlannedBrand(vehicle_type=1, brand=Named(code=1, name="Acura")),
-        PlannedBrand(vehicle_type=3, brand=Named(code=999, name="Never priced")),
-    )
-    with stage_database(LocalState(place)) as (_, connection), closing(connection.open()) as database:
-        write_messages(database, [any_run_plan(run_id=run_id, brands_in_run=2, brands=brands)])
-        try:
-            fipe.done("report", str(file), "--run", str(run_id))
-        finally:
-            with database:
-                database.cursor().execute("delete from fipe.load_run where run_id = %s", (str(run_id),))
-    with browser.new_context() as context:
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.goto(file.as_uri())
-        shown = tab.inner_text("main")
-        state = tab.text_content("#load-state")
-    assert said == []
-    assert state == "… loading"
-    assert "Acura" in shown
-    assert "Never priced" in shown
-
-
-CONTRAST = """() => {
-  const light = (text) => {
-    const [r, g, b] = text.match(/\\d+/g).map((part) => part / 255)
-      .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = light(getComputedStyle(document.querySelector(".card")).backgroundColor);
-  return Math.min(...[...document.querySelectorAll(".card h3, .card td, .card th, .note")].map((one) => {
-    const ink = light(getComputedStyle(one).color);
-    return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-  }));
-}"""
-"""The least contrast of text on a card, as WCAG counts it."""
-
-DRAWN = """() => [...document.querySelectorAll("canvas")].every((canvas) => {
-  const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return canvas.width > 100 && new Uint32Array(image.data.buffer).some((pixel) => pixel);
-})"""
-"""Whether every chart has drawn something."""

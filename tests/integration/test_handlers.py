@@ -44,6 +44,7 @@ from fipe_api.messages import (
 from fipe_api.source import factory, http_source
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import BlockedError
+from fipe_api.source.tolerant_pace import PaceTableMissingError
 from fipe_simulator import Fault, Faults, FipeSimulator
 from stage_settings import StageSettings
 from tests.aws import client, make_pace_table
@@ -572,6 +573,17 @@ def test_a_missing_right_to_the_pace_table_fails_the_start_and_each_message(
         assert len(answer["batchItemFailures"]) == 1
         with pytest.raises(ClientError, match="AccessDenied"):
             fipe_manufacturer_loader.handler({}, AnyContext())
+
+
+@pytest.mark.usefixtures("queues")
+def test_a_start_a_resume_and_a_cancellation_without_the_pace_table_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with failing_pace(monkeypatch, 400, "ResourceNotFoundException"):
+        run = {"run_id": str(uuid.uuid4())}
+        for event in ({}, run, run | {"cancel": True}):
+            with pytest.raises(PaceTableMissingError, match="the pace table is missing, and without it"):
+                fipe_manufacturer_loader.handler(event, AnyContext())
 
 
 def test_hands_a_brand_back_at_once_when_its_own_time_is_up(queues: Queues) -> None:

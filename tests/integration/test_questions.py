@@ -421,6 +421,70 @@ def test_tells_what_is_new_and_what_is_gone(database: connection) -> None:
     ]  # fmt: skip
 
 
+COUNTS = "new, came_back, gone, renamed, changed_fuel, rose, fell, unchanged"
+
+
+def test_counts_what_happened_from_each_month_to_the_next(database: connection) -> None:
+    write_rows(database, [
+        *(row(month, 100, model_year=2010) for month in CODES),  # unchanged, twice
+        *(row(month, price, model_year=2011) for month, price in zip(CODES, (90, 100, 95), strict=True)),
+        row(NOVEMBER, 100, model_year=2012), row(JANUARY, 100, model_year=2012),  # gone, and back
+        row(DECEMBER, 100, model_year=2013), row(JANUARY, 101, model_year=2013, fuel=FLEX),
+        row(DECEMBER, 50, model_year=2014), row(JANUARY, 50, model_year=2014, model="Gol 1.0 8V"),
+        row(DECEMBER, 50, model_year=2015), row(JANUARY, 0, model_year=2015),  # zero is no price
+    ])  # fmt: skip
+    question = f"select month_before, reference_month, vehicles_before, vehicles, {COUNTS}"
+    assert ask(database, f"{question} from fipe.month_by_month()") == [
+        (NOVEMBER, DECEMBER, 3, 5, 3, 0, 1, 0, 0, 1, 0, 1),
+        (DECEMBER, JANUARY, 5, 6, 0, 1, 0, 1, 1, 1, 1, 3),
+    ]
+    assert len(ask(database, f"{question} from fipe.month_by_month('2022-12')")) == 1
+    assert len(ask(database, f"{question} from fipe.month_by_month('2023-01', '2022-12')")) == 1
+
+
+def test_counts_by_type_or_by_brand(database: connection) -> None:
+    write_rows(database, [
+        row(DECEMBER, 1), row(JANUARY, 2), row(JANUARY, 2, vehicle_type=2, brand="HONDA"),
+        row(DECEMBER, 1, brand_code=1, brand="Fiat", fipe_code="001001-1"),
+    ])  # fmt: skip
+    question = "select vehicle_type, brand, vehicles_before, vehicles from fipe.month_by_month(by => '{}')"
+    assert ask(database, question.format("type")) == [(1, None, 2, 1), (2, None, 0, 1)]
+    assert ask(database, question.format("brand")) == [
+        (1, "Fiat", 1, 0), (1, "VW - VolksWagen", 1, 1), (2, "HONDA", 0, 1),
+    ]  # fmt: skip
+    with pytest.raises(psycopg2.Error, match="invalid by 'model': use type or brand, or leave it out"):
+        ask(database, question.format("model"))
+
+
+def test_counting_month_by_month_says_how_far_two_months_are_apart(database: connection) -> None:
+    write_rows(database, [row(NOVEMBER, 1), row(JANUARY, 1)])
+    question = "select month_before, reference_month, months_apart from fipe.month_by_month()"
+    assert ask(database, question) == [(NOVEMBER, JANUARY, 2)]
+
+
+def test_a_month_that_is_loading_is_no_base_and_loses_no_vehicle_that_has_not_come(
+    renamed: connection,
+) -> None:
+    add_load(renamed, CODES[DECEMBER], complete=False, whole_month=True)
+    write_rows(renamed, [row(NOVEMBER, 30, brand_code=21, brand="Fiat", model_year=year) for year in (1, 2)])
+    write_rows(renamed, [row(DECEMBER, 31, brand_code=21, brand="Fiat", model_year=1)])
+    question = f"select month_before, reference_month, loaded, {COUNTS} from fipe.month_by_month('2023-01')"
+    assert ask(renamed, question) == [
+        (NOVEMBER, DECEMBER, "loading", 0, 0, 0, 0, 0, 0, 0, 0),
+        (NOVEMBER, JANUARY, "whole", 0, 0, 2, 0, 1, 0, 1, 1),
+    ]
+    assert any("2022-12 is partly loaded" in notice for notice in renamed.notices)
+    with renamed, renamed.cursor() as cursor:
+        cursor.execute(
+            "insert into fipe.load_brand (load_run_id, vehicle_type, brand_code, completed_at)"
+            " select id, 1, 21, now() from fipe.load_run"
+        )
+    assert ask(renamed, question)[0] == (NOVEMBER, DECEMBER, "loading", 0, 0, 1, 0, 0, 1, 0, 0)
+    with renamed, renamed.cursor() as cursor:
+        cursor.execute("update fipe.load_run set wanted_models = '[7]'")
+    assert ask(renamed, question)[0][3:] == (0, 0, 0, 0, 0, 0, 0, 0), "only some of the brand's models"
+
+
 def test_a_price_of_zero_is_no_fall(database: connection) -> None:
     write_rows(database, [row(DECEMBER, 100), row(JANUARY, 0)])
     assert ask(database, "select * from fipe.biggest_movers()") == []

@@ -13,11 +13,19 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from typer.testing import CliRunner
 
+from fipe_api.aws.self_check import DROPPED
+from fipe_cli import redrive_dlq
 from fipe_cli.__main__ import app
+from fipe_cli.background import in_background
+from fipe_cli.check import dead_letters
+from fipe_cli.check.dead_letters import Door, count_letters
+from fipe_cli.check.deployment import Deployment
+from fipe_cli.check.findings import Finding, Level
+from fipe_cli.check.queues import Source
 from fipe_cli.cloud import Cloud as FipeCloud
 from fipe_cli.errors import CliError
 from fipe_cli.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, move_back, show
-from infrastructure.names import Queue
+from infrastructure.names import Function, Queue
 from tests.local_cloud_support import CREDENTIALS, Cloud, eventually, running_cloud
 
 stages = (f"stage{number}" for number in count())
@@ -78,7 +86,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(cloud: Cloud, session: boto3.Session) -> Stage:
+def stage(cloud: Cloud, session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """One without its waits: a local cloud has one server."""
+    monkeypatch.setattr(redrive_dlq, "POLL_SECONDS", 0)
+    monkeypatch.setattr(redrive_dlq, "FOLLOW_SECONDS", 0.05)
     return Stage(cloud, session)
 
 
@@ -148,6 +159,87 @@ def test_one_move_runs_at_a_time_at_the_rate_asked_for_and_can_be_cancelled(stag
 def test_refuses_what_sqs_refuses(stage: Stage, call, words: str) -> None:
     with pytest.raises(ClientError, match=words):
         call(stage)
+
+
+# What a check makes of them ---------------------------------------------------------------------------------
+
+CHECK = '{"check": "another check"}'
+
+
+def test_a_message_that_a_check_has_on_its_way_is_no_dead_letter(stage: Stage) -> None:
+    assert stage.letters.letters() == 0
+    stage.cloud.send(stage.dead, CHECK)
+    assert stage.letters.letters() == 0
+    stage.cloud.send(stage.dead, "{}", '{"check": 1}')
+    assert stage.letters.letters() == 2
+    assert stage.waiting(stage.dead) == 3
+
+
+def test_letters_that_somebody_else_looks_at_are_counted(stage: Stage) -> None:
+    stage.cloud.send(stage.dead, "{}", CHECK)
+    stage.sqs.receive_message(QueueUrl=stage.dead, MaxNumberOfMessages=1, VisibilityTimeout=20)
+    assert stage.letters.letters() == 1
+
+
+CONSUMER = f"""
+    def handler(event, context):
+        for record in event["Records"]:
+            print("{DROPPED}", record["body"])
+"""
+
+
+@pytest.fixture
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(dead_letters, "PATIENCE_SECONDS", 1.0)
+
+
+def try_the_way(stage: Stage, session: boto3.Session) -> Finding:
+    deployment = Deployment(FipeCloud(stage.name, session), "CREATE_COMPLETE", {}, {})
+    letters = in_background(lambda: count_letters(deployment, Queue.PRICE))
+    source, door = Source(works=True, batch=2), Door()
+    return dead_letters.try_the_way(deployment, Queue.PRICE, letters, source, door, consumer_answers=True)
+
+
+def hide_a_message(stage: Stage) -> None:
+    """As a batch does that failed a moment ago."""
+    stage.cloud.send(stage.queue, "failed")
+    stage.sqs.receive_message(QueueUrl=stage.queue, VisibilityTimeout=1800)
+
+
+@pytest.mark.usefixtures("_quickly")
+def test_the_way_of_a_dead_letter_is_tried_though_failed_messages_are_hidden(
+    stage: Stage, session: boto3.Session
+) -> None:
+    hide_a_message(stage)
+    stage.cloud.put_function(Function.SOMA_INGESTOR.of(stage.name), CONSUMER)
+    stage.cloud.client("lambda").create_event_source_mapping(
+        EventSourceArn=stage.cloud.arn_of(stage.queue),
+        FunctionName=Function.SOMA_INGESTOR.of(stage.name),
+        BatchSize=2,
+    )
+    found = try_the_way(stage, session)
+    assert found.level is Level.OK, found
+    assert found.seen.startswith("a message came back to FipeSomaIngestor, which dropped it, in ")
+
+
+@pytest.mark.usefixtures("_quickly")
+def test_a_function_that_may_be_busy_is_not_called_broken(stage: Stage, session: boto3.Session) -> None:
+    hide_a_message(stage)
+    stage.cloud.put_function(Function.SOMA_INGESTOR.of(stage.name), CONSUMER)
+    found = try_the_way(stage, session)
+    assert (found.level, found.to_do) == (Level.WARNING, "run the check again when no load runs")
+    assert found.seen.endswith(" within 1 s: it may be busy with 1 other message")
+
+
+def test_more_messages_than_a_batch_would_come_before_the_checks(
+    stage: Stage, session: boto3.Session
+) -> None:
+    stage.cloud.send(stage.queue, "one", "two")
+    found = try_the_way(stage, session)
+    assert (found.level, found.seen) == (
+        Level.WARNING, "not tried: 2 messages would come before it",
+    )  # fmt: skip
 
 
 # The command ------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_a_column_of_one_name_means_the_same_everywhere_unless_a_comment_says_ot
     of_view, of_models, of_months = (
         select(database, f"{comment.format(table, table)} and attname = '{column}'")
         for table, column in (
-            ("fipe.load_missing", "brand"), ("fipe.model", "brand"), ("fipe.reference_month", "code")
+            ("fipe.vehicle_price", "brand"), ("fipe.model", "brand"), ("fipe.reference_month", "code")
         )
     )  # fmt: skip
     assert of_view == of_models == [("the name of the brand",)]

@@ -116,7 +116,7 @@ def test_a_source_that_does_not_answer_well(simulator: FipeSimulator, fault: Fau
 def test_without_the_pace_table_no_source_is_asked(simulator: FipeSimulator) -> None:
     official, _ = asked(fipe_price_loader.handler).sources
     assert official.state == "not asked"
-    assert "ResourceNotFoundException" in official.words
+    assert official.words == "the pace table is missing, and without it no loader calls a source"
     assert simulator.statistics().total == 0
 
 

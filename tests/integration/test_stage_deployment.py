@@ -99,7 +99,8 @@ def test_a_vpc_without_dns_resolution_is_refused(endpoint: str, plain_vpc: str, 
     assert (ended.exit_code, cdk.command) == (2, [])
     assert ended.stderr == (
         f"error: invalid vpc_id={plain_vpc}: the VPC has no DNS resolution, so nothing in it finds the"
-        f" database; run `aws ec2 modify-vpc-attribute --vpc-id {plain_vpc} --enable-dns-support`\n"
+        f" database; run `aws --endpoint-url {endpoint} ec2 modify-vpc-attribute --vpc-id {plain_vpc}"
+        " --enable-dns-support`\n"
     )
 
 

@@ -13,11 +13,9 @@ from typing import Any
 
 import requests
 
-from tests.aws import make_pace_table
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, Pipeline
 
-PACE_TABLE = "pace"
 CALLS_PER_MINUTE = "1200"
 """Enough for a short test, and slow enough that the functions take turns with DynamoDB, as they do on AWS."""
 SERVICES = ("SQS", "DYNAMODB", "LAMBDA")
@@ -57,9 +55,9 @@ def api_faults(pipeline: Pipeline) -> Iterator[ApiFaults]:
         faults = ApiFaults(f"http://localhost:{port}")
         eventually(lambda: _is_up(faults))
         with ExitStack() as changes:
-            _make_pace_table(pipeline)
+            table = changes.enter_context(pipeline.pace_table())
             variables = {f"AWS_ENDPOINT_URL_{service}": faults.url for service in SERVICES}
-            variables |= {"PACE_TABLE": PACE_TABLE, "FIPE_CALLS_PER_MINUTE": CALLS_PER_MINUTE}
+            variables |= {"PACE_TABLE": table, "FIPE_CALLS_PER_MINUTE": CALLS_PER_MINUTE}
             for function in ("FipeManufacturerLoader", *(name for name, _ in FUNCTIONS.values())):
                 changes.enter_context(pipeline.variables(function, **variables))
             yield faults
@@ -73,9 +71,3 @@ def _is_up(faults: ApiFaults) -> bool:
     with suppress(requests.ConnectionError):
         return requests.get(f"{faults.url}/_microburst/health", timeout=10).ok
     return False
-
-
-def _make_pace_table(pipeline: Pipeline) -> None:
-    dynamodb = pipeline.cloud.client("dynamodb")
-    if PACE_TABLE not in dynamodb.list_tables()["TableNames"]:
-        make_pace_table(dynamodb, PACE_TABLE)

@@ -13,8 +13,8 @@ import socket
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from fipe_simulator import (
 )
 from local_cloud.database_gateway import ADMINISTRATOR
 from local_cloud.postgres import Connection, PostgresCluster, make_dsn
+from tests.aws import make_pace_table
 from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
@@ -62,6 +63,7 @@ backfill.STALLED_SECONDS = 8.0
 backfill.OUTAGE_SECONDS = 2.0
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
+http_source.LONGEST_WAIT_SECONDS = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
@@ -277,6 +279,24 @@ class Pipeline:
         """Waits until one queue has messages, and no other has any."""
         eventually(lambda: 0 < self.waiting() == self.cloud.counts(self.queues[kind])["visible"], seconds)
 
+    def settings(self) -> dict[str, object]:
+        """What tests change and must put back, so that the next test finds it as deployed."""
+        client = self.cloud.client("lambda")
+        sources = client.list_event_source_mappings()["EventSourceMappings"]
+        return {
+            "functions": {
+                function["FunctionName"]: function["Environment"]["Variables"]
+                for function in client.list_functions()["Functions"]
+            },
+            "event sources": sorted((source["FunctionArn"], source["State"]) for source in sources),
+            "tables": self.cloud.client("dynamodb").list_tables()["TableNames"],
+            "roles": self.query("select rolname, rolconnlimit from pg_roles order by rolname"),
+            "members": self.query(
+                "select roleid::regrole::text, member::regrole::text from pg_auth_members order by 1, 2"
+            ),
+            "triggers": self.query("select tgname from pg_trigger where not tgisinternal order by tgname"),
+        }
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Runs a query as the master user; returns its rows."""
         with closing(self.connect()) as session, session, session.cursor() as cursor:
@@ -344,6 +364,16 @@ class Pipeline:
             client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
 
     @contextmanager
+    def pace_table(self) -> Iterator[str]:
+        """Makes a table for a shared pace and for cancelled runs while the block runs; gives its name."""
+        client, name = self.cloud.client("dynamodb"), "pace"
+        make_pace_table(client, name)
+        try:
+            yield name
+        finally:
+            client.delete_table(TableName=name)
+
+    @contextmanager
     def paused(self, kind: str) -> Iterator[None]:
         """Keeps functions from receiving messages of a queue while the block runs."""
         client = self.cloud.client("lambda")
@@ -355,9 +385,10 @@ class Pipeline:
         finally:
             client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
-    def end_sessions(self, user: str = "fipe_ingestor") -> None:
-        """Ends the ingestor's sessions, as a restart does."""
-        self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", user)
+    def end_sessions(self, user: str = "fipe_ingestor") -> int:
+        """Ends the ingestor's sessions, as a restart does; returns how many there were."""
+        sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+        return len(self.query(sessions, user))
 
     @contextmanager
     def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:
@@ -543,3 +574,26 @@ def running_pipeline(folder: Path, catalogue: Catalogue, **source: Any) -> Itera
             yield pipeline
     finally:
         postgres.stop()
+
+
+class SharedPipeline:
+    """The pipeline that the tests of a process share until one fails: the next test gets a new one."""
+
+    def __init__(self, start: Callable[[], AbstractContextManager[Pipeline]]) -> None:
+        self._start = start
+        self._running = ExitStack()
+        self._pipeline: Pipeline | None = None
+        self._failures = 0
+
+    def get(self, failures: int) -> Pipeline:
+        """A pipeline that runs; `failures` is how many tests of this process have failed so far."""
+        if self._pipeline is None or failures != self._failures:
+            self.close()
+            self._pipeline = self._running.enter_context(self._start())
+            self._failures = failures
+        return self._pipeline
+
+    def close(self) -> None:
+        """Ends the pipeline, if one runs."""
+        self._pipeline = None
+        self._running.close()

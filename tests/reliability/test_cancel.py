@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.aws import make_pace_table
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import Pipeline
 
@@ -18,15 +17,11 @@ STATE = "select state, prices from fipe.load_status where run_id = %s"
 @pytest.fixture
 def pipeline(pipeline: Pipeline) -> Iterator[Pipeline]:
     """A pipeline whose loaders share a table, where they see what is cancelled."""
-    database = pipeline.cloud.client("dynamodb")
-    make_pace_table(database, "pace")
-    try:
-        with ExitStack() as changed:
-            for loader in LOADERS:
-                changed.enter_context(pipeline.variables(loader, PACE_TABLE="pace"))
-            yield pipeline
-    finally:
-        database.delete_table(TableName="pace")
+    with ExitStack() as changed:
+        table = changed.enter_context(pipeline.pace_table())
+        for loader in LOADERS:
+            changed.enter_context(pipeline.variables(loader, PACE_TABLE=table))
+        yield pipeline
 
 
 def cancel(pipeline: Pipeline, run_id: str) -> None:

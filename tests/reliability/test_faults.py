@@ -113,11 +113,12 @@ def test_a_start_killed_at_any_point_continues_as_the_same_run_when_lambda_repea
 
 def test_a_start_that_the_source_blocks_goes_on_from_the_queue_as_the_same_run(pipeline: Pipeline) -> None:
     # Longer than a function waits itself.
-    with pipeline.variables("FipeManufacturerLoader", BLOCKED_REST_SECONDS="16"):
+    waits = {"LONGEST_WAIT_SECONDS": "1", "BLOCKED_REST_SECONDS": "2"}
+    with pipeline.variables("FipeManufacturerLoader", **waits):
         pipeline.simulator.faults = Faults.of(Fault.FORBIDDEN, rate=1)
         answer = pipeline.ask_to_start()
     assert (answer["references"], answer["brands_sent"]) == ([], 0)
-    assert answer["waiting"] == "blocked by the source; try again in 16 s"
+    assert answer["waiting"] == "blocked by the source; try again in 2 s"
     pipeline.calm()
     pipeline.until_idle()
     pipeline.assert_equal_to_the_source(answer["run_id"])
@@ -247,6 +248,8 @@ def test_a_secret_that_is_rotated_in_the_middle_of_a_load(pipeline: Pipeline) ->
             time.sleep(0.5)
         pipeline.until_idle()
     pipeline.query("grant rds_iam to fipe_ingestor")
+    eventually(lambda: not pipeline.end_sessions("rotated"))
+    pipeline.execute_as_rds("drop role rotated")
     assert pipeline.dead_messages() == 0
     pipeline.assert_equal_to_the_source(run_id)
 

@@ -12,7 +12,6 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from fipe_api.aws.clients import TIMEOUT_SECONDS
-from tests.aws import make_pace_table
 from tests.builders import sqs_event
 from tests.forgetful_proxy import Death, ForgetfulProxy, forgetful_proxy
 from tests.local_cloud_support import eventually
@@ -21,7 +20,6 @@ from tests.reliability.pipeline import FUNCTIONS, Pipeline
 INVOCATIONS = 20
 CLOSED = pytest.param(Death.CLOSED, marks=pytest.mark.faults)
 """The easiest: HTTP clients see it by themselves."""
-PACE_TABLE = "pace"
 
 
 class Frozen:
@@ -64,12 +62,13 @@ def frozen_loader(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
         forgetful_proxy(aws.port) as sqs,
         forgetful_proxy(aws.port) as dynamodb,
         forgetful_proxy(source.port) as http,
+        pipeline.pace_table() as table,
         pipeline.variables(
             name,
             AWS_ENDPOINT_URL_SQS=f"http://localhost:{sqs.port}",
             AWS_ENDPOINT_URL_DYNAMODB=f"http://localhost:{dynamodb.port}",
             FIPE_API_URL=source._replace(netloc=f"127.0.0.1:{http.port}").geturl(),
-            PACE_TABLE=PACE_TABLE,
+            PACE_TABLE=table,
             FIPE_CALLS_PER_MINUTE="6000",
         ),
     ):
@@ -86,14 +85,6 @@ def frozen_ingestor(pipeline: Pipeline, name: str) -> Iterator[Frozen]:
         pipeline.variables(name, PGHOSTADDR="127.0.0.2"),
     ):
         yield Frozen(pipeline, name, (database,))
-
-
-@pytest.fixture(autouse=True)
-def _pace_table(pipeline: Pipeline) -> Iterator[None]:
-    dynamodb = pipeline.cloud.client("dynamodb")
-    make_pace_table(dynamodb, PACE_TABLE)
-    yield
-    dynamodb.delete_table(TableName=PACE_TABLE)
 
 
 def works_on_after_each_freeze(pipeline: Pipeline, kind: str, freezing: Freezing, death: Death) -> None:

@@ -1,5 +1,6 @@
 """What `fipe check` makes of what it sees, where no local cloud can show it."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
@@ -17,6 +18,7 @@ from fipe_cli.check.stage import check_stage
 from fipe_cli.cloud import Cloud
 from fipe_cli.progress import Refusal, Waits
 from infrastructure.names import Function, Queue
+from local_cloud.state import LocalState
 from tests.local_cloud_support import CREDENTIALS
 
 SCRIPT = {"script": "a" * 64, "schema": "a" * 64}
@@ -51,6 +53,26 @@ def facts(*sources: SourceFacts) -> Facts:
 
 
 LOADERS = (Function.MANUFACTURER_LOADER, Function.MODEL_LOADER)
+
+
+@pytest.mark.parametrize(
+    ("place", "beginning"),
+    [
+        ({}, "aws"),
+        ({"profile": "mine"}, "aws --profile mine"),
+        ({"endpoint": "http://localhost:5000"}, "aws --endpoint-url http://localhost:5000"),
+        (
+            {"endpoint": "http://localhost:5000", "local": LocalState(Path(".local"))},
+            "AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing aws --region us-east-1"
+            " --endpoint-url http://localhost:5000",
+        ),
+    ],
+)
+def test_a_command_to_copy_finds_the_cloud_that_was_checked(place: dict[str, Any], beginning: str) -> None:
+    cloud = Cloud("dev", boto3.Session(**CREDENTIALS), **place)
+    assert cloud.aws_command("sns", "publish", "--message", "a b") == (
+        f"`{beginning} sns publish --message 'a b'`"
+    )
 
 
 def test_all_loaders_are_answered() -> None:

@@ -14,10 +14,11 @@ from typer.testing import CliRunner, Result
 
 from fipe_api.load.outlook import Outlook
 from fipe_api.load.state import LoadState
-from fipe_cli import ledger, loads
+from fipe_cli import ledger, loads, watch
 from fipe_cli.__main__ import app
 from fipe_cli.ledger import Load, Run, snapshot
 from fipe_cli.loads import StartedLoad, StartedReference
+from fipe_cli.watch import Pauses
 
 RUN = UUID(int=7)
 NOTHING = {"manufacturer": 0, "model": 0, "price": 0}
@@ -45,6 +46,7 @@ def fipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fipe:
     month = StartedReference(code=334, month="2026-06", brands=1)
     started = StartedLoad(run_id=RUN, references=[month], brands_sent=1)
     monkeypatch.setattr(loads, "start", lambda *_: started)
+    monkeypatch.setattr(watch, "AWS_PAUSES", Pauses(0, 0, 0))
 
     def run(
         *arguments: str, known: list[Load], waiting: dict[str, int] = NOTHING, dead: dict[str, int] = NOTHING

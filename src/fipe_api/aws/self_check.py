@@ -99,15 +99,25 @@ def answers_checks(look: Look) -> Callable[[Handler], Handler]:
 
 def is_dropped(record: Mapping[str, Any]) -> bool:
     """Whether a record of an SQS event is a message of a check; then its id is logged."""
-    body = record["body"]
-    if not body.startswith(f'{{"{KEY}"'):
-        return False
-    try:
-        message = _CHECK_MESSAGE.decode(body)
-    except (DecodeError, RecursionError):
+    message = _check_message(record["body"])
+    if message is None:
         return False
     logger.info(DROPPED, check=message.check)
     return True
+
+
+def is_check(body: str) -> bool:
+    """Whether this is the body of a check's message."""
+    return _check_message(body) is not None
+
+
+def _check_message(body: str) -> _CheckMessage | None:
+    if not body.startswith(f'{{"{KEY}"'):
+        return None
+    try:
+        return _CHECK_MESSAGE.decode(body)
+    except (DecodeError, RecursionError):
+        return None
 
 
 def sslmode() -> str:

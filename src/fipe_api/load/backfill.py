@@ -111,7 +111,7 @@ def begin(message: StartMessage, source: PriceSource, environment: LoaderEnviron
         answer = {"run_id": str(message.run_id), **_NOT_STARTED, "waiting": str(refused)}
         return Started([], answer, Unfinished(message, refused.retry_in))
     except FipeError as error:
-        raise LoadRequestError(f"nothing was started: {error}") from error
+        raise LoadRequestError("nothing was started: {error}", error=error) from error
 
 
 def go_on(run_id: UUID, source: PriceSource, environment: LoaderEnvironment) -> Started:
@@ -122,7 +122,9 @@ def go_on(run_id: UUID, source: PriceSource, environment: LoaderEnvironment) -> 
     """
     lists = _lists(environment)
     if lists.found is None or lists.found.run_id != run_id:
-        raise LoadRequestError(f"run {run_id} is not that of the list of months, which `fipe backfill` shows")
+        raise LoadRequestError(
+            "run {run} is not that of the list of months, which `fipe backfill` shows", run=run_id
+        )
     if lists.found.ended_at is not None:
         raise LoadRequestError("the list of months has ended: start another one")
     return _taken_over(lists, source, environment)
@@ -281,8 +283,9 @@ def _refuse_other_list(found: MonthList | None, request: LoadRequest) -> None:
     if found is None or found.is_over or found.request == request.of_each_month:
         return
     raise LoadRequestError(
-        f"run {found.run_id} is loading a list of months with other vehicle types, brands or models: wait"
-        " until it ends, or stop it with `fipe backfill --stop`"
+        "run {run} is loading a list of months with other vehicle types, brands or models: wait until it"
+        " ends, or stop it with `fipe backfill --stop`",
+        run=found.run_id,
     )
 
 

@@ -18,6 +18,7 @@ from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import BrandMessage, CancellationMessage, ModelQueueMessage, StartMessage
+from fipe_api.source.tolerant_pace import PaceTableMissingError, raise_if_missing
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -34,6 +35,7 @@ def cancel(run_id: UUID) -> CancellationMessage:
 
     Raises:
         LoadRequestError: the loaders share no table in which they could see it.
+        PaceTableMissingError: the table is gone.
     """
     told = _change(run_id, cancelled=True)
     if told is None:
@@ -73,7 +75,7 @@ def is_dropped(message: StartMessage | BrandMessage | ModelQueueMessage) -> bool
         return False
     try:
         cancelled = is_cancelled(run_id)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, PaceTableMissingError) as error:
         logger.warning("cannot tell whether the run is cancelled", run_id=str(run_id), error=str(error))
         cancelled = False
     if not cancelled:
@@ -100,7 +102,11 @@ def _read(run_id: UUID) -> dict[str, "AttributeValueTypeDef"] | None:
         return None
     key: dict[str, AttributeValueTypeDef] = {"source": {"S": cancellation_key(run_id)}}
     dynamodb: DynamoDBClient = client("dynamodb")
-    return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    try:
+        return dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    except ClientError as error:
+        raise_if_missing(error)
+        raise
 
 
 def _change(run_id: UUID, *, cancelled: bool, waits_for: str = "") -> CancellationMessage | None:
@@ -126,5 +132,8 @@ def _change(run_id: UUID, *, cancelled: bool, waits_for: str = "") -> Cancellati
         )["Attributes"]
     except dynamodb.exceptions.ConditionalCheckFailedException as unchanged:
         item = unchanged.response["Item"]  # type: ignore[typeddict-item]
+    except ClientError as error:
+        raise_if_missing(error)
+        raise
     changes = int(item["changes"]["N"])
     return CancellationMessage(run_id=run_id, changes=changes, cancelled=cancelled, waits_for=waits_for)

@@ -29,13 +29,32 @@ ANSWERS_BEFORE_ACCEPTED = 3
 """Accept "nothing found" only after this many answers: the source sometimes gives it for data that it has."""
 
 VEHICLE_TYPES: Mapping[str, VehicleType] = {"car": 1, "motorcycle": 2, "truck": 3}
+_ALSO: Mapping[str, VehicleType] = {
+    "cars": 1, "motorcycles": 2, "trucks": 3, "carro": 1, "carros": 1, "moto": 2, "motos": 2,
+    "motocicleta": 2, "motocicletas": 2, "caminhao": 3, "caminhoes": 3,
+}  # fmt: skip
+"""What people write as well; accents and capital letters do not matter."""
 
 _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
 _MONTHS = rf"{_MONTH}(?:\.\.{_MONTH})?"
 
 
 class LoadRequestError(ValueError):
-    """The load that was asked for is not possible; nothing was started."""
+    """The load that was asked for is not possible; nothing was started.
+
+    Attributes:
+        template: what is wrong, in English; values stand in it by name. `fipe` translates it.
+        values: the values.
+    """
+
+    def __init__(self, template: str, **values: object) -> None:
+        super().__init__(template.format(**values))
+        self.template, self.values = template, values
+
+
+def marked(template: str) -> str:
+    """A template of a message: the catalogue of translations, which `fipe` has, knows it by this name."""
+    return template
 
 
 class NothingListedError(LoadRequestError):
@@ -120,22 +139,48 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         return self.vehicle_types == {1, 2, 3} and self.brands is None and self.models is None
 
 
-_HINTS = {
-    "reference": 'use "latest", a month like 2026-06, or a range like 2024-01..2024-12 (or a reference code)',
-    "vehicle_types": 'use a list of "car", "motorcycle", "truck" or 1, 2, 3; leave it out for all',
-    "brands": "use a list of names or codes; leave it out for all",
-    "models": "use a list of names or codes; leave it out for all",
-    "until_stable": "use true or false",
-    "run_id": "use the id of a run in the ledger; leave it out for a new run",
-    "missing_models": "use a list of codes, as `fipe resume` does; leave it out for a new run",
-    "known_brands": "use a list of pairs, as `fipe resume` does; leave it out for a new run",
-    "unknown_brands": "use a number, as `fipe resume` does; leave it out for a new run",
-    "start_key": "use a text of your own; leave it out unless a start may be repeated",
-    "cancel": "use true, with the run_id of the load to cancel",
-    "oldest_first": "use true or false",
-    "skip_complete": "use true or false",
-    "go_on": "use true, with the run_id of a list of months",
+_INVALID = {
+    "reference": marked(
+        'invalid reference {value!r}: use "latest", a month like 2026-06, or a range like 2024-01..2024-12'
+        " (or a reference code)"
+    ),
+    "vehicle_types": marked(
+        'invalid vehicle_types {value!r}: use a list of "car", "motorcycle", "truck" or 1, 2, 3; leave it out'
+        " for all"
+    ),
+    "brands": marked("invalid brands {value!r}: use a list of names or codes; leave it out for all"),
+    "models": marked("invalid models {value!r}: use a list of names or codes; leave it out for all"),
+    "until_stable": marked("invalid until_stable {value!r}: use true or false"),
+    "run_id": marked(
+        "invalid run_id {value!r}: use the id of a run in the ledger; leave it out for a new run"
+    ),
+    "missing_models": marked(
+        "invalid missing_models {value!r}: use a list of codes, as `fipe resume` does; leave it out for a new"
+        " run"
+    ),
+    "known_brands": marked(
+        "invalid known_brands {value!r}: use a list of pairs, as `fipe resume` does; leave it out for a new"
+        " run"
+    ),
+    "unknown_brands": marked(
+        "invalid unknown_brands {value!r}: use a number, as `fipe resume` does; leave it out for a new run"
+    ),
+    "start_key": marked(
+        "invalid start_key {value!r}: use a text of your own; leave it out unless a start may be repeated"
+    ),
+    "cancel": marked("invalid cancel {value!r}: use true, with the run_id of the load to cancel"),
+    "oldest_first": marked("invalid oldest_first {value!r}: use true or false"),
+    "skip_complete": marked("invalid skip_complete {value!r}: use true or false"),
+    "go_on": marked("invalid go_on {value!r}: use true, with the run_id of a list of months"),
 }
+
+
+def vehicle_type(written: int | str) -> int | str:
+    """FIPE's code of a vehicle type; what is none stays as it is."""
+    if isinstance(written, int):
+        return written
+    name = folded(written)
+    return VEHICLE_TYPES.get(name) or _ALSO.get(name) or written
 
 
 def parse_request(payload: Any) -> LoadRequest:
@@ -146,21 +191,23 @@ def parse_request(payload: Any) -> LoadRequest:
     """
     payload = {} if payload is None else payload
     if not isinstance(payload, Mapping):
-        raise LoadRequestError('the payload is not a JSON object: use one like {"reference": "latest"}')
+        raise LoadRequestError(
+            "the payload is not a JSON object: use one like {example}", example='{"reference": "latest"}'
+        )
     return convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)
 
 
 def _checked(field: str, value: Any) -> Any:
     """One part of a payload, with vehicle types as codes."""
-    if field not in _HINTS:
-        raise LoadRequestError(f"unknown key {field!r}: use {', '.join(_HINTS)}")
+    if field not in _INVALID:
+        raise LoadRequestError("unknown key {key!r}: use {known}", key=field, known=", ".join(_INVALID))
     plain = value
     if field == "vehicle_types" and isinstance(value, list):
-        plain = [VEHICLE_TYPES.get(each.lower(), each) if isinstance(each, str) else each for each in value]
+        plain = [vehicle_type(each) if isinstance(each, int | str) else each for each in value]
     try:
         convert({field: plain}, LoadRequest)
     except ValidationError as error:
-        raise LoadRequestError(f"invalid {field} {value!r}: {_HINTS[field]}") from error
+        raise LoadRequestError(_INVALID[field], value=value) from error
     return plain
 
 
@@ -180,7 +227,9 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
     if asked.isdecimal():
         chosen = [reference for reference in published if reference.code == int(asked)]
         if not chosen:
-            raise LoadRequestError(f"no reference month has the code {asked}: use a month like 2026-06")
+            raise LoadRequestError(
+                "no reference month has the code {code}: use a month like 2026-06", code=asked
+            )
         return chosen
     months = {reference.month for reference in published}
     wanted: set[date] = set()
@@ -189,7 +238,10 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
         begin, end = _month(first), _month(last or first)
         if begin not in months or end not in months:
             raise LoadRequestError(
-                f"{part} is not published: use months from {min(months):%Y-%m} to {max(months):%Y-%m}"
+                "{asked} is not published: use months from {first:%Y-%m} to {last:%Y-%m}",
+                asked=part,
+                first=min(months),
+                last=max(months),
             )
         wanted |= {month for month in months if begin <= month <= end}
     return sorted(
@@ -290,15 +342,23 @@ def refuse_unknown_brands(
         if not brands_named(found, want):
             names = {folded(brand.name): brand.name for brand in seen}
             close = [names[match] for match in difflib.get_close_matches(folded(str(want)), names)]
-            hint = f"did you mean {', '.join(close)}?" if close else "use a name or code that FIPE lists"
-            raise LoadRequestError(f"the source lists no brand {want!r}: {hint}")
+            if close:
+                raise LoadRequestError(
+                    "the source lists no brand {brand!r}: did you mean {names}?",
+                    brand=want,
+                    names=", ".join(close),
+                )
+            raise LoadRequestError(
+                "the source lists no brand {brand!r}: use a name or code that FIPE lists", brand=want
+            )
 
 
 def refuse_nothing(messages: Sized) -> None:
     """Raises NothingListedError when there is no brand to load."""
     if not messages:
-        reason = "the source lists no brands: try another month or other vehicle types"
-        raise NothingListedError(reason) from NoDataError("no brands")
+        raise NothingListedError(
+            "the source lists no brands: try another month or other vehicle types"
+        ) from NoDataError("no brands")
 
 
 def _month(text: str) -> date:

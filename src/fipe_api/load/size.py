@@ -97,9 +97,13 @@ def refuse_what_expires(size: Size, calls_per_minute: float | None, retention_da
     days = (size.minutes(calls_per_minute) or 0) / MINUTES_PER_DAY
     if days > retention_days:
         raise LoadRequestError(
-            f"about {round(size.calls):,} calls take {days:.1f} days at {calls_per_minute:g} per minute, but"
-            f" the queues keep a message for {retention_days} days: load fewer months at a time, or deploy"
-            " with a larger retention_days"
+            "about {calls:,} calls take {days:.1f} days at {limit:g} per minute, but the queues keep a"
+            " message for {retention} days: load fewer months at a time, or deploy with a larger"
+            " retention_days",
+            calls=round(size.calls),
+            days=days,
+            limit=calls_per_minute,
+            retention=retention_days,
         )
 
 

@@ -92,10 +92,10 @@ def start_load(message: StartMessage, source: PriceSource, environment: LoaderEn
     except (NoDataError, UnusableAnswerError) as error:
         again = next_round(message.rounds, made_progress=start.made_progress)
         if again is None:
-            raise LoadRequestError(f"nothing was started: {error}") from error
+            raise LoadRequestError("nothing was started: {error}", error=error) from error
         return start.waiting(error, *again)
     except FipeError as error:
-        raise LoadRequestError(f"nothing was started: {error}") from error
+        raise LoadRequestError("nothing was started: {error}", error=error) from error
     return Started(start.messages, nothing_to_load(reason) if reason else start.answer())
 
 
@@ -247,8 +247,11 @@ class _Start:
         unknown = self._request.unknown_brands
         if unknown and len(brands) > unknown + len(known):
             raise LoadRequestError(
-                f"the plan of run {self._message.run_id} is lost, and it was for {unknown + len(known)} of"
-                f" {len(brands)} brands: start the load again"
+                "the plan of run {run} is lost, and it was for {known} of {total} brands: start"
+                " the load again",
+                run=self._message.run_id,
+                known=unknown + len(known),
+                total=len(brands),
             )
         # The ledger has the plan of a resumed run, unless the plan is what is missing.
         if not self._is_resumed or self._request.known_brands is not None:

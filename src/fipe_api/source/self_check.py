@@ -16,11 +16,12 @@ from fipe_api.source.http_source import (
     ThrottledError,
 )
 from fipe_api.source.price_source import PriceSource
-from fipe_api.source.tolerant_pace import PaceTableError
+from fipe_api.source.tolerant_pace import PaceTableError, PaceTableMissingError
 
 # The most special first.
 _STATES: tuple[tuple[type[Exception], SourceState], ...] = (
     (PaceTableError, "not asked"),
+    (PaceTableMissingError, "not asked"),
     (BlockedError, "blocked"),
     (ThrottledError, "throttled"),
     (SourceDownError, "down"),

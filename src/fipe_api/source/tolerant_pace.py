@@ -30,6 +30,13 @@ class PaceTableError(NotNowError):
     """The table of the pace does not answer."""
 
 
+class PaceTableMissingError(Exception):
+    """The table of the pace is missing."""
+
+    def __init__(self) -> None:
+        super().__init__("the pace table is missing, and without it no loader calls a source")
+
+
 class TolerantPace(PaceAround):
     """A pace whose table may fail for a while.
 
@@ -88,9 +95,16 @@ class TolerantPace(PaceAround):
             yield
         except (BotoCoreError, ClientError) as error:
             if not _passes(error):
+                raise_if_missing(error)
                 raise
             logger.warning("the pace table does not answer", error=str(error))
             self._resume_at = time.monotonic() + rest
+
+
+def raise_if_missing(error: BotoCoreError | ClientError) -> None:
+    """Raises PaceTableMissingError if this error of DynamoDB says so."""
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
+        raise PaceTableMissingError from error
 
 
 def _passes(error: BotoCoreError | ClientError) -> bool:

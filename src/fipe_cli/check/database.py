@@ -13,14 +13,22 @@ from fipe_cli.check.functions import one_line
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import REFUSED
 from fipe_cli.errors import CliError
+from fipe_cli.function_words import understood
+from fipe_words import _, marked
 from infrastructure.names import Function
 from infrastructure.paths import SQL_SCRIPT
 
-MASTER = "database, as the master user"
+MASTER = marked("database, as the master user")
 WELL: Literal["ok"] = "ok"
 
-WRITE_SECRET = "write the database's secret anew: JSON with host, port, dbname, username and password"
-_UNREACHABLE = ("timeout", "could not connect", "Connection refused", "could not translate", "no route")
+WRITE_SECRET = marked("write the database's secret anew: JSON with host, port, dbname, username and password")
+_UNREACHABLE = (
+    "timeout",
+    "could not connect",
+    "Connection refused",
+    "could not translate",
+    "no route",
+)
 
 
 class _Master(Struct):
@@ -44,21 +52,29 @@ def look_at_sign_in(cloud: Cloud, function: Function, facts: Facts | None) -> li
         facts: what it answered.
     """
     if facts is None or facts.database is None:
-        part = f"database, by {function}"
-        return [Finding(Level.FAILED, part, "not looked at", f"see {function} above")]
+        part = _("database, by {function}", function=function)
+        return [Finding(Level.FAILED, part, _("not looked at"), _("see {function} above", function=function))]
     found = facts.database
-    part = f"database, as {found.user}"
+    part = _("database, as {user}", user=found.user)
     if found.error:
         return [Finding(Level.FAILED, part, one_line(found.error), _mend(cloud, found.error))]
     if not found.tls and not cloud.endpoint:
-        why = f"{found.done}, but without TLS (sslmode {found.sslmode})"
-        return [Finding(Level.FAILED, part, why, "deploy again with DATABASE_TLS=require or verify-full")]
-    return [Finding(Level.OK, part, f"signed in with an IAM token, {_tls(found)}; {found.done}")]
+        why = _(
+            "{done}, but without TLS (sslmode {sslmode})", done=understood(found.done), sslmode=found.sslmode
+        )
+        return [Finding(Level.FAILED, part, why, _("deploy again with DATABASE_TLS=require or verify-full"))]
+    return [
+        Finding(
+            Level.OK,
+            part,
+            _("signed in with an IAM token, {tls}; {done}", tls=_tls(found), done=understood(found.done)),
+        )
+    ]
 
 
 def _tls(found: DatabaseFacts) -> str:
     if not found.tls:
-        return "without TLS, as on every local cloud"
+        return _("without TLS, as on every local cloud")
     return f"{found.tls}, {found.sslmode}"
 
 
@@ -67,10 +83,10 @@ def look_at_master(deployment: Deployment) -> list[Finding]:
     try:
         answer = convert(deployment.cloud.invoke(Function.SQL_INIT, {KEY: True}, only_reads=True), _Master)
     except CliError as error:
-        return [Finding(Level.FAILED, MASTER, one_line(error), deployment.look_at_logs(Function.SQL_INIT))]
+        return [Finding(Level.FAILED, _(MASTER), one_line(error), deployment.look_at_logs(Function.SQL_INIT))]
     except ValidationError as error:
-        seen = f"{Function.SQL_INIT} does not know checks ({error})"
-        return [Finding(Level.FAILED, MASTER, seen, "deploy this release")]
+        seen = _("{function} does not know checks ({error})", function=Function.SQL_INIT, error=error)
+        return [Finding(Level.FAILED, _(MASTER), seen, _("deploy this release"))]
     logins = _look_at_logins(deployment, answer)
     if logins.level is Level.FAILED:
         return [logins]
@@ -80,40 +96,54 @@ def look_at_master(deployment: Deployment) -> list[Finding]:
 def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
     by_password, by_token = one_line(answer.password_login), one_line(answer.iam_login)
     if by_password == WELL:
-        token = "and with an IAM token" if by_token == WELL else f"but not with an IAM token ({by_token})"
-        return Finding(Level.OK, MASTER, f"signs in with the secret's password {token}; {answer.tls}")
+        seen = (
+            _("signs in with the secret's password and with an IAM token; {tls}", tls=answer.tls)
+            if by_token == WELL
+            else _(
+                "signs in with the secret's password, but not with an IAM token ({reason}); {tls}",
+                reason=by_token,
+                tls=answer.tls,
+            )
+        )
+        return Finding(Level.OK, _(MASTER), seen)
     if by_token == WELL:
-        seen = f"signs in with an IAM token, but the password is refused: {by_password}"
-        use = "nothing: deploys and `fipe psql` use the token. For the password see docs/deploy.md"
-        return Finding(Level.WARNING, MASTER, seen, use)
+        seen = _("signs in with an IAM token, but the password is refused: {reason}", reason=by_password)
+        use = _("nothing: deploys and `fipe psql` use the token. For the password see docs/deploy.md")
+        return Finding(Level.WARNING, _(MASTER), seen, use)
     refused = by_password or one_line(answer.error)
     (cluster,) = deployment.resources.get("AWS::RDS::DBCluster", ["CLUSTER"])
-    set_password = (
-        f"set the password that the secret has: `aws rds modify-db-cluster --db-cluster-identifier {cluster}"
-        " --master-user-password PASSWORD --apply-immediately`"
+    command = deployment.cloud.aws_command(
+        *("rds", "modify-db-cluster", "--db-cluster-identifier", cluster),
+        *("--master-user-password", "PASSWORD", "--apply-immediately"),
     )
-    mend = set_password if REFUSED in refused else WRITE_SECRET
-    return Finding(Level.FAILED, MASTER, refused, _mend(deployment.cloud, refused, mend))
+    set_password = _("set the password that the secret has: {command}", command=command)
+    mend = set_password if REFUSED in refused else _(WRITE_SECRET)
+    return Finding(Level.FAILED, _(MASTER), refused, _mend(deployment.cloud, refused, mend))
 
 
 def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
-    part = "schema"
+    part = _("schema")
     if answer.schema is None:
-        seen = "unknown which script made it: a person ran one, or none has run"
+        seen = _("unknown which script made it: a person ran one, or none has run")
         return Finding(Level.WARNING, part, seen, _run_script(cloud))
     if answer.script != answer.schema:
-        seen = f"made by script {answer.schema[:8]}, but script {(answer.script or 'none')[:8]} is deployed"
+        seen = _(
+            "made by script {schema}, but script {script} is deployed",
+            schema=answer.schema[:8],
+            script=(answer.script or _("none"))[:8],
+        )
         return Finding(Level.FAILED, part, seen, _run_script(cloud))
-    return Finding(Level.OK, part, f"made by the deployed script, {answer.schema[:8]}")
+    return Finding(Level.OK, part, _("made by the deployed script, {schema}", schema=answer.schema[:8]))
 
 
 def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
     if any(words in error for words in _UNREACHABLE):
-        return "look whether the cluster is available (`aws rds describe-db-clusters`), or stopped"
+        command = cloud.aws_command("rds", "describe-db-clusters")
+        return _("look whether the cluster is available ({command}), or stopped", command=command)
     return otherwise or _run_script(cloud)
 
 
 def _run_script(cloud: Cloud) -> str:
     name_it = f"set fipe.script_sha256 = '{hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()}'"
     command = shlex.join(["fipe", "--stage", cloud.stage, "psql", "-1", "-c", name_it, "-f", SQL_SCRIPT.name])
-    return f"`{command}` makes tables, roles and rights as they should be"
+    return _("`{command}` makes tables, roles and rights as they should be", command=command)

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.cloud import Cloud
+from fipe_words import _
 from infrastructure import names
 from infrastructure.names import Function
 
@@ -46,14 +47,18 @@ class Deployment:
     @property
     def deploy_again(self) -> str:
         """What to do if a part is missing: CloudFormation does not make again what was deleted by hand."""
-        return (
+        return _(
             "make it again by hand as the stack's template has it; destroying and deploying the stage helps,"
             " too, but deletes its database"
         )
 
     def look_at_logs(self, function: Function) -> str:
         """What shows a function's errors."""
-        return f"`fipe --stage {self.stage} logs --function {function} --level ERROR` shows more"
+        return _(
+            "`fipe --stage {stage} logs --function {function} --level ERROR` shows more",
+            stage=self.stage,
+            function=function,
+        )
 
 
 def read_deployment(cloud: Cloud) -> Deployment:
@@ -66,7 +71,7 @@ def read_deployment(cloud: Cloud) -> Deployment:
     try:
         status = client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
     except ClientError as error:
-        raise cloud.explained(error, f"stack {stack}") from error
+        raise cloud.explained(error, _("stack {stack}", stack=stack)) from error
     resources: defaultdict[str, set[str]] = defaultdict(set)
     receives: dict[str, int] = {}
     stacks = [stack]
@@ -84,13 +89,15 @@ def look_at_stack(deployment: Deployment) -> list[Finding]:
     """Whether CloudFormation is done with the stack."""
     part, status = names.stack(deployment.stage), deployment.status
     if deployment.never_was:
-        mend = "the first deploy failed: read the stack's events, then run `fipe destroy`, and deploy again"
+        mend = _(
+            "the first deploy failed: read the stack's events, then run `fipe destroy`, and deploy again"
+        )
         return [Finding(Level.FAILED, part, status, mend)]
     if status.endswith("_IN_PROGRESS"):
-        return [Finding(Level.WARNING, part, status, "run the check again when it is done")]
+        return [Finding(Level.WARNING, part, status, _("run the check again when it is done"))]
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         return [Finding(Level.OK, part, status)]
-    why = f"the last deploy did not succeed; the events of stack {part} say why"
+    why = _("the last deploy did not succeed; the events of stack {part} say why", part=part)
     return [Finding(Level.WARNING if status.endswith("_COMPLETE") else Level.FAILED, part, status, why)]
 
 

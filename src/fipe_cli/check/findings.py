@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from fipe_words import _, marked
+
 
 class Level(StrEnum):
     """How good a finding is, the best first."""
@@ -10,6 +12,9 @@ class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
+
+
+_LEVELS = {Level.OK: marked("ok"), Level.WARNING: marked("warning"), Level.FAILED: marked("failed")}
 
 
 class Finding(NamedTuple):
@@ -29,8 +34,11 @@ class Finding(NamedTuple):
 
     def line(self) -> str:
         """For people."""
-        text = f"{self.level:8} {self.part}: {self.seen}"
-        return f"{text}. To do: {self.to_do}" if self.to_do else text
+        level = f"{_(_LEVELS[self.level]):8}"
+        if not self.to_do:
+            return f"{level} {self.part}: {self.seen}"
+        found = {"part": self.part, "seen": self.seen, "to_do": self.to_do}
+        return f"{level} {_('{part}: {seen}. To do: {to_do}', **found)}"
 
     def document(self) -> dict[str, Any]:
         """For scripts."""

@@ -13,7 +13,9 @@ from msgspec import ValidationError, convert
 from fipe_api.aws.self_check import KEY, Facts
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
+from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
+from fipe_words import _
 from infrastructure import names
 from infrastructure.names import Function, Queue
 
@@ -51,7 +53,7 @@ def examine(deployment: Deployment, function: Function) -> Examined:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        missing = Finding(Level.FAILED, function, "the function is missing", deployment.deploy_again)
+        missing = Finding(Level.FAILED, function, _("the function is missing"), deployment.deploy_again)
         return Examined([missing])
     examined = _asked(deployment, function, _state(function, found))
     return Examined([*examined.findings, _look_at_log(deployment, function)], examined.facts)
@@ -60,13 +62,17 @@ def examine(deployment: Deployment, function: Function) -> Examined:
 def _state(function: Function, found: Any) -> Finding:
     state = found.get("State", "Active")
     if state == "Inactive":
-        return Finding(Level.WARNING, function, "was inactive, as nothing called it for weeks")
+        return Finding(Level.WARNING, function, _("was inactive, as nothing called it for weeks"))
     if state == "Pending" or found.get("LastUpdateStatus") == "InProgress":
-        return Finding(Level.WARNING, function, "is being changed", "run the check again in a minute")
+        return Finding(Level.WARNING, function, _("is being changed"), _("run the check again in a minute"))
     if state != "Active" or found.get("LastUpdateStatus") == "Failed":
-        why = found.get("StateReason") or found.get("LastUpdateStatusReason") or "Lambda gives no reason"
-        return Finding(Level.FAILED, function, f"{state.lower()}: {why}", "deploy it again")
-    return Finding(Level.OK, function, f"active, {found['Runtime']}, {found['MemorySize']} MB")
+        why = found.get("StateReason") or found.get("LastUpdateStatusReason") or _("Lambda gives no reason")
+        return Finding(Level.FAILED, function, f"{state.lower()}: {why}", _("deploy it again"))
+    return Finding(
+        Level.OK,
+        function,
+        _("active, {runtime}, {memory_size} MB", runtime=found["Runtime"], memory_size=found["MemorySize"]),
+    )
 
 
 def _asked(deployment: Deployment, function: Function, state: Finding) -> Examined:
@@ -77,43 +83,69 @@ def _asked(deployment: Deployment, function: Function, state: Finding) -> Examin
         facts = convert(deployment.cloud.invoke(function, {KEY: {}}, only_reads=True), Facts)
     except CliError as error:
         failed = Finding(
-            Level.FAILED, function, f"fails: {one_line(error)}", deployment.look_at_logs(function)
+            Level.FAILED,
+            function,
+            _("fails: {error}", error=one_line(error)),
+            deployment.look_at_logs(function),
         )
         return Examined([failed])
     except ValidationError as error:
-        old = Finding(Level.FAILED, function, f"does not know checks ({error})", "deploy this release")
+        old = Finding(
+            Level.FAILED, function, _("does not know checks ({error})", error=error), _("deploy this release")
+        )
         return Examined([old])
     packages = ", ".join(f"{name} {version}" for name, version in facts.packages.items())
     seconds = time.monotonic() - begun
-    seen = f"{state.seen}, answered in {seconds:.1f} s; Python {facts.python}, {packages}"
+    seen = _(
+        "{seen}, answered in {seconds:.1f} s; Python {python}, {packages}",
+        seen=state.seen,
+        seconds=seconds,
+        python=facts.python,
+        packages=packages,
+    )
     return Examined([state._replace(seen=seen)], facts)
 
 
 def _look_at_log(deployment: Deployment, function: Function) -> Finding:
-    group, part = names.log_group(function.of(deployment.stage)), f"log of {function}"
+    group, part = names.log_group(function.of(deployment.stage)), _("log of {function}", function=function)
     logs = deployment.cloud.client("logs")
     try:
         reports = _reports(logs, group, patient=function in ANSWERING)
     except logs.exceptions.ResourceNotFoundException:
-        return Finding(Level.FAILED, part, f"the log group {group} is missing", _make_log_group(group))
+        return Finding(
+            Level.FAILED,
+            part,
+            _("the log group {group} is missing", group=group),
+            _make_log_group(deployment.cloud, group),
+        )
     memory = [match.groups() for match in map(_MEMORY.search, reports) if match]
     inits = [float(match[1]) / 1000 for match in map(_INIT.search, reports) if match]
     if not memory:
-        return Finding(Level.OK, part, "no invocation in it")
+        return Finding(Level.OK, part, _("no invocation in it"))
     size, used = max(((int(size), int(used)) for size, used in memory), key=lambda each: each[1] / each[0])
-    init = f", the longest init took {max(inits):.1f} s" if inits else ""
-    seen = f"at most {used} of {size} MB used{init}"
+    longest = max(inits, default=None)
+    seen = (
+        _("at most {used} of {size} MB used", used=used, size=size)
+        if longest is None
+        else _(
+            "at most {used} of {size} MB used, the longest init took {seconds:.1f} s",
+            used=used,
+            size=size,
+            seconds=longest,
+        )
+    )
     if used > MOST_MEMORY * size:
-        more = f"give {function} more memory in infrastructure/, and deploy it"
-        return Finding(Level.WARNING, part, f"{seen}: near its memory's end", more)
-    if inits and max(inits) > LONGEST_INIT_SECONDS:
-        why = f"{seen}; Lambda allows {INIT_LIMIT_SECONDS} s"
-        return Finding(Level.WARNING, part, why, "deploy compiled layers (lambda-layer/README.md)")
+        more = _("give {function} more memory in infrastructure/, and deploy it", function=function)
+        return Finding(Level.WARNING, part, _("{seen}: near its memory's end", seen=seen), more)
+    if longest and longest > LONGEST_INIT_SECONDS:
+        why = _("{seen}; Lambda allows {most} s", seen=seen, most=INIT_LIMIT_SECONDS)
+        return Finding(Level.WARNING, part, why, _("deploy compiled layers (lambda-layer/README.md)"))
     return Finding(Level.OK, part, seen)
 
 
-def _make_log_group(group: str) -> str:
-    return f"`aws logs create-log-group --log-group-name {group}`; until then its lines are lost"
+def _make_log_group(cloud: Cloud, group: str) -> str:
+    command = cloud.aws_command("logs", "create-log-group", "--log-group-name", group)
+    return _("{command}; until then its lines are lost", command=command)
 
 
 def _reports(logs: Any, group: str, *, patient: bool) -> list[str]:
@@ -142,14 +174,17 @@ def look_at_concurrency(deployment: Deployment) -> list[Finding]:
     limit = client.get_account_settings()["AccountLimit"]
     free, all_of_them = limit["UnreservedConcurrentExecutions"], limit["ConcurrentExecutions"]
     needed = 2 + sum(_concurrency(client, queue, deployment.stage) for queue in Queue)
-    seen = (
-        f"{free:,} of {all_of_them:,} concurrent executions are unreserved, and {deployment.stage} uses up to"
-        f" {needed}"
+    seen = _(
+        "{free:,} of {total:,} concurrent executions are unreserved, and {stage} uses up to {needed}",
+        free=free,
+        total=all_of_them,
+        stage=deployment.stage,
+        needed=needed,
     )
     if free > max(needed, NEW_ACCOUNT):
-        return [Finding(Level.OK, "account", seen)]
-    ask = "ask AWS for more (Service Quotas, Lambda, Concurrent executions), or Lambda throttles functions"
-    return [Finding(Level.WARNING, "account", seen, ask)]
+        return [Finding(Level.OK, _("account"), seen)]
+    ask = _("ask AWS for more (Service Quotas, Lambda, Concurrent executions), or Lambda throttles functions")
+    return [Finding(Level.WARNING, _("account"), seen, ask)]
 
 
 def _concurrency(client: Any, queue: Queue, stage: str) -> int:

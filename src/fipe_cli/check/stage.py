@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.background import in_background
 from fipe_cli.check.database import MASTER, look_at_master, look_at_sign_in
-from fipe_cli.check.dead_letters import Door, try_the_way
+from fipe_cli.check.dead_letters import Door, count_letters, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import Examined, examine, look_at_concurrency
@@ -16,6 +16,7 @@ from fipe_cli.check.operations import look_at_alarms, look_at_list, look_at_sche
 from fipe_cli.check.queues import Source, look_at_event_source, look_at_queue
 from fipe_cli.check.sources import look_at_sources
 from fipe_cli.progress import Waits
+from fipe_words import _
 from infrastructure.names import Function, Queue
 
 LOADERS = (Function.MANUFACTURER_LOADER, Function.MODEL_LOADER, Function.PRICE_LOADER)
@@ -43,22 +44,30 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     event_sources = {
         queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in Queue
     }
+    letters = {queue: in_background(partial(count_letters, deployment, queue)) for queue in Queue}
     queues = [
-        in_background(partial(_safely, f"{queue} queue", look_at_queue, deployment, queue)) for queue in Queue
+        in_background(
+            partial(
+                _safely, _("{queue} queue", queue=queue), look_at_queue, deployment, queue, letters[queue]
+            )
+        )
+        for queue in Queue
     ]
-    master = in_background(partial(_safely, MASTER, look_at_master, deployment))
+    master = in_background(partial(_safely, _(MASTER), look_at_master, deployment))
     others = [
         in_background(partial(_safely, part, look, deployment))
         for part, look in (
-            ("account", look_at_concurrency),
-            ("alarms", look_at_alarms),
-            ("topic of the alarms", look_at_topic),
-            ("schedule", look_at_schedule),
-            ("list of months", look_at_list),
+            (_("account"), look_at_concurrency),
+            (_("alarms"), look_at_alarms),
+            (_("topic of the alarms"), look_at_topic),
+            (_("schedule"), look_at_schedule),
+            (_("list of months"), look_at_list),
         )
     ]
     ways = [
-        in_background(partial(_try_the_way, deployment, queue, source, functions[queue.consumer], door))
+        in_background(
+            partial(_try_the_way, deployment, queue, letters[queue], source, functions[queue.consumer], door)
+        )
         for queue, source in event_sources.items()
     ]
 
@@ -93,8 +102,8 @@ def _safely(part: str, look: Callable[..., list[Finding]], *given: object) -> li
 
 def _refused(part: str, error: ClientError) -> Finding:
     is_denied = any(word in error.response["Error"]["Code"] for word in ("Denied", "Unauthorized"))
-    rights = "your AWS identity needs more rights (docs/deploy.md lists them)" if is_denied else ""
-    return Finding(Level.FAILED, part, f"AWS refuses: {str(error).rstrip('.')}", rights)
+    rights = _("your AWS identity needs more rights (docs/deploy.md lists them)") if is_denied else ""
+    return Finding(Level.FAILED, part, _("AWS refuses: {error}", error=str(error).rstrip(".")), rights)
 
 
 def _examine(deployment: Deployment, function: Function) -> Examined:
@@ -108,24 +117,28 @@ def _read_pace(deployment: Deployment) -> tuple[list[Finding], Waits | None]:
     try:
         return read_pace(deployment)
     except ClientError as error:
-        return [_refused("pace table", error)], None
+        return [_refused(_("pace table"), error)], None
 
 
 def _look_at_event_source(deployment: Deployment, queue: Queue) -> tuple[Finding, Source]:
     try:
         return look_at_event_source(deployment, queue)
     except ClientError as error:
-        return _refused(f"event source of {queue.consumer}", error), Source(works=False, window=0)
+        part = _("event source of {function}", function=queue.consumer)
+        return _refused(part, error), Source(works=False)
 
 
 def _try_the_way(
     deployment: Deployment,
     queue: Queue,
+    letters: "Future[int]",
     event_source: "Future[tuple[Finding, Source]]",
     consumer: "Future[Examined]",
     door: Door,
 ) -> list[Finding]:
     answers = consumer.result().facts is not None
     source = event_source.result()[1]
-    part = f"{queue} DLQ and back"
-    return _safely(part, lambda: [try_the_way(deployment, queue, source, door, consumer_answers=answers)])
+    part = _("{queue} DLQ and back", queue=queue)
+    return _safely(
+        part, lambda: [try_the_way(deployment, queue, letters, source, door, consumer_answers=answers)]
+    )

@@ -1,29 +1,23 @@
 """Reads what the report shows from the database, as plain values for JSON."""
 
-from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from psycopg2.extras import RealDictCursor
 
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, find_month
+from fipe_cli.report.market import read_market
+from fipe_cli.report.rows import Rows, ask
+from fipe_cli.report.vehicle import read_vehicle
 from infrastructure.names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-Rows = list[dict[str, Any]]
-
 POINTS = 120
 """Points in the chart of prices over time."""
-MOVERS = 10
 INCOMPLETE_BRANDS = 50
 LARGEST_BRANDS = 15
-OLDEST = 25
-"""The oldest age in years on the depreciation curve."""
 
 
 def read_report(session: "connection", run_id: UUID | None, month: str, fipe_code: str) -> dict[str, Any]:
@@ -42,7 +36,7 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
     if run_id and month:
         raise CliError("invalid options: use --run or --month, not both", USAGE)
     shown = find_month(session, month) if month else None
-    loads = _ask(
+    loads = ask(
         session,
         """
         select run_id::text, reference_code, reference_month, started_at, last_write_at, brands_expected,
@@ -63,10 +57,11 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
     if run_id and not loads:
         raise CliError(f"unknown run {run_id}: `fipe status` shows the newest", USAGE)
     shown = shown or (loads[-1]["reference_month"] if loads else find_month(session, "latest"))
+    market = read_market(session, shown)
     return {
         "load": _load(session, loads) if loads else None,
-        "month": _month(session, shown),
-        "vehicle": _vehicle(session, shown, fipe_code),
+        "market": market,
+        "vehicle": read_vehicle(session, shown, market["before"], fipe_code),
     }
 
 
@@ -99,7 +94,7 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
     return {
         "run_id": loads[0]["run_id"],
         "months": loads,
-        "arrivals": _ask(
+        "arrivals": ask(
             session,
             """
             with came as (
@@ -121,7 +116,7 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             """,
             (*run, POINTS),
         ),
-        "incomplete": _ask(
+        "incomplete": ask(
             session,
             """
             select to_char(reference.month, 'YYYY-MM') as month, brand.vehicle_type,
@@ -141,7 +136,7 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             """,
             (*run, INCOMPLETE_BRANDS),
         ),
-        "brands": _ask(
+        "brands": ask(
             session,
             """
             select brand.vehicle_type, coalesce(brand.brand, named.brand) as brand,
@@ -163,106 +158,3 @@ def _load(session: "connection", loads: Rows) -> dict[str, Any]:
             (*run, LARGEST_BRANDS),
         ),
     }
-
-
-def _month(session: "connection", month: date) -> dict[str, Any]:
-    return {
-        "month": month,
-        "types": _ask(
-            session,
-            """
-            select vehicle_type, count(distinct brand_code)::integer as brands,
-                   count(distinct (brand_code, model_code))::integer as models, count(*)::integer as prices,
-                   (count(*) filter (where zero_km))::integer as zero_km,
-                   percentile_cont(0.5) within group (order by price_brl)::float as median
-            from fipe.vehicle_price
-            where reference_month = %s
-            group by vehicle_type
-            order by vehicle_type
-            """,
-            (month,),
-        ),
-        "movers": _ask(
-            session,
-            """
-            select month_before, reference_month, brand, model, model_year, zero_km, fuel, fipe_code,
-                   price_before::float, price_brl::float, change_percent::float
-            from fipe.biggest_movers(%s, %s)
-            """,
-            (MOVERS, f"{month:%Y-%m}"),
-        ),
-        "depreciation": _ask(
-            session,
-            """
-            with vehicle as (
-                select vehicle_type, brand_code, model_code, fuel_code, zero_km, price_brl,
-                       extract(year from reference_month)::integer - model_year as age
-                from fipe.vehicle_price
-                where reference_month = %s
-            )
-            select used.vehicle_type, used.age, count(*)::integer as vehicles,
-                   100 * percentile_cont(0.5) within group (order by used.price_brl / new.price_brl)
-                       as percent
-            from vehicle as used
-            join vehicle as new using (vehicle_type, brand_code, model_code, fuel_code)
-            where new.zero_km and not used.zero_km and new.price_brl > 0 and used.age between 0 and %s
-            group by used.vehicle_type, used.age
-            order by used.vehicle_type, used.age
-            """,
-            (month, OLDEST),
-        ),
-    }
-
-
-def _vehicle(session: "connection", month: date, fipe_code: str) -> dict[str, Any]:
-    if not fipe_code:
-        found = _ask(
-            session,
-            """
-            select fipe_code
-            from fipe.vehicle_price
-            where reference_month = %s
-            group by fipe_code
-            order by bool_or(zero_km) desc, count(*) desc, fipe_code
-            limit 1
-            """,
-            (month,),
-        )
-        if not found:
-            raise CliError(
-                f"{month:%Y-%m} has no prices yet: `fipe status` shows how far its load is; or choose --run",
-                USAGE,
-            )
-        fipe_code = found[0]["fipe_code"]
-    history = _ask(
-        session,
-        """
-        select to_char(reference_month, 'YYYY-MM') as month, brand, model, model_year, zero_km, fuel,
-               price_brl::float as price
-        from fipe.price_history(%s)
-        """,
-        (fipe_code,),
-    )
-    if not history:
-        raise CliError(f"unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name", USAGE)
-    return {
-        "fipe_code": fipe_code,
-        "brand": history[-1]["brand"],
-        "model": history[-1]["model"],
-        "history": history,
-        "by_age": _ask(
-            session,
-            """
-            select model_year, zero_km, age_years as age, fuel, price_brl::float as price,
-                   percent_of_newest::float as percent
-            from fipe.depreciation(%s, %s)
-            """,
-            (fipe_code, f"{month:%Y-%m}"),
-        ),
-    }
-
-
-def _ask(session: "connection", question: str, parameters: Sequence[Any] = ()) -> Rows:
-    with session.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(question, parameters)
-        return [dict(row) for row in cursor.fetchall()]

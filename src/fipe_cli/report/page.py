@@ -1,19 +1,22 @@
-"""Renders the page: the template with style, script, words, data and Chart.js inside, so it loads nothing."""
+"""Renders the page: the template with style, scripts, words and data inside, so that it loads nothing."""
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fipe_cli.errors import CliError
 from fipe_cli.query import as_json
-from local_cloud.state import REPOSITORY
 
 PARTS = Path(__file__).parent
-CHART_JS = REPOSITORY / "node_modules/chart.js/dist/chart.umd.min.js"
+SCRIPTS = (
+    "charts.js", "elements.js", "figures.js", "market.js", "vehicle.js", "load.js", "page.js",
+)  # fmt: skip
+"""In the order in which they use one another; charts.js is the chart library, which `make charts` bundles."""
 
 
 def render(report: dict[str, Any], place: str) -> str:
@@ -22,20 +25,29 @@ def render(report: dict[str, Any], place: str) -> str:
     Args:
         report: what read_report returns.
         place: the stage and its cloud, for the footer.
-
-    Raises:
-        CliError: Chart.js is not installed.
     """
     environment = Environment(
         loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     data = report | {"place": place, "made_at": datetime.now(UTC)}
+    scripts = [_part(name) for name in SCRIPTS]
     return environment.get_template("page.html").render(
+        policy=_policy(scripts),
         style=_part("page.css"),
-        script=_part("page.js"),
-        words=_json(json.loads((PARTS / "words.json").read_text(encoding="utf-8"))),
+        scripts=scripts,
+        words=_json(json.loads(_part("words.json"))),
         data=_json(data),
-        chart_js=_chart_js(),
+    )
+
+
+def _policy(scripts: list[Markup]) -> str:
+    """What the browser may do: run these scripts and nothing else, and ask nobody for anything."""
+    digests = (b64encode(sha256(script.encode()).digest()).decode() for script in scripts)
+    run = " ".join(f"'sha256-{digest}'" for digest in digests)
+    # Charts style themselves.
+    return (
+        f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
     )
 
 
@@ -46,12 +58,3 @@ def _part(name: str) -> Markup:
 def _json(document: Any) -> Markup:
     # A model's name can hold any character, and "</script>" would end the script element.
     return Markup(as_json(document).replace("<", "\\u003c"))
-
-
-def _chart_js() -> Markup:
-    try:
-        text = CHART_JS.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise CliError("Chart.js is missing: run `make setup` to install it") from error
-    # A debugger would fetch the source map over the network.
-    return Markup("\n".join(line for line in text.splitlines() if "sourceMappingURL" not in line))
