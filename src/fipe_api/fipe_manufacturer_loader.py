@@ -65,8 +65,9 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _cancel(request: LoadRequest) -> dict[str, Any]:
     if request.run_id is None:
         raise LoadRequestError("cancel needs the run_id of the load to cancel")
+    told = cancellation.cancel(request.run_id)
     backfill.stop(request.run_id, loader_environment())
-    tell_ledger(cancellation.cancel(request.run_id))
+    tell_ledger(told)
     logger.info("load cancelled", run_id=str(request.run_id))
     metrics.add_metric("LoadsCancelled", "Count", 1)
     return {"run_id": str(request.run_id), "cancelled": True}

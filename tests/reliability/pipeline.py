@@ -59,7 +59,7 @@ from fipe_api.source import http_source, rate_control, tolerant_pace
 
 backfill.REST_SECONDS = 1.0
 backfill.QUIET_SECONDS = 4.0
-backfill.STALLED_SECONDS = 8.0
+backfill.STALLED_SECONDS = 15.0
 backfill.OUTAGE_SECONDS = 2.0
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
