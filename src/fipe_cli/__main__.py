@@ -690,7 +690,7 @@ def report(
         if found["load"]:
             found["load"]["throttled"] = calls_throttled(cloud, found["load"])
         found["language"] = _chosen_language(context)
-        page = render(found, cloud.name).encode()
+        page = render(found, cloud.stage, cloud.place).encode()
         with opened(file) as target:
             target.write(page)
         if file != Path("-"):

@@ -79,13 +79,16 @@ class Cloud:
     @property
     def name(self) -> str:
         """The stage and its place, for people."""
-        if self.local and not self.endpoint:
+        if self.place is None:
             return _("{stage} on this machine", stage=self.stage)
-        return _(
-            "{stage} on {place}",
-            stage=self.stage,
-            place=self.endpoint or f"AWS, {self.session.region_name}",
-        )
+        return _("{stage} on {place}", stage=self.stage, place=self.place)
+
+    @property
+    def place(self) -> str | None:
+        """The stage's place; None for this machine."""
+        if self.local and not self.endpoint:
+            return None
+        return self.endpoint or f"AWS, {self.session.region_name}"
 
     @property
     def deploy_command(self) -> str:

@@ -97,7 +97,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
         locale: str = "pt-BR",
     ) -> Shown:
         file = tmp_path / "report.html"
-        file.write_text(render(report, "dev on this machine"), encoding="utf-8")
+        file.write_text(render(report, "dev", None), encoding="utf-8")
         contexts.append(
             browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale)
         )
@@ -122,6 +122,7 @@ def test_the_page_is_whole_and_readable(
     shown = show(report, width, scheme)
     assert shown.tab.evaluate("document.documentElement.scrollWidth") <= width
     assert shown.tab.evaluate(CUT) == []
+    assert shown.tab.evaluate(HOLES) == []
     assert shown.tab.evaluate("document.querySelectorAll('.chart').length") >= 9
     open_all_tables(shown.tab)
     assert shown.tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -158,6 +159,7 @@ def test_portuguese_browsers_see_portuguese_and_may_switch(report: dict[str, Any
     assert shown.tab.title() == "FIPE prices, June 2026"
     assert f"{prices:,}" in shown.text()
     assert show(report, locale="de-DE").tab.title() == "FIPE prices, June 2026"
+    assert show(report | {"language": "pt"}, locale="de-DE").tab.title() == "Preços FIPE, junho de 2026"
 
 
 def test_the_chart_follows_the_model_year_that_is_chosen(report: dict[str, Any], show: Show) -> None:
@@ -168,6 +170,17 @@ def test_the_chart_follows_the_model_year_that_is_chosen(report: dict[str, Any],
     shown.tab.keyboard.press("End")
     year = str(report["vehicle"]["series"][-1]["model_year"])
     assert shown.tab.locator(f".chart[aria-label*='{year}']").count() == 1
+
+
+def test_the_brands_are_sorted_by_their_change(report: dict[str, Any], show: Show) -> None:
+    shown = show(report, locale="en-GB")
+    for chart in shown.tab.locator(".thirds .chart").all():
+        labels = chart.locator("svg [aria-label=text] text").evaluate_all(
+            "all => all.map((one) => [one.getBoundingClientRect().y, one.textContent])"
+        )
+        changes = [float(text.replace("−", "-").rstrip("%")) for _, text in sorted(labels)]
+        assert len(changes) > 1
+        assert changes == sorted(changes, reverse=True)
 
 
 def test_every_chart_has_a_table_that_the_keyboard_opens(report: dict[str, Any], show: Show) -> None:
@@ -323,7 +336,7 @@ def test_months_are_spaced_by_time(database: connection, show: Show) -> None:
 def test_a_page_of_the_whole_history_is_small(history: connection) -> None:
     """A vehicle of all months is what makes a page large."""
     found = read_report(history, None, f"{REFERENCES[-1].month:%Y-%m}", "")
-    assert len(render(found, "dev").encode()) < 600_000
+    assert len(render(found, "dev", None).encode()) < 600_000
 
 
 # How it is looked at ---------------------------------------------------------------------------------------
@@ -355,6 +368,17 @@ DRAWN = """() => {
   return charts.every((one) => one.querySelector("svg"));
 }"""
 """Whether every chart is drawn."""
+
+HOLES = """() => [...document.querySelectorAll(".cards, .facts")].flatMap((grid) => {
+  const rightmost = new Map();
+  for (const one of grid.children) {
+    const box = one.getBoundingClientRect();
+    rightmost.set(box.top, Math.max(rightmost.get(box.top) ?? 0, box.right));
+  }
+  const right = grid.getBoundingClientRect().right;
+  return [...rightmost.values()].filter((edge) => edge < right - 1 && grid.children.length > 1);
+})"""
+"""Rows of cards or of figures that end before the page does."""
 
 CUT = """() => {
   const texts = "h1, h2, h3, h4, p, dt, dd, td, th, summary, select, .chart svg text";

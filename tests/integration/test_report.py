@@ -216,7 +216,7 @@ def test_a_vehicle_that_the_month_has_no_longer_shows_its_past(months: connectio
 
 
 def page_of(report: dict[str, Any]) -> str:
-    return render(report, "dev on this machine")
+    return render(report, "dev", None)
 
 
 def scripts_of(page: str) -> list[str]:
@@ -244,9 +244,40 @@ def test_the_policy_lets_only_the_pages_own_scripts_run(june: dict[str, Any]) ->
 
 def test_a_name_cannot_leave_the_reports_data() -> None:
     name = "</script><script>alert(1)</script>"
-    page = render({"load": None, "market": {}, "vehicle": {"model": name}}, name)
+    page = render({"load": None, "market": {}, "vehicle": {"model": name}}, name, name)
     assert name not in page
     assert len(scripts_of(page)) == len(SCRIPTS)
+
+
+def brightness(colour: str) -> float:
+    """A colour's relative luminance, as WCAG defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast of two colours, from 1 to 21."""
+    darker, lighter = sorted((brightness(one), brightness(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_colour_of_text_and_of_charts_stands_out_in_light_and_dark() -> None:
+    """A checker cannot tell for the texts in charts."""
+    css = (PARTS / "page.css").read_text(encoding="utf-8")
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w{6})", block))
+        for block in re.findall(r":root {(.*?)}", css, re.DOTALL)
+    ]
+    assert len(palettes) == 2
+    for colours in palettes:
+        for ground in ("ground", "card"):
+            for text in ("ink", "soft", "first", "second", "third", "up", "down", "good", "bad"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+            assert contrast(colours["pale"], colours[ground]) >= 3
+        assert contrast(colours["ink"], colours["notice"]) >= 4.5
 
 
 WORDS: dict[str, dict[str, Any]] = json.loads((PARTS / "words.json").read_text(encoding="utf-8"))

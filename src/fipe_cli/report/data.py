@@ -9,6 +9,7 @@ from fipe_cli.month import check_month, find_month
 from fipe_cli.report.market import read_market
 from fipe_cli.report.rows import Rows, ask
 from fipe_cli.report.vehicle import read_vehicle
+from fipe_words import _
 from infrastructure.names import METRICS_NAMESPACE
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
     """
     check_month("--month", month)
     if run_id and month:
-        raise CliError("invalid options: use --run or --month, not both", USAGE)
+        raise CliError(_("invalid options: use --run or --month, not both"), USAGE)
     shown = find_month(session, month) if month else None
     loads = ask(
         session,
@@ -55,7 +56,7 @@ def read_report(session: "connection", run_id: UUID | None, month: str, fipe_cod
         (str(run_id) if run_id else None, shown, shown),
     )
     if run_id and not loads:
-        raise CliError(f"unknown run {run_id}: `fipe status` shows the newest", USAGE)
+        raise CliError(_("unknown run {run_id}: `fipe status` shows the newest", run_id=run_id), USAGE)
     shown = shown or (loads[-1]["reference_month"] if loads else find_month(session, "latest"))
     market = read_market(session, shown)
     return {

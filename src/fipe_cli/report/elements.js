@@ -6,10 +6,11 @@ const data = read("data");
 const words = read("words");
 const LOCALES = { en: "en-GB", pt: "pt-BR" };
 
+// The language that the report was asked for in, or else the first of the reader's that the page has.
 let language =
-  data.language ??
-  (navigator.languages ?? []).map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in words) ??
-  "en";
+  [data.language ?? "", ...(navigator.languages ?? [])]
+    .map((each) => each.slice(0, 2).toLowerCase())
+    .find((each) => each in words) ?? "en";
 
 const locale = () => LOCALES[language];
 

@@ -21,7 +21,7 @@ function show() {
     .getElementById("report")
     .replaceChildren(...notices(), ...summary(), keyFigures(), contents(sections), ...sections);
   document.getElementById("foot").textContent = say("foot", {
-    place: data.place,
+    place: say(data.place === null ? "place_here" : "place_there", data),
     made_at: new Date(data.made_at).toLocaleString(locale(), { dateStyle: "long", timeStyle: "short" }),
   });
 }

@@ -19,17 +19,18 @@ SCRIPTS = (
 """In the order in which they use one another; charts.js is the chart library, which `make charts` bundles."""
 
 
-def render(report: dict[str, Any], place: str) -> str:
+def render(report: dict[str, Any], stage: str, place: str | None) -> str:
     """Renders the page as HTML.
 
     Args:
         report: what read_report returns.
-        place: the stage and its cloud, for the footer.
+        stage: the stage, for the footer.
+        place: where it is; None for this machine.
     """
     environment = Environment(
         loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    data = report | {"place": place, "made_at": datetime.now(UTC)}
+    data = report | {"stage": stage, "place": place, "made_at": datetime.now(UTC)}
     scripts = [_part(name) for name in SCRIPTS]
     return environment.get_template("page.html").render(
         policy=_policy(scripts),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.report.rows import Rows, ask
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -113,7 +114,10 @@ def _with_many_years(session: "connection", month: date) -> str:
     )
     if not found:
         raise CliError(
-            f"{month:%Y-%m} has no prices yet: `fipe status` shows how far its load is; or choose --run",
+            _(
+                "{month:%Y-%m} has no prices yet: `fipe status` shows how far its load is; or choose --run",
+                month=month,
+            ),
             USAGE,
         )
     return str(found[0]["fipe_code"])
@@ -123,7 +127,18 @@ def _unknown(session: "connection", fipe_code: str, month: date) -> CliError:
     later = ask(session, "select min(reference_month) as first from fipe.price_history(%s)", (fipe_code,))
     if first := later[0]["first"]:
         return CliError(
-            f"FIPE code {fipe_code} has no prices up to {month:%Y-%m}: its first month is {first:%Y-%m}",
+            _(
+                "FIPE code {fipe_code} has no prices up to {month:%Y-%m}: its first month is {first:%Y-%m}",
+                fipe_code=fipe_code,
+                month=month,
+                first=first,
+            ),
             USAGE,
         )
-    return CliError(f"unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name", USAGE)
+    return CliError(
+        _(
+            "unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name",
+            fipe_code=fipe_code,
+        ),
+        USAGE,
+    )
