@@ -19,7 +19,10 @@ DEV     := $(VENV)/.dev
 .PHONY: help setup
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-21s", $$1; at = 23; \
+			count = split($$2, words, " "); for (i = 1; i <= count; i++) { \
+				if (at + length(words[i]) > 78) {printf "\n%23s", ""; at = 23}; \
+				printf " %s", words[i]; at += length(words[i]) + 1}; print ""}' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 
@@ -76,7 +79,7 @@ local-status: $(RUNTIME) ## Show the local cloud's queues and functions
 local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
 	@python -m local_cloud psql $(ARGS)
 
-##@ A stage, on AWS when AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, otherwise on the local cloud that runs
+##@ A stage, on AWS if AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, or else here
 ACTIONS := deploy check diff destroy load status cancel resume redrive logs
 .PHONY: prepare-layers bootstrap synth $(foreach action,$(ACTIONS),$(STAGES:%=$(action)-%))
 # It reads the variables on make's command line as its options.

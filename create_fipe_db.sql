@@ -1013,15 +1013,15 @@ comment on function fipe.month_differences(text, text) is
 create or replace function fipe.brands_loaded(month date) returns table (vehicle_type smallint, brand_code integer)
 language plpgsql stable parallel safe as $$
 begin
-    if fipe.loaded(month) = 'whole' then
-        return query select distinct model.vehicle_type, model.brand_code from fipe.model;
-    else
+    if fipe.loaded(month) in ('part', 'loading') then
         return query
             select brand.vehicle_type, brand.brand_code
             from fipe.load_run as run
             join fipe.reference_month as reference on reference.code = run.reference_code
             join fipe.load_brand as brand on brand.load_run_id = run.id
             where reference.month = $1 and brand.completed_at is not null and run.wanted_models = '[]';
+    else
+        return query select distinct model.vehicle_type, model.brand_code from fipe.model;
     end if;
 end
 $$;
@@ -1065,10 +1065,10 @@ begin
         loaded := fipe.loaded(reference_month);
         months_apart := 12 * (extract(year from reference_month) - extract(year from month_before))
                         + extract(month from reference_month) - extract(month from month_before);
-        asked_brands := case when loaded = 'whole' then 'true' else format($brands$
+        asked_brands := case when loaded in ('part', 'loading') then format($brands$
             (model.vehicle_type, model.brand_code) in (
                 select * from fipe.brands_loaded(%L) intersect select * from fipe.brands_loaded(%L)
-            ) $brands$, month_before, reference_month) end;
+            ) $brands$, month_before, reference_month) else 'true' end;
         return query execute format($pair$
             with in_several_places as materialized (
                 select vehicle.id

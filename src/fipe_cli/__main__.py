@@ -232,7 +232,7 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         for finding in check_stage(read_deployment(cloud)):
             found.append(finding)
             if not as_json:
-                console.print(finding.line(), soft_wrap=True)
+                _say(console, finding.line())
     level = worst(found)
     if as_json:
         checks = [finding.document() for finding in found]
@@ -284,12 +284,13 @@ def local(
     """Start the local cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
     from fipe_cli.loads import payload_of
     from fipe_cli.local_load import finished_load, interrupted_by_signals, summarise
+    from local_cloud.sentences import console_of_sentences
     from local_cloud.source import read_source
     from local_cloud.state import LocalState
 
     interrupted_by_signals()
     chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
-    progress = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    progress = console_of_sentences(stderr=as_json)
     with finished_load(LocalState.from_environment(), chosen, payload, progress) as outcome:
         if as_json:
             print(json.dumps(outcome.document()), flush=True)
@@ -335,7 +336,7 @@ def load(
         _answer(document, words, as_json)
         return
     for text in words:
-        _progress(as_json).print(text, soft_wrap=True)
+        _say(_progress(as_json), text)
     brands_known = 0 if started.waiting else started.brands_sent
     loads, seen = follow_load(_progress(as_json), cloud, started.run_id, brands_known)
     if as_json:
@@ -411,13 +412,14 @@ def redrive(
     """Show the dead letters and why they failed, and move them back to their queues."""
     from fipe_cli.redrive_dlq import DeadLetterQueue, move_back, show
     from infrastructure.names import Queue
+    from local_cloud.sentences import console_of_sentences
 
     cloud = _cloud(context)
     if queue not in (*Queue, "all"):
         raise CliError(
             _("unknown queue {queue}: use {known} or all", queue=queue, known=", ".join(Queue)), USAGE
         )
-    words = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    words = console_of_sentences(stderr=as_json)
     moved = {}
     for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
         found = show(dead, words)
@@ -504,7 +506,7 @@ def resume(
         _answer(document, texts, as_json)
         return
     for text in texts:
-        _progress(as_json).print(text, soft_wrap=True)
+        _say(_progress(as_json), text)
     loads, seen = follow_load(_progress(as_json), cloud, run)
     if as_json:
         print(json.dumps(document | _status(loads, seen)))
@@ -585,7 +587,7 @@ def dsn(
         print(json.dumps(asdict(address) | {"url": address.url, "jdbc": address.jdbc}))
         return
     print(address.url)
-    print(how_to_sign_in(user, token=token), file=sys.stderr)
+    _say(_plain_console(stderr=True), how_to_sign_in(user, token=token))
 
 
 @app.command(
@@ -747,12 +749,17 @@ def _form(as_json: bool, as_csv: bool) -> "Form":
     return "json" if as_json else "csv" if as_csv or not console.is_terminal else "table"
 
 
+def _say(console: Console, sentence: str) -> None:
+    """Prints whole words on a terminal, and whole lines anywhere else."""
+    console.print(sentence, soft_wrap=not console.is_terminal)
+
+
 def _answer(document: dict[str, Any], words: list[str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(document))
     else:
         for text in words:
-            console.print(text, soft_wrap=True)
+            _say(console, text)
 
 
 if __name__ == "__main__":

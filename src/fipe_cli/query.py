@@ -23,6 +23,7 @@ from rich.console import Console
 from fipe_cli.errors import NOT_THERE, USAGE, CliError
 from fipe_cli.table import Row, print_table, spelled
 from fipe_words import _
+from local_cloud.sentences import console_of_sentences
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -103,7 +104,7 @@ def answer(
             _print_lines(cursor, form, columns, rows)
     # What the questions say of their months. PostgreSQL repeats it for each place of a query.
     for notice in dict.fromkeys(session.notices):
-        print(notice.removeprefix("NOTICE:").strip(), file=sys.stderr)
+        console_of_sentences(stderr=True).print(notice.removeprefix("NOTICE:").strip(), markup=False)
 
 
 def _print_lines(cursor: Any, form: Form, columns: list[str], rows: list[Row]) -> None:

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Column, Table
 
 from fipe_words import _
 from local_cloud.command_errors import USAGE, CommandGroup
 from local_cloud.lifecycle import LocalCloudError, start, status, stop
+from local_cloud.sentences import console_of_sentences
 from local_cloud.state import REGION, Endpoint, LocalState
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-console = Console(soft_wrap=True, highlight=False)
+console = console_of_sentences()
 
 Port = Annotated[
     int,

@@ -1,6 +1,7 @@
 """Has a command's help and usage errors in the person's language: typer's own words are English."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ def translate_help(command: Any) -> None:
         setattr(holder, attribute, _(getattr(holder, attribute)))
     for each in (command, *command.commands.values()):
         each.context_class = _Context
+    for each in command.commands.values():
+        # The whole first sentence; typer would cut it off at the end of the line.
+        each.short_help = re.split(r"(?<=\.)\s", each.help or "", maxsplit=1)[0]
 
 
 def help_texts(command: Any) -> Iterator[tuple[Any, str]]:

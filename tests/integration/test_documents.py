@@ -1,8 +1,10 @@
 """The documents say what is true: commands, settings, links, tests that they name."""
 
 import ast
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,21 @@ def test_make_help_has_a_line_for_every_target() -> None:
     listed = {name for line in lines for name in _targets(line.split()[0])}
     (phony,) = (line for line in _make("-pn", "help").splitlines() if line.startswith(".PHONY:"))
     assert set(phony.split()[1:]) - listed == set()
+
+
+def test_make_help_fits_a_terminal_of_80_columns() -> None:
+    assert [line for line in _make("help").splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_the_help_of_fipe_fits_a_terminal_of_80_columns_and_cuts_nothing(language: str) -> None:
+    environment = {**os.environ, "COLUMNS": "80"}
+    command = [sys.executable, "-m", "fipe_cli", "--lang", language, "--help"]
+    shown = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    ).stdout.splitlines()
+    assert [line for line in shown if len(line) > 80] == []
+    assert [line for line in shown[1:] if line.endswith("...")] == []
 
 
 def _make(*arguments: str) -> str:

@@ -16,7 +16,7 @@ from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
 from tests.builders import JUNE_2026
-from tests.documents import QUESTIONS, commands
+from tests.documents import QUESTIONS, WALKED, commands
 from tests.local_database import local_database
 
 MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
@@ -49,11 +49,34 @@ def test_each_of_the_ten_questions_has_one_command_and_its_answer() -> None:
     assert [*LOADS, *(command for command, _ in answers())] == commands(QUESTIONS)
 
 
+def tables() -> list[str]:
+    """The commands of the documents that print a table on a terminal."""
+    lines = dict.fromkeys(line for document in WALKED for line in commands(document))
+    return [line for line in lines if line.startswith(("fipe price", "fipe query")) and "--json" not in line]
+
+
+@pytest.mark.parametrize("command", tables(), ids=[each[:70] for each in tables()])
+def test_the_tables_of_the_documents_fit_a_terminal_of_80_columns(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    printed = on_a_terminal(place, tmp_path, monkeypatch, command)
+    assert printed
+    assert [line for line in printed.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(("command", "shown"), answers(), ids=[each[:50] for each, _ in answers()])
 def test_the_page_shows_what_the_command_answers(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, shown: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    printed = on_a_terminal(place, tmp_path, monkeypatch, command)
+    answer = "\n".join(line.rstrip() for line in printed.splitlines()).strip("\n")
+    assert answer == shown
+    assert max(map(len, answer.splitlines())) <= 80
+
+
+def on_a_terminal(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> str:
+    """What a command shows on a terminal of 80 columns."""
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -62,6 +85,4 @@ def test_the_page_shows_what_the_command_answers(
     monkeypatch.setattr(fipe, "console", terminal)
     ended = CliRunner().invoke(fipe.app, shlex.split(command)[1:])
     assert ended.exit_code == 0, ended.output
-    answer = "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).strip("\n")
-    assert answer == shown
-    assert max(map(len, answer.splitlines())) <= 80
+    return printed.getvalue()
