@@ -1729,18 +1729,29 @@ create table if not exists fipe.load_cancellation (
     run_id     uuid        primary key,
     changes    integer     not null,
     cancelled  boolean     not null,
+    waits_for  text        not null default '',
     changed_at timestamptz not null default now()
 );
 comment on table fipe.load_cancellation is
-    'Internal: runs that were cancelled, and whether they still are: `fipe resume` lifts it.';
+    'Internal: runs that were cancelled, and whether they still are: `fipe resume` lifts it. With waits_for, the run gives'
+    ' way to another load, and goes on by itself after it.';
 
 create or replace function fipe.is_cancelled(run_id uuid) returns boolean
 language sql stable strict parallel safe
 return exists (
     select from fipe.load_cancellation as cancellation
-    where cancellation.run_id = is_cancelled.run_id and cancellation.cancelled
+    where cancellation.run_id = is_cancelled.run_id and cancellation.cancelled and cancellation.waits_for = ''
 );
 comment on function fipe.is_cancelled(uuid) is 'Internal: whether a run was cancelled, and not resumed since.';
+
+create or replace function fipe.waits_for(run_id uuid) returns text
+language sql stable strict parallel safe
+return (
+    select cancellation.waits_for from fipe.load_cancellation as cancellation
+    where cancellation.run_id = waits_for.run_id and cancellation.cancelled and cancellation.waits_for <> ''
+);
+comment on function fipe.waits_for(uuid) is
+    'Internal: the months of the load that a run gives way to; null if it waits for none.';
 
 create or replace function fipe.fuel_name(code smallint) returns text
 language sql immutable strict parallel safe
@@ -1958,7 +1969,9 @@ select run.run_id,
        missing.reason
 from fipe.load_run as run
 join fipe.reference_month as reference on reference.code = run.reference_code
-cross join lateral (select fipe.is_cancelled(run.run_id) as cancelled) as run_state
+cross join lateral (
+    select fipe.is_cancelled(run.run_id) as cancelled, fipe.waits_for(run.run_id) as waits_for
+) as run_state
 cross join lateral (
     select null::smallint as vehicle_type, null::integer as brand_code, null::text as brand,
            null::integer as model_code, null::text as model, null::smallint as model_year,
@@ -1971,6 +1984,7 @@ cross join lateral (
     union all
     select brand.vehicle_type, brand.brand_code, brand.brand, null, null, null, null, null,
            case when cancelled then 'the load was cancelled before its models were known'
+                when waits_for is not null then format('waits for the load of %s', waits_for)
                 else 'its models are not known yet: the brand is waiting or being worked on, or it failed and is in the'
                      ' manufacturer DLQ'
            end
@@ -1998,6 +2012,7 @@ cross join lateral (
     union all
     select model.vehicle_type, model.brand_code, brand.brand, model.model_code, null, null, null, model.vehicles,
            case when cancelled then 'the load was cancelled before its prices came'
+                when waits_for is not null then format('waits for the load of %s', waits_for)
                 else 'its prices have not arrived: the model is waiting or being worked on, or it failed and is in the'
                      ' model or the price DLQ'
            end
@@ -2018,7 +2033,7 @@ comment on view fipe.load_missing is
     ' nothing names yet. A load is complete when it has no row here. Key: run_id, reference_code, vehicle_type, brand_code,'
     ' model_code, model_year, fuel_code.';
 
-create or replace function fipe.resume_payloads(run_id uuid) returns setof jsonb
+create or replace function fipe.resume_payloads_of_month(run_id uuid, reference_code integer) returns setof jsonb
 language sql stable as $$
     with run as (
         select run.*,
@@ -2027,12 +2042,12 @@ language sql stable as $$
                     else jsonb_build_object('models', run.wanted_models)
                end as own_models
         from fipe.load_run as run
-        where run.run_id = $1
+        where run.run_id = $1 and run.reference_code = $2
     ),
     missing as (
         select distinct reference_code, vehicle_type, brand_code, model_code
         from fipe.load_missing
-        where load_missing.run_id = $1
+        where load_missing.run_id = $1 and load_missing.reference_code = $2
     ),
     whole_brand as (
         select reference_code, vehicle_type, brand_code
@@ -2075,6 +2090,17 @@ language sql stable as $$
     join missing using (reference_code)
     where model_code is not null and (reference_code, vehicle_type, brand_code) not in (select * from whole_brand)
     group by run.resumed, run.own_models, vehicle_type, brand_code
+$$;
+comment on function fipe.resume_payloads_of_month(uuid, integer) is
+    'Internal: payloads for FipeManufacturerLoader that load what a run still lacks of one month, and nothing else, under'
+    ' the same run.';
+
+create or replace function fipe.resume_payloads(run_id uuid) returns setof jsonb
+language sql stable as $$
+    select payload
+    from fipe.load_run as run
+    cross join lateral fipe.resume_payloads_of_month(run.run_id, run.reference_code) as payload
+    where run.run_id = $1
 $$;
 comment on function fipe.resume_payloads(uuid) is
     'Internal: payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, under the same run.';
@@ -2178,6 +2204,7 @@ language sql immutable parallel safe as $$
             ('vehicles', 'how many vehicles: model years with a fuel'),
             ('vehicles_expected', 'vehicles that the load expects; null until they are known'),
             ('version', 'the version of the schema'),
+            ('waits_for', 'the months of the load that the run gives way to; empty if it waits for none'),
             ('wanted_brands', 'codes or names of the only brands to load; empty means all'),
             ('wanted_types', 'the vehicle types to load'),
             ('wanted_models', 'codes or names of the only models to load; empty means all'),

@@ -10,9 +10,9 @@ from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger, metrics
 from fipe_api.aws.self_check import answers_checks
 from fipe_api.environment import loader_environment
-from fipe_api.load import by_code, cancellation
+from fipe_api.load import backfill, by_code, cancellation
 from fipe_api.load.request import LoadRequest, LoadRequestError, parse_request
-from fipe_api.load.start import send, start_load, tell_ledger
+from fipe_api.load.start import send, tell_ledger
 from fipe_api.messages import StartMessage
 from fipe_api.source.factory import price_source
 from fipe_api.source.http_source import FipeError
@@ -42,6 +42,8 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = parse_request(event)
     if request.cancel:
         return _cancel(request)
+    if request.go_on:
+        return _go_on(request, context)
     # Lambda retries an asynchronous invocation with the same request id, so the retry continues the same run.
     run_id = request.known_run or UUID(context.aws_request_id)
     message = StartMessage(run_id=run_id, request=event or {})
@@ -55,7 +57,7 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             tell_ledger(lifted)
     elif request.start_key and cancellation.is_cancelled(run_id):
         raise LoadRequestError("run {run} is cancelled: `fipe resume {run}` loads what it lacks", run=run_id)
-    begin = by_code.begin if request.fipe_codes else start_load
+    begin = by_code.begin if request.fipe_codes else backfill.begin
     started = begin(message, price_source(context, run_id), environment)
     send(started, environment.sqs_output_url)
     return started.answer
@@ -64,7 +66,18 @@ def _start(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _cancel(request: LoadRequest) -> dict[str, Any]:
     if request.run_id is None:
         raise LoadRequestError("cancel needs the run_id of the load to cancel")
-    tell_ledger(cancellation.cancel(request.run_id))
+    told = cancellation.cancel(request.run_id)
+    backfill.stop(request.run_id, loader_environment())
+    tell_ledger(told)
     logger.info("load cancelled", run_id=str(request.run_id))
     metrics.add_metric("LoadsCancelled", "Count", 1)
     return {"run_id": str(request.run_id), "cancelled": True}
+
+
+def _go_on(request: LoadRequest, context: LambdaContext) -> dict[str, Any]:
+    if request.run_id is None:
+        raise LoadRequestError("go_on needs the run_id of the list of months to go on with")
+    environment = loader_environment()
+    started = backfill.go_on(request.run_id, price_source(context, request.run_id), environment)
+    send(started, environment.sqs_output_url)
+    return started.answer

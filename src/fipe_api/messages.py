@@ -212,19 +212,40 @@ class StartMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="st
 
     Attributes:
         request: the payload of FipeManufacturerLoader.
-        months: how many reference months were chosen; None before that.
-        references: those that were not started so far, the newest first.
-        listed: brands of these months that were found so far.
+        reference: the reference month; None before it was chosen.
+        listed: its brands that were found so far.
         rounds: rounds in a row without a usable answer.
+        among_others: it starts one month of a list. That this month lacks a brand is no mistake.
     """
 
     version: Literal[1] = 1
     run_id: UUID
     request: dict[str, Any]
-    months: Count | None = None
-    references: tuple[Reference, ...] = ()
+    reference: Reference | None = None
     listed: tuple[ListedBrands, ...] = ()
     rounds: Count = 0
+    among_others: bool = False
+
+
+class BackfillMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="backfill"):
+    """Manufacturer queue: looks how far a list of months has come, and moves it on.
+
+    Each sends the next one, with a delay, until the list has ended. The list notes whose turn it is, so that
+    of two only one goes on.
+
+    Attributes:
+        turn: one more than that of the message before.
+        token: tells apart two messages of the same turn. The same message may be delivered twice.
+        pause: how many seconds it waited; the next one waits longer.
+        start: the start of a month, if the source did not answer in time.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    turn: PositiveInt
+    token: UUID
+    pause: Annotated[float, Meta(ge=0)] = 0.0
+    start: StartMessage | None = None
 
 
 class NamedCode(NamedTuple):
@@ -381,15 +402,17 @@ class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", 
 
     Attributes:
         changes: how often the run was cancelled or resumed so far. Of two messages the one with more counts.
+        waits_for: the months of another load that the run gives way to; then it goes on by itself.
     """
 
     version: Literal[1] = 1
     run_id: UUID
     changes: PositiveInt
     cancelled: bool
+    waits_for: BoundedText = ""
 
 
-ManufacturerQueueMessage = StartMessage | CodesMessage | BrandMessage
+ManufacturerQueueMessage = StartMessage | CodesMessage | BrandMessage | BackfillMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
@@ -418,6 +441,6 @@ class Unfinished(NamedTuple):
             denied what is left; None if the source did not serve the calls.
     """
 
-    message: StartMessage | CodesMessage | BrandMessage | ModelMessage
+    message: StartMessage | CodesMessage | BrandMessage | ModelMessage | BackfillMessage
     retry_in: float
     denied_until: float | None = None

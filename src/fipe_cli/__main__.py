@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from fipe_api.load.state import LoadState
+from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
@@ -513,10 +514,12 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Load what a run lacks, and nothing else, under the same run id."""
+    from fipe_cli.backfill import go_on
     from fipe_cli.blocked import what_helps
     from fipe_cli.function_words import understood
     from fipe_cli.ledger import read_run, resume_payloads
     from fipe_cli.loads import start
+    from fipe_cli.month_list import read_list
     from fipe_cli.watch import follow_load
 
     cloud = _cloud(context)
@@ -524,7 +527,11 @@ def resume(
     if not loads:
         raise _unknown_run(run_id)
     run = loads[0].run_id
-    started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
+    found = read_list(cloud)
+    if found and found.run_id == run and found.ended_at is None:
+        started = [go_on(cloud)]
+    else:
+        started = [start(cloud, payload) for payload in resume_payloads(cloud, run)]
     brands = sum(one.brands_sent for one in started)
     words = (
         plural(
@@ -906,6 +913,48 @@ def value(
         if output and not to_stdout:
             words.print(_("written to {file}", file=output), soft_wrap=True)
     if totals.everything.without_price:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    months: Months = None,
+    types: Types = "",
+    brands: Brands = "",
+    oldest_first: OldestFirst = False,
+    again: Again = False,
+    stop: Stop = False,
+    resume: Resume = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Load many months one at a time, unattended; without MONTHS, show how far it is."""
+    from fipe_cli import backfill as lists
+    from fipe_cli.watch import follow_load
+
+    cloud = _cloud(context)
+    say = _progress(as_json).print
+    if sum((bool(months), stop, resume)) > 1:
+        raise CliError(_("invalid options: use MONTHS, --stop or --resume"), USAGE)
+    if months:
+        payload = lists.payload_for(months, types, brands, oldest_first=oldest_first, again=again)
+        say(lists.estimate(cloud, payload).words(), soft_wrap=True)
+        started, words = lists.start_list(cloud, payload)
+        for text in words:
+            say(text, soft_wrap=True)
+        if started is None:
+            return
+    elif stop:
+        lists.stop_list(cloud)
+    elif resume:
+        lists.go_on(cloud)
+    found = lists.overview(cloud)
+    if follow and not found.found.is_over:
+        follow_load(_progress(as_json), cloud, found.found.run_id)
+        found = lists.overview(cloud)
+    _answer(found.document(), list(found.words()), as_json)
+    if found.found.ended_at and found.found.incomplete:
         raise typer.Exit(INCOMPLETE)
 
 

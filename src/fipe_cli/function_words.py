@@ -18,6 +18,19 @@ ANSWERS = (
     marked("{asked} is not published: use months from {first} to {last}"),
     marked("{left} of {all} FIPE codes are not in the database, and are looked up first"),
     marked("the source knows none of these FIPE codes: try another month"),
+    marked("run {run} is not that of the list of months, which `fipe backfill` shows"),
+    marked("the list of months has ended: start another one"),
+    marked(
+        "run {run} is loading a list of months with other vehicle types, brands or models: wait until it"
+        " ends, or stop it with `fipe backfill --stop`"
+    ),
+    marked("the load of {months} goes first"),
+    marked("{month} is complete"),
+    # Why a month of a list is not complete.
+    marked("some prices had no usable answer"),
+    marked("some results did not arrive"),
+    marked("the source lists none of the wanted brands"),
+    marked("waits for the load of {months}"),
     # What a load lacks.
     marked("{unknown} of {all} brands are not known: the run's plan, or a part of it, has not arrived"),
     marked("and others: {view} has all"),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from msgspec import convert
 from psycopg2.extras import RealDictCursor
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from fipe_api.load.backfill_list import MonthList
 from fipe_api.load.cancellation import cancellation_key
 from fipe_api.load.denials import DENIED_KEY
 from fipe_api.load.outlook import NOTHING_KNOWN, Outlook, read_outlook
@@ -23,6 +25,7 @@ from fipe_api.source.rate_control import RateState
 from fipe_cli.cloud import Cloud
 from fipe_cli.forecast import Limit
 from fipe_cli.loads import STARTER, calls_per_minute
+from fipe_cli.month_list import ListProgress, progress_of, read_list
 from fipe_cli.progress import NO_WAITS, Refusal, Snapshot, Waits
 from fipe_words import _, counted, plural
 from infrastructure import names
@@ -72,15 +75,16 @@ class Run:
     outlook: Outlook = NOTHING_KNOWN
 
 
-def read_run(cloud: Cloud, run_id: UUID | None = None) -> Run:
-    """What FipeLoadStatus answers for a run; without a run id, for the newest one.
+def read_run(cloud: Cloud, run_id: UUID | None = None, reference_code: int | None = None) -> Run:
+    """What FipeLoadStatus answers for a run, or for one of its months; without a run id, for the newest one.
 
     It has no loads if the ledger does not know the run: it was not started, or its plan has not arrived yet.
     """
     if run_id is None:
-        newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
-        return read_run(cloud, UUID(newest[0]["run_id"])) if newest else Run([])
-    answer = cloud.invoke(LEDGER_READER, {"run_id": str(run_id)}, only_reads=True)
+        newest = newest_run(cloud)
+        return read_run(cloud, newest) if newest else Run([])
+    question = {"run_id": str(run_id), "reference_code": reference_code}
+    answer = cloud.invoke(LEDGER_READER, question, only_reads=True)
     loads = sorted(map(Load.model_validate, answer["loads"]), key=lambda load: load.reference_month)
     return Run(loads, convert(answer["outlook"], Outlook))
 
@@ -126,14 +130,43 @@ def read_imports(cloud: Cloud) -> list[Import]:
     return [Import.model_validate(row) for row in answer["imports"]]
 
 
-def run_in(session: "connection", run_id: UUID) -> Run:
+def newest_run(cloud: Cloud) -> UUID | None:
+    """The run that was started last; None if there is none."""
+    newest = cloud.invoke(LEDGER_READER, {}, only_reads=True)["loads"]
+    return UUID(newest[0]["run_id"]) if newest else None
+
+
+def run_in(session: "connection", run_id: UUID, reference_code: int | None = None) -> Run:
     """Reads the same from the database itself, but without `missing` and `unpriced_prices`."""
     with session.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(
-            "select * from fipe.load_status where run_id = %s order by reference_month", (str(run_id),)
+            "select * from fipe.load_status where run_id = %s and (%s is null or reference_code = %s)"
+            " order by reference_month",
+            (str(run_id), reference_code, reference_code),
         )
         loads = [Load.model_validate(dict(row)) for row in cursor.fetchall()]
-    return Run(loads, read_outlook(session, run_id))
+    return Run(loads, read_outlook(session, run_id, reference_code))
+
+
+def read_part(
+    found: MonthList | None, run_id: UUID, read: Callable[[UUID, int | None], Run]
+) -> tuple[Run, ListProgress | None]:
+    """Reads a run; of one that loads a list of months, only the month at work until its end.
+
+    Args:
+        found: the stage's list.
+        run_id: the run.
+        read: reads a run, or one of its months.
+
+    Returns:
+        What was read, and how far the run's list is if it has one.
+    """
+    if found is None or found.run_id != run_id:
+        return read(run_id, None), None
+    progress = progress_of(found)
+    if found.is_over:
+        return read(run_id, None), progress
+    return read(run_id, found.at_work.reference.code) if found.at_work else Run([]), progress
 
 
 def with_gaps(session: "connection", loads: Sequence[Load]) -> list[Load]:
@@ -156,9 +189,11 @@ Look = Callable[[], tuple[list[Load], Snapshot]]
 
 def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[list[Load], Snapshot]:
     """Reads the loads of a run and makes their snapshot, which says what `brands` is."""
-    run = read_run(cloud, run_id)
+    known = run_id or newest_run(cloud)
+    run, of_list = Run([]), None
+    if known:
+        run, of_list = read_part(read_list(cloud), known, partial(read_run, cloud))
     depths = cloud.queue_depths()
-    known = run.loads[0].run_id if run.loads else run_id
     return run.loads, snapshot(
         run,
         waiting={kind.value: depth.messages for kind, depth in depths.items()},
@@ -166,6 +201,7 @@ def look(cloud: Cloud, run_id: UUID | None = None, brands: int = 0) -> tuple[lis
         dead={kind.value: depth.dead for kind, depth in depths.items()},
         waits=read_waits(cloud, known, calls_per_minute(cloud.environment_of(STARTER))),
         brands=brands,
+        of_list=of_list,
         # Waiting messages may belong to a run that the ledger does not know yet; it will be the newest.
         busy=run_id is None and any(depth.messages for depth in depths.values()),
     )
@@ -179,6 +215,7 @@ def snapshot(
     delayed: int = 0,
     waits: Waits = NO_WAITS,
     brands: int = 0,
+    of_list: ListProgress | None = None,
     busy: bool = False,
 ) -> Snapshot:
     """The loads of a run together, with the waiting messages per queue.
@@ -190,9 +227,12 @@ def snapshot(
         dead: dead letters, per queue.
         waits: what the loaders wait for, and which limit they keep to.
         brands: how many brands the run has, as far as the caller knows; the ledger may know fewer.
+        of_list: how far the run's list of months is.
         busy: whether functions are running.
     """
     loads, outlook = run.loads, run.outlook
+    brands = 0 if of_list else brands
+    ahead = of_list.calls_to_come if of_list else 0.0
     expected = sum(load.brands_expected for load in loads)
     all_brands = max(brands, expected, 0 if loads else waiting["manufacturer"])
     unpriced, rejected = sum(load.unpriced for load in loads), sum(load.rejected for load in loads)
@@ -217,9 +257,12 @@ def snapshot(
         state_in_ledger=_state(loads, is_whole=expected >= brands),
         missing=[what for load in loads for what in load.missing],
         unpriced_prices=[what for load in loads for what in load.unpriced_prices],
-        calls_left=outlook.calls_left + again * outlook.calls_to_search_again if loads else None,
+        calls_left=outlook.calls_left + again * outlook.calls_to_search_again + ahead
+        if loads
+        else ahead or None,
         arrivals=outlook.arrivals,
         waits=waits,
+        of_list=of_list,
         busy=busy,
     )
 
@@ -262,8 +305,13 @@ def read_waits(cloud: Cloud, run_id: UUID | None = None, calls_per_minute: float
         denied_until=datetime.fromtimestamp(int(until) / 1000, UTC) if until else None,
         limit=_limit(state, throttled_to, calls_per_minute),
         throttled_to=throttled_to,
-        cancelled=cancellation["cancelled"]["BOOL"] if cancellation else None,
+        cancelled=_is_cancelled(cancellation) if cancellation else None,
     )
+
+
+def _is_cancelled(item: Mapping[str, Any]) -> bool:
+    """Whether a run is cancelled. One that only gives way to another load is not."""
+    return bool(item["cancelled"]["BOOL"]) and not item.get("waits_for", {}).get("S")
 
 
 def _limit(state: RateState, throttled_to: float | None, calls_per_minute: float | None) -> Limit:

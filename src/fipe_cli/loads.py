@@ -31,7 +31,7 @@ from fipe_cli.errors import CliError
 from fipe_cli.estimate import sizes_in
 from fipe_cli.function_words import understood
 from fipe_cli.progress import duration
-from fipe_words import _, counted
+from fipe_words import _, counted, marked
 from infrastructure.names import Function
 
 STARTER = Function.MANUFACTURER_LOADER
@@ -48,12 +48,23 @@ class StartedReference(BaseModel):
 
 
 class StartedLoad(BaseModel):
-    """What FipeManufacturerLoader answers; `waiting` is why something was not started yet, if so."""
+    """What FipeManufacturerLoader answers.
+
+    Attributes:
+        run_id: the run.
+        references: its months. Those of a list are started one at a time.
+        brands_sent: brands that were sent.
+        waiting: why something was not started yet, if so.
+        to_come: how many of the months wait for their turn.
+        skipped: months, YYYY-MM, that are complete already.
+    """
 
     run_id: UUID
     references: list[StartedReference]
     brands_sent: int
     waiting: str | None = None
+    to_come: int = 0
+    skipped: list[str] = []
 
     def words(self) -> str:
         """What was started, and what waits, in a line."""
@@ -61,16 +72,21 @@ class StartedLoad(BaseModel):
             return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
         started = _(
-            "run {run} started: {months}, {brands}",
+            marked("run {run} started: {months}, one at a time; {brands} of the first")
+            if len(months) > 1
+            else marked("run {run} started: {months}, {brands}"),
             run=self.run_id,
-            months=_span(months),
+            months=span(months),
             brands=counted(self.brands_sent, "brand"),
         )
-        return (
-            _("{started}; the other months wait: {why}", started=started, why=understood(self.waiting or ""))
-            if self.waiting
-            else started
-        )
+        if not self.waiting:
+            return started
+        return _("{started}; waits: {why}", started=started, why=understood(self.waiting))
+
+    def without(self, codes: set[int]) -> "StartedLoad":
+        """The same without some months, by their codes."""
+        left = [reference for reference in self.references if reference.code not in codes]
+        return self.model_copy(update={"references": left})
 
 
 @dataclass(frozen=True)
@@ -101,7 +117,7 @@ class Plan:
         return [
             _(
                 "{months}: {brands}, about {models} and {prices}",
-                months=_span(self.months),
+                months=span(self.months),
                 brands=counted(self.brands, "brand"),
                 models=counted(round(self.size.models), "model"),
                 prices=counted(round(self.size.prices), "price"),
@@ -193,7 +209,8 @@ def plan(cloud: Cloud, payload: dict[str, Any]) -> Plan:
     month = size_of(messages, _sizes_known(cloud, references[-1].month))
     count = len(references)
     size = month.times(count)
-    refuse_what_expires(size, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
+    # The months of a list are loaded one at a time.
+    refuse_what_expires(month, limit, int(environment.get("RETENTION_DAYS", RETENTION_DAYS)))
     return Plan(
         months=[f"{reference.month:%Y-%m}" for reference in references],
         brands=len(messages) * count,
@@ -256,7 +273,8 @@ def calls_per_minute(environment: dict[str, str]) -> float | None:
     return None if rate == "max" else float(rate)
 
 
-def _span(months: list[str]) -> str:
+def span(months: list[str]) -> str:
+    """Months in a few words."""
     if len(months) == 1:
         return months[0]
     return _("{first} to {last} ({count} months)", first=months[0], last=months[-1], count=len(months))

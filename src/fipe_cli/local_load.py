@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -16,7 +17,7 @@ from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud, local_cloud
 from fipe_cli.database_view import TypeTotals, totals
 from fipe_cli.function_words import understood
-from fipe_cli.ledger import Load, read_waits, run_in, snapshot, with_gaps
+from fipe_cli.ledger import Load, read_part, read_waits, run_in, snapshot, with_gaps
 from fipe_cli.loads import (
     STARTER,
     StartedLoad,
@@ -24,6 +25,7 @@ from fipe_cli.loads import (
     refuse_what_the_source_lacks,
     start,
 )
+from fipe_cli.month_list import read_list
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
 from fipe_words import _, counted, in_english, plural
@@ -207,8 +209,9 @@ def _load(
         session.autocommit = True
         look = LocalLook(cloud, endpoint, session, started)
         loads, seen = follow_load(console, cloud, started.run_id, look=look)
+        found = read_list(cloud) if started.to_come else None
         return Outcome(
-            started,
+            started.without({each.reference.code for each in found.left_out} if found else set()),
             with_gaps(session, loads),
             seen,
             totals(session, [one.reference_code for one in loads]),
@@ -244,7 +247,7 @@ class LocalLook:
 
     def __call__(self) -> tuple[list[Load], Snapshot]:
         """Looks at the load and at the memory."""
-        run = run_in(self._session, self._started.run_id)
+        run, of_list = read_part(read_list(self._cloud), self._started.run_id, partial(run_in, self._session))
         seen = lifecycle.status(self._endpoint)
         self.peak_memory_mb = max(self.peak_memory_mb, megabytes(seen["processes"]))
         messages = {one["name"]: one["visible"] + one["in_flight"] + one["delayed"] for one in seen["queues"]}
@@ -257,6 +260,7 @@ class LocalLook:
             delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
             waits=read_waits(self._cloud, self._started.run_id, self._limit),
             brands=self._started.brands_sent,
+            of_list=of_list,
             busy=bool(running or sum(seen["event_sources"].values())),
         )
 

@@ -15,7 +15,8 @@ from fipe_api.load.state import LoadState
 from fipe_cli import forecast
 from fipe_cli.forecast import NO_LIMIT, Limit
 from fipe_cli.function_words import understood
-from fipe_words import _, in_english, marked, plural
+from fipe_cli.month_list import ListProgress
+from fipe_words import _, counted, in_english, marked, plural
 
 _NARROW = 60
 """In a terminal with fewer columns there is no room for bars next to the words."""
@@ -97,6 +98,8 @@ class Snapshot:
         calls_left: calls to the source that are left, about; None if nothing is known of the run.
         arrivals: the results so far, the newest first.
         waits: what the loaders wait for.
+        of_list: how far the list of months is; None if the run has none. Until its end, all else is of
+            the month at work, and only calls_left has the months to come, too.
         busy: whether functions are known to be running; then empty queues do not mean that the load has
             ended.
         said_left: the time left as it was said before, when what follows from the counts is about the same.
@@ -124,14 +127,20 @@ class Snapshot:
     calls_left: float | None = None
     arrivals: Sequence[Arrivals] = ()
     waits: Waits = NO_WAITS
+    of_list: ListProgress | None = None
     busy: bool = False
     said_left: timedelta | None = None
     why_longer: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether the ledger says that the load is complete."""
-        return self.state_in_ledger == LoadState.COMPLETE
+        """Whether the ledger says that the load is complete, and no month is to come."""
+        return self.state_in_ledger == LoadState.COMPLETE and not self.has_months_ahead
+
+    @property
+    def has_months_ahead(self) -> bool:
+        """Whether the load goes on by itself with other months."""
+        return self.of_list is not None and not self.of_list.is_over
 
     @property
     def cancelled(self) -> bool:
@@ -187,7 +196,8 @@ class Snapshot:
     @property
     def silence(self) -> timedelta | None:
         """For how long no result has come, if nothing explains it."""
-        if self.is_over or self.waits.refusal or self.denied_for:
+        waits_for_load = self.of_list is not None and (self.of_list.waits_for or not self.of_list.at_work)
+        if self.is_over or self.waits.refusal or self.denied_for or waits_for_load:
             return None
         seconds = forecast.silence(self.arrivals)
         return None if seconds is None else timedelta(seconds=seconds)
@@ -227,7 +237,9 @@ class Snapshot:
     @property
     def has_ended(self) -> bool:
         """Whether nothing is left to do, even if the load is not complete."""
-        return self.cancelled or (not self.busy and (self.complete or self.waiting == 0))
+        if self.cancelled:
+            return True
+        return not (self.busy or self.has_months_ahead) and (self.complete or self.waiting == 0)
 
     @property
     def dead_messages(self) -> int:
@@ -376,6 +388,8 @@ def _end(seen: Snapshot) -> str:
 def _waits(seen: Snapshot) -> Iterator[str]:
     if seen.is_over:
         return
+    if seen.of_list:
+        yield from list_words(seen.of_list)
     refusal, denied_for = seen.waits.refusal, seen.denied_for
     if (refusal or denied_for) and seen.waiting and not seen.months:
         yield _("waits to start")
@@ -404,6 +418,22 @@ def _waits(seen: Snapshot) -> Iterator[str]:
         )
     if seen.why_longer:
         yield seen.why_longer
+
+
+def list_words(of_list: ListProgress) -> Iterator[str]:
+    """How far a list of months is."""
+    yield _(
+        "{done} of {months} complete, {to_come} to come",
+        done=of_list.done,
+        months=counted(of_list.months, "month"),
+        to_come=of_list.to_come,
+    )
+    if of_list.at_work:
+        yield _("at work: {month}", month=of_list.at_work)
+    if of_list.waits_for:
+        yield _("waits for the load of {months}", months=of_list.waits_for)
+    if of_list.is_stuck:
+        yield _("nothing moves it on: run `fipe backfill --resume`")
 
 
 def _where_it_waits(seen: Snapshot) -> str:

@@ -69,12 +69,14 @@ class _NothingFoundError(Exception):
 class OfficialApi:
     """Answers the calls of the official FIPE API from a catalogue, for its month and all earlier ones.
 
-    Earlier months follow the rules of earlier_months.catalogue_for_month. Of the newest month, the part that
-    `share` says is published (earlier_months.published_part).
+    Earlier months follow the rules of earlier_months.catalogue_for_month. Of the catalogue's month, the part
+    that `share` says is published (earlier_months.published_part). Months after `newest` are not listed yet.
     """
 
-    def __init__(self, catalogue: Catalogue, quirks: Quirks, share: float = 1) -> None:
-        self.references = published_references(catalogue.month)
+    def __init__(
+        self, catalogue: Catalogue, quirks: Quirks, share: float = 1, newest: date | None = None
+    ) -> None:
+        self.references = published_references(min(newest or catalogue.month, catalogue.month))
         self._quirks = quirks
         self._reference_of_code = {reference.code: reference for reference in self.references}
         self._lock = Lock()

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import partial
 from threading import Event, Lock, Thread
 from typing import Annotated, Any, Self
@@ -61,6 +62,7 @@ class FipeSimulator:
         brand_quirks: what it does wrong with some brands, by vehicle type and brand code.
         published: the share of the newest month's models that is published, 0 to 1. FIPE fills a month over
             its first days.
+        newest: the newest month that is published so far; the catalogue's own month by default.
 
     Raises:
         OSError: the port is taken.
@@ -76,8 +78,10 @@ class FipeSimulator:
         quirks: Quirks | None = None,
         brand_quirks: Mapping[BrandKey, BrandQuirk] | None = None,
         published: float = 1,
+        newest: date | None = None,
     ) -> None:
         self.catalogue = catalogue
+        self._newest = newest
         self.brand_quirks = BrandQuirks(catalogue, brand_quirks or {})
         self._quirks = quirks or Quirks()
         self.published = published
@@ -140,7 +144,20 @@ class FipeSimulator:
     @published.setter
     def published(self, share: float) -> None:
         self._published = share
-        self._api = OfficialApi(self.catalogue, self._quirks, share)
+        self._publish()
+
+    @property
+    def newest(self) -> date:
+        """The newest month that is published; a later one can appear at any time."""
+        return self._newest or self.catalogue.month
+
+    @newest.setter
+    def newest(self, month: date) -> None:
+        self._newest = month
+        self._publish()
+
+    def _publish(self) -> None:
+        self._api = OfficialApi(self.catalogue, self._quirks, self._published, self.newest)
         self._mirror = Parallelum(self._api)
 
     @property

@@ -286,6 +286,27 @@ def test_a_dry_run_says_what_a_load_would_take_and_starts_nothing(cloud: Cloud) 
     assert cloud.here.query("select count(*) from fipe.load_run") == runs
 
 
+def test_a_backfill_loads_months_one_at_a_time_and_says_how_far_it_is(cloud: Cloud) -> None:
+    assert "no backfill yet: start one with" in cloud.fipe("backfill").stderr
+    ended = cloud.fipe("backfill", "2024-02..2024-03", "2024-01", "--brands", "Acura", "--follow")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    first, started, *_, wanted, done = ended.stdout.splitlines()
+    assert first.startswith("3 months, about ")
+    assert " started: 2024-01 to 2024-03 (3 months), one at a time; 1 brand of the first" in started
+    assert (wanted, done[:24]) == ("brands: Acura", "done: 2024-03 to 2024-01")
+    seen = json.loads(cloud.fipe("backfill", "--json").stdout)
+    assert (seen["state"], seen["to_come"], seen["at_work"]) == ("ended", [], None)
+    assert [month["month"] for month in seen["done"]] == ["2024-03", "2024-02", "2024-01"]
+    again = cloud.fipe("backfill", "2024-01..2024-03", "--brands", "Acura")
+    assert "nothing to load: 2024-01 is complete; 2024-02 is complete" in again.stdout
+    assert "there is nothing to stop" in cloud.fipe("backfill", "--stop").stderr
+    assert "the list of months has ended: start another one" in cloud.fipe("backfill", "--resume").stderr
+    for arguments in (["--stop", "--resume"], ["2024-13"], ["2024-02..2024-01"], ["June"]):
+        refused = cloud.fipe("backfill", *arguments)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    wait_until_nothing_is_under_way(cloud)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -255,6 +255,7 @@ def test_the_loaders_drop_what_waits_of_a_cancelled_run_and_nothing_else(
     (told,) = queues.received(queues.ledger)
     assert told == {
         "kind": "cancellation", "version": 1, "run_id": str(cancelled), "changes": 1, "cancelled": True,
+        "waits_for": "",
     }  # fmt: skip
     brand = {"brand": any_named(code=1, name="Acura")}
     start = StartMessage(run_id=cancelled, request={})
@@ -358,36 +359,30 @@ def test_a_start_that_the_source_does_not_answer_goes_on_from_the_queue(
     assert (brand.brand.name, plan.brands_in_run, plan.whole_month) == ("Fiat", 1, False)
 
 
-def test_a_start_keeps_what_it_has_found_and_starts_each_month_that_is_whole(
-    simulator: FipeSimulator,
-) -> None:
+def test_a_start_keeps_what_it_has_found(simulator: FipeSimulator) -> None:
     source = price_source(AnyContext(), uuid.uuid4())
-    first = StartMessage(run_id=uuid.uuid4(), request={"reference": "2026-04..2026-06"})
-    refused_from = iter([6, 3])
+    first = StartMessage(run_id=uuid.uuid4(), request={"reference": "2026-06"})
     sent: list[Any] = []
 
-    def start(message: StartMessage) -> StartMessage | None:
-        calls = next(refused_from, 100)
+    def start(message: StartMessage, calls: int) -> StartMessage | None:
         started = start_load(message, _Refusing(source, calls), loader_environment())
         sent.extend(started.messages)
         left = started.unfinished and started.unfinished.message
         assert left is None or isinstance(left, StartMessage)
         return left
 
-    left = start(first)
+    left = start(first, 2)
     assert left is not None
-    assert [f"{each.month:%Y-%m}" for each in left.references] == ["2026-05", "2026-04"]
-    assert [each.vehicle_type for each in left.listed] == [1, 2]
-    left = start(left)
+    assert left.reference == Reference(code=334, month=date(2026, 6, 1))
+    assert [each.vehicle_type for each in left.listed] == [1]
+    left = start(left, 1)
     assert left is not None
-    assert start(left) is None
+    assert sent == []
+    assert start(left, 100) is None
     calls = simulator.statistics().calls
-    assert calls == {"ConsultarTabelaDeReferencia": 1, "ConsultarMarcas": 9}
-    plans = [each for each in sent if isinstance(each, RunPlanMessage)]
-    assert [f"{plan.reference.month:%Y-%m}" for plan in plans] == ["2026-06", "2026-05", "2026-04"]
-    assert len([each for each in sent if isinstance(each, BrandMessage)]) == sum(
-        plan.brands_in_run for plan in plans
-    )
+    assert calls == {"ConsultarTabelaDeReferencia": 1, "ConsultarMarcas": 3}
+    (plan,) = (each for each in sent if isinstance(each, RunPlanMessage))
+    assert len([each for each in sent if isinstance(each, BrandMessage)]) == plan.brands_in_run
 
 
 class _Refusing:

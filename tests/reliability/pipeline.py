@@ -54,9 +54,13 @@ SHORT_WAITS = """
 import os
 
 from fipe_api.aws import queue_publisher
-from fipe_api.load import rounds
+from fipe_api.load import backfill, rounds
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
+backfill.REST_SECONDS = 1.0
+backfill.QUIET_SECONDS = 4.0
+backfill.STALLED_SECONDS = 15.0
+backfill.OUTAGE_SECONDS = 2.0
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.LONGEST_WAIT_SECONDS = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))
@@ -298,7 +302,7 @@ class Pipeline:
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Runs a query as the master user; returns its rows."""
-        with closing(self._connect()) as session, session, session.cursor() as cursor:
+        with closing(self.connect()) as session, session, session.cursor() as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -392,7 +396,7 @@ class Pipeline:
     @contextmanager
     def failover_in_the_middle_of_a_batch(self) -> Iterator[None]:
         """Kills the server while a batch is half written, then lets it recover."""
-        with closing(self._connect()) as session, session.cursor() as cursor:
+        with closing(self.connect()) as session, session.cursor() as cursor:
             # A batch writes the ledger last. While the ledger is locked, prices are written but not
             # committed.
             cursor.execute("lock table fipe.load_run in exclusive mode")
@@ -484,7 +488,8 @@ class Pipeline:
             refused = {int(entry["Id"]) for entry in answer.get("Failed", [])}
             left = [body for place, body in enumerate(left) if place >= 10 or place in refused]
 
-    def _connect(self) -> Any:
+    def connect(self) -> Any:
+        """Connects to the database as the master user."""
         place = self.postgres.connection()
         assert place is not None
         return psycopg2.connect(

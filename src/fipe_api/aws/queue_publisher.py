@@ -19,11 +19,15 @@ FIRST_BACKOFF_SECONDS = 0.1
 
 
 class Outgoing(NamedTuple):
-    """A message for a queue; it becomes visible after a delay in seconds (SQS allows 900)."""
+    """A message for a queue; it becomes visible after a delay in seconds (SQS allows 900).
+
+    With `goes_on` it goes on with the work whose other results are sent before it.
+    """
 
     queue_url: str
     body: str
     delay_seconds: int = 0
+    goes_on: bool = False
 
 
 class SendError(Exception):

@@ -211,10 +211,11 @@ when not matched then
 """
 
 MERGE_CANCELLATIONS = """
-insert into fipe.load_cancellation as kept (run_id, changes, cancelled)
+insert into fipe.load_cancellation as kept (run_id, changes, cancelled, waits_for)
 values %s
 on conflict (run_id) do update
-    set changes = excluded.changes, cancelled = excluded.cancelled, changed_at = default
+    set changes = excluded.changes, cancelled = excluded.cancelled, waits_for = excluded.waits_for,
+        changed_at = default
     where kept.changes < excluded.changes
 """
 
@@ -374,8 +375,10 @@ def write_cancellations(cursor: "cursor", messages: Sequence[CancellationMessage
     """Writes which runs are cancelled."""
     newest = {each.run_id: each for each in sorted(messages, key=lambda each: each.changes)}
     if newest:
-        rows = [(str(run_id), each.changes, each.cancelled) for run_id, each in newest.items()]
-        execute_values(cursor, MERGE_CANCELLATIONS, rows, template="(%s::uuid, %s, %s)")
+        rows = [
+            (str(run_id), each.changes, each.cancelled, each.waits_for) for run_id, each in newest.items()
+        ]
+        execute_values(cursor, MERGE_CANCELLATIONS, rows, template="(%s::uuid, %s, %s, %s)")
 
 
 def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:

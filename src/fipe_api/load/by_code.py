@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from fipe_api.aws.clients import client, invoke
 from fipe_api.aws.observability import logger
 from fipe_api.environment import LoaderEnvironment
+from fipe_api.load import backfill
 from fipe_api.load.request import LoadRequestError, choose_references, list_brands, parse_request
 from fipe_api.load.rounds import ROUNDS, next_round
-from fipe_api.load.start import Started, start_load
+from fipe_api.load.start import Started
 from fipe_api.messages import (
     CodesMessage,
     ModelsOfBrand,
@@ -64,10 +65,10 @@ def begin(message: StartMessage, source: PriceSource, environment: LoaderEnviron
     """Starts a load of FIPE codes, if the database knows their brands and models; else has them found first.
 
     Returns:
-        What start_load returns. If codes are to be found first, the answer's `waiting` says how many.
+        What backfill.begin returns. If codes are to be found first, the answer's `waiting` says how many.
 
     Raises:
-        LoadRequestError: as start_load; or the payload has brands or models beside the codes.
+        LoadRequestError: as backfill.begin; or the payload has brands or models beside the codes.
     """
     request = parse_request(message.request)
     codes = tuple(dict.fromkeys(request.fipe_codes or ()))
@@ -79,7 +80,7 @@ def begin(message: StartMessage, source: PriceSource, environment: LoaderEnviron
     found = _by_brand((kind, brand, model) for _, kind, brand, model in known)
     search = CodesMessage(run_id=message.run_id, request=message.request, left=left, found=found)
     if not left:
-        return start_load(_start_of(search), source, environment)
+        return backfill.begin(_start_of(search), source, environment)
     answer = {"run_id": str(message.run_id), "references": [], "brands_sent": 0}
     why = f"{len(left)} of {len(codes)} FIPE codes are not in the database, and are looked up first"
     return Started([], answer | {"waiting": why}, Unfinished(search, 0))

@@ -2,6 +2,9 @@
 
 The loaders cannot reach the database, so this is kept beside the shared pace, and the ledger is told by a
 message. Results that wait in the price queue are written all the same: they were paid for with calls.
+
+A list of months gives way to another load in the same way: its run is cancelled for a while, so that none of
+its messages stands in the queues before those of the other load.
 """
 
 import time
@@ -15,9 +18,9 @@ from fipe_api.aws.observability import logger, metrics
 from fipe_api.environment import loader_environment
 from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import (
+    BrandMessage,
     CancellationMessage,
     CodesMessage,
-    ManufacturerQueueMessage,
     ModelQueueMessage,
     StartMessage,
 )
@@ -46,6 +49,16 @@ def cancel(run_id: UUID) -> CancellationMessage:
     return told
 
 
+def hold(run_id: UUID, waits_for: str) -> CancellationMessage | None:
+    """Has a run wait for another load; returns what tells the ledger. Repeating it changes nothing.
+
+    Args:
+        run_id: the run.
+        waits_for: the other load's months, for people.
+    """
+    return _change(run_id, cancelled=True, waits_for=waits_for)
+
+
 def lift(run_id: UUID) -> CancellationMessage | None:
     """Ends the cancellation of a run; returns what tells the ledger, or None if it never was cancelled."""
     return _change(run_id, cancelled=False) if _read(run_id) else None
@@ -57,7 +70,7 @@ def is_cancelled(run_id: UUID) -> bool:
     return item is not None and item["cancelled"]["BOOL"]
 
 
-def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
+def is_dropped(message: StartMessage | CodesMessage | BrandMessage | ModelQueueMessage) -> bool:
     """Whether the message belongs to a cancelled run, so that there is nothing to do; says so in the log.
 
     An answer of no may be FRESH_SECONDS old. An answer of yes never is: the run may have been resumed. Where
@@ -76,7 +89,7 @@ def is_dropped(message: ManufacturerQueueMessage | ModelQueueMessage) -> bool:
         _not_cancelled_at[run_id] = time.monotonic()
         return False
     logger.info(
-        "dropped: its run is cancelled",
+        "dropped: its run is cancelled, or gives way to another load",
         run_id=str(run_id),
         brand=None if isinstance(message, StartMessage | CodesMessage) else message.brand.name,
     )
@@ -102,7 +115,7 @@ def _read(run_id: UUID) -> dict[str, "AttributeValueTypeDef"] | None:
         raise
 
 
-def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
+def _change(run_id: UUID, *, cancelled: bool, waits_for: str = "") -> CancellationMessage | None:
     """Notes whether a run is cancelled, and counts each change; None without a table."""
     table = loader_environment().pace_table
     if not table:
@@ -112,9 +125,14 @@ def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
         item = dynamodb.update_item(
             TableName=table,
             Key={"source": {"S": cancellation_key(run_id)}},
-            UpdateExpression="SET cancelled = :cancelled ADD changes :one",
-            ConditionExpression="attribute_not_exists(cancelled) OR cancelled <> :cancelled",
-            ExpressionAttributeValues={":cancelled": {"BOOL": cancelled}, ":one": {"N": "1"}},
+            UpdateExpression="SET cancelled = :cancelled, waits_for = :waits_for ADD changes :one",
+            ConditionExpression="attribute_not_exists(cancelled) OR cancelled <> :cancelled"
+            " OR waits_for <> :waits_for",
+            ExpressionAttributeValues={
+                ":cancelled": {"BOOL": cancelled},
+                ":waits_for": {"S": waits_for},
+                ":one": {"N": "1"},
+            },
             ReturnValues="ALL_NEW",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )["Attributes"]
@@ -123,4 +141,5 @@ def _change(run_id: UUID, *, cancelled: bool) -> CancellationMessage | None:
     except ClientError as error:
         raise_if_missing(error)
         raise
-    return CancellationMessage(run_id=run_id, changes=int(item["changes"]["N"]), cancelled=cancelled)
+    changes = int(item["changes"]["N"])
+    return CancellationMessage(run_id=run_id, changes=changes, cancelled=cancelled, waits_for=waits_for)

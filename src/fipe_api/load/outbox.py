@@ -10,12 +10,11 @@ from fipe_api.aws.queue_publisher import Outgoing, SendError, send_all
 from fipe_api.environment import consumer_environment, loader_environment
 from fipe_api.load.denials import note_denied
 from fipe_api.messages import (
+    BrandMessage,
     BrandPlanMessage,
-    CodesMessage,
     Message,
     ModelMessage,
     RunPlanMessage,
-    StartMessage,
     Unfinished,
     to_json,
 )
@@ -37,14 +36,22 @@ def outgoing(outcome: Sequence[Message] | Unfinished) -> list[Outgoing]:
 
 
 def publish(results: Sequence[Sequence[Outgoing]]) -> Mapping[int, SendError]:
-    """Sends the results of several messages together.
+    """Sends the results of several messages together. What goes on with the work is sent after the rest.
 
     Returns:
         The error of each result that could not be sent whole, by its position.
     """
-    flat = [(position, message) for position, result in enumerate(results) for message in result]
-    failed = send_all(sqs_client(), [message for _, message in flat])
-    return {flat[index][0]: error for index, error in failed.items()}
+    failed: dict[int, SendError] = {}
+    for goes_on in (False, True):
+        flat = [
+            (position, message)
+            for position, result in enumerate(results)
+            for message in result
+            if message.goes_on is goes_on and position not in failed
+        ]
+        errors = send_all(sqs_client(), [message for _, message in flat])
+        failed |= {flat[index][0]: error for index, error in errors.items()}
+    return failed
 
 
 def retry_soon(record: "SQSRecord") -> None:
@@ -69,15 +76,15 @@ def handed_back(unfinished: Unfinished, queue_url: str) -> Outgoing:
     logger.info(
         "handed back",
         run_id=str(message.run_id),
-        brand=None if isinstance(message, StartMessage | CodesMessage) else message.brand.name,
+        brand=message.brand.name if isinstance(message, BrandMessage | ModelMessage) else None,
         model=message.model.name if isinstance(message, ModelMessage) else None,
-        rounds=message.rounds,
+        rounds=getattr(message, "rounds", None),
         retry_in=unfinished.retry_in,
     )
     metrics.add_metric("MessagesHandedBack", "Count", 1)
     if unfinished.denied_until is not None:
         note_denied(unfinished.denied_until)
-    return Outgoing(queue_url, to_json(message), ceil(unfinished.retry_in))
+    return Outgoing(queue_url, to_json(message), ceil(unfinished.retry_in), goes_on=True)
 
 
 def _queue_of(message: Message) -> str:

@@ -61,9 +61,14 @@ join fipe.load_brand as brand
      = (run.id, status.vehicle_type, status.brand_code)
 left join known on (known.vehicle_type, known.brand_code) = (status.vehicle_type, status.brand_code)
 where status.run_id = %(run_id)s::uuid
+  and (%(reference_code)s is null or status.reference_code = %(reference_code)s)
 """
 
-SELECT_BRANDS_EXPECTED = "select sum(brands_expected) from fipe.load_run where run_id = %(run_id)s::uuid"
+SELECT_BRANDS_EXPECTED = """
+select sum(brands_expected)
+from fipe.load_run
+where run_id = %(run_id)s::uuid and (%(reference_code)s is null or reference_code = %(reference_code)s)
+"""
 
 SELECT_ARRIVALS = """
 with came as (
@@ -72,6 +77,7 @@ with came as (
     from fipe.load_run as run
     join fipe.load_model as model on model.load_run_id = run.id
     where run.run_id = %(run_id)s::uuid
+      and (%(reference_code)s is null or run.reference_code = %(reference_code)s)
     group by model.received_at
 ),
 grouped as (
@@ -157,9 +163,14 @@ class _Brand(NamedTuple):
         return whole.part(self.wanted) if self.wanted else whole
 
 
-def read_outlook(connection: "connection", run_id: UUID) -> Outlook:
-    """What a run has left; empty if the ledger does not know the run."""
-    asked = {"run_id": str(run_id), "loads": LOADS_REMEMBERED, "step": STEP}
+def read_outlook(connection: "connection", run_id: UUID, reference_code: int | None = None) -> Outlook:
+    """What a run has left, or one of its months; empty if the ledger does not know it."""
+    asked = {
+        "run_id": str(run_id),
+        "reference_code": reference_code,
+        "loads": LOADS_REMEMBERED,
+        "step": STEP,
+    }
     with connection.cursor() as cursor:
         cursor.execute(SELECT_BRANDS, asked)
         brands = [_Brand(*row) for row in cursor.fetchall()]

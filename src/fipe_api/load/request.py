@@ -41,6 +41,7 @@ MOST_FIPE_CODES = 1_000
 """With what is found about them, they take some 100 KB of the 256 KB that SQS takes in one message."""
 
 _MONTH = r"[0-9]{4}-(?:0[1-9]|1[0-2])"
+_MONTHS = rf"{_MONTH}(?:\.\.{_MONTH})?"
 
 
 class LoadRequestError(ValueError):
@@ -61,6 +62,13 @@ def marked(template: str) -> str:
     return template
 
 
+class NothingListedError(LoadRequestError):
+    """The source lists no brands, or none of those that were asked for."""
+
+
+_ReferenceText = Annotated[
+    str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTHS}(?:,{_MONTHS})*)\Z", max_length=5_000)
+]
 Wanted = Annotated[tuple[Code | Text, ...], Meta(min_length=1)]
 
 
@@ -68,8 +76,9 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The payload that starts a load. Every part is optional; a part that is left out means all.
 
     Attributes:
-        reference: "latest", a month ("2026-06"), a range that includes both ends ("2024-01..2024-12"), or a
-            reference code.
+        reference: "latest", a month ("2026-06"), a range that includes both ends ("2024-01..2024-12"),
+            several of these with commas between them, or a reference code. More than one month, and a range
+            of one, make a list whose months are loaded one at a time.
         vehicle_types: FIPE's codes; a payload may also use the names "car", "motorcycle" and "truck".
         brands: names (in capital or small letters) or codes.
         models: names (in capital or small letters) or codes.
@@ -81,12 +90,13 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         known_brands: vehicle types and codes; of a run that is continued, the brands to leave out.
         unknown_brands: how many brands the run has besides these, if nothing else is known of them.
         start_key: any text; starts with the same text are the same run.
-        cancel: cancel the run `run_id`: what waits is dropped, what came stays.
+        cancel: cancel the run `run_id`: what waits is dropped, what came stays. A list of months stops.
+        oldest_first: load a list of months from the oldest on, not from the newest.
+        skip_complete: leave those out of a list of months that the database has complete.
+        go_on: go on with the list of months of the run `run_id`, which was stopped or which nothing moves on.
     """
 
-    reference: (
-        PositiveInt | Annotated[str, Meta(pattern=rf"\A(?:latest|[1-9][0-9]*|{_MONTH}(?:\.\.{_MONTH})?)\Z")]
-    ) = "latest"
+    reference: PositiveInt | _ReferenceText = "latest"
     vehicle_types: Annotated[frozenset[VehicleType], Meta(min_length=1)] = frozenset({1, 2, 3})
     brands: Wanted | None = None
     models: Wanted | None = None
@@ -99,11 +109,15 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_brands: PositiveInt | None = None
     start_key: Text | None = None
     cancel: bool = False
+    oldest_first: bool = False
+    skip_complete: bool = False
+    go_on: bool = False
 
     def __post_init__(self) -> None:
-        first, _, last = str(self.reference).partition("..")
-        if last and last < first:
-            raise ValueError("the range ends before it starts")
+        for part in str(self.reference).split(","):
+            first, _, last = part.partition("..")
+            if last and last < first:
+                raise ValueError("the range ends before it starts")
         for code in self.fipe_codes or ():
             check_fipe_code(code)
         for want in (*(self.brands or ()), *(self.models or ())):
@@ -114,6 +128,23 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     def known_run(self) -> UUID | None:
         """The run that this request belongs to; None if it starts a new one."""
         return self.run_id or (uuid5(NAMESPACE_OID, self.start_key) if self.start_key else None)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether several months are asked for, or a range: they are loaded one at a time."""
+        return any(mark in str(self.reference) for mark in ("..", ","))
+
+    @property
+    def of_each_month(self) -> dict[str, Any]:
+        """What is loaded of each month, as a payload."""
+        wanted: dict[str, Any] = {"vehicle_types": sorted(self.vehicle_types)}
+        if self.brands is not None:
+            wanted["brands"] = list(self.brands)
+        if self.models is not None:
+            wanted["models"] = list(self.models)
+        if self.only is not None:
+            wanted["only"] = [list(each) for each in self.only]
+        return wanted
 
     @property
     def whole_month(self) -> bool:
@@ -174,6 +205,9 @@ _INVALID = {
         "invalid start_key {value!r}: use a text of your own; leave it out unless a start may be repeated"
     ),
     "cancel": marked("invalid cancel {value!r}: use true, with the run_id of the load to cancel"),
+    "oldest_first": marked("invalid oldest_first {value!r}: use true or false"),
+    "skip_complete": marked("invalid skip_complete {value!r}: use true or false"),
+    "go_on": marked("invalid go_on {value!r}: use true, with the run_id of a list of months"),
 }
 
 
@@ -233,18 +267,21 @@ def choose_references(request: LoadRequest, published: Sequence[Reference]) -> l
                 "no reference month has the code {code}: use a month like 2026-06", code=asked
             )
         return chosen
-    first, _, last = asked.partition("..")
-    begin, end = _month(first), _month(last or first)
     months = {reference.month for reference in published}
-    if begin not in months or end not in months:
-        raise LoadRequestError(
-            "{asked} is not published: use months from {first:%Y-%m} to {last:%Y-%m}",
-            asked=asked,
-            first=min(months),
-            last=max(months),
-        )
+    wanted: set[date] = set()
+    for part in asked.split(","):
+        first, _, last = part.partition("..")
+        begin, end = _month(first), _month(last or first)
+        if begin not in months or end not in months:
+            raise LoadRequestError(
+                "{asked} is not published: use months from {first:%Y-%m} to {last:%Y-%m}",
+                asked=part,
+                first=min(months),
+                last=max(months),
+            )
+        wanted |= {month for month in months if begin <= month <= end}
     return sorted(
-        (reference for reference in published if begin <= reference.month <= end),
+        (reference for reference in published if reference.month in wanted),
         key=lambda reference: reference.month,
     )
 
@@ -356,9 +393,9 @@ def refuse_unknown_brands(
 
 
 def refuse_nothing(messages: Sized) -> None:
-    """Raises LoadRequestError when there is no brand to load."""
+    """Raises NothingListedError when there is no brand to load."""
     if not messages:
-        raise LoadRequestError(
+        raise NothingListedError(
             "the source lists no brands: try another month or other vehicle types"
         ) from NoDataError("no brands")
 

@@ -2,8 +2,9 @@
 long."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from fipe_api.messages import BrandMessage, folded
 BRAND_SIZES = Path(__file__).with_name("brand_sizes.tsv")
 """How large each brand was in June 2026, counted from that month's 50,332 prices."""
 
+FIRST_MONTH_PRICES = 11_107
+"""Prices of January 2001, the fewest of all months."""
 MINUTES_PER_DAY = 24 * 60
 
 
@@ -102,6 +105,30 @@ def refuse_what_expires(size: Size, calls_per_minute: float | None, retention_da
             limit=calls_per_minute,
             retention=retention_days,
         )
+
+
+def share_of_june_2026(month: date) -> float:
+    """How large a month is, as a share of June 2026: in January 2001 FIPE had 11,107 prices.
+
+    In a straight line between them, 309 months have 30,720 prices on average. They really had 30,773.
+    """
+    first, last = date(2001, 1, 1), date(2026, 6, 1)
+    share = FIRST_MONTH_PRICES / whole_month().prices
+    return max(share, share + (1 - share) * ((month - first) / (last - first)))
+
+
+@cache
+def whole_month() -> Size:
+    """The size of June 2026."""
+    return _sum(list(brand_sizes().values()))
+
+
+def month_size(month: date, vehicle_types: Collection[int]) -> Size:
+    """About the size of some vehicle types in a month."""
+    sizes = [size for (kind, _), size in brand_sizes().items() if kind in vehicle_types]
+    share = share_of_june_2026(month)
+    whole = _sum(sizes)
+    return Size(whole.models * share, whole.discovery_calls * share, whole.prices * share)
 
 
 def brand_key(vehicle_type: int, brand: str) -> tuple[int, str]:

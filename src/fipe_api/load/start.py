@@ -20,6 +20,7 @@ from fipe_api.load.outbox import handed_back, publish
 from fipe_api.load.plan import run_plans
 from fipe_api.load.request import (
     LoadRequestError,
+    NothingListedError,
     choose_references,
     list_brands,
     messages_of,
@@ -53,16 +54,17 @@ from fipe_api.source.http_source import (
 from fipe_api.source.price_source import PriceSource
 
 Answer = TypeVar("Answer")
-StartedMessage = RunPlanMessage | BrandMessage | EmptyBrandMessage
+StartedMessage = RunPlanMessage | BrandMessage | EmptyBrandMessage | StartMessage | CancellationMessage
 
 
 class Started(NamedTuple):
     """What a start has come to.
 
     Attributes:
-        messages: to be sent: plans to the ledger, brands to the manufacturer queue.
+        messages: to be sent: brands and starts to the manufacturer queue, the others to the ledger.
         answer: what FipeManufacturerLoader answers.
-        unfinished: what is left to start, if the source did not answer in time.
+        unfinished: what goes on with it: the start itself, if the source did not answer in time, or the next
+            look at a list of months.
     """
 
     messages: Sequence[StartedMessage]
@@ -71,15 +73,12 @@ class Started(NamedTuple):
 
 
 def start_load(message: StartMessage, source: PriceSource, environment: LoaderEnvironment) -> Started:
-    """Finds the months and brands of a load.
-
-    With named brands nothing is started before all months are known, because a brand that no month has is a
-    mistake. Otherwise each month is started as soon as its brands are known.
+    """Finds the brands of a load of one month.
 
     Returns:
-        What to send, and the answer: `run_id`; `references`, each with its code, month and number of brands;
-        and `brands_sent`. If something is left, `waiting` says why. When until_stable leaves nothing to load,
-        `run_id` is null and `nothing_to_load` gives the reasons.
+        What to send, and the answer: `run_id`; `references`, with the month's code, the month and its number
+        of brands; and `brands_sent`. If something is left, `waiting` says why. When until_stable leaves
+        nothing to load, `run_id` is null and `nothing_to_load` gives the reason.
 
     Raises:
         LoadRequestError: the source does not have what was asked for, or the load would take longer than the
@@ -87,7 +86,7 @@ def start_load(message: StartMessage, source: PriceSource, environment: LoaderEn
     """
     start = _Start(message, source, environment)
     try:
-        reasons = start.go_on()
+        reason = start.go_on()
     except NotNowError as refused:
         return start.waiting(refused, message.rounds, refused.retry_in)
     except (NoDataError, UnusableAnswerError) as error:
@@ -97,17 +96,20 @@ def start_load(message: StartMessage, source: PriceSource, environment: LoaderEn
         return start.waiting(error, *again)
     except FipeError as error:
         raise LoadRequestError("nothing was started: {error}", error=error) from error
-    return Started(start.messages, _nothing_to_load(reasons) if reasons else start.answer())
+    return Started(start.messages, nothing_to_load(reason) if reason else start.answer())
 
 
 def outgoing_of(started: Started, manufacturer_queue: str) -> list[Outgoing]:
     """What to send after the work on a start."""
     ledger_queue = loader_environment().sqs_ledger_url
     sent = [
-        Outgoing(manufacturer_queue if isinstance(message, BrandMessage) else ledger_queue, to_json(message))
+        Outgoing(
+            manufacturer_queue if isinstance(message, BrandMessage | StartMessage) else ledger_queue,
+            to_json(message),
+        )
         for message in started.messages
     ]
-    if started.answer["brands_sent"]:
+    if started.answer.get("brands_sent"):
         logger.info("load started", **started.answer)
         metrics.add_metric("BrandsSent", "Count", started.answer["brands_sent"])
     return [*sent, handed_back(started.unfinished, manufacturer_queue)] if started.unfinished else sent
@@ -137,17 +139,42 @@ def tell_ledger(message: CancellationMessage) -> None:
         raise SendError("the ledger was not told; try again") from failed[0]
 
 
+def ask_patiently(ask: Callable[[], Answer]) -> Answer:
+    """Asks the source, and spends short waits in this invocation.
+
+    Raises:
+        NotNowError: the wait is long, or this invocation has no time left.
+    """
+    while True:
+        try:
+            return ask()
+        except NotNowError as refused:
+            # The next call waits for its turn. A wait of 0 s means that this invocation has no time left.
+            if not 0 < refused.retry_in <= LONGEST_WAIT_SECONDS:
+                raise
+
+
+def month_in_answer(reference: Reference, brands: int) -> dict[str, Any]:
+    """A month in the answer of a start."""
+    return {"code": reference.code, "month": f"{reference.month:%Y-%m}", "brands": brands}
+
+
+def nothing_to_load(why: str) -> dict[str, Any]:
+    """The answer when there is nothing to load, and why; also logged."""
+    logger.info("nothing to load", reason=why)
+    return {"run_id": None, "references": [], "brands_sent": 0, "nothing_to_load": why}
+
+
 class _Start:
     def __init__(self, message: StartMessage, source: PriceSource, environment: LoaderEnvironment) -> None:
         self._message = message
         self._request = parse_request(message.request)
         self._source = source
         self._environment = environment
-        self._months = message.months
-        self._references = list(message.references)
+        self._reference = message.reference
         self._listed = list(message.listed)
         self._seen: list[Named] = []
-        self._started: dict[Reference, int] = {}
+        self._brands: int | None = None
         self.messages: list[StartedMessage] = []
         self.made_progress = False
 
@@ -155,38 +182,30 @@ class _Start:
     def _is_resumed(self) -> bool:
         return self._request.run_id is not None
 
-    def go_on(self) -> list[str]:
-        """Starts what is left. Returns why there is nothing to load, if so."""
-        if self._months is None:
-            chosen = choose_references(self._request, self._ask(self._source.references))
-            reasons: list[str] = []
+    def go_on(self) -> str | None:
+        """Starts the month. Returns why there is nothing to load, if so."""
+        if self._reference is None:
+            (reference,) = choose_references(self._request, self._ask(self._source.references))
             if self._request.until_stable:
-                chosen, reasons = _still_to_load(chosen, self._environment.load_status_function)
-            self._months, self._references = len(chosen), chosen[::-1]
-            if not chosen:
-                return reasons
-        for reference in list(self._references):
-            self._list_brands(reference)
-            if self._request.brands is None:
-                self._start([reference])
-        if self._request.brands is not None:
+                function = self._environment.load_status_function
+                reason = reason_to_wait(client("lambda"), function, reference)
+                if reason is not None:
+                    return reason
+            self._reference = reference
+        self._list_brands(self._reference)
+        if self._request.brands is not None and not self._message.among_others:
             self._refuse_unknown_brands()
-            self._start(self._references)
-        if self._months == len(self._started):
-            refuse_nothing(self.messages)
-        return []
+        self._start()
+        if not self.messages and self._request.brands is not None and self._seen:
+            raise NothingListedError("the source lists none of the wanted brands")
+        refuse_nothing(self.messages)
+        return None
 
     def waiting(
         self, reason: FipeError, rounds: int, retry_in: float, denied_until: float | None = None
     ) -> Started:
-        """What was started, and what is left for later."""
-        left = replace(
-            self._message,
-            months=self._months,
-            references=tuple(self._references),
-            listed=tuple(self._listed),
-            rounds=rounds,
-        )
+        """What was found, and what is left for later."""
+        left = replace(self._message, reference=self._reference, listed=tuple(self._listed), rounds=rounds)
         return Started(
             self.messages,
             {**self.answer(), "waiting": str(reason)},
@@ -194,32 +213,21 @@ class _Start:
         )
 
     def answer(self) -> dict[str, Any]:
-        """What was started so far, the oldest month first."""
-        months = sorted(self._started.items(), key=lambda each: each[0].month)
+        """What was started so far."""
+        started = [] if self._reference is None or self._brands is None else [(self._reference, self._brands)]
         return {
             "run_id": str(self._message.run_id),
-            "references": [
-                {"code": reference.code, "month": f"{reference.month:%Y-%m}", "brands": brands}
-                for reference, brands in months
-            ],
+            "references": [month_in_answer(*month) for month in started],
             "brands_sent": sum(isinstance(message, BrandMessage) for message in self.messages),
         }
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
-        """Asks the source, and spends short waits here."""
-        while True:
-            try:
-                answer = ask()
-            except NotNowError as refused:
-                # The next call waits for its turn. A wait of 0 s means that this invocation has no time left.
-                if not 0 < refused.retry_in <= LONGEST_WAIT_SECONDS:
-                    raise
-            else:
-                self.made_progress = True
-                return answer
+        answer = ask_patiently(ask)
+        self.made_progress = True
+        return answer
 
     def _list_brands(self, reference: Reference) -> None:
-        known = {each.vehicle_type for each in self._listed if each.reference == reference}
+        known = {each.vehicle_type for each in self._listed}
         for vehicle_type in sorted(self._request.vehicle_types - known):
             found = self._ask(partial(list_brands, reference, vehicle_type, self._source))
             self._seen += found
@@ -228,15 +236,14 @@ class _Start:
             if self._is_resumed and self._request.known_brands is None and found:
                 self._close_brands_that_are_gone(listed)
 
-    def _start(self, references: Sequence[Reference]) -> None:
-        """Makes the messages of months whose brands are all known."""
-        listed = [each for each in self._listed if each.reference in references]
-        brands = messages_of(self._message.run_id, self._request, listed)
+    def _start(self) -> None:
+        """Makes the messages, now that all brands are known."""
+        brands = messages_of(self._message.run_id, self._request, self._listed)
         known = set(self._request.known_brands or ())
-        if not self._is_resumed and len(self._references) == self._months:
-            # The first time; each of the months is about as large as these.
-            size = size_of(brands).times(self._months // len(references))
-            refuse_what_expires(size, self._environment.calls_per_minute, self._environment.retention_days)
+        if not self._is_resumed:
+            refuse_what_expires(
+                size_of(brands), self._environment.calls_per_minute, self._environment.retention_days
+            )
         unknown = self._request.unknown_brands
         if unknown and len(brands) > unknown + len(known):
             raise LoadRequestError(
@@ -250,10 +257,7 @@ class _Start:
         if not self._is_resumed or self._request.known_brands is not None:
             self.messages += run_plans(self._request, brands, datetime.now(UTC))
         self.messages += [brand for brand in brands if (brand.vehicle_type, brand.brand.code) not in known]
-        for reference in tuple(references):
-            self._started[reference] = sum(brand.reference == reference for brand in brands)
-            self._references.remove(reference)
-        self._listed = [each for each in self._listed if each not in listed]
+        self._brands = len(brands)
 
     def _refuse_unknown_brands(self) -> None:
         wanted = self._request.brands or ()
@@ -279,24 +283,3 @@ class _Start:
             )
             for code in gone
         ]
-
-
-def _still_to_load(
-    references: Sequence[Reference], load_status_function: str
-) -> tuple[list[Reference], list[str]]:
-    """The reference months to load now, and a reason for each month that is skipped."""
-    lambda_client = client("lambda")
-    to_load, reasons = [], []
-    for reference in references:
-        reason = reason_to_wait(lambda_client, load_status_function, reference)
-        if reason is None:
-            to_load.append(reference)
-        else:
-            reasons.append(reason)
-    return to_load, reasons
-
-
-def _nothing_to_load(reasons: Sequence[str]) -> dict[str, Any]:
-    why = "; ".join(reasons)
-    logger.info("nothing to load", reason=why)
-    return {"run_id": None, "references": [], "brands_sent": 0, "nothing_to_load": why}

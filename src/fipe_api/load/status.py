@@ -1,5 +1,6 @@
 """FipeLoadStatus: tells what the ledger knows about loads, also to those who cannot reach the database."""
 
+import json
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -96,9 +97,52 @@ where fipe_code = any(%s)
 order by 1, 2, 3, 4
 """
 
-SELECT_RESUME = "select fipe.resume_payloads(%s::uuid)"
+SELECT_RESUME = "select fipe.resume_payloads(%(run_id)s::uuid)"
+SELECT_RESUME_OF_MONTH = "select fipe.resume_payloads_of_month(%(run_id)s::uuid, %(reference_code)s)"
+
+SELECT_MONTH = """
+select state, prices, last_write_at
+from fipe.load_status
+where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
+"""
+
+# Loads that other runs are at work on. One that has got nothing for long has lost messages.
+SELECT_OTHERS = """
+select distinct to_char(load.reference_month, 'YYYY-MM') as month
+from (
+    select run_id, reference_code
+    from fipe.load_run
+    where ended_at is null and run_id <> %(run_id)s::uuid and not fipe.is_cancelled(run_id)
+    order by id desc
+    limit %(limit)s
+) as run
+cross join lateral (
+    select reference_month, last_write_at
+    from fipe.load_status as one
+    where (one.run_id, one.reference_code) = (run.run_id, run.reference_code)
+    offset 0
+) as load
+where load.last_write_at > statement_timestamp() - %(stalled)s * interval '1 second'
+order by month
+"""
+
+SELECT_COMPLETE = """
+select reference_code, max(started_at)
+from fipe.load_run
+where completed_at is not null and wanted_types @> %(types)s::smallint[]
+  and wanted_brands in ('[]', %(brands)s::jsonb) and wanted_models in ('[]', %(models)s::jsonb)
+group by reference_code
+"""
 
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
+
+
+class WantedLoad(Struct, forbid_unknown_fields=True):
+    """What a load has to be of, at least; no brands or models mean all."""
+
+    vehicle_types: list[int]
+    brands: list[int | str] = []
+    models: list[int | str] = []
 
 
 class StatusRequest(Struct, forbid_unknown_fields=True):
@@ -106,7 +150,10 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
 
     With `whole_month` only loads of a whole month, and those whose plan has not arrived. With
     `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports. With
-    `models_of`, FIPE codes, no loads but the models that have them.
+    `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
+    far a month of a run is, and which months other runs are loading that got something in the last so many
+    seconds.
+    With `complete`, only which months have a complete load of what is named there.
     """
 
     run_id: UUID | None = None
@@ -116,6 +163,8 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     unpriced_up_to: date | None = None
     imports: bool = False
     models_of: list[str] | None = None
+    progress_after: float | None = None
+    complete: WantedLoad | None = None
 
 
 @answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
@@ -131,7 +180,9 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         that load what is missing. With `unpriced_up_to`, only `unpriced`: vehicle type, brand, model, model
         year and fuel (codes) of what FIPE lists and denied in the year up to that month. With `imports`, only
         `imports`: the rows of fipe.import_status. With `models_of`, only `models`: FIPE code, vehicle type,
-        brand and model (codes) of those that have or had such a code.
+        brand and model (codes) of those that have or had such a code. With `progress_after`, only `progress`:
+        `month` (its state, prices and last write; null if it is not known) and `others`. With `complete`,
+        only `complete`: reference codes, and when the newest such load began.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -146,11 +197,13 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             return {"imports": to_builtins(_imports(connection))}
         if request.models_of is not None:
             return {"models": _models_of(connection, request.models_of)}
+        if request.complete or request.progress_after is not None:
+            return _of_a_list(connection, request)
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
         if request.run_id is not None:
-            answer["outlook"] = read_outlook(connection, request.run_id)
+            answer["outlook"] = read_outlook(connection, request.run_id, request.reference_code)
             if request.resume:
-                answer["resume"] = _resume_payloads(connection, request.run_id)
+                answer["resume"] = _resume_payloads(connection, request)
     document: dict[str, Any] = to_builtins(answer)
     return document
 
@@ -238,7 +291,43 @@ def _models_of(connection: "connection", codes: list[str]) -> list[tuple[str, in
         return cursor.fetchall()
 
 
-def _resume_payloads(connection: "connection", run_id: UUID) -> list[dict[str, Any]]:
+def _resume_payloads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:
+    of_month = request.reference_code is not None
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_RESUME, (str(run_id),))
+        cursor.execute(
+            SELECT_RESUME_OF_MONTH if of_month else SELECT_RESUME,
+            {"run_id": str(request.run_id), "reference_code": request.reference_code},
+        )
         return [payload for (payload,) in cursor.fetchall()]
+
+
+def _of_a_list(connection: "connection", request: StatusRequest) -> dict[str, Any]:
+    """What a list of months asks for."""
+    wanted = request.complete
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        if wanted:
+            cursor.execute(
+                SELECT_COMPLETE,
+                {
+                    "types": wanted.vehicle_types,
+                    "brands": json.dumps(wanted.brands),
+                    "models": json.dumps(wanted.models),
+                },
+            )
+            found: dict[str, Any] = {
+                "complete": {row["reference_code"]: row["max"] for row in cursor.fetchall()}
+            }
+        else:
+            asked = {
+                "run_id": str(request.run_id),
+                "reference_code": request.reference_code,
+                "stalled": request.progress_after,
+                "limit": LOADS_SHOWN,
+            }
+            cursor.execute(SELECT_MONTH, asked)
+            month = cursor.fetchone()
+            cursor.execute(SELECT_OTHERS, asked)
+            others = [row["month"] for row in cursor.fetchall()]
+            found = {"progress": {"month": month and dict(month), "others": others}}
+    document: dict[str, Any] = to_builtins(found, str_keys=True)
+    return document

@@ -6,7 +6,8 @@ from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.errors import CliError
 from fipe_cli.ledger import read_waits
-from fipe_cli.progress import Waits, refused
+from fipe_cli.month_list import progress_of, read_list
+from fipe_cli.progress import Waits, list_words, refused
 from fipe_words import _, plural
 from infrastructure import names
 from infrastructure.names import Function
@@ -120,6 +121,22 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
         return [Finding(Level.WARNING, part, _("the subscription of ALARM_EMAIL is gone"), subscribe)]
     seen = _("nobody has subscribed; ALARM_EMAIL=... at a deploy would")
     return [Finding(Level.OK, part, seen)]
+
+
+def look_at_list(deployment: Deployment) -> list[Finding]:
+    """Whether something moves the list of months on, if there is one."""
+    part = _("list of months")
+    try:
+        found = read_list(deployment.cloud)
+    except CliError as error:
+        return [Finding(Level.FAILED, part, str(error), deployment.deploy_again)]
+    if found is None:
+        return [Finding(Level.OK, part, _("none was started"))]
+    progress = progress_of(found)
+    seen = ", ".join(list_words(progress))
+    if progress.is_stuck:
+        return [Finding(Level.WARNING, part, seen, f"`fipe --stage {deployment.stage} backfill --resume`")]
+    return [Finding(Level.OK, part, _("stopped: {progress}", progress=seen) if found.stopped else seen)]
 
 
 def look_at_schedule(deployment: Deployment) -> list[Finding]:

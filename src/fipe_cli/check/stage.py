@@ -12,7 +12,7 @@ from fipe_cli.check.dead_letters import Door, count_letters, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import Examined, examine, look_at_concurrency
-from fipe_cli.check.operations import look_at_alarms, look_at_schedule, look_at_topic, read_pace
+from fipe_cli.check.operations import look_at_alarms, look_at_list, look_at_schedule, look_at_topic, read_pace
 from fipe_cli.check.queues import Source, look_at_event_source, look_at_queue
 from fipe_cli.check.sources import look_at_sources
 from fipe_cli.progress import Waits
@@ -61,6 +61,7 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
             (_("alarms"), look_at_alarms),
             (_("topic of the alarms"), look_at_topic),
             (_("schedule"), look_at_schedule),
+            (_("list of months"), look_at_list),
         )
     ]
     ways = [
