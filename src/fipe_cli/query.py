@@ -4,7 +4,7 @@ import csv
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,7 +150,7 @@ def _open_cursor(session: "connection", statement: str) -> None:
         try:
             cursor.execute("do %s", (block,))
         except NOT_THERE as error:
-            raise _explained(session, error) from error
+            raise _explained(session, statement, error) from error
         except InvalidCursorDefinition as error:
             raise CliError(
                 _(
@@ -161,8 +161,8 @@ def _open_cursor(session: "connection", statement: str) -> None:
             ) from error
 
 
-def _explained(session: "connection", error: psycopg2.Error) -> CliError:
-    """What does not exist, and what is called something like it."""
+def _explained(session: "connection", statement: str, error: psycopg2.Error) -> CliError:
+    """What of the statement does not exist, and what is called something like it."""
     session.rollback()
     with session.cursor() as cursor:
         cursor.execute("select to_regnamespace('fipe') is not null")
@@ -172,18 +172,25 @@ def _explained(session: "connection", error: psycopg2.Error) -> CliError:
     if not has_schema:
         return CliError(_("the database has no schema fipe: deploy the stage (again)"))
     said = (error.diag.message_primary or str(error)).splitlines()[0]
-    asked = re.search(r"\b(?:fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
-    close = difflib.get_close_matches(asked[1], names, n=3) if asked else []
-    if asked and asked[1] in names:
-        hint = _(
+    asked = re.search(r"\b(fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
+    schema, name = asked.groups() if asked else (None, "")
+    return CliError(f"{said}: {_hint(error, statement, schema, name, names)}", USAGE)
+
+
+def _hint(error: psycopg2.Error, statement: str, schema: str | None, name: str, names: Sequence[str]) -> str:
+    """What may have been meant by a name that does not exist, with its schema if it had one."""
+    if schema and name in names:
+        return _(
             "look at its arguments with `fipe psql -c '\\df fipe.{name}'`; months are text, as '2026-06'",
-            name=asked[1],
+            name=name,
         )
-    elif close:
-        hint = _("did you mean {names}?", names=", ".join(close))
-    else:
-        hint = _("`fipe psql -c '\\dv fipe.*'` lists what there is")
-    return CliError(f"{said}: {hint}", USAGE)
+    of_column = isinstance(error, UndefinedColumn)
+    if of_column and f'"{name}"' in statement and name.lower() not in names:
+        return _("text stands in single quotes, as in 'Fiat'; what double quotes hold is a column")
+    if close := difflib.get_close_matches(name, names, n=3):
+        meant = close if of_column else [f"fipe.{each}" for each in close]
+        return _("did you mean {names}?", names=", ".join(meant[:1] if name in names else meant))
+    return _("`fipe psql -c '\\dv fipe.*'` lists what there is")
 
 
 def _csv_writer(columns: list[str]) -> Callable[[Row], object]:
