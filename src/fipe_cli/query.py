@@ -12,7 +12,9 @@ import psycopg2
 from msgspec.json import Encoder
 from psycopg2 import sql
 from psycopg2.errors import (
+    DatetimeFieldOverflow,
     InvalidCursorDefinition,
+    InvalidDatetimeFormat,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -52,10 +54,11 @@ NAMES: dict[type[psycopg2.Error], str] = {
     UndefinedTable: "select relname from pg_class where relnamespace = to_regnamespace('fipe')"
     " and relkind in ('r', 'v')",
     UndefinedColumn: "select distinct attname from pg_attribute join pg_class on pg_class.oid = attrelid"
-    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')",
+    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')"
+    r" and %(statement)s ~ ('\m' || relname || '\M')",
     UndefinedFunction: "select distinct proname from pg_proc where pronamespace = to_regnamespace('fipe')",
 }
-"""How to list what a query may have meant, by what it named wrong."""
+"""How to list what a query may have meant, by what it named wrong; columns are those of what it reads."""
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
@@ -151,6 +154,12 @@ def _open_cursor(session: "connection", statement: str) -> None:
             cursor.execute("do %s", (block,))
         except NOT_THERE as error:
             raise _explained(session, statement, error) from error
+        except (InvalidDatetimeFormat, DatetimeFieldOverflow) as error:
+            said = error.diag.message_primary
+            raise CliError(
+                _("{problem}: a date is written as 2026-06-01, a month's is its first day", problem=said),
+                USAGE,
+            ) from error
         except InvalidCursorDefinition as error:
             raise CliError(
                 _(
@@ -167,7 +176,7 @@ def _explained(session: "connection", statement: str, error: psycopg2.Error) -> 
     with session.cursor() as cursor:
         cursor.execute("select to_regnamespace('fipe') is not null")
         ((has_schema,),) = cursor.fetchall()
-        cursor.execute(NAMES.get(type(error), "select null where false"))
+        cursor.execute(NAMES.get(type(error), "select null where false"), {"statement": statement})
         names = [name for (name,) in cursor.fetchall()]
     if not has_schema:
         return CliError(_("the database has no schema fipe: deploy the stage (again)"))
@@ -187,9 +196,13 @@ def _hint(error: psycopg2.Error, statement: str, schema: str | None, name: str, 
     of_column = isinstance(error, UndefinedColumn)
     if of_column and f'"{name}"' in statement and name.lower() not in names:
         return _("text stands in single quotes, as in 'Fiat'; what double quotes hold is a column")
-    if close := difflib.get_close_matches(name, names, n=3):
-        meant = close if of_column else [f"fipe.{each}" for each in close]
-        return _("did you mean {names}?", names=", ".join(meant[:1] if name in names else meant))
+    if of_column:
+        meant = difflib.get_close_matches(name, [each for each in names if each != name], n=3)
+    else:
+        close = [name] if name in names else difflib.get_close_matches(name, names, n=3)
+        meant = [f"fipe.{each}" for each in close]
+    if meant:
+        return _("did you mean {names}?", names=", ".join(meant))
     return _("`fipe psql -c '\\dv fipe.*'` lists what there is")
 
 

@@ -142,6 +142,12 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     [
         ("selec", 'syntax error at or near "selec"'),
         ("select * from fipe.vehicle_prices", "does not exist: did you mean fipe.vehicle_price, "),
+        ("select brand_code from fipe.latest_price", "does not exist: did you mean brand?"),
+        ("select price from fipe.vehicle_price", "does not exist: did you mean price_brl?"),
+        (
+            "select 1 from fipe.vehicle_price where reference_month = '2026-06'",
+            "a date is written as 2026-06-01, a month's is its first day",
+        ),
         ("select * from vehicle_price", "does not exist: did you mean fipe.vehicle_price?"),
         ("select * from search_models('gol')", "does not exist: did you mean fipe.search_models?"),
         (
