@@ -60,15 +60,11 @@ class StartedLoad(BaseModel):
         if not self.references:
             return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
-        values = {
-            "run": self.run_id,
-            "months": _span(months),
-            "brands": counted(self.brands_sent, "brand"),
-        }
-        started = (
-            _("run {run} started: {months}, {brands}", **values)
-            if len(months) == 1
-            else _("run {run} started: {months}, {brands} over all months", **values)
+        started = _(
+            "run {run} started: {months}, {brands}",
+            run=self.run_id,
+            months=_span(months),
+            brands=counted(self.brands_sent, "brand"),
         )
         return (
             _("{started}; the other months wait: {why}", started=started, why=understood(self.waiting or ""))

@@ -124,12 +124,6 @@ def test_a_load_that_waits_to_start_says_why(fipe: Fipe, monkeypatch: pytest.Mon
     )  # fmt: skip
 
 
-def test_brands_of_several_months_are_counted_in_each() -> None:
-    months = [StartedReference(code=code, month=f"2024-0{code}", brands=1) for code in (1, 2, 3)]
-    words = StartedLoad(run_id=RUN, references=months, brands_sent=3).words()
-    assert words == f"run {RUN} started: 2024-01 to 2024-03 (3 months), 3 brands over all months"
-
-
 def test_a_followed_load_ends_with_one_json_document(fipe: Fipe) -> None:
     ended = fipe("load", "--follow", "--json", known=[any_load()])
     document = json.loads(ended.stdout)
