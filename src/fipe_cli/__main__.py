@@ -812,9 +812,11 @@ def report(
     file: Annotated[Path, typer.Argument(help="The HTML file to write; - for standard output.")] = Path(
         "fipe-report.html"
     ),
-    run_id: Annotated[UUID | None, typer.Option("--run", help="The load; the newest one by default.")] = None,
+    run_id: Annotated[
+        UUID | None, typer.Option("--run", help="The load; the newest of the month by default.")
+    ] = None,
     month: Annotated[
-        str, typer.Option(help="The month, as 2026-06, with its newest load; that of the load by default.")
+        str, typer.Option(help="The month, as 2026-06, with its newest load; the newest month by default.")
     ] = "",
     vehicle: Annotated[
         str, typer.Option(help="A FIPE code, whose history is shown; by default one with many years.")
@@ -895,7 +897,7 @@ def value(
     from fipe_cli.table import print_table
 
     cloud, told = _cloud(context), read_mapping(columns)
-    command.check_options(output, month, since)
+    command.check_options(file, output, month, since)
     to_stdout = output == Path("-")
     if to_stdout and as_json:
         raise CliError(_("invalid options: --json and the rows cannot both go to standard output"), USAGE)

@@ -1,7 +1,7 @@
 """Months: as people write them, and those that the database has."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -52,14 +52,28 @@ def find_month(session: "connection", month: str, option: str = "--month") -> da
 
 
 def no_prices_for(asked: str, known: Iterable[str]) -> CliError:
-    """The error of months that have no prices; `known` are those that have."""
-    months = list(known)
+    """The error of months that have no prices; `known` are those that have, as 2026-06."""
     return CliError(
         _(
-            "the database has no prices for {asked}: choose a month from {first} to {last}",
+            "the database has no prices for {asked}: it has {months}",
             asked=asked,
-            first=min(months),
-            last=max(months),
+            months=", ".join(_spans(sorted(known))),
         ),
         USAGE,
     )
+
+
+def _spans(months: Sequence[str]) -> list[str]:
+    """Months in their order, those without a gap as 2024-01..2024-03."""
+    spans: list[list[str]] = []
+    for month in months:
+        if spans and _number(month) == _number(spans[-1][-1]) + 1:
+            spans[-1].append(month)
+        else:
+            spans.append([month])
+    return ["..".join(dict.fromkeys((span[0], span[-1]))) for span in spans]
+
+
+def _number(month: str) -> int:
+    year, of_year = month.split("-")
+    return 12 * int(year) + int(of_year)

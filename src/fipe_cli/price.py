@@ -66,6 +66,8 @@ def read_model_year(written: str) -> int | None:
 
 def refuse_nothing_found(session: "connection", wanted: Wanted) -> None:
     """Raises CliError when there is no such price; it says which part of the question finds nothing."""
+    if wanted.month:
+        find_month(session, wanted.month)
     if wanted.since:
         find_month(session, wanted.since, "--since")
     with session.cursor() as cursor:
@@ -82,6 +84,15 @@ def refuse_nothing_found(session: "connection", wanted: Wanted) -> None:
         )
         newest = dict(cursor.fetchall())
     if not newest:
+        if known := _with_right_check_digit(session, wanted.search):
+            raise CliError(
+                _(
+                    "wrong check digit in {search}: the first six digits belong to {known}",
+                    search=wanted.search,
+                    known=known,
+                ),
+                USAGE,
+            )
         raise CliError(
             _(
                 "nothing is called {search}: use words of its brand and model, or its FIPE code",
@@ -119,3 +130,13 @@ def refuse_nothing_found(session: "connection", wanted: Wanted) -> None:
         ),
         USAGE,
     )
+
+
+def _with_right_check_digit(session: "connection", search: str) -> str | None:
+    """The FIPE code with the same first six digits, if one is known; the last digit is computed from them."""
+    with session.cursor() as cursor:
+        cursor.execute(
+            "select note, choices from fipe.value_fleet(array[%s], array[null]::text[])", (search,)
+        )
+        ((note, choices),) = cursor.fetchall()
+    return choices if note == "wrong_check_digit" else None

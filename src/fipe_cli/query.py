@@ -4,7 +4,7 @@ import csv
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,9 @@ import psycopg2
 from msgspec.json import Encoder
 from psycopg2 import sql
 from psycopg2.errors import (
+    DatetimeFieldOverflow,
     InvalidCursorDefinition,
+    InvalidDatetimeFormat,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -52,10 +54,11 @@ NAMES: dict[type[psycopg2.Error], str] = {
     UndefinedTable: "select relname from pg_class where relnamespace = to_regnamespace('fipe')"
     " and relkind in ('r', 'v')",
     UndefinedColumn: "select distinct attname from pg_attribute join pg_class on pg_class.oid = attrelid"
-    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')",
+    " where relnamespace = to_regnamespace('fipe') and relkind in ('r', 'v')"
+    r" and %(statement)s ~ ('\m' || relname || '\M')",
     UndefinedFunction: "select distinct proname from pg_proc where pronamespace = to_regnamespace('fipe')",
 }
-"""How to list what a query may have meant, by what it named wrong."""
+"""How to list what a query may have meant, by what it named wrong; columns are those of what it reads."""
 
 _ENCODER = Encoder(decimal_format="number", enc_hook=str)
 
@@ -150,7 +153,13 @@ def _open_cursor(session: "connection", statement: str) -> None:
         try:
             cursor.execute("do %s", (block,))
         except NOT_THERE as error:
-            raise _explained(session, error) from error
+            raise _explained(session, statement, error) from error
+        except (InvalidDatetimeFormat, DatetimeFieldOverflow) as error:
+            said = error.diag.message_primary
+            raise CliError(
+                _("{problem}: a date is written as 2026-06-01, a month's is its first day", problem=said),
+                USAGE,
+            ) from error
         except InvalidCursorDefinition as error:
             raise CliError(
                 _(
@@ -161,29 +170,40 @@ def _open_cursor(session: "connection", statement: str) -> None:
             ) from error
 
 
-def _explained(session: "connection", error: psycopg2.Error) -> CliError:
-    """What does not exist, and what is called something like it."""
+def _explained(session: "connection", statement: str, error: psycopg2.Error) -> CliError:
+    """What of the statement does not exist, and what is called something like it."""
     session.rollback()
     with session.cursor() as cursor:
         cursor.execute("select to_regnamespace('fipe') is not null")
         ((has_schema,),) = cursor.fetchall()
-        cursor.execute(NAMES.get(type(error), "select null where false"))
+        cursor.execute(NAMES.get(type(error), "select null where false"), {"statement": statement})
         names = [name for (name,) in cursor.fetchall()]
     if not has_schema:
         return CliError(_("the database has no schema fipe: deploy the stage (again)"))
     said = (error.diag.message_primary or str(error)).splitlines()[0]
-    asked = re.search(r"\b(?:fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
-    close = difflib.get_close_matches(asked[1], names, n=3) if asked else []
-    if asked and asked[1] in names:
-        hint = _(
+    asked = re.search(r"\b(fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
+    schema, name = asked.groups() if asked else (None, "")
+    return CliError(f"{said}: {_hint(error, statement, schema, name, names)}", USAGE)
+
+
+def _hint(error: psycopg2.Error, statement: str, schema: str | None, name: str, names: Sequence[str]) -> str:
+    """What may have been meant by a name that does not exist, with its schema if it had one."""
+    if schema and name in names:
+        return _(
             "look at its arguments with `fipe psql -c '\\df fipe.{name}'`; months are text, as '2026-06'",
-            name=asked[1],
+            name=name,
         )
-    elif close:
-        hint = _("did you mean {names}?", names=", ".join(close))
+    of_column = isinstance(error, UndefinedColumn)
+    if of_column and f'"{name}"' in statement and name.lower() not in names:
+        return _("text stands in single quotes, as in 'Fiat'; what double quotes hold is a column")
+    if of_column:
+        meant = difflib.get_close_matches(name, [each for each in names if each != name], n=3)
     else:
-        hint = _("`fipe psql -c '\\dv fipe.*'` lists what there is")
-    return CliError(f"{said}: {hint}", USAGE)
+        close = [name] if name in names else difflib.get_close_matches(name, names, n=3)
+        meant = [f"fipe.{each}" for each in close]
+    if meant:
+        return _("did you mean {names}?", names=", ".join(meant))
+    return _("`fipe psql -c '\\dv fipe.*'` lists what there is")
 
 
 def _csv_writer(columns: list[str]) -> Callable[[Row], object]:

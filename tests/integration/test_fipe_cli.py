@@ -141,9 +141,21 @@ def test_query_answers_as_csv_in_a_pipe_and_as_json_when_asked(fipe: Fipe) -> No
     ("sql", "words"),
     [
         ("selec", 'syntax error at or near "selec"'),
-        ("select * from fipe.vehicle_prices", "does not exist: did you mean vehicle_price"),
+        ("select * from fipe.vehicle_prices", "does not exist: did you mean fipe.vehicle_price, "),
+        ("select brand_code from fipe.latest_price", "does not exist: did you mean brand?"),
+        ("select price from fipe.vehicle_price", "does not exist: did you mean price_brl?"),
+        (
+            "select 1 from fipe.vehicle_price where reference_month = '2026-06'",
+            "a date is written as 2026-06-01, a month's is its first day",
+        ),
+        ("select * from vehicle_price", "does not exist: did you mean fipe.vehicle_price?"),
+        ("select * from search_models('gol')", "does not exist: did you mean fipe.search_models?"),
+        (
+            'select 1 from fipe.vehicle_price where brand = "Fiat"',
+            "text stands in single quotes, as in 'Fiat'",
+        ),
         ("select prize_brl from fipe.vehicle_price", "does not exist: did you mean price_brl"),
-        ("select * from fipe.serch_models('gol')", "does not exist: did you mean search_models"),
+        ("select * from fipe.serch_models('gol')", "does not exist: did you mean fipe.search_models"),
         (
             "select * from fipe.price_changes(current_date)",
             "fipe.price_changes'`; months are text, as '2026-06'",
@@ -227,7 +239,7 @@ def test_the_report_is_a_web_page(fipe: Fipe) -> None:
 
 def test_the_report_of_a_month(fipe: Fipe) -> None:
     assert "2026-06" in fipe.done("report", "-", "--month", "latest")
-    words = "no prices for --month 2020-01: choose a month from 2026-06 to 2026-06"
+    words = "no prices for --month 2020-01: it has 2026-06"
     assert words in fipe.refused(2, "report", "-", "--month", "2020-01")
     assert "use --run or --month, not both" in fipe.refused(
         2, "report", "-", "--month", "latest", "--run", str(RUN)
@@ -421,18 +433,18 @@ def test_export_writes_csv_to_a_pipe(fipe: Fipe) -> None:
     [
         (["prices.xls"], "use a name that ends in .csv, .jsonl, .parquet, .xlsx"),
         (["prices.csv", "--from", "2026"], "invalid --from 2026: use a month like 2026-06, or latest"),
-        (["prices.csv", "--to", "2020-01"], "no prices for --to 2020-01: choose a month from 2026-06 to"),
+        (["prices.csv", "--to", "2020-01"], "no prices for --to 2020-01: it has 2026-06"),
         (["prices.csv", "--from", "2026-06", "--to", "2026-05"], "--from 2026-06 is after --to 2026-05"),
         (["prices.csv", "--month", "latest", "--to", "2026-06"], "use --month, or --from and --to"),
         (["prices.csv", "--type", "car,boat"], "invalid --type boat: use car, motorcycle, truck"),
         (["prices.csv", "--vehicle", "Qwertz"], "nothing is called --vehicle Qwertz: use words of its"),
         (["prices.csv", "--month", "June"], "invalid --month June: use a month like 2026-06, or latest"),
-        (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: choose a month from"),
+        (["prices.csv", "--month", "2020-01"], "no prices for --month 2020-01: it has 2026-06"),
         (["prices.csv", "--brand", "Fait"], "nothing is called --brand Fait: use whole words"),
         (["prices.jsonl", "--excel-pt"], "--excel-pt works for CSV only"),
         (["missing/prices.csv"], "cannot be written: No such file or directory"),
         (["lake", "--partitioned", "--excel-pt"], "--partitioned writes Parquet files into a folder"),
-        (["lake", "--partitioned", "--from", "2027-01"], "no prices for --from 2027-01: choose a month"),
+        (["lake", "--partitioned", "--from", "2027-01"], "no prices for --from 2027-01: it has "),
     ],
 )
 def test_export_says_in_one_line_what_is_wrong_and_writes_nothing(
@@ -513,17 +525,18 @@ def test_price_lists_several_and_compares_with_an_earlier_month(fipe: Fipe) -> N
     ("arguments", "words"),
     [
         (["qwertz"], "nothing is called qwertz: use words of its brand and model, or its FIPE code"),
+        (["038003-3"], "wrong check digit in 038003-3: the first six digits belong to 038003-2"),
         (["integra gs", "2020"], "integra gs has no model year 2020: it has 1991, 1992"),
         (
             ["integra gs", "1992", "--month", "2020-01"],
-            "no price in 2020-01: its last one is of --month 2026-06",
+            "the database has no prices for --month 2020-01: it has 2026-06",
         ),
         (["integra gs", "92"], "invalid YEAR 92: use a model year like 2020, or 0km"),
         (["integra gs", "--month", "June"], "invalid --month June: use a month like 2026-06"),
         (["integra gs", "--since", "6/2026"], "invalid --since 6/2026: use a month like 2026-06"),
         (
             ["integra gs", "--since", "2020-01"],
-            "the database has no prices for --since 2020-01: choose a month from 2026-06 to 2026-06",
+            "the database has no prices for --since 2020-01: it has 2026-06",
         ),
     ],
 )

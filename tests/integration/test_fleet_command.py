@@ -135,6 +135,7 @@ def test_a_pipe_goes_through_with_the_totals_beside_it() -> None:
         ((str(FLEET), "--since", "2020-01"), "no prices for --since 2020-01"),
         ((str(FLEET), "-o", "-", "--json"), "cannot both go to standard output"),
         (("heading.csv",), "heading.csv has no rows below its heading"),
+        (("again.csv", "-o", "./again.csv"), "invalid --output again.csv: it is the list itself"),
         (("again.csv",), "again.csv has a column fipe_price already"),
     ],
 )

@@ -94,6 +94,10 @@ def moves(report: dict[str, Any], by: str, **given: Any) -> tuple[Any, ...]:
     return (found["vehicles"], found["rose"], found["fell"], round(found["median"], 6))
 
 
+def test_the_newest_month_is_shown_when_an_older_one_was_loaded_last(months: connection) -> None:
+    assert read_report(months, None, "", "005340-6")["market"]["month"] == JUNE
+
+
 def test_a_month_is_compared_with_the_last_complete_one(june: dict[str, Any]) -> None:
     market = june["market"]
     assert (market["month"], market["before"], market["passed_over"]) == (JUNE, APRIL, [MAY])

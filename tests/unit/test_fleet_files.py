@@ -70,8 +70,9 @@ def test_columns_can_be_told() -> None:
 @pytest.mark.parametrize(
     ("columns", "told", "words"),
     [
-        (["a", "year"], "", "no column of FIPE codes among a, year: name it, such as with --columns"),
+        (["a", "year"], "", "codes: its heading is a, year; name it, such as with --columns code=year"),
         (["fipe", "plate"], "", "no column of model years"),
+        (["Our fleet", "", " "], "", "is Our fleet; name it, such as with --columns code=Our fleet"),
         (["fipe", "year"], "year=ano", "no column ano: its columns are fipe, year"),
         (["fipe", "year"], "price=x", "invalid --columns 'price=x'"),
         (["fipe", "year"], "year", "invalid --columns 'year'"),

@@ -26,10 +26,12 @@ _NAMES = {
 
 _LACKING = {
     "code": marked(
-        "{file} has no column of FIPE codes among {columns}: name it, such as with --columns code={last}"
+        "{file} has no column of FIPE codes: its heading is {columns};"
+        " name it, such as with --columns code={last}"
     ),
     "year": marked(
-        "{file} has no column of model years among {columns}: name it, such as with --columns year={last}"
+        "{file} has no column of model years: its heading is {columns};"
+        " name it, such as with --columns year={last}"
     ),
 }
 
@@ -84,8 +86,8 @@ def find_column(file: str, columns: Sequence[str], told: Mapping[str, str], fiel
     """Which column of a file holds a field. Raises CliError when none does; the arguments as above."""
     place = _place(file, columns, told, field)
     if place is None:
-        has = ", ".join(columns[:20])
-        raise CliError(_(_LACKING[field], file=file, columns=has, last=columns[-1]), USAGE)
+        named = [column for column in columns[:20] if column.strip()] or [""]
+        raise CliError(_(_LACKING[field], file=file, columns=", ".join(named), last=named[-1]), USAGE)
     return place
 
 

@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING
 
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
+from fipe_cli.errors import USAGE, CliError
 from fipe_cli.export import opened
 from fipe_cli.fleet.columns import find_columns
 from fipe_cli.fleet.files import opened_fleet
 from fipe_cli.fleet.valuation import Totals, new_columns, value_fleet
 from fipe_cli.fleet.writing import check_ending, writer_of
 from fipe_cli.month import check_month, find_month
+from fipe_words import _
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 
-def check_options(output: Path | None, month: str, since: str) -> None:
-    """Raises CliError when a month is none, or no format has the ending of the output's name."""
+def check_options(file: Path, output: Path | None, month: str, since: str) -> None:
+    """Raises CliError when a month is none, no format has the output's ending, or it is the fleet's file."""
     if output:
         check_ending(output)
+        if output.exists() and file.exists() and output.samefile(file):
+            raise CliError(
+                _("invalid --output {output}: it is the list itself; choose another name", output=output),
+                USAGE,
+            )
     check_month("--month", month)
     check_month("--since", since)
 

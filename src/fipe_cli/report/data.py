@@ -30,8 +30,8 @@ def read_report(
 
     Args:
         session: a session of the stage's database.
-        run_id: the load to show; None for the newest, of the month if one is given.
-        month: the month to show, as 2026-06; empty for the last one of the load.
+        run_id: the load to show; None for the newest of the month.
+        month: the month to show, as 2026-06; empty for the last one of the run, or the newest without a run.
         fipe_code: the vehicle to show; empty for one that has many model years.
         fleet: a list of vehicles to show, as `fipe value` reads it; None for no fleet.
 
@@ -42,7 +42,7 @@ def read_report(
     check_month("--month", month)
     if run_id and month:
         raise CliError(_("invalid options: use --run or --month, not both"), USAGE)
-    shown = find_month(session, month) if month else None
+    shown = None if run_id else find_month(session, month or "latest")
     loads = ask(
         session,
         """
@@ -53,17 +53,17 @@ def read_report(
             select run.run_id
             from fipe.load_run as run
             join fipe.reference_month as reference on reference.code = run.reference_code
-            where %s is null or reference.month = %s
+            where reference.month = %s
             order by run.started_at desc
             limit 1
         ))
         order by reference_month
         """,
-        (str(run_id) if run_id else None, shown, shown),
+        (str(run_id) if run_id else None, shown),
     )
     if run_id and not loads:
         raise CliError(_("unknown run {run_id}: `fipe status` shows the newest", run_id=run_id), USAGE)
-    shown = shown or (loads[-1]["reference_month"] if loads else find_month(session, "latest"))
+    shown = shown or loads[-1]["reference_month"]
     market = read_market(session, shown)
     return {
         "load": _load(session, loads) if loads else None,

@@ -137,7 +137,7 @@ def _unknown(session: "connection", fipe_code: str, month: date) -> CliError:
         )
     return CliError(
         _(
-            "unknown FIPE code {fipe_code}: fipe.search_models(words) finds codes by name",
+            "unknown FIPE code {fipe_code}: find it with `fipe price` and words of its name",
             fipe_code=fipe_code,
         ),
         USAGE,
