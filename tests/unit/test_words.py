@@ -41,6 +41,7 @@ from fipe_words import (
 from local_cloud.__main__ import app as local_cloud
 from local_cloud.command_errors import reason_of
 from local_cloud.command_language import USAGE_ERRORS, help_texts
+from scripts.plain_words import say
 from scripts.update_words import HEADER, as_text, read_catalogue, up_to_date
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,8 +221,13 @@ def calls(tree: ast.AST, names: set[str]) -> Iterator[ast.Call]:
         ({"LANGUAGE": "de:pt", "LANG": "de_DE.UTF-8"}, PORTUGUESE),
     ],
 )
-def test_the_environment_chooses_as_gettext_reads_it(environment: dict[str, str], expected: str) -> None:
+def test_the_environment_chooses_as_gettext_reads_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
     assert language_of(environment) == expected
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.setenv(name, environment.get(name, ""))
+    assert say(ENGLISH, PORTUGUESE) == expected, "the scripts that run before anything is installed"
 
 
 def test_lang_is_stronger_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
