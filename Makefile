@@ -39,7 +39,7 @@ KNOWN.soak         := SEED
 KNOWN.fuzz         := EXAMPLES
 KNOWN.bench        := BENCH
 KNOWN.destroy      := CONFIRM YES
-KNOWN.load         := REFERENCE TYPES BRANDS MODELS DRY_RUN FOLLOW JSON
+KNOWN.load         := REFERENCE TYPES BRANDS MODELS CODES DRY_RUN FOLLOW JSON
 KNOWN.status       := RUN FOLLOW JSON
 KNOWN.resume       := RUN FOLLOW JSON
 KNOWN.check        := JSON
@@ -109,7 +109,7 @@ diff-dev diff-stg diff-prd: diff-%: prepare-layers ## Show what a deploy would c
 destroy-dev destroy-stg destroy-prd: destroy-%: $(RUNTIME) ## Delete the stage with its database: [CONFIRM=1]
 	@$(FIPE) $* destroy
 
-load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS [DRY_RUN=1] [FOLLOW=1]
+load-dev load-stg load-prd: load-%: $(RUNTIME) ## Start a load: REFERENCE TYPES BRANDS MODELS CODES [DRY_RUN=1] [FOLLOW=1]
 	@$(FIPE) $* load
 
 status-dev status-stg status-prd: status-%: $(RUNTIME) ## Show how far a load is: RUN=..., the newest without it

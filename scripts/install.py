@@ -24,6 +24,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
+from plain_words import say
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = (ROOT / ".venv").resolve()
 CACHE = VENV / ".cache"
@@ -44,26 +46,37 @@ VERBOSE = bool(os.environ.get("VERBOSE"))
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 CAUSES = {
-    r"No module named '?(venv|ensurepip)|ensurepip is not\s+available|No module named pip": (
+    r"No module named '?(venv|ensurepip)|ensurepip is not\s+available|No module named pip": say(
         "this Python cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or"
-        " use another Python: make PYTHON=python3.12 ..."
+        " use another Python: make PYTHON=python3.12 ...",
+        "este Python não cria ambientes virtuais: instale o pacote python3-venv (Debian, Ubuntu), ou use"
+        " outro Python: make PYTHON=python3.12 ...",
     ),
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER"
-    r"|UNABLE_TO_VERIFY|unable to get local issuer|self[- ]signed certificate": (
+    r"|UNABLE_TO_VERIFY|unable to get local issuer|self[- ]signed certificate": say(
         "the certificate of the package index is not trusted; behind a proxy that decrypts TLS, set"
         " SSL_CERT_FILE to a PEM file with the proxy's certificate (PIP_CERT, REQUESTS_CA_BUNDLE and"
-        " NODE_EXTRA_CA_CERTS are set to the same file unless you set them)"
+        " NODE_EXTRA_CA_CERTS are set to the same file unless you set them)",
+        "o certificado do índice de pacotes não é confiável; atrás de um proxy que abre o TLS, defina"
+        " SSL_CERT_FILE com um arquivo PEM que tenha o certificado do proxy (PIP_CERT, REQUESTS_CA_BUNDLE e"
+        " NODE_EXTRA_CA_CERTS recebem o mesmo arquivo, a não ser que você os defina)",
     ),
-    r"No space left on device|ENOSPC": "the disk is full: the project needs 1.3 GB",
-    r"Permission denied|EACCES|Read-only file system|EROFS": (
-        "cannot write to the project's folder: use a folder that you may write to"
+    r"No space left on device|ENOSPC": say(
+        "the disk is full: the project needs 1.3 GB", "o disco está cheio: o projeto precisa de 1,3 GB"
     ),
-    r"hash(es)? mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": (
-        "a package differs from the one that the project pins: ask who runs the package index or proxy why"
+    r"Permission denied|EACCES|Read-only file system|EROFS": say(
+        "cannot write to the project's folder: use a folder that you may write to",
+        "não dá para gravar na pasta do projeto: use uma pasta em que você possa gravar",
+    ),
+    r"hash(es)? mismatch|DO NOT MATCH THE HASHES|EINTEGRITY": say(
+        "a package differs from the one that the project pins: ask who runs the package index or proxy why",
+        "um pacote é diferente do que o projeto fixa: pergunte por quê a quem cuida do índice de pacotes ou"
+        " do proxy",
     ),
     r"name resolution|dns error|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|[Cc]onnection refused"
-    r"|[Nn]etwork is unreachable|timed? ?out|ConnectionError|error sending request|[Ff]ailed to fetch": (
-        "the package index cannot be reached: check the network; behind a proxy set HTTPS_PROXY"
+    r"|[Nn]etwork is unreachable|timed? ?out|ConnectionError|error sending request|[Ff]ailed to fetch": say(
+        "the package index cannot be reached: check the network; behind a proxy set HTTPS_PROXY",
+        "o índice de pacotes não responde: confira a rede; atrás de um proxy, defina HTTPS_PROXY",
     ),
 }
 """What a tool may print, as a regular expression, and the cause with its remedy, for the user."""
@@ -95,17 +108,24 @@ class Step:
 
     def _show(self) -> None:
         if TERMINAL:
-            words = f"Installing {', '.join(_running)} ..." if _running else ""
-            print(CLEAR_LINE + words, end="", file=sys.stderr, flush=True)
+            words = say("Installing {} ...", "Instalando {} ...").format(", ".join(_running))
+            print(CLEAR_LINE + (words if _running else ""), end="", file=sys.stderr, flush=True)
 
 
 CLEAR_LINE = "\r\033[K" if TERMINAL else ""
+INTERRUPTED = say("interrupted", "interrompido")
 
 
 def main(parts: list[str]) -> None:
     """Installs the runtime and `parts`, or ends with one line that says why not."""
     if sys.version_info < (3, 11):  # noqa: UP036 - nothing has checked it yet
-        sys.exit("error: this Python is too old: use 3.11 or newer, for example make PYTHON=python3.12 ...")
+        sys.exit(
+            say(
+                "error: this Python is too old: use 3.11 or newer, for example make PYTHON=python3.12 ...",
+                "erro: este Python é antigo demais: use o 3.11 ou mais novo, por exemplo make"
+                " PYTHON=python3.12 ...",
+            )
+        )
     try:
         # One at a time: a second make waits for the first, and then finds everything done.
         with (ROOT / "Makefile").open() as lock:
@@ -114,15 +134,22 @@ def main(parts: list[str]) -> None:
                 signal.signal(number, _interrupt)
             _install(parts)
     except (InstallError, OSError) as error:
-        sys.exit(CLEAR_LINE + ("interrupted" if _interrupted.is_set() else f"error: {error}"))
+        failed = say("error: {}", "erro: {}").format(error)
+        sys.exit(CLEAR_LINE + (INTERRUPTED if _interrupted.is_set() else failed))
     except KeyboardInterrupt:  # while it waits for another make
-        sys.exit("interrupted")
+        sys.exit(INTERRUPTED)
 
 
 def _install(parts: list[str]) -> None:
     if not (_is_current(VENV / ".runtime", _runtime_digest()) and _works()):
         if not TERMINAL:
-            print("Installing into .venv and node_modules (about half a minute)", flush=True)
+            print(
+                say(
+                    "Installing into .venv and node_modules (about half a minute)",
+                    "Instalando em .venv e node_modules (cerca de meio minuto)",
+                ),
+                flush=True,
+            )
         _install_runtime()
     tasks = [partial(_install_node_packages, ROOT)]
     if "dev" in parts and not _is_current(VENV / ".dev", _digest("requirements-dev.txt")):
@@ -156,7 +183,7 @@ def _install_runtime() -> None:
         if is_first:
             VENV.mkdir()
             UNFINISHED.touch()
-        with Step("the virtual environment"):
+        with Step(say("the virtual environment", "o ambiente virtual")):
             if not (VENV / "bin/pip").exists():
                 # sys.executable may be the .venv that was just removed.
                 python = (
@@ -164,7 +191,7 @@ def _install_runtime() -> None:
                 )
                 _run([python, "-m", "venv", str(VENV)])
             _run([*_venv_python("pip"), "install", "--require-hashes", "-r", "requirements-uv.txt"])
-        with Step("Python packages"):
+        with Step(say("Python packages", "os pacotes do Python")):
             _uv("install", "--require-hashes", "-r", "requirements.txt")
             _uv("install", "--no-deps", "--no-build-isolation", "--editable", ".")
     except (InstallError, OSError):
@@ -180,7 +207,7 @@ def _install_node_packages(folder: Path) -> None:
     if _is_current(modules / ".installed", digest):
         return
     try:
-        with Step("Node.js packages"):
+        with Step(say("Node.js packages", "os pacotes do Node.js")):
             npm = [str(VENV / "bin/npm"), "ci", "--no-audit", "--no-fund", "--loglevel=error"]
             _run([*npm, "--prefix", str(folder)])
     except (InstallError, OSError):
@@ -190,7 +217,7 @@ def _install_node_packages(folder: Path) -> None:
 
 
 def _install_dev() -> None:
-    with Step("development packages"):
+    with Step(say("development packages", "os pacotes de desenvolvimento")):
         _uv("install", "--require-hashes", "-r", "requirements-dev.txt")
     (VENV / ".dev").write_text(_digest("requirements-dev.txt"))
 
@@ -205,7 +232,7 @@ def _install_own_venv(part: str) -> None:
 
 
 def _build_layers() -> None:
-    with Step("Lambda layers"):
+    with Step(say("Lambda layers", "as layers do Lambda")):
         built = _run(["./create_fipe_api_layer.sh"])
     if not VERBOSE:
         print(built, end="")
@@ -308,10 +335,12 @@ def _reason(command: list[str], output: str) -> str:
     words = " ".join([Path(command[0]).name, *command[1:3]])
     for pattern, cause in CAUSES.items():
         if re.search(pattern, output):
-            return f"`{words}` failed: {cause}"
+            return say("`{}` failed: {}", "`{}` falhou: {}").format(words, cause)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return (
-        f"`{words}` failed: {lines[-1] if lines else 'it printed nothing'} (VERBOSE=1 shows all its output)"
+    last = lines[-1] if lines else say("it printed nothing", "não mostrou nada")
+    return say(
+        f"`{words}` failed: {last} (VERBOSE=1 shows all its output)",
+        f"`{words}` falhou: {last} (VERBOSE=1 mostra toda a saída)",
     )
 
 

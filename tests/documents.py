@@ -5,6 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.pt-BR.md")
+READMES_SPEAK = tuple(zip(READMES, ("en", "pt"), strict=True))
+"""Each with the language that its commands speak, too."""
 QUESTIONS = ROOT / "docs/questions.md"
 FLEETS = ROOT / "docs/fleets.md"
 WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS, FLEETS)

@@ -909,7 +909,7 @@ def value(
         print(json_of(totals.document() | {"file": output and str(output)}))
     else:
         words = _progress(to_stdout)
-        print_table(words, *totals.table())
+        print_table(words, *totals.table_to_read())
         for text in totals.words():
             words.print(text, soft_wrap=True)
         if output and not to_stdout:

@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from psycopg2.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from fipe_api.load.request import LoadRequestError
+from fipe_cli.function_words import understood_of_database
 from fipe_words import _
 from local_cloud import command_errors
 from local_cloud.command_errors import INTERRUPTED, UNREACHABLE, USAGE, CommandError
@@ -96,14 +97,14 @@ def one_line_errors() -> Iterator[None]:
                 _(
                     "{problem}: the database's schema is older than this `fipe`, or missing;"
                     " deploy the stage again",
-                    problem=error.diag.message_primary,
+                    problem=understood_of_database(error.diag.message_primary or str(error)),
                 )
             ) from error
         except psycopg2.Error as error:
             raise CliError(
                 _(
                     "the database refuses: {problem}",
-                    problem=error.diag.message_primary or error,
+                    problem=understood_of_database(error.diag.message_primary or str(error)),
                 ),
                 USAGE,
             ) from error

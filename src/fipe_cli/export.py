@@ -21,6 +21,7 @@ from fipe_cli.database import blocking
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.month import check_month, months_with_prices, no_prices_for
 from fipe_words import _
+from local_cloud.command_errors import reason_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -202,7 +203,7 @@ def opened(file: Path, draft: Path | None = None) -> Iterator[IO[bytes]]:
             yield target
         draft.replace(file)
     except OSError as error:
-        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=error.strerror)) from error
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=reason_of(error))) from error
     finally:
         draft.unlink(missing_ok=True)
 

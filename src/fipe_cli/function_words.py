@@ -31,6 +31,13 @@ ANSWERS = (
     marked("some results did not arrive"),
     marked("the source lists none of the wanted brands"),
     marked("waits for the load of {months}"),
+    # What the questions of the schema refuse, and say of their months.
+    marked("invalid month '{asked}': use a month like 2026-06, or latest"),
+    marked("invalid by '{by}': use type or brand, or leave it out"),
+    marked(
+        "{month} is partly loaded, so {asked} is compared with {earlier}: name the month to compare with it"
+    ),
+    marked("nothing"),
     # What a load lacks.
     marked("{unknown} of {all} brands are not known: the run's plan, or a part of it, has not arrived"),
     marked("and others: {view} has all"),
@@ -62,10 +69,27 @@ ANSWERS = (
     marked("wrote {count} prices, and undid it"),
     marked("read {count} loads"),
     marked("read {count} load"),
+    marked("not needed: {user} is no member of rds_iam"),
 )
 """The first that fits counts, so a more general one comes later."""
+
+POSTGRESQL = (
+    marked('relation "{name}" does not exist'),
+    marked('column "{name}" does not exist'),
+    marked("column {name} does not exist"),
+    marked("function {name} does not exist"),
+    marked('syntax error at or near "{word}"'),
+    marked("syntax error at end of input"),
+)
+"""What PostgreSQL says of the usual mistakes in a query."""
 
 
 def understood(text: str) -> str:
     """The text in the person's language; as it is if it is no known one."""
     return understood_as(text, ANSWERS)
+
+
+def understood_of_database(text: str) -> str:
+    """What the database says of a query, in the person's language; names in it stay as they are."""
+    said = understood_as(text, POSTGRESQL)
+    return understood(text) if said == text else said

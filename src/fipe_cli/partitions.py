@@ -20,6 +20,7 @@ from fipe_api.database.prices import COLUMNS, fingerprint, read_batches
 from fipe_cli.errors import CliError
 from fipe_cli.export import Selection, opened
 from fipe_words import _, counted, plural
+from local_cloud.command_errors import reason_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -139,7 +140,7 @@ def _export_month(session: "connection", day: date, part: sql.Composed, found: E
             return
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=error.strerror)) from error
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=reason_of(error))) from error
     # With the process's id, so that two exports into one folder do not write into one file.
     with opened(file, file.with_name(f".{FILE}.{os.getpid()}.part")) as target:
         rows = read_batches(session, COLUMNS, part)

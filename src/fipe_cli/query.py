@@ -23,6 +23,7 @@ from psycopg2.extensions import PYDATE, PYDATETIME, PYDATETIMETZ, new_array_type
 from rich.console import Console
 
 from fipe_cli.errors import NOT_THERE, USAGE, CliError
+from fipe_cli.function_words import understood_of_database
 from fipe_cli.table import Row, print_table, spelled
 from fipe_words import _
 from local_cloud.sentences import console_of_sentences
@@ -107,7 +108,9 @@ def answer(
             _print_lines(cursor, form, columns, rows)
     # What the questions say of their months. PostgreSQL repeats it for each place of a query.
     for notice in dict.fromkeys(session.notices):
-        console_of_sentences(stderr=True).print(notice.removeprefix("NOTICE:").strip(), markup=False)
+        console_of_sentences(stderr=True).print(
+            understood_of_database(notice.removeprefix("NOTICE:").strip()), markup=False
+        )
 
 
 def _print_lines(cursor: Any, form: Form, columns: list[str], rows: list[Row]) -> None:
@@ -183,7 +186,7 @@ def _explained(session: "connection", statement: str, error: psycopg2.Error) -> 
     said = (error.diag.message_primary or str(error)).splitlines()[0]
     asked = re.search(r"\b(fipe\.)?(\w+)(?=\W*(?:\(.*\))? does not exist)", said)
     schema, name = asked.groups() if asked else (None, "")
-    return CliError(f"{said}: {_hint(error, statement, schema, name, names)}", USAGE)
+    return CliError(f"{understood_of_database(said)}: {_hint(error, statement, schema, name, names)}", USAGE)
 
 
 def _hint(error: psycopg2.Error, statement: str, schema: str | None, name: str, names: Sequence[str]) -> str:

@@ -165,7 +165,7 @@ def _functions(functions: dict[str, dict[str, int]]) -> Table:
         "max_memory_mb": "MiB",
     }
     # Without padding it fits into 80 columns, the width of a pipe and of many terminals.
-    table = Table(Column("function", no_wrap=True), *columns.values(), box=SIMPLE, padding=0)
+    table = Table(Column(_("function"), no_wrap=True), *columns.values(), box=SIMPLE, padding=0)
     for name, figures in functions.items():
         table.add_row(name, *(str(figures[column]) for column in columns))
     return table

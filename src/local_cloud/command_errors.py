@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from fipe_words import _
+from fipe_words import _, marked
 from local_cloud.command_language import choose_language, translate_help, usage_errors
 
 USAGE = 2
@@ -17,6 +17,18 @@ USAGE = 2
 UNREACHABLE = 3
 """The cloud, the database or the source cannot be reached, or refuses; or the output cannot be written."""
 INTERRUPTED = 130
+
+SYSTEM_REASONS = (
+    marked("Address already in use"),
+    marked("File exists"),
+    marked("Is a directory"),
+    marked("No such file or directory"),
+    marked("No space left on device"),
+    marked("Not a directory"),
+    marked("Permission denied"),
+    marked("Read-only file system"),
+)
+"""What the system says of files and ports; in English, whatever the language."""
 
 
 class CommandError(Exception):
@@ -87,7 +99,7 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         sys.stdout = None  # it may be what cannot be written
         place = f"{error.filename}: " if error.filename else ""
-        _end(f"{place}{error.strerror or error}")
+        _end(f"{place}{reason_of(error)}")
     except UnicodeEncodeError as error:
         character = error.object[error.start]
         _end(
@@ -100,6 +112,11 @@ def one_line_errors() -> Iterator[None]:
     except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or Ctrl-D at a question
         print(_("interrupted"), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refuses a file or a port, in the person's language."""
+    return _(error.strerror) if error.strerror in SYSTEM_REASONS else error.strerror or str(error)
 
 
 def _end(*messages: str, exit_code: int = UNREACHABLE) -> NoReturn:

@@ -15,6 +15,8 @@ from typer._click.formatting import HelpFormatter
 from fipe_words import ENGLISH, _, language, language_of, marked, speak, understood, understood_as
 
 HELP = marked("Show this message and exit.")
+USAGE = (marked("[OPTIONS]"), marked("COMMAND [ARGS]..."))
+"""What typer writes in a command's usage."""
 
 USAGE_ERRORS = (
     marked("{message}. Did you mean {names}?"),
@@ -31,6 +33,9 @@ USAGE_ERRORS = (
     marked("{value} is not one of {known}."),
     marked("Input should be a valid integer, unable to parse string as an integer"),
     marked("Input should be a valid UUID, {reason}"),
+    marked("invalid character: found {character} at {place}"),
+    marked("invalid length: expected length 32 for simple format, found {length}"),
+    marked("invalid group count: expected 5, found {count}"),
     marked("Input should be greater than or equal to {least}"),
     marked("Input should be less than or equal to {most}"),
 )
@@ -39,6 +44,8 @@ USAGE_ERRORS = (
 
 class _Formatter(HelpFormatter):
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        for word in USAGE:
+            args = args.replace(word, _(word))
         super().write_usage(prog, args, _("Usage: ") if prefix is None else prefix)
 
     def write_dl(self, rows: Sequence[tuple[str, str]], *more: Any, **options: Any) -> None:

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import requests
 
 from fipe_words import _
-from local_cloud.command_errors import CommandError
+from local_cloud.command_errors import CommandError, reason_of
 from local_cloud.state import REPOSITORY, SIMULATOR_PATH, STATUS_PATH, Endpoint, LocalState
 from local_cloud.steps import step
 
@@ -134,5 +134,5 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LocalCloudError(
-                _("port {port} cannot be used: {reason}", port=port, reason=error.strerror)
+                _("port {port} cannot be used: {reason}", port=port, reason=reason_of(error))
             ) from error

@@ -5,17 +5,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fipe_cli.__main__ import app
+from fipe_words import ENGLISH, _, counted, speak
 from scripts.settings_table import PAGE, with_table
+from scripts.update_words import read_catalogue
 from tests.documents import (
     DBT,
     DEPLOYED,
     DEVELOPMENT,
     READMES,
+    READMES_SPEAK,
     ROOT,
     WALKED,
     commands,
@@ -52,6 +57,50 @@ def test_each_readme_shows_a_picture_in_its_language_before_its_first_section() 
         for readme in READMES
     ]
     assert pictures == [["docs/report-2026-06.png"], ["docs/report-2026-06.pt-BR.png"]]
+
+
+@pytest.mark.parametrize(("readme", "spoken"), READMES_SPEAK, ids=("en", "pt"))
+def test_each_readme_shows_what_make_local_says_in_its_language(readme: Path, spoken: str) -> None:
+    page = readme.read_text(encoding="utf-8")
+    with spoken_in(spoken):
+        headings = [_("month"), _("type"), _("brands"), _("models"), _("prices")]
+        types = [_("cars"), _("motorcycles"), _("trucks")]
+        ends = _(
+            "This load: {prices} of {models}, {unpriced:,} listed without a price; {seconds:.1f} s, {calls},"
+            " at most {memory:,.0f} MiB of memory.",
+            prices=counted(579, "price"), models=counted(117, "model"), unpriced=0,
+            seconds=4.8, calls=counted(711, "call"), memory=735,
+        )  # fmt: skip
+        look = _(
+            "Complete. Look at it: make local-psql ARGS='-c \"select * from fipe.vehicle_price limit 10\"'"
+        )
+    table = [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in page.splitlines()]
+    assert headings in table
+    assert [row[1] for row in table if row and row[0] == "2026-06"] == types
+    assert f"\n{ends}\n{look}\n" in page
+
+
+@pytest.mark.parametrize(("readme", "spoken"), READMES_SPEAK, ids=("en", "pt"))
+def test_the_symptoms_of_each_readme_are_what_commands_say_in_its_language(readme: Path, spoken: str) -> None:
+    table = re.split(r"\| (?:symptom|sintoma) \|", readme.read_text(encoding="utf-8"))[1].partition("\n\n")[0]
+    symptoms = " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
+    quoted = [each for each in re.findall(r"`([^`]+)`", symptoms) if " " in each]
+    said = [message.id if spoken == ENGLISH else message.string for message in read_catalogue()]
+    assert len(quoted) >= 6
+    for each in quoted:
+        begins = each.removesuffix("...").removesuffix("http://localhost:")
+        assert [text for text in said if isinstance(text, str) and text.startswith(begins)], each
+
+
+@contextmanager
+def spoken_in(chosen: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LANGUAGE", ENGLISH)
+        speak(chosen)
+        try:
+            yield
+        finally:
+            speak(ENGLISH)
 
 
 def test_every_document_with_commands_is_one_whose_commands_are_run() -> None:

@@ -31,6 +31,7 @@ BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
 PROJECT = (
     "Makefile",
     "scripts/install.py",
+    "scripts/plain_words.py",
     "requirements-uv.txt",
     "requirements.txt",
     "pyproject.toml",
@@ -107,6 +108,14 @@ def test_ctrl_c_ends_it_in_one_line_and_leaves_no_half_of_node_modules(installed
 def test_says_what_a_failure_means(installed: Path, printed: str, words: str) -> None:
     fake(installed / ".venv/bin/npm", f"echo noise; echo '{printed}' >&2; exit 1")
     assert words in only_error(install(installed))
+
+
+def test_says_it_in_portuguese_where_the_environment_asks_for_it(installed: Path) -> None:
+    fake(installed / ".venv/bin/npm", "echo 'npm error code ENOSPC' >&2; exit 1")
+    ended = install(installed, LANGUAGE="", LC_ALL="pt_BR.UTF-8")
+    assert (
+        ended.stderr == "erro: `npm ci --no-audit` falhou: o disco está cheio: o projeto precisa de 1,3 GB\n"
+    )
 
 
 def test_all_tools_trust_the_certificate_that_one_variable_names(installed: Path) -> None:

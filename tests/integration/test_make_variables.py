@@ -41,6 +41,23 @@ def test_an_unknown_variable_is_refused_in_one_line(arguments: list[str], words:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["local", "BRAND=Fiat"], "BRAND: o `make local` não tem essa variável; você quis dizer BRANDS?"),
+        (["local-up", "MARCAS=Fiat"], "essa variável; ele aceita PORT, SOURCE, CATALOGUE, RATE"),
+        (["local-down", "ALL=1"], "ALL: o `make local-down` não tem essa variável, nem outra"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("language", ["pt", "pt_BR", "fr:pt_BR"])
+def test_and_in_portuguese_where_the_environment_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, language: str, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setenv("LANGUAGE", language)
+    assert words in _make(*arguments).stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["local", "BRANDS=Fiat", "RATE=max", "VERBOSE=1", "PYTHON=python3"],

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
+from fipe_words import ENGLISH, speak
 from tests.builders import JUNE_2026
-from tests.documents import QUESTIONS, ROOT, WALKED, commands
+from tests.documents import QUESTIONS, READMES_SPEAK, ROOT, WALKED, commands
 from tests.local_database import local_database
 
 MONTHS = (date(2025, 6, 1), date(2026, 5, 1), JUNE_2026.month)
@@ -72,6 +73,21 @@ def test_the_page_shows_what_the_command_answers(
     answer = "\n".join(line.rstrip() for line in printed.splitlines()).strip("\n")
     assert answer == shown
     assert max(map(len, answer.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("readme", "spoken"), READMES_SPEAK, ids=("en", "pt"))
+def test_each_readme_shows_what_the_last_command_answers_in_its_language(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readme: Path, spoken: str
+) -> None:
+    page = readme.read_text(encoding="utf-8")
+    commands_, shown = re.findall(r"```bash\n([^`]+)\n```\n\n[^\n]+:\n\n```text\n([^`]*?)\n```", page)[-1]
+    monkeypatch.setenv("LANGUAGE", ENGLISH)
+    command = commands_.splitlines()[-1].replace("fipe ", f"fipe --lang {spoken} ", 1)
+    try:
+        printed = on_a_terminal(place, tmp_path, monkeypatch, command)
+    finally:
+        speak(ENGLISH)
+    assert "\n".join(line.rstrip() for line in printed.splitlines()).strip("\n") == shown
 
 
 def on_a_terminal(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> str:

@@ -21,7 +21,8 @@ from fipe_api.load.request import LoadRequestError, parse_request
 from fipe_api.load.status import _line
 from fipe_cli.__main__ import app
 from fipe_cli.export import Selection
-from fipe_cli.function_words import ANSWERS, understood
+from fipe_cli.fleet.valuation import Total, Totals
+from fipe_cli.function_words import ANSWERS, understood, understood_of_database
 from fipe_cli.loads import payload_of
 from fipe_cli.table import shown
 from fipe_words import (
@@ -38,7 +39,9 @@ from fipe_words import (
     understood_as,
 )
 from local_cloud.__main__ import app as local_cloud
+from local_cloud.command_errors import reason_of
 from local_cloud.command_language import USAGE_ERRORS, help_texts
+from scripts.plain_words import say
 from scripts.update_words import HEADER, as_text, read_catalogue, up_to_date
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,8 +224,13 @@ def calls(tree: ast.AST, names: set[str]) -> Iterator[ast.Call]:
         ({"LANGUAGE": "de:pt", "LANG": "de_DE.UTF-8"}, PORTUGUESE),
     ],
 )
-def test_the_environment_chooses_as_gettext_reads_it(environment: dict[str, str], expected: str) -> None:
+def test_the_environment_chooses_as_gettext_reads_it(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
     assert language_of(environment) == expected
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.setenv(name, environment.get(name, ""))
+    assert say(ENGLISH, PORTUGUESE) == expected, "the scripts that run before anything is installed"
 
 
 def test_lang_is_stronger_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +248,7 @@ def test_wrong_arguments_are_said_in_portuguese() -> None:
     assert "Não existe o comando 'loda'. Você quis dizer 'load', 'local'?" in said("--lang", "pt", "loda")
     wrong = said("--lang", "pt", "load", "--dry-ru")
     assert "Erro: Não existe a opção --dry-ru (opções parecidas: --dry-run)" in wrong
-    assert "Uso: fipe load [OPTIONS]" in wrong
+    assert "Uso: fipe load [OPÇÕES]" in wrong
     assert "Para ver a ajuda, rode 'fipe load --help'." in wrong
     assert "Falta o argumento 'VEHICLE'." in said("--lang", "pt", "price")
     assert "o mínimo é 0" in said("--lang", "pt", "query", "--timeout", "-1", "select 1")
@@ -303,7 +311,7 @@ def test_every_known_answer_is_one_that_the_functions_give() -> None:
         re.sub(r"'\s*\n\s*'", "", (ROOT / "create_fipe_db.sql").read_text()).replace("''", "'"),
         *(
             text
-            for file in (ROOT / "src/fipe_api").rglob("*.py")
+            for file in (*(ROOT / "src/fipe_api").rglob("*.py"), ROOT / "lambda/master.py")
             for node in ast.walk(ast.parse(file.read_text()))
             if isinstance(node, ast.Constant | ast.JoinedStr) and (text := text_of(node))
         ),
@@ -313,6 +321,52 @@ def test_every_known_answer_is_one_that_the_functions_give() -> None:
         longest = max(parts, key=len)
         short = len(longest) < 12  # as in the lines of FipeLoadStatus, which the next test has
         assert short or any(longest in source for source in sources), answer
+
+
+@pytest.mark.usefixtures("portuguese")
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "invalid month 'junho': use a month like 2026-06, or latest",
+            "mês inválido, 'junho': use um mês como 2026-06, ou latest",
+        ),
+        (
+            "2026-05 is partly loaded, so 2026-06 is compared with 2026-04:"
+            " name the month to compare with it",
+            "2026-05 só foi carregado em parte, então 2026-06 é comparado com 2026-04:"
+            " diga com que mês comparar",
+        ),
+        (
+            "2026-05 is partly loaded, so 2026-06 is compared with nothing:"
+            " name the month to compare with it",
+            "2026-05 só foi carregado em parte, então 2026-06 é comparado com nada:"
+            " diga com que mês comparar",
+        ),
+        ('relation "fipe.vehicles" does not exist', 'a tabela ou view "fipe.vehicles" não existe'),
+        ('relation "cars" does not exist', 'a tabela ou view "cars" não existe'),
+        ('syntax error at or near "selec"', 'erro de sintaxe perto de "selec"'),
+    ],
+)
+def test_what_the_database_says_of_a_query_is_said_in_portuguese(said: str, expected: str) -> None:
+    assert understood_of_database(said) == expected
+
+
+@pytest.mark.usefixtures("portuguese")
+def test_what_the_system_says_of_a_file_is_said_in_portuguese(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        (tmp_path / "estoque.csv").read_text()
+    assert reason_of(caught.value) == "arquivo ou pasta não existe"
+    assert reason_of(OSError(5, "Input/output error")) == "Input/output error"
+
+
+@pytest.mark.usefixtures("portuguese")
+def test_the_totals_of_a_fleet_name_their_types_in_portuguese_and_for_programs_in_english() -> None:
+    totals = Totals(date(2026, 6, 1), None)
+    totals.by_brand["truck", "SCANIA"] = Total(vehicles=1)
+    totals.by_brand["", ""] = Total(vehicles=1)
+    assert [row[0] for row in totals.table_to_read()[1]] == ["caminhão", "desconhecido", "todos"]
+    assert [row["type"] for row in totals.document()["totals"]] == ["truck", "unknown"]
 
 
 @pytest.mark.usefixtures("portuguese")

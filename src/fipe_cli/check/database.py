@@ -20,6 +20,7 @@ from infrastructure.paths import SQL_SCRIPT
 
 MASTER = marked("database, as the master user")
 WELL: Literal["ok"] = "ok"
+WITHOUT_TLS = "off"
 
 WRITE_SECRET = marked("write the database's secret anew: JSON with host, port, dbname, username and password")
 _UNREACHABLE = (
@@ -95,14 +96,15 @@ def look_at_master(deployment: Deployment) -> list[Finding]:
 
 def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
     by_password, by_token = one_line(answer.password_login), one_line(answer.iam_login)
+    tls = _("without TLS") if answer.tls == WITHOUT_TLS else answer.tls
     if by_password == WELL:
         seen = (
-            _("signs in with the secret's password and with an IAM token; {tls}", tls=answer.tls)
+            _("signs in with the secret's password and with an IAM token; {tls}", tls=tls)
             if by_token == WELL
             else _(
                 "signs in with the secret's password, but not with an IAM token ({reason}); {tls}",
-                reason=by_token,
-                tls=answer.tls,
+                reason=understood(by_token),
+                tls=tls,
             )
         )
         return Finding(Level.OK, _(MASTER), seen)

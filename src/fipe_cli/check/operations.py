@@ -8,11 +8,13 @@ from fipe_cli.errors import CliError
 from fipe_cli.ledger import read_waits
 from fipe_cli.month_list import progress_of, read_list
 from fipe_cli.progress import Waits, list_words, refused
-from fipe_words import _, plural
+from fipe_words import _, marked, plural
 from infrastructure import names
 from infrastructure.names import Function
 
 GOOD_NEWS = "load-complete"
+ACTIVE = marked("active")
+"""The state of a table that works; other states stay as AWS names them."""
 PENDING, DELETED = "PendingConfirmation", "Deleted"
 """What SNS lists instead of the ARN of such a subscription."""
 
@@ -34,7 +36,7 @@ def read_pace(deployment: Deployment) -> tuple[list[Finding], Waits | None]:
         seen = refused(waits.refusal)
         return [Finding(Level.WARNING, part, seen, _("see the source"))], waits
     return [
-        Finding(Level.OK, part, _("{status}; loaders may call", status=found["TableStatus"].lower()))
+        Finding(Level.OK, part, _("{status}; loaders may call", status=_(found["TableStatus"].lower())))
     ], waits
 
 

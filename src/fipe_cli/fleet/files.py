@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 
 from fipe_cli.errors import USAGE, CliError
 from fipe_words import _, marked
+from local_cloud.command_errors import reason_of
 
 STANDARD = Path("-")
 """Standard input or output."""
@@ -124,7 +125,7 @@ def _bytes_of(file: Path) -> Iterator[IO[bytes]]:
                 stream = copy
         except OSError as error:
             raise CliError(
-                _("{file} cannot be read: {reason}", file=file, reason=error.strerror), USAGE
+                _("{file} cannot be read: {reason}", file=file, reason=reason_of(error)), USAGE
             ) from error
         yield stream
 

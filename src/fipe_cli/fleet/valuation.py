@@ -24,7 +24,8 @@ LINES_NAMED = 5
 Key = tuple[str, str, str]
 """A FIPE code, a model year and a fuel, as a file has them."""
 
-_TYPES = {1: "car", 2: "motorcycle", 3: "truck", None: ""}
+_TYPES = {1: marked("car"), 2: marked("motorcycle"), 3: marked("truck"), None: ""}
+_UNKNOWN, _ALL = marked("unknown"), marked("all")
 
 
 _SENTENCES = {
@@ -217,9 +218,14 @@ class Totals:
         unknown = ("", "")
         for kind, brand in sorted(self.by_brand, key=lambda each: (each == unknown, *each)):
             total = self.by_brand[kind, brand]
-            rows.append((*((kind, brand) if brand else ("unknown", "")), *self._figures(total)))
-        rows.append(("all", "", *self._figures(self.everything)))
+            rows.append((*((kind, brand) if brand else (_UNKNOWN, "")), *self._figures(total)))
+        rows.append((_ALL, "", *self._figures(self.everything)))
         return names, rows
+
+    def table_to_read(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The table, with its types in the person's language."""
+        names, rows = self.table()
+        return names, [(_(kind), *others) for kind, *others in rows]
 
     def _figures(self, total: Total) -> tuple[Any, ...]:
         figures = (total.vehicles, total.without_price, total.value)
