@@ -25,6 +25,8 @@ from fipe_api.messages import (
     MANUFACTURER_QUEUE,
     MODEL_QUEUE,
     PRICE_QUEUE,
+    BackfillMessage,
+    CodesMessage,
     Named,
     PricedVehicle,
     Reference,
@@ -269,7 +271,9 @@ VALID_MESSAGES: list[Any] = [
     json.loads(to_json(message))
     for message in (
         any_brand_message(wanted_models=(1, "Gol"), missing_models=(1,)),
-        StartMessage(run_id=RUN, request={"brands": ["Fiat"]}, months=1, references=(JUNE_2026,)),
+        StartMessage(run_id=RUN, request={"brands": ["Fiat"]}, reference=JUNE_2026),
+        BackfillMessage(run_id=RUN, turn=1, token=RUN),
+        CodesMessage(run_id=RUN, request={"fipe_codes": ["005340-6"]}, left=("005340-6",)),
         any_run_plan(wanted_brands=(1, "Fiat")),
         any_brand_plan(),
         any_model_message(),

@@ -19,6 +19,7 @@ from tests.aws import make_pace_table
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, STAGES, Pipeline
 
+LONG = pytest.mark.faults
 MONTHS, NEW_MONTH = "2024-06..2026-05", "2026-06"
 FAULTS = [Fault.TOO_MANY_REQUESTS, Fault.STATUS_503, Fault.EMPTY_BODY, Fault.NOTHING_FOUND]
 COLUMNS = (
@@ -98,6 +99,7 @@ def assert_one_at_a_time(pipeline: Pipeline, run_id: str) -> None:
     assert overlapping == []
 
 
+@LONG
 def test_24_months_among_faults_and_restarts_and_a_new_table_in_the_middle(pipeline: Pipeline) -> None:
     chance = random.Random(24)
     pipeline.simulator.faults = Faults.of(*FAULTS, rate=0.03 / len(FAULTS), seed=24)
@@ -192,6 +194,7 @@ def test_what_is_complete_is_skipped_and_a_brand_that_a_month_lacks_stops_nothin
     pipeline.until_idle()
 
 
+@LONG
 def test_messages_that_were_lost_are_asked_for_again_at_the_end_of_the_list(pipeline: Pipeline) -> None:
     with pipeline.paused("model"):
         run_id = pipeline.ask_to_start(reference="2026-04..2026-05", brands=[brand_of(pipeline)])["run_id"]
