@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from fipe_cli.errors import INTERRUPTED, USAGE, CliError
 from fipe_cli.imports.columns import find_layout, read_mapping
 from fipe_cli.imports.files import STDIN, RowFile, opened
-from fipe_cli.imports.rows import Prices, RowReader, looks_merged
+from fipe_cli.imports.rows import Prices, RowReader, ends_look_merged, looks_merged
 from fipe_cli.imports.writing import ImportFile, Written, begin_file, end_file, write_batch
 from fipe_words import _, counted, plural
 
@@ -151,6 +151,11 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
     if "merged" in Path(rows.name).name and not options.names_of_today:
         raise _merged(rows.name)
     reader = RowReader(layout, options.month)
+    if not options.names_of_today:
+        parts = rows.ends(list(layout.columns.values()))
+        ends = [RowReader(layout, options.month).read(part) for part in parts]
+        if len(ends) == 2 and ends_look_merged(*ends):
+            raise _merged(rows.name)
     file = begin_file(session, source, rows.name, rows.fingerprint)
     columns = list(layout.columns.values())
     months = [layout.columns[field] for field in MONTH_FIELDS if field in layout.columns]
