@@ -1679,6 +1679,7 @@ create table if not exists fipe.import_file (
     known         bigint      not null default 0,
     copies        bigint      not null default 0,
     kept_apart    bigint      not null default 0,
+    replaced      bigint      not null default 0,
     unique (source, fingerprint)
 );
 comment on table fipe.import_file is 'One row per file that `fipe import` has read, or is reading.';
@@ -1704,9 +1705,57 @@ comment on table fipe.import_kept_apart is
     'One row per row of an imported file that is not stored as a price, and why: no price, a wrong FIPE code, two prices'
     ' for one vehicle, another price than the official API''s.';
 
+create table if not exists fipe.import_replaced (
+    import_file_id  integer       not null references fipe.import_file (id),
+    reference_month date          not null references fipe.reference_month (month),
+    vehicle_id      integer       not null references fipe.vehicle (id),
+    price_brl       numeric(12,2) not null,
+    source          smallint,
+    replaced_at     timestamptz   not null default now(),
+    primary key (reference_month, vehicle_id, import_file_id)
+);
+comment on table fipe.import_replaced is
+    'One row per price of a load whose place an import took, as `fipe import --over-official` asks: what the load had'
+    ' said. The next load that asks about the model takes its place back.';
+
+-- The importer itself may change no price. This leaves a trace of each.
+create or replace function fipe.replace_prices(
+    import_file_id integer, months date[], vehicles integer[], prices numeric[]
+) returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    with given as (
+        select given.month, given.vehicle_id, given.price_brl, import_file.source
+        from unnest(months, vehicles, prices) as given (month, vehicle_id, price_brl)
+        cross join fipe.import_file
+        where import_file.id = replace_prices.import_file_id and fipe.is_imported(import_file.source)
+    ),
+    held as (
+        insert into fipe.import_replaced (import_file_id, reference_month, vehicle_id, price_brl, source)
+        select replace_prices.import_file_id, price.reference_month, price.vehicle_id, price.price_brl, price.source
+        from given
+        join fipe.price on (price.reference_month, price.vehicle_id) = (given.month, given.vehicle_id)
+        where price.price_brl <> given.price_brl and not fipe.is_imported(price.source)
+        on conflict (reference_month, vehicle_id, import_file_id) do update
+        set price_brl = excluded.price_brl, source = excluded.source, replaced_at = now()
+        returning reference_month, vehicle_id
+    ),
+    replaced as (
+        update fipe.price set price_brl = given.price_brl, source = given.source
+        from given
+        join held on (held.reference_month, held.vehicle_id) = (given.month, given.vehicle_id)
+        where (price.reference_month, price.vehicle_id) = (given.month, given.vehicle_id)
+        returning 1
+    )
+    select count(*)::integer from replaced;
+end;
+comment on function fipe.replace_prices(integer, date[], integer[], numeric[]) is
+    'Internal: lets prices of an imported file take the place of a load''s, and keeps those in fipe.import_replaced.';
+revoke execute on function fipe.replace_prices(integer, date[], integer[], numeric[]) from public;
+
 create or replace view fipe.import_status as
 select source.name as source, held.months, held.first_month, held.last_month, held.added, read.files,
-       read.files_unfinished, read.kept_apart, read.last_write_at
+       read.files_unfinished, read.kept_apart, read.replaced, read.last_write_at
 from fipe.price_source as source
 cross join lateral (
     select count(*)::integer as months, min(import_month.reference_month) as first_month,
@@ -1716,7 +1765,8 @@ cross join lateral (
 ) as held
 cross join lateral (
     select count(*)::integer as files, (count(*) filter (where file.ended_at is null))::integer as files_unfinished,
-           coalesce(sum(file.kept_apart), 0)::integer as kept_apart, max(file.last_write_at) as last_write_at
+           coalesce(sum(file.kept_apart), 0)::integer as kept_apart,
+           coalesce(sum(file.replaced), 0)::integer as replaced, max(file.last_write_at) as last_write_at
     from fipe.import_file as file
     where file.source = source.id
 ) as read
@@ -2180,6 +2230,8 @@ language sql immutable parallel safe as $$
             ('prices', 'how many prices'),
             ('prices_before', 'how many prices, in the month before'),
             ('reason', 'why'),
+            ('replaced', 'prices of loads whose place it took, as asked: see fipe.import_replaced'),
+            ('replaced_at', 'when an import took its place'),
             ('received_at', 'when the result was written'),
             ('reference_code', 'FIPE''s code of the reference month'),
             ('reference_month', 'the reference month, as the first day of the month'),
@@ -2297,6 +2349,9 @@ comment on column fipe.import_file.fingerprint is
 comment on column fipe.import_file.last_write_at is 'when rows of it were last dealt with';
 comment on column fipe.import_file.source is 'the name it was imported under: fipe.price_source.id';
 comment on column fipe.import_file.started_at is 'when it was first read';
+comment on column fipe.import_replaced.price_brl is 'the price that the load had brought, in reais';
+comment on column fipe.import_replaced.source is
+    'who gave that price: fipe.price_source.id; null means the official API';
 comment on column fipe.import_month.source is 'the import: fipe.price_source.id';
 comment on column fipe.price_source.id is 'what fipe.price.source holds';
 comment on column fipe.price_source.kind is 'mirror or import';
@@ -2427,11 +2482,13 @@ grant delete on fipe.price, fipe.price_revision, fipe.model_answer, fipe.load_br
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
 -- A load of a whole month takes the place of what imports brought.
 grant select, delete on fipe.import_month to fipe_ingestor;
+grant select on fipe.import_replaced to fipe_ingestor;
 -- An import adds to what is there. It cannot change or remove a price, nor what a load has written of itself.
 grant select on all tables in schema fipe to fipe_importer;
 grant insert on fipe.reference_month, fipe.price_source, fipe.model, fipe.vehicle, fipe.price to fipe_importer;
 grant update (first_month, last_month, series_id, duplicate) on fipe.vehicle to fipe_importer;
 grant insert, update on fipe.import_file, fipe.import_month, fipe.import_kept_apart to fipe_importer;
+grant execute on function fipe.replace_prices(integer, date[], integer[], numeric[]) to fipe_importer;
 grant select on
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
     fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status, fipe.model_of_code

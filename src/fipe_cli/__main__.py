@@ -677,6 +677,14 @@ def import_(
         bool,
         typer.Option("--names-of-today", help="Take merged files, which have today's names in old months."),
     ] = False,
+    over_official: Annotated[
+        bool,
+        typer.Option(
+            "--over-official",
+            help="Where a load has brought another price, take the file's; fipe.import_replaced keeps the"
+            " other.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Add prices from files that others publish. What FIPE itself has said of a month stays as it is."""
@@ -684,7 +692,9 @@ def import_(
     from fipe_cli.imports.run import expand, import_files, read_options
 
     cloud = _cloud(context)
-    options = read_options(name, columns, month, encoding, names_of_today=names_of_today)
+    options = read_options(
+        name, columns, month, encoding, names_of_today=names_of_today, over_official=over_official
+    )
     chosen = expand(files)
     progress = _plain_console(stderr=True)
     with open_database(cloud) as database, database.importer_session() as session:

@@ -102,6 +102,7 @@ class Import(BaseModel):
     files: int
     files_unfinished: int
     kept_apart: int
+    replaced: int
 
     def words(self) -> str:
         """One line."""
@@ -115,6 +116,12 @@ class Import(BaseModel):
             words += _(", {first:%Y-%m} to {last:%Y-%m}", first=self.first_month, last=self.last_month)
         if self.kept_apart:
             words += plural("; {number:,} row kept apart", "; {number:,} rows kept apart", self.kept_apart)
+        if self.replaced:
+            words += plural(
+                "; {number:,} price in place of a load's",
+                "; {number:,} prices in place of a load's",
+                self.replaced,
+            )
         if self.files_unfinished:
             words += plural(
                 "; {number:,} file not read to the end: run the same `fipe import` again",

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -238,6 +238,67 @@ def test_a_month_is_imported_until_a_load_of_it_is_complete(
     write_messages(database, messages[-1:])
     assert select(database, loaded) == [("imported",), ("whole",), ("imported",)]
     assert select(database, before) == [("2023-01-01",)]
+
+
+OVER_OFFICIAL = Options(over_official=True)
+ANSWERED = """
+select price_brl, source from fipe.vehicle_price where fipe_code = '{}' and model_year = {} and fuel_code = {}
+"""
+
+
+def test_a_price_takes_the_place_of_a_loads_only_when_asked(
+    database: connection, dsn: str, fresh: connection, tmp_path: Path
+) -> None:
+    rows = rows_of(read_catalogue(SAMPLE_CATALOGUE), 334)
+    messages = load_of(rows)
+    write_load(database, messages, Random(1))
+    write_load(fresh, messages, Random(1))
+    official = rows[0]
+    asked = ANSWERED.format(official.fipe_code, official.model_year, official.fuel_code)
+    other = write_csv(tmp_path / "other.csv", [official._replace(price_brl=Decimal("7.00")), *rows[1:9]])
+    (refused,) = imported(dsn, other)
+    assert (refused.written.apart, refused.written.replaced) == (1, 0)
+    assert select(database, asked) == [(official.price_brl, "fipe")]
+    (taken,) = imported(dsn, other, options=OVER_OFFICIAL)
+    assert taken.written._asdict() == {"added": 0, "known": 8, "copies": 0, "apart": 0, "replaced": 1}
+    assert "1 in place of other prices that loads had brought" in taken.words()
+    assert select(database, asked) == [(Decimal("7.00"), "fipex")]
+    held = select(database, "select price_brl, source from fipe.import_replaced")
+    assert held == [(official.price_brl, None)]
+    assert select(database, "select replaced from fipe.import_status") == [(1,)]
+    (again,) = imported(dsn, other, options=OVER_OFFICIAL)
+    assert (again.written.known, again.written.replaced) == (9, 0)
+    for message in messages:  # which say nothing new
+        write_messages(database, [message])
+    assert select(database, asked) == [(Decimal("7.00"), "fipex")]
+    assert select(database, "select count(*) from fipe.price") == [(len(rows),)]
+    for place in (database, fresh):
+        write_load(place, [asked_later(message) for message in messages], Random(1))
+    expected, found = state(fresh), state(database)
+    for name in ("prices", "series"):
+        assert found[name] == expected[name], name
+
+
+def asked_later(message: PriceQueueMessage) -> PriceQueueMessage:
+    """The same, as another load says it a day later."""
+    again = replace(message, run_id=UUID(int=1))
+    return replace(again, asked_at=ASKED + timedelta(days=1)) if isinstance(again, PriceMessage) else again
+
+
+def test_what_replaces_prices_works_for_imports_alone(database: connection, dsn: str) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute("insert into fipe.import_file (source, file) values (1, 'a mirror') returning id")
+        call = "select fipe.replace_prices(%s, '{2026-06-01}', '{1}', '{7}')"
+        ((key,),) = cursor.fetchall()
+        cursor.execute(call, (key,))
+        assert cursor.fetchall() == [(0,)]
+    for role in ("fipe_reader", "fipe_status", "fipe_ingestor"):
+        with (
+            closing(psycopg2.connect(as_role(dsn, role))) as session,
+            session.cursor() as cursor,
+            pytest.raises(psycopg2.errors.InsufficientPrivilege),
+        ):
+            cursor.execute(call, (key,))
 
 
 # Random histories -------------------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ def test_answers_what_was_imported(database: connection) -> None:
     assert found.pop("last_write_at")
     assert found == {
         "source": "fipex", "months": 2, "first_month": "2001-01-01", "last_month": "2001-02-01", "added": 14,
-        "files": 1, "files_unfinished": 1, "kept_apart": 2,
+        "files": 1, "files_unfinished": 1, "kept_apart": 2, "replaced": 0,
     }  # fmt: skip
 
 

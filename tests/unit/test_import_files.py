@@ -14,12 +14,13 @@ import pytest
 from pyarrow import parquet
 
 from fipe_api.database.writer import PriceRow
+from fipe_api.messages import check_fipe_code
 from fipe_cli.errors import CliError
 from fipe_cli.export import COLUMNS as EXPORTED
 from fipe_cli.imports import files
 from fipe_cli.imports.columns import find_layout, read_mapping
 from fipe_cli.imports.files import opened
-from fipe_cli.imports.rows import Prices, RowReader, looks_merged
+from fipe_cli.imports.rows import Prices, RowReader, ends_look_merged, looks_merged
 from fipe_cli.imports.run import MONTH_FIELDS
 from tests.fipex import COLUMNS, fipex_row, write_csv, write_parquet
 
@@ -209,6 +210,54 @@ def test_old_months_with_new_fuels_are_recognised_as_merged(tmp_path: Path) -> N
     in_june = [row._replace(reference_month=JUNE) for row in may_2022]
     published = read(write_csv(tmp_path / "published.csv", [*as_published, *in_june]))
     assert not any(map(looks_merged, published))
+
+
+def ends_of(file: Path) -> list[Prices]:
+    with opened(file, "utf-8") as rows:
+        layout = find_layout(rows.name, rows.columns, {}, has_month=False)
+        parts = rows.ends(list(layout.columns.values()))
+        return [RowReader(layout, None).read(part) for part in parts]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_file_that_names_years_alike_is_recognised_as_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, list[PriceRow]], Path]
+) -> None:
+    """Whatever its fuels: FIPE renames models all the time."""
+    monkeypatch.setattr(files, "BYTES_OF_AN_END", 54_000)
+    monkeypatch.setattr(files, "ROWS_OF_AN_END", 600)
+    codes = [with_check_digit(number) for number in range(600)]
+
+    def month(year: int, renamed: int = 0) -> list[PriceRow]:
+        first = date(year, 6, 1)
+        return [
+            any_row(
+                reference_month=first,
+                fipe_code=code,
+                model=f"{code} {300 <= number < 300 + renamed}",
+                fuel_code=1,
+            )
+            for number, code in enumerate(codes)
+        ]
+
+    def looks(*rows: PriceRow) -> bool:
+        return ends_look_merged(*ends_of(write(tmp_path / "prices", list(rows))))
+
+    assert looks(*month(2010), *month(2020))
+    assert not looks(*month(2010), *month(2020, renamed=1)), "as published"
+    assert not looks(*month(2018), *month(2020)), "too short a time"
+    assert not looks(*month(2010)[:90], *month(2020)[:90]), "too few codes"
+
+
+def with_check_digit(number: int) -> str:
+    for digit in range(10):
+        code = f"{number:06}-{digit}"
+        try:
+            check_fipe_code(code)
+        except ValueError:
+            continue
+        return code
+    raise AssertionError(number)
 
 
 def pipe_that_brings(text: bytes) -> Callable[[Path], None]:

@@ -117,7 +117,8 @@ UNSPOKEN = {
 }
 SENTENCE = re.compile(r"[a-z]{2,}[,;:.]? [a-z`'\"(]|[a-z]+: ", re.IGNORECASE)
 SQL = re.compile(
-    r"\s*(select|set|copy|do|declare|order by|from|and|move|create|alter|grant|insert|update|with|lock)\b"
+    r"\s*(select|set|copy|do|declare|order by|from|and|move|create|alter|grant|insert|update|delete|with"
+    r"|lock)\b"
 )
 NOT_SAID = {
     "execute", "SQL", "compile", "search", "match", "fullmatch", "sub", "filter_log_events", "sendall",

@@ -5,7 +5,10 @@ Of a reference month, an imported price stands for as long as no load
 - has answered about its model,
 - was complete for its brand, or for the whole month.
 
-`fipe import` adds nothing that these rules exclude, so import and load may come in any order.
+A price that took the place of a load's, as `fipe import --over-official` asks, stands until a load asks about
+its model again.
+
+`fipe import` adds nothing else that these rules exclude, so import and load may come in any order.
 """
 
 from collections.abc import Iterable
@@ -193,6 +196,10 @@ gone as (
     delete from fipe.price using answered
     where (price.reference_month, price.vehicle_id) = (answered.reference_month, answered.vehicle_id)
       and fipe.is_imported(price.source)
+      and not exists (
+          select from fipe.import_replaced as replaced
+          where (replaced.reference_month, replaced.vehicle_id) = (price.reference_month, price.vehicle_id)
+      )
     returning price.vehicle_id
 )
 insert into staged_span
@@ -229,6 +236,10 @@ gone as (
     delete from fipe.price using fipe.vehicle, fipe.model
     where price.reference_month in (select month from complete) and fipe.is_imported(price.source)
       and vehicle.id = price.vehicle_id and model.id = vehicle.model_id
+      and not exists (
+          select from fipe.import_replaced as replaced
+          where (replaced.reference_month, replaced.vehicle_id) = (price.reference_month, price.vehicle_id)
+      )
       and (
           price.reference_month in (select month from complete_month)
           or exists (

@@ -631,33 +631,34 @@ select staged.vehicle_id
 from staged_span as staged
 join fipe.vehicle on vehicle.id = staged.vehicle_id
 join fipe.model on model.id = vehicle.model_id
-where exists (
-    select from fipe.vehicle as mate
-    join fipe.model as mate_model on mate_model.id = mate.model_id
-    where (mate.fipe_code, mate.model_year) = (vehicle.fipe_code, vehicle.model_year)
-      and mate.id <> vehicle.id
-      and mate_model.vehicle_type = model.vehicle_type
-      and (staged.old_first is null or staged.lost
-           or vehicle.last_month > staged.old_last and mate.first_month > staged.old_last
-           or vehicle.first_month < staged.old_first and mate.last_month < staged.old_first
-           or mate.fuel_code = vehicle.fuel_code and mate.first_month <= vehicle.last_month
-              and vehicle.first_month <= mate.last_month
-              and (mate_model.brand_code, mate_model.model_code) <> (model.brand_code, model.model_code))
-) or exists (
-    select from fipe.model as mate_model
-    join fipe.vehicle as mate on mate.model_id = mate_model.id
-    where (mate_model.vehicle_type, mate_model.brand_code, mate_model.model_code)
-        = (model.vehicle_type, model.brand_code, model.model_code)
-      and mate.model_year = vehicle.model_year and mate.id <> vehicle.id
-      and (staged.old_first is null or staged.lost
-           or vehicle.last_month > staged.old_last and mate.first_month > staged.old_last
-           or vehicle.first_month < staged.old_first and mate.last_month < staged.old_first)
-)
-or exists (
-    select from fipe.vehicle as mate
-    where mate.series_id = vehicle.series_id and mate.id <> vehicle.id
-      and mate.first_month <= vehicle.last_month and vehicle.first_month <= mate.last_month
-)
+join fipe.vehicle as mate on (mate.fipe_code, mate.model_year) = (vehicle.fipe_code, vehicle.model_year)
+    and mate.id <> vehicle.id
+join fipe.model as mate_model on mate_model.id = mate.model_id
+    and mate_model.vehicle_type = model.vehicle_type
+where staged.old_first is null or staged.lost
+   or vehicle.last_month > staged.old_last and mate.first_month > staged.old_last
+   or vehicle.first_month < staged.old_first and mate.last_month < staged.old_first
+   or mate.fuel_code = vehicle.fuel_code and mate.first_month <= vehicle.last_month
+      and vehicle.first_month <= mate.last_month
+      and (mate_model.brand_code, mate_model.model_code) <> (model.brand_code, model.model_code)
+union
+select staged.vehicle_id
+from staged_span as staged
+join fipe.vehicle on vehicle.id = staged.vehicle_id
+join fipe.model on model.id = vehicle.model_id
+join fipe.model as mate_model on (mate_model.vehicle_type, mate_model.brand_code, mate_model.model_code)
+                               = (model.vehicle_type, model.brand_code, model.model_code)
+join fipe.vehicle as mate on (mate.model_id, mate.model_year) = (mate_model.id, vehicle.model_year)
+    and mate.id <> vehicle.id
+where staged.old_first is null or staged.lost
+   or vehicle.last_month > staged.old_last and mate.first_month > staged.old_last
+   or vehicle.first_month < staged.old_first and mate.last_month < staged.old_first
+union
+select staged.vehicle_id
+from staged_span as staged
+join fipe.vehicle on vehicle.id = staged.vehicle_id
+join fipe.vehicle as mate on mate.series_id = vehicle.series_id and mate.id <> vehicle.id
+where mate.first_month <= vehicle.last_month and vehicle.first_month <= mate.last_month
 """
 
 SELECT_EMPTY_MONTHS = """

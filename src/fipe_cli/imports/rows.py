@@ -28,6 +28,9 @@ LAST_MONTH_OF_THREE_FUELS = date(2022, 5, 1)
 """Up to here FIPE called flex, hybrid and electric cars by other fuels; merged files do not."""
 NEW_FUELS = (4, 5, 6)
 ROWS_OF_A_MERGED_FILE = 10
+CODES_OF_A_MERGED_FILE, LEAST_RENAMED = 500, 0.001
+DAYS_IN_WHICH_NAMES_CHANGE = 3 * 365
+"""Of the codes that stand in two months three years apart, FIPE has renamed more than one in 1,000."""
 
 DENIED = "a load of the month, by the official API, does not have this vehicle"
 OTHER_PRICE = "another price than {there} of source {source}, which stays"
@@ -165,6 +168,14 @@ class _Values(Generic[Value]):
                     self.values.append(value)
         return self._numbers[text]
 
+    def values_of(self, column: Any) -> Any:
+        """The rows' values themselves, if they are numbers from 0 on; below 0 for what is wrong."""
+        numbers = self.of([column])
+        values = arrow.array(self.values, arrow.int64())
+        is_right = compute.greater_equal(numbers, 0)
+        known = values.take(compute.if_else(is_right, numbers, None))
+        return compute.if_else(is_right, known, numbers)
+
     def problem(self, number: int) -> str:
         return self.problems[-number - 1]
 
@@ -195,7 +206,11 @@ class RowReader:
         numbers = {
             name: values.of([self._column(batch.table, each) for each in fields])
             for name, (values, fields) in groups.items()
+            if values is not prices
         }
+        written = batch.table[self._columns[groups["price"][1][0]]]
+        plain = self._plain_cents(written)
+        numbers["price"] = prices.values_of(written) if plain is None else plain
         table = arrow.table({LINE: batch.table[LINE].combine_chunks(), **numbers})
         wrong = _any(compute.less(numbers[name], 0) for name in groups)
         apart = [
@@ -203,11 +218,6 @@ class RowReader:
             for row in table.filter(wrong).to_pylist()
         ]
         table = table.filter(compute.invert(wrong))
-        table = table.set_column(
-            table.column_names.index("price"),
-            "price",
-            arrow.array(prices.values, arrow.int64()).take(table["price"].combine_chunks()),
-        )
         table, copies, twice, beside = self._without_repetitions(table)
         vehicles = self._vehicle_keys(table).dictionary_encode()
         months = table["month"].combine_chunks().dictionary_encode()
@@ -240,6 +250,17 @@ class RowReader:
         if name in self._columns:
             return table[self._columns[name]]
         return arrow.chunked_array([arrow.repeat(arrow.scalar(""), table.num_rows)])
+
+    def _plain_cents(self, column: Any) -> Any | None:
+        """The cents of all rows at once, if each is written with digits and a point; else None."""
+        is_price = "price" in self._columns
+        form = r"^[0-9]{1,9}(\.[0-9]{1,2})?$" if is_price else "^[0-9]{1,11}$"
+        if not compute.all(compute.match_substring_regex(column, form)).as_py():
+            return None
+        if is_price:
+            reais = column.cast(arrow.decimal128(12, 2))
+            column = compute.multiply(reais, arrow.scalar(Decimal(100), arrow.decimal128(3, 0)))
+        return column.cast(arrow.int64()).combine_chunks()
 
     def _vehicle_keys(self, table: Any) -> Any:
         """A number per vehicle as the file names it."""
@@ -314,6 +335,20 @@ def looks_merged(prices: Prices) -> bool:
     of_old = compute.is_in(prices.table["month"], arrow.array(old, arrow.int32()))
     of_new = compute.is_in(prices.table["vehicle"], arrow.array(new, arrow.int32()))
     return bool(compute.sum(compute.and_(of_old, of_new)).as_py() >= ROWS_OF_A_MERGED_FILE)
+
+
+def ends_look_merged(first: Prices, last: Prices) -> bool:
+    """Whether rows that lie years apart name everything alike: FIPE renames models all the time."""
+    months = [each.month for prices in (first, last) for each in prices.months]
+    if not months or (max(months) - min(months)).days < DAYS_IN_WHICH_NAMES_CHANGE:
+        return False
+    names: list[dict[Identity, set[tuple[str, str]]]] = [defaultdict(set), defaultdict(set)]
+    for prices, named in zip((first, last), names, strict=True):
+        for vehicle in prices.vehicles:
+            named[vehicle.identity].add((vehicle.names.brand, vehicle.names.model))
+    in_both = names[0].keys() & names[1].keys()
+    renamed = sum(names[0][each].isdisjoint(names[1][each]) for each in in_both)
+    return len(in_both) >= CODES_OF_A_MERGED_FILE and renamed < LEAST_RENAMED * len(in_both)
 
 
 def _any(masks: Iterable[Any]) -> Any:

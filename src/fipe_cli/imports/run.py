@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from fipe_cli.errors import INTERRUPTED, USAGE, CliError
 from fipe_cli.imports.columns import find_layout, read_mapping
 from fipe_cli.imports.files import STDIN, RowFile, opened
-from fipe_cli.imports.rows import Prices, RowReader, looks_merged
+from fipe_cli.imports.rows import Prices, RowReader, ends_look_merged, looks_merged
 from fipe_cli.imports.writing import ImportFile, Written, begin_file, end_file, write_batch
 from fipe_words import _, counted, plural
 
@@ -45,6 +45,7 @@ class Options:
         month: of all rows, for files that do not say it.
         encoding: of text files.
         names_of_today: whether old months may have today's names.
+        over_official: whether prices take the place of other ones that loads have brought.
     """
 
     name: str = ""
@@ -52,6 +53,7 @@ class Options:
     month: date | None = None
     encoding: str = "utf-8"
     names_of_today: bool = False
+    over_official: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Imported:
 
     def words(self) -> str:
         """One line."""
-        added, known, copies, apart = self.written
+        added, known, copies, apart, replaced = self.written
         words = _(
             "{file}: {prices} added as {source}, {known:,} known already",
             file=self.file,
@@ -74,6 +76,11 @@ class Imported:
         )
         if copies:
             words += plural(", {number:,} exact copy", ", {number:,} exact copies", copies)
+        if replaced:
+            words += _(
+                ", {replaced:,} in place of other prices that loads had brought (fipe.import_replaced)",
+                replaced=replaced,
+            )
         if apart:
             words += _(", {apart:,} kept apart (fipe.import_kept_apart says why)", apart=apart)
         return words
@@ -84,7 +91,13 @@ class Imported:
 
 
 def read_options(
-    name: str, columns: str, month: str, encoding: str, *, names_of_today: bool = False
+    name: str,
+    columns: str,
+    month: str,
+    encoding: str,
+    *,
+    names_of_today: bool = False,
+    over_official: bool = False,
 ) -> Options:
     """The options of the command.
 
@@ -109,7 +122,7 @@ def read_options(
             _("unknown --encoding {encoding}: use utf-8, latin-1 or cp1252", encoding=encoding), USAGE
         ) from None
     first_day = date.fromisoformat(f"{month}-01") if month else None
-    return Options(name, read_mapping(columns), first_day, encoding, names_of_today)
+    return Options(name, read_mapping(columns), first_day, encoding, names_of_today, over_official)
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
@@ -151,6 +164,11 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
     if "merged" in Path(rows.name).name and not options.names_of_today:
         raise _merged(rows.name)
     reader = RowReader(layout, options.month)
+    if not options.names_of_today:
+        parts = rows.ends(list(layout.columns.values()))
+        ends = [RowReader(layout, options.month).read(part) for part in parts]
+        if len(ends) == 2 and ends_look_merged(*ends):
+            raise _merged(rows.name)
     file = begin_file(session, source, rows.name, rows.fingerprint)
     columns = list(layout.columns.values())
     months = [layout.columns[field] for field in MONTH_FIELDS if field in layout.columns]
@@ -160,7 +178,9 @@ def _import_file(session: "connection", rows: RowFile, options: Options, console
             batches = map(reader.read, rows.batches(columns, months, file.position))
             for prices in _one_ahead(pool, batches):
                 _refuse(rows.name, prices, options, is_first=written.rows == 0)
-                written = written.plus(write_batch(session, file, prices))
+                written = written.plus(
+                    write_batch(session, file, prices, over_official=options.over_official)
+                )
                 shown.advance(prices.position, written)
     except KeyboardInterrupt:
         raise CliError(_("interrupted: {state}", state=_state(rows, written)), INTERRUPTED) from None

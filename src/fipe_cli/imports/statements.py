@@ -19,7 +19,7 @@ create temporary table if not exists import_span (
 ) on commit delete rows;
 create temporary table if not exists import_left (
     line bigint, vehicle_id integer, reference_month date, price_brl numeric(12,2),
-    there numeric(12,2), there_source smallint, is_answered boolean
+    there numeric(12,2), there_source smallint, there_vehicle integer, is_answered boolean
 ) on commit delete rows
 """
 
@@ -42,14 +42,16 @@ set file = excluded.file, last_write_at = excluded.last_write_at, ended_at = nul
     position = case when kept.ended_at is null then kept.position else 0 end,
     known = case when kept.ended_at is null then kept.known else 0 end,
     copies = case when kept.ended_at is null then kept.copies else 0 end,
-    kept_apart = case when kept.ended_at is null then kept.kept_apart else 0 end
+    kept_apart = case when kept.ended_at is null then kept.kept_apart else 0 end,
+    replaced = case when kept.ended_at is null then kept.replaced else 0 end
 returning id, position
 """
 
 ADVANCE_FILE = """
 update fipe.import_file
 set position = %(position)s, added = added + %(added)s, known = known + %(known)s,
-    copies = copies + %(copies)s, kept_apart = kept_apart + %(apart)s, last_write_at = clock_timestamp()
+    copies = copies + %(copies)s, kept_apart = kept_apart + %(apart)s, replaced = replaced + %(replaced)s,
+    last_write_at = clock_timestamp()
 where id = %(file)s
 """
 
@@ -207,7 +209,7 @@ join fipe.vehicle
 
 STAGE_LEFT = """
 insert into import_left
-select staged.*, price.price_brl, price.source
+select staged.*, price.price_brl, price.source, price.vehicle_id
 from import_price as staged
 left join fipe.price
     on (price.reference_month, price.vehicle_id) = (staged.reference_month, staged.vehicle_id)
@@ -217,9 +219,9 @@ where price.price_brl is distinct from staged.price_brl
 # The month has the vehicle already, under other names.
 FIND_OTHER_NAMES = """
 update import_left as staged
-set there = found.price_brl, there_source = found.source
+set there = found.price_brl, there_source = found.source, there_vehicle = found.vehicle_id
 from (
-    select distinct on (staged.line) staged.line, price.price_brl, price.source
+    select distinct on (staged.line) staged.line, price.price_brl, price.source, price.vehicle_id
     from import_left as staged
     join fipe.vehicle on vehicle.id = staged.vehicle_id
     join fipe.model on model.id = vehicle.model_id
@@ -285,6 +287,24 @@ spans as (
     select vehicle_id, min(reference_month), max(reference_month) from added group by vehicle_id
 )
 select reference_month, count(*) from added group by reference_month
+"""
+
+# A vehicle under two names stands in two rows, with one price.
+REPLACE_PRICES = """
+with asked as (
+    select distinct on (reference_month, there_vehicle) reference_month, there_vehicle, price_brl
+    from import_left
+    where there <> price_brl and not fipe.is_imported(there_source)
+    order by reference_month, there_vehicle, line
+)
+select fipe.replace_prices(
+    %(file)s, array_agg(reference_month), array_agg(there_vehicle), array_agg(price_brl)
+)
+from asked
+"""
+
+DELETE_REPLACED = """
+delete from import_left where there <> price_brl and not fipe.is_imported(there_source)
 """
 
 SELECT_APART = """

@@ -45,6 +45,7 @@ class Written(NamedTuple):
     known: int = 0
     copies: int = 0
     apart: int = 0
+    replaced: int = 0
 
     @property
     def rows(self) -> int:
@@ -86,8 +87,16 @@ def end_file(session: "connection", file: ImportFile) -> None:
         cursor.execute(statements.END_FILE, (file.id,))
 
 
-def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Written:
+def write_batch(
+    session: "connection", file: ImportFile, prices: Prices, *, over_official: bool = False
+) -> Written:
     """Writes the prices that the database lacks, and keeps apart what contradicts it.
+
+    Args:
+        session: of the importer, in no transaction.
+        file: the file in the ledger.
+        prices: the batch.
+        over_official: whether other prices take the place of those that loads have brought.
 
     Raises:
         psycopg2.Error: nothing was written.
@@ -105,8 +114,11 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         added = _write_untouched(cursor, file.source, table.filter(is_new))
         rest = table.filter(compute.invert(is_new))
         apart: list[KeptApart] = []
+        replaced = 0
         if rest.num_rows:
-            more, apart = _write_compared(cursor, file.source, rest, prices)
+            _stage_compared(cursor, rest)
+            replaced = _replace(cursor, file) if over_official else 0
+            more, apart = _write_compared(cursor, file.source, prices)
             added |= more
         _renew(cursor, [month for month, _loads, is_between in empty if is_between and month in added])
         if added:
@@ -115,7 +127,8 @@ def write_batch(session: "connection", file: ImportFile, prices: Prices) -> Writ
         all_apart = [*prices.apart, *apart]
         _keep_apart(cursor, file, all_apart)
         new = sum(added.values())
-        written = Written(new, table.num_rows - new - len(apart), prices.copies, len(all_apart))
+        known = table.num_rows - new - replaced - len(apart)
+        written = Written(new, known, prices.copies, len(all_apart), replaced)
         cursor.execute(
             statements.ADVANCE_FILE, {**written._asdict(), "file": file.id, "position": prices.position}
         )
@@ -193,10 +206,8 @@ def _write_untouched(cursor: "cursor", source: int, table: Any) -> dict[date, in
     return {each["values"]: each["counts"] for each in counted.to_pylist()}
 
 
-def _write_compared(
-    cursor: "cursor", source: int, table: Any, prices: Prices
-) -> tuple[dict[date, int], list[KeptApart]]:
-    """Adds prices that their months lack; returns how many each month got, and what contradicts it."""
+def _stage_compared(cursor: "cursor", table: Any) -> None:
+    """Finds what of a batch the database does not have just so."""
     _copy(
         cursor,
         "import_price",
@@ -206,10 +217,21 @@ def _write_compared(
     cursor.execute("analyze import_price")
     cursor.execute(statements.STAGE_LEFT)
     if not cursor.rowcount:
-        return {}, []
+        return
     cursor.execute("analyze import_left")
     for statement in (statements.FIND_OTHER_NAMES, statements.FIND_ANSWERED):
         cursor.execute(statement)
+
+
+def _replace(cursor: "cursor", file: ImportFile) -> int:
+    """Lets prices take the place of those that loads have brought; returns of how many rows."""
+    cursor.execute(statements.REPLACE_PRICES, {"file": file.id})
+    cursor.execute(statements.DELETE_REPLACED)
+    return cursor.rowcount
+
+
+def _write_compared(cursor: "cursor", source: int, prices: Prices) -> tuple[dict[date, int], list[KeptApart]]:
+    """Adds prices that their months lack; returns how many each month got, and what contradicts it."""
     cursor.execute(statements.INSERT_PRICES, (source,))
     added: dict[date, int] = dict(cursor.fetchall())
     cursor.execute(statements.SELECT_APART)

@@ -110,6 +110,7 @@ function importSection() {
     text(say("in_month"), (row) => (row.first_month === row.last_month && row.months ? monthName(row.first_month) : months(row))),
     figure(say("prices"), (row) => number(row.added)),
     figure(say("kept_apart"), (row) => number(row.kept_apart)),
+    figure(say("replaced"), (row) => number(row.replaced)),
     figure(say("files_unfinished"), (row) => number(row.files_unfinished)),
   ];
   const title = say("imports_by_name");
