@@ -101,7 +101,9 @@ def test_the_same_file_again_changes_no_row(master: Connection, tmp_path: Path) 
     run(file)
     before = {table: select(master, query) for table, query in versions.items()}
     again = json.loads(run(file, "--json").stdout)
-    assert again == {"file": str(file), "source": "fipex", "added": 0, "known": 1, "copies": 0, "apart": 2}
+    assert again == {
+        "file": str(file), "source": "fipex", "added": 0, "replaced": 0, "known": 1, "copies": 0, "apart": 2,
+    }  # fmt: skip
     assert {table: select(master, query) for table, query in versions.items()} == before
     assert select(master, "select count(*), count(ended_at) from fipe.import_file") == [(1, 1)]
 

@@ -52,7 +52,7 @@ from tests.integration.test_any_order import MONTHS as REFERENCES
 
 pytestmark = pytest.mark.both_postgres
 
-HISTORIES = 400 if "FUZZ_EXAMPLES" in os.environ else 15
+HISTORIES = 400 if "FUZZ_EXAMPLES" in os.environ else 6
 QUIET = Console(quiet=True)
 ASKED = datetime(2026, 6, 2, tzinfo=UTC)
 
