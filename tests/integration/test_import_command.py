@@ -144,7 +144,7 @@ def test_reads_from_standard_input(master: Connection, tmp_path: Path) -> None:
         )  # fmt: skip
     assert ended.stdout == "-: 1 price added as fipex, 0 known already\n", ended.stderr
     piped = subprocess.run(
-        f"cat {file} | {sys.executable} -m fipe_cli import -",
+        f"cat '{file}' | '{sys.executable}' -m fipe_cli import -",
         shell=True, cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert piped.stdout == "-: 0 prices added as fipex, 1 known already\n", piped.stderr
