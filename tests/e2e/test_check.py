@@ -33,7 +33,7 @@ from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
-PARTS = 37
+PARTS = 38
 UNCONFIRMED = (
     "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."
     " To do: open the link in AWS's mail (look in spam, too); it is valid for two days"
@@ -491,6 +491,7 @@ def pace_table_missing(stage: Stage) -> Iterator[list[str]]:
         rf" it no loader calls a source \({stage.source.url}\). To do: see the pace table below",
         f"failed   pace table: fipe-pace-dev is missing, and without it no loader calls a source."
         f" To do: {AGAIN}",
+        rf"failed   list of months: table fipe-pace-dev is missing: .*. To do: {AGAIN}",
     ]
     ended = stage.fipe("load")
     assert (ended.returncode, ended.stderr) == (
