@@ -901,12 +901,13 @@ def value(
 ) -> None:
     """Value a list of vehicles: the price of each, and totals by type and brand."""
     from fipe_cli.database import open_database
+    from fipe_cli.file_columns import read_mapping
     from fipe_cli.fleet import command
-    from fipe_cli.fleet.columns import read_mapping
+    from fipe_cli.fleet.columns import FIELDS
     from fipe_cli.query import as_json as json_of
     from fipe_cli.table import print_table
 
-    cloud, told = _cloud(context), read_mapping(columns)
+    cloud, told = _cloud(context), read_mapping(columns, FIELDS)
     command.check_options(file, output, month, since)
     to_stdout = output == Path("-")
     if to_stdout and as_json:

@@ -4,6 +4,7 @@ A vehicle is the same in both if its type, FIPE code, model year and fuel are; w
 that is the difference. If a vehicle stands under several names, the names are compared one by one.
 """
 
+import codecs
 import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -171,7 +172,7 @@ def write_differences(file: Path, differences: Sequence[Difference]) -> None:
     """
     values = ("fuel", "brand", "model", "price_brl")
     with opened_for_writing(file) as target:
-        lines = csv.writer(_Utf8(target), lineterminator="\n")
+        lines = csv.writer(codecs.getwriter("utf-8")(target), lineterminator="\n")
         lines.writerow((
             "difference", "vehicle_type", "fipe_code", "model_year",
             *(f"{name}_{side}" for name in values for side in ("here", "there")),
@@ -181,16 +182,6 @@ def write_differences(file: Path, differences: Sequence[Difference]) -> None:
             assert one is not None
             sides = (getattr(side, name, None) for name in values for side in (here, there))
             lines.writerow((what, one.vehicle_type, one.fipe_code, one.model_year, *sides))
-
-
-class _Utf8:
-    """Where csv writes text, and a file gets bytes."""
-
-    def __init__(self, target: Any) -> None:
-        self._target = target
-
-    def write(self, text: str) -> None:
-        self._target.write(text.encode())
 
 
 def _read_database(session: "connection", month: date) -> list[Price]:

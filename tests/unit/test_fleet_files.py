@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from fipe_cli.errors import CliError
-from fipe_cli.fleet.columns import FleetColumns, find_columns, read_mapping
+from fipe_cli.file_columns import read_mapping
+from fipe_cli.fleet.columns import FIELDS, FleetColumns, find_columns
 from fipe_cli.fleet.files import opened_fleet
 from fipe_cli.fleet.writing import check_ending, writer_of
 
@@ -63,7 +64,7 @@ def test_columns_are_found_by_their_usual_names(columns: list[str], found: tuple
 
 
 def test_columns_can_be_told() -> None:
-    told = read_mapping("code=A,fuel=B")
+    told = read_mapping("code=A,fuel=B", FIELDS)
     assert find_columns("fleet.csv", ["A", "B", "ano"], told) == FleetColumns(0, 2, 1)
 
 
@@ -80,7 +81,7 @@ def test_columns_can_be_told() -> None:
 )  # fmt: skip
 def test_a_column_that_is_missing_is_named(columns: list[str], told: str, words: str) -> None:
     with pytest.raises(CliError) as error:
-        find_columns("fleet.csv", columns, read_mapping(told))
+        find_columns("fleet.csv", columns, read_mapping(told, FIELDS))
     assert words in str(error.value)
 
 

@@ -17,8 +17,9 @@ from fipe_api.database.writer import PriceRow
 from fipe_api.messages import check_fipe_code
 from fipe_cli.errors import CliError
 from fipe_cli.export import COLUMNS as EXPORTED
+from fipe_cli.file_columns import read_mapping
 from fipe_cli.imports import files
-from fipe_cli.imports.columns import find_layout, read_mapping
+from fipe_cli.imports.columns import FIELDS, find_layout
 from fipe_cli.imports.files import opened
 from fipe_cli.imports.rows import Prices, RowReader, ends_look_merged, looks_merged
 from fipe_cli.imports.run import MONTH_FIELDS
@@ -38,7 +39,9 @@ def any_row(**given: Any) -> PriceRow:
 
 def read(file: Path, mapping: str = "", month: date | None = None, encoding: str = "utf-8") -> list[Prices]:
     with opened(file, encoding) as rows:
-        layout = find_layout(rows.name, rows.columns, read_mapping(mapping), has_month=month is not None)
+        layout = find_layout(
+            rows.name, rows.columns, read_mapping(mapping, FIELDS), has_month=month is not None
+        )
         months = [layout.columns[each] for each in MONTH_FIELDS if each in layout.columns]
         reader = RowReader(layout, month)
         return [reader.read(batch) for batch in rows.batches(list(layout.columns.values()), months, 0)]

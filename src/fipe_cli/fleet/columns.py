@@ -24,6 +24,8 @@ _NAMES = {
 }  # fmt: skip
 """What columns are called in both languages, in letters and digits only. The first that a file has counts."""
 
+FIELDS = tuple(_NAMES)
+
 _LACKING = {
     "code": marked(
         "{file} has no column of FIPE codes: its heading is {columns};"
@@ -42,28 +44,6 @@ class FleetColumns(NamedTuple):
     code: int
     year: int
     fuel: int | None
-
-
-def read_mapping(text: str) -> dict[str, str]:
-    """The columns by field, from `code=COD,year=ANO`.
-
-    Raises:
-        CliError: it has another form, or a field is unknown.
-    """
-    mapping = {}
-    for pair in filter(None, text.split(",")):
-        field, equals, column = pair.partition("=")
-        if field not in _NAMES or not equals or not column:
-            raise CliError(
-                _(
-                    "invalid --columns {pair!r}: use FIELD=COLUMN with the fields {fields}",
-                    pair=pair,
-                    fields=", ".join(_NAMES),
-                ),
-                USAGE,
-            )
-        mapping[field] = column
-    return mapping
 
 
 def find_columns(file: str, columns: Sequence[str], told: Mapping[str, str]) -> FleetColumns:

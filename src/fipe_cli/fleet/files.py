@@ -280,10 +280,3 @@ def _parquet_errors(name: str) -> Iterator[None]:
         raise CliError(
             _("{file} is damaged Parquet, perhaps cut short: {reason}", file=name, reason=reason), USAGE
         ) from error
-
-
-def text_of(cell: Any) -> str:
-    """A cell as text."""
-    if cell is None:
-        return ""
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)

@@ -14,8 +14,9 @@ from fipe_api.messages import check_fipe_code
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.file_columns import text_of
 from fipe_cli.fleet.columns import find_column
-from fipe_cli.fleet.files import opened_fleet, text_of
+from fipe_cli.fleet.files import opened_fleet
 from fipe_cli.loads import STARTER, Plan, calls_per_minute, source_at
 from fipe_words import _, plural
 

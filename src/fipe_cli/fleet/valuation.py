@@ -9,8 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.file_columns import text_of
 from fipe_cli.fleet.columns import FleetColumns
-from fipe_cli.fleet.files import ROWS_AT_A_TIME, FleetFile, Row, text_of
+from fipe_cli.fleet.files import ROWS_AT_A_TIME, FleetFile, Row
 from fipe_cli.fleet.writing import FleetWriter
 from fipe_cli.table import shown
 from fipe_words import _, marked, plural

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.export import ROWS_OF_A_SHEET
-from fipe_cli.fleet.files import ROWS_AT_A_TIME, STANDARD, CsvFleet, FleetFile, ParquetFleet, Row, text_of
+from fipe_cli.file_columns import text_of
+from fipe_cli.fleet.files import ROWS_AT_A_TIME, STANDARD, CsvFleet, FleetFile, ParquetFleet, Row
 from fipe_words import _
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")

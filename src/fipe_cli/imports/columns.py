@@ -46,28 +46,6 @@ _KNOWN = (
 )  # fmt: skip
 
 
-def read_mapping(text: str) -> dict[str, str]:
-    """The columns by field, from `code=codigo_fipe,price=valor`.
-
-    Raises:
-        CliError: it has another form, or a field is unknown.
-    """
-    mapping = {}
-    for pair in filter(None, text.split(",")):
-        field, equals, column = pair.partition("=")
-        if not equals or field not in FIELDS or not column:
-            raise CliError(
-                _(
-                    "invalid --columns {pair!r}: use FIELD=COLUMN with the fields {fields}",
-                    pair=pair,
-                    fields=", ".join(FIELDS),
-                ),
-                USAGE,
-            )
-        mapping[field] = column
-    return mapping
-
-
 def find_layout(file: str, columns: Sequence[str], told: Mapping[str, str], *, has_month: bool) -> Layout:
     """Which columns of a file hold what.
 

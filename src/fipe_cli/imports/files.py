@@ -24,6 +24,7 @@ from msgspec.json import Decoder
 from pyarrow import csv, parquet
 
 from fipe_cli.errors import USAGE, CliError
+from fipe_cli.file_columns import text_of
 from fipe_words import _, marked
 
 LINE = "\0line"
@@ -369,16 +370,10 @@ class _JsonLinesFile(_TextFile):
                 refused.append((line, text.decode(errors="replace")))
                 continue
             for name in columns:
-                values[name].append(_text(row.get(name)))
+                values[name].append(text_of(row.get(name)))
             lines.append(line)
         arrays = {name: arrow.array(column, arrow.string()) for name, column in values.items()}
         return _with_lines(arrays, arrow.array(lines, arrow.int64())), refused
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _ParquetFile(RowFile):

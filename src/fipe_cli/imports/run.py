@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fipe_cli.errors import INTERRUPTED, USAGE, CliError
-from fipe_cli.imports.columns import find_layout, read_mapping
+from fipe_cli.file_columns import read_mapping
+from fipe_cli.imports.columns import FIELDS, find_layout
 from fipe_cli.imports.files import STDIN, RowFile, opened
 from fipe_cli.imports.rows import Prices, RowReader, ends_look_merged, looks_merged
 from fipe_cli.imports.writing import ImportFile, Written, begin_file, end_file, write_batch
@@ -122,7 +123,7 @@ def read_options(
             _("unknown --encoding {encoding}: use utf-8, latin-1 or cp1252", encoding=encoding), USAGE
         ) from None
     first_day = date.fromisoformat(f"{month}-01") if month else None
-    return Options(name, read_mapping(columns), first_day, encoding, names_of_today, over_official)
+    return Options(name, read_mapping(columns, FIELDS), first_day, encoding, names_of_today, over_official)
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
