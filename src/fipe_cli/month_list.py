@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from fipe_api.load.backfill_list import BACKFILL_KEY, TRIES, MonthList, list_of
 from fipe_api.load.request import brands_named, parse_request
-from fipe_api.load.size import Size, brand_sizes, share_of_june_2026, typical_size
+from fipe_api.load.size import Size, brand_sizes, share_of_june_2026, sum_of, typical_size
 from fipe_api.messages import Named
 from fipe_cli.cloud import Cloud
 from infrastructure import names
@@ -94,11 +94,10 @@ def calls_to_come(found: MonthList) -> float:
 def size_in(month: date, request: dict[str, Any]) -> Size:
     """About the size of a load of a month, without asking anybody."""
     wanted = parse_request(request)
-    share = share_of_june_2026(month)
     whole = _whole_size(
         tuple(sorted(wanted.vehicle_types)), wanted.brands, len(wanted.models) if wanted.models else 0
     )
-    return Size(whole.models * share, whole.discovery_calls * share, whole.prices * share)
+    return whole.times(share_of_june_2026(month))
 
 
 @cache
@@ -119,11 +118,7 @@ def _whole_size(types: Sequence[int], brands: tuple[int | str, ...] | None, mode
             )
     if models:
         sizes = [size.part(models) for size in sizes]
-    return Size(
-        sum(size.models for size in sizes),
-        sum(size.discovery_calls for size in sizes),
-        sum(size.prices for size in sizes),
-    )
+    return sum_of(sizes)
 
 
 def is_final(tries: int) -> bool:

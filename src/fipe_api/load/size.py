@@ -38,8 +38,8 @@ class Size:
         """All calls to the source."""
         return self.discovery_calls + self.prices
 
-    def times(self, count: int) -> "Size":
-        """The size of this many loads of this size."""
+    def times(self, count: float) -> "Size":
+        """The size of this many loads of this size, or of a part of one."""
         return Size(self.models * count, self.discovery_calls * count, self.prices * count)
 
     def part(self, models: int) -> "Size":
@@ -73,8 +73,8 @@ def brand_sizes() -> Sizes:
 def typical_size(vehicle_type: int | None = None) -> Size:
     """The mean of all brands, or of those of one vehicle type."""
     sizes = [size for (kind, _), size in brand_sizes().items() if vehicle_type in (None, kind)]
-    whole = _sum(sizes)
-    return Size(whole.models / len(sizes), whole.discovery_calls / len(sizes), whole.prices / len(sizes))
+    whole = sum_of(sizes)
+    return whole.times(1 / len(sizes))
 
 
 def size_of(messages: Iterable[BrandMessage], known: Sizes | None = None) -> Size:
@@ -83,7 +83,7 @@ def size_of(messages: Iterable[BrandMessage], known: Sizes | None = None) -> Siz
     A brand counts with its size in `known`, otherwise with its size in June 2026, otherwise as a typical
     brand of its vehicle type. If only some of its models are wanted, only those count.
     """
-    return _sum([_size(message, known or {}) for message in messages])
+    return sum_of([_size(message, known or {}) for message in messages])
 
 
 def refuse_what_expires(size: Size, calls_per_minute: float | None, retention_days: int) -> None:
@@ -120,15 +120,13 @@ def share_of_june_2026(month: date) -> float:
 @cache
 def whole_month() -> Size:
     """The size of June 2026."""
-    return _sum(list(brand_sizes().values()))
+    return sum_of(list(brand_sizes().values()))
 
 
 def month_size(month: date, vehicle_types: Collection[int]) -> Size:
     """About the size of some vehicle types in a month."""
     sizes = [size for (kind, _), size in brand_sizes().items() if kind in vehicle_types]
-    share = share_of_june_2026(month)
-    whole = _sum(sizes)
-    return Size(whole.models * share, whole.discovery_calls * share, whole.prices * share)
+    return sum_of(sizes).times(share_of_june_2026(month))
 
 
 def brand_key(vehicle_type: int, brand: str) -> tuple[int, str]:
@@ -143,7 +141,8 @@ def _size(message: BrandMessage, known: Sizes) -> Size:
     return whole.part(wanted) if wanted else whole
 
 
-def _sum(sizes: Sequence[Size]) -> Size:
+def sum_of(sizes: Sequence[Size]) -> Size:
+    """The size of several together."""
     return Size(
         sum(size.models for size in sizes),
         sum(size.discovery_calls for size in sizes),

@@ -152,8 +152,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports. With
     `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
     far a month of a run is, and which months other runs are loading that got something in the last so many
-    seconds.
-    With `complete`, only which months have a complete load of what is named there.
+    seconds. With `complete`, only which months have a complete load of what is named there.
     """
 
     run_id: UUID | None = None
