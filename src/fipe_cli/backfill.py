@@ -14,7 +14,8 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.function_words import understood
 from fipe_cli.ledger import look, read_run
-from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, payload_of
+from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, cancel, invoke_starter, payload_of, span
+from fipe_cli.month import month_number
 from fipe_cli.month_list import is_final, progress_of, read_list, size_in
 from fipe_cli.progress import Snapshot, duration
 from fipe_words import _, counted, marked
@@ -221,7 +222,7 @@ def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | Non
     Raises:
         CliError: it cannot be started; the text says why.
     """
-    answer = cloud.invoke(STARTER, payload)
+    answer = invoke_starter(cloud, payload)
     if answer.get("nothing_to_load"):
         reasons = "; ".join(understood(why) for why in answer["nothing_to_load"].split("; "))
         return None, [_("nothing to load: {why}", why=reasons)]
@@ -234,7 +235,7 @@ def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | Non
 def stop_list(cloud: Cloud) -> MonthList:
     """Stops the list. Raises CliError if there is none at work."""
     found = _at_work(cloud)
-    cloud.invoke(STARTER, {"run_id": str(found.run_id), "cancel": True})
+    cancel(cloud, found.run_id)
     return found
 
 
@@ -243,7 +244,7 @@ def go_on(cloud: Cloud) -> StartedLoad:
     found = read_list(cloud)
     if found is None:
         raise _no_list()
-    return StartedLoad.model_validate(cloud.invoke(STARTER, {"run_id": str(found.run_id), "go_on": True}))
+    return StartedLoad.model_validate(invoke_starter(cloud, {"run_id": str(found.run_id), "go_on": True}))
 
 
 def overview(cloud: Cloud) -> Overview:
@@ -303,14 +304,7 @@ def _incomplete(month: IncompleteMonth, missing: dict[str, list[str]]) -> dict[s
 
 
 def _months(months: Sequence[date]) -> str:
-    if len(months) < 2:
-        return "".join(map(_month, months))
-    return _(
-        "{first} to {last} ({count} months)",
-        first=_month(months[0]),
-        last=_month(months[-1]),
-        count=len(months),
-    )
+    return span([_month(month) for month in months]) if months else ""
 
 
 def _month(month: date) -> str:
@@ -322,11 +316,6 @@ def _months_in(reference: str) -> list[date]:
     months: set[date] = set()
     for part in reference.split(","):
         first, _, last = part.partition("..")
-        begin, end = (_number(text) for text in (first, last or first))
+        begin, end = (month_number(text) for text in (first, last or first))
         months |= {date(number // 12, number % 12 + 1, 1) for number in range(begin, end + 1)}
     return sorted(months)
-
-
-def _number(month: str) -> int:
-    year, _, number = month.partition("-")
-    return int(year) * 12 + int(number) - 1

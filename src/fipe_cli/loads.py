@@ -172,15 +172,16 @@ def code_or_text(text: str) -> int | str:
 
 def start(cloud: Cloud, payload: dict[str, Any]) -> StartedLoad:
     """Start the load, now or when the source answers. Raises CliError with the reason if it cannot start."""
-    return StartedLoad.model_validate(_invoke_starter(cloud, payload))
+    return StartedLoad.model_validate(invoke_starter(cloud, payload))
 
 
 def cancel(cloud: Cloud, run_id: UUID) -> None:
     """Cancel a run. Raises CliError with the reason if it cannot be cancelled."""
-    _invoke_starter(cloud, {"run_id": str(run_id), "cancel": True})
+    invoke_starter(cloud, {"run_id": str(run_id), "cancel": True})
 
 
-def _invoke_starter(cloud: Cloud, payload: dict[str, Any]) -> Any:
+def invoke_starter(cloud: Cloud, payload: dict[str, Any]) -> Any:
+    """What FipeManufacturerLoader answers. Raises CliError with the reason if it refuses."""
     try:
         return cloud.invoke(STARTER, payload)
     except CliError as error:

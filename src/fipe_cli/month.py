@@ -67,13 +67,14 @@ def _spans(months: Sequence[str]) -> list[str]:
     """Months in their order, those without a gap as 2024-01..2024-03."""
     spans: list[list[str]] = []
     for month in months:
-        if spans and _number(month) == _number(spans[-1][-1]) + 1:
+        if spans and month_number(month) == month_number(spans[-1][-1]) + 1:
             spans[-1].append(month)
         else:
             spans.append([month])
     return ["..".join(dict.fromkeys((span[0], span[-1]))) for span in spans]
 
 
-def _number(month: str) -> int:
+def month_number(month: str) -> int:
+    """The number of a month, as 2026-06, counted from January of the year 0; neighbours differ by one."""
     year, of_year = month.split("-")
-    return 12 * int(year) + int(of_year)
+    return 12 * int(year) + int(of_year) - 1

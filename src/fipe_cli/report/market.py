@@ -130,7 +130,7 @@ def _index(session: "connection", month: date) -> Rows:
             from fipe.reference_month as reference
             where reference.month <= %(month)s and reference.month > %(month)s - interval '2 years'
               and exists (select from fipe.price where price.reference_month = reference.month)
-              and fipe.loaded(reference.month) in ('whole', 'imported')
+              and fipe.loaded(reference.month) = any(%(whole)s)
             order by reference.month desc
             limit %(months)s
         ),
@@ -151,7 +151,7 @@ def _index(session: "connection", month: date) -> Rows:
         having count(*) >= %(fewest)s
         order by model.vehicle_type, vehicle.zero_km, pair.month
         """,
-        {"month": month, "months": MONTHS, "fewest": FEWEST},
+        {"month": month, "months": MONTHS, "fewest": FEWEST, "whole": list(WHOLE)},
     )
 
 
