@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from fipe_api.database.writer import PriceRow
 from fipe_api.messages import (
     BrandMessage,
     BrandPlanMessage,
@@ -167,3 +168,14 @@ class AnyContext:
 
     def get_remaining_time_in_millis(self) -> int:
         return round(self._seconds_left * 1000)
+
+
+def any_price_row(month: date, code: int, price: int, **given: Any) -> PriceRow:
+    """A row of a month; `fuel` is a pair of the fuel's code and name, petrol by default."""
+    fuel_code, fuel = given.pop("fuel", (1, "Gasolina"))
+    defaults = {
+        "reference_month": month, "reference_code": code, "vehicle_type": 1, "brand_code": 59,
+        "brand": "VW - VolksWagen", "model_code": 7, "model": "Gol 1.0", "model_year": 2020,
+        "fuel_code": fuel_code, "fuel": fuel, "fipe_code": "005340-6", "price_brl": Decimal(price),
+    }  # fmt: skip
+    return PriceRow(**{**defaults, **given})

@@ -26,12 +26,13 @@ from fipe_api.messages import (
     Unfinished,
     to_json,
 )
-from fipe_api.source import http_source
 from fipe_api.source.http_source import HttpSource, InvalidParametersError, MalformedAnswerError
 from fipe_api.source.pace import Unpaced
 from fipe_simulator import SAMPLE_CATALOGUE, Fault, Faults, FipeSimulator, read_catalogue
 from tests.builders import JUNE_2026, RUN, any_brand_message, any_empty_brand_message, any_model_message
 from tests.scripted_source import scripted_source
+
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,6 @@ def api() -> Iterator[Callable[..., FipeApi]]:
         yield lambda url, seconds_left=lambda: 300.0: FipeApi(
             HttpSource("fipe", session, Unpaced(), seconds_left), url
         )
-
-
-@pytest.fixture(autouse=True)
-def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
 
 
 def all_rounds(work: Callable[[Any, FipeApi], Any], message: Any, api: FipeApi) -> tuple[list[float], Any]:

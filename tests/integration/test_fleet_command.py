@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -20,7 +19,7 @@ from fipe_cli.__main__ import app
 from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, read_catalogue
 from tests.builders import any_price, any_price_message
 from tests.databases import as_role
-from tests.local_database import local_database
+from tests.local_database import local_database, use_folder
 
 MONTHS = {date(2025, 6, 1): 322, date(2026, 6, 1): 334}
 FLEET = Path("docs/fleet.csv").resolve()
@@ -41,10 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(("AWS_", "FIPE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FIPE_LOCAL_DIR", str(place))
+    use_folder(place, monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from decimal import Decimal
@@ -27,31 +26,12 @@ from local_cloud.state import REPOSITORY
 from tests.builders import any_price, any_price_message
 from tests.databases import as_role
 from tests.fipex import write_csv, write_parquet
-from tests.local_database import database_of_dev, emptied, use_folder
+from tests.local_database import emptied
 from tests.unit.test_import_files import MAPPING, any_row
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("local")
-
-
-@pytest.fixture(scope="module")
-def cluster(folder: Path) -> Iterator[PostgresCluster]:
-    with database_of_dev(folder) as server:
-        yield server
-
-
-@pytest.fixture
-def master(cluster: PostgresCluster) -> Connection:
-    return emptied(cluster)
-
-
-@pytest.fixture(autouse=True)
-def _environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_folder(folder, monkeypatch)
 
 
 def run(*arguments: object, **options: Any) -> Result:

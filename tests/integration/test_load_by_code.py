@@ -33,7 +33,6 @@ from fipe_api.messages import (
     Unfinished,
     to_json,
 )
-from fipe_api.source import http_source
 from fipe_api.source.answers import AskedCode, NamedPrice
 from fipe_api.source.http_source import HttpSource, NoDataError
 from fipe_api.source.pace import Unpaced
@@ -43,26 +42,10 @@ from fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
 from tests.builders import JUNE_2026, RUN
 from tests.databases import as_role
 
+pytestmark = pytest.mark.usefixtures("short_backoff")
+
 CODES = ("038003-2", "005340-6", "513438-2", "001018-9", "811066-2")
 UNKNOWN = "999999-0"
-
-
-@pytest.fixture
-def simulator() -> Iterator[FipeSimulator]:
-    with FipeSimulator(read_catalogue(SAMPLE_CATALOGUE)) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
-
-
-@pytest.fixture(autouse=True)
-def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
 
 
 def api(simulator: FipeSimulator, session: requests.Session, calls: int = 10_000) -> FipeApi:

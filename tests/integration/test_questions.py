@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import psycopg2
@@ -13,6 +12,7 @@ from fipe_api.database.writer import PriceRow, write_rows
 from fipe_api.load.request import brands_named
 from fipe_api.messages import Named
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from tests.builders import any_price_row
 from tests.databases import database_with_schema
 
 pytestmark = pytest.mark.both_postgres
@@ -23,13 +23,7 @@ PETROL, DIESEL, FLEX, HYBRID = (1, "Gasolina"), (3, "Diesel"), (5, "Flex"), (6, 
 
 
 def row(month: date, price: int, **given: Any) -> PriceRow:
-    fuel_code, fuel = given.pop("fuel", PETROL)
-    defaults = {
-        "reference_month": month, "reference_code": CODES[month], "vehicle_type": 1, "brand_code": 59,
-        "brand": "VW - VolksWagen", "model_code": 7, "model": "Gol 1.0", "model_year": 2020,
-        "fuel_code": fuel_code, "fuel": fuel, "fipe_code": "005340-6", "price_brl": Decimal(price),
-    }  # fmt: skip
-    return PriceRow(**{**defaults, **given})
+    return any_price_row(month, CODES[month], price, **given)
 
 
 def ask(database: connection, question: str) -> list[tuple[Any, ...]]:

@@ -1,7 +1,6 @@
 """fipe_reader, which `fipe query`, `export` and `report` sign in as: it reads, and can do nothing else."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -32,14 +31,9 @@ from local_cloud.stage_database import stage_database
 from local_cloud.state import REPOSITORY, LocalState
 from tests.builders import any_price, any_price_message
 from tests.databases import as_role
-from tests.local_database import local_database
+from tests.local_database import local_database, use_folder
 
 PRICES = "select count(*) from fipe.price"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("local")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +48,7 @@ def master(folder: Path) -> Iterator[Connection]:
 
 @pytest.fixture(autouse=True)
 def _environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(("AWS_", "FIPE_", "PG")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("FIPE_LOCAL_DIR", str(folder))
+    use_folder(folder, monkeypatch)
 
 
 pytestmark = pytest.mark.usefixtures("master")

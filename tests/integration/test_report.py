@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
-from decimal import Decimal
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fipe_cli.fleet.valuation import _BRIEF
 from fipe_cli.report.data import read_report
 from fipe_cli.report.page import PARTS, SCRIPTS, render
 from fipe_cli.report.vehicle import read_vehicle
-from tests.builders import any_run_plan
+from tests.builders import any_price_row, any_run_plan
 from tests.conftest import ROOT
 from tests.databases import database_with_schema
 
@@ -38,13 +37,7 @@ ZERO_KM = 32000
 
 
 def row(month: date, price: int, **given: Any) -> PriceRow:
-    fuel_code, fuel = given.pop("fuel", PETROL)
-    defaults = {
-        "reference_month": month, "reference_code": CODES[month], "vehicle_type": 1, "brand_code": 59,
-        "brand": "VW - VolksWagen", "model_code": 7, "model": "Gol 1.0", "model_year": 2020,
-        "fuel_code": fuel_code, "fuel": fuel, "fipe_code": "005340-6", "price_brl": Decimal(price),
-    }  # fmt: skip
-    return PriceRow(**{**defaults, **given})
+    return any_price_row(month, CODES[month], price, **given)
 
 
 FUSCA = {"model_code": 8, "model": "Fusca", "fipe_code": "005001-6"}

@@ -1,7 +1,7 @@
 """The mirror: the same rows, asked only while FIPE blocks, within its limit of calls per day."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,17 +28,7 @@ from tests.aws import client, make_pace_table
 from tests.builders import JUNE_2026
 from tests.scripted_source import Answer, scripted_source
 
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
-
-
-@pytest.fixture(autouse=True)
-def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_source, "FIRST_BACKOFF_SECONDS", 0.001)
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 def mirror(session: requests.Session, url: str, token: str = "") -> ParallelumApi:

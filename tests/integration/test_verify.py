@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -14,36 +13,16 @@ from typer.testing import CliRunner, Result
 from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli.__main__ import app
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
-from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.postgres import Connection
 from tests.databases import database_with_schema
 from tests.fipex import write_csv, write_parquet
 from tests.integration.test_imports import rows_of
-from tests.local_database import database_of_dev, emptied, use_folder
 from tests.unit.test_import_files import any_row
+
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 ROWS = rows_of(read_catalogue(SAMPLE_CATALOGUE), 334)
 MAY = ROWS[0].reference_month.replace(month=5)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("local")
-
-
-@pytest.fixture(scope="module")
-def cluster(folder: Path) -> Iterator[PostgresCluster]:
-    with database_of_dev(folder) as server:
-        yield server
-
-
-@pytest.fixture
-def master(cluster: PostgresCluster) -> Connection:
-    return emptied(cluster)
-
-
-@pytest.fixture(autouse=True)
-def _environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_folder(folder, monkeypatch)
 
 
 def fill(place: Connection, rows: list[PriceRow]) -> None:
