@@ -11,6 +11,7 @@ select
     vehicle.series_id     as series_key,
     {{ fipe.brand_key('model.vehicle_type', 'model.brand_code') }} as brand_key,
     price.price_brl,
+    coalesce(origin.name, 'fipe') as source,
     vehicle.duplicate = 0 or not exists (
         select from {{ source('fipe', 'vehicle') }} as other
         inner join {{ source('fipe', 'price') }} as same on same.vehicle_id = other.id
@@ -20,3 +21,4 @@ select
 from {{ source('fipe', 'price') }} as price
 left join {{ source('fipe', 'vehicle') }} as vehicle on vehicle.id = price.vehicle_id
 left join {{ source('fipe', 'model') }} as model on model.id = vehicle.model_id
+left join {{ source('fipe', 'price_source') }} as origin on origin.id = price.source

@@ -140,7 +140,7 @@ MISSING = """
     with star as (
         select month_key, dim_month.reference_code, dim_vehicle.vehicle_type, dim_vehicle.brand_code,
                dim_vehicle.brand, model_code, dim_vehicle.model, dim_vehicle.model_year, dim_vehicle.zero_km,
-               fuel_code, dim_vehicle.fuel, dim_vehicle.fipe_code, price_brl
+               fuel_code, dim_vehicle.fuel, dim_vehicle.fipe_code, price_brl, source
         from fact_price
         join dim_month using (month_key)
         join dim_vehicle using (vehicle_key)
