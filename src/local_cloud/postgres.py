@@ -49,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 60.0
 
+FAST_STOP_SECONDS = 20.0
+"""How long a fast shutdown may take before an immediate one, after which the next start recovers."""
+
 LONGEST_SOCKET_PATH = 103
 """In bytes, on macOS; Linux allows 107."""
 
@@ -146,20 +149,28 @@ class PostgresCluster:
 
     def stop(self) -> None:
         """Stop the server, if it runs, and its sessions. Raises PostgresError when it does not end."""
-        self._interrupt()
-        self._wait_for_end(lambda: self._postmaster() is None and self._gateway() is None)
+        self._signal(signal.SIGINT)
+        try:
+            self._wait_for_end(self._has_ended, FAST_STOP_SECONDS)
+        except PostgresError:
+            # PostgreSQL 17 never ends a fast shutdown that began while it recovered from a crash.
+            self._signal(signal.SIGQUIT)
+            self._wait_for_end(self._has_ended, STOP_SECONDS)
         if self._data.exists():  # it may have been deleted while the server ran
             self._remove_sockets()
 
-    def _wait_for_end(self, has_ended: Callable[[], bool]) -> None:
-        until = time.monotonic() + STOP_SECONDS
+    def _has_ended(self) -> bool:
+        return self._postmaster() is None and self._gateway() is None
+
+    def _wait_for_end(self, has_ended: Callable[[], bool], seconds: float) -> None:
+        until = time.monotonic() + seconds
         while not has_ended():
             if time.monotonic() > until:
                 raise PostgresError(
                     _(
                         "PostgreSQL {name} did not stop within {seconds:.0f} s",
                         name=self.name,
-                        seconds=STOP_SECONDS,
+                        seconds=seconds,
                     )
                 )
             time.sleep(0.02)
@@ -278,7 +289,7 @@ class PostgresCluster:
             )
         gateway = self._gateway()
         if ended.returncode or gateway is None:
-            self._interrupt()
+            self._signal(signal.SIGINT)
             reason = _reason(log, begin)
             if f'role "{ADMINISTRATOR}" does not exist' in reason:
                 raise PostgresError(
@@ -299,7 +310,7 @@ class PostgresCluster:
         if gateway is not None:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(gateway.pid).kill()
-            self._wait_for_end(lambda: self._gateway() is None)
+            self._wait_for_end(lambda: self._gateway() is None, STOP_SECONDS)
 
     def _gateway(self) -> "_Gateway | None":
         """The running gateway."""
@@ -339,12 +350,12 @@ class PostgresCluster:
         except (FileNotFoundError, psutil.NoSuchProcess):  # the server has just ended
             return None
 
-    def _interrupt(self) -> None:
-        """As pg_ctl does, but pg_ctl runs as the server's own user, who may no longer reach the folder."""
+    def _signal(self, number: signal.Signals) -> None:
+        """Stop the server as pg_ctl does, but pg_ctl runs as the server's own user, who may no longer reach the folder."""
         postmaster = self._postmaster()
         if postmaster is not None:
             with suppress(psutil.NoSuchProcess):
-                postmaster.process.send_signal(signal.SIGINT)
+                postmaster.process.send_signal(number)
 
     @contextmanager
     def _administrator(self) -> Iterator[psycopg2.extensions.cursor]:

@@ -17,6 +17,7 @@ import pytest
 from botocore import auth
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from local_cloud import postgres
 from local_cloud.postgres import PostgresCluster
 from tests.builders import ROOT_SQL
 from tests.databases import as_administrator, as_role, cluster
@@ -220,6 +221,21 @@ def test_the_gateway_outlives_a_crash_of_a_process_of_postgresql(own_cluster: Po
         return True
 
     assert eventually(opens)
+
+
+def test_a_server_that_recovers_from_a_crash_stops(
+    own_cluster: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "FAST_STOP_SECONDS", 2.0)
+    place = own_cluster.set_up(user="postgres", password="any", database="fipedata")
+    with closing(place.open()) as session, session.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        ((process,),) = cursor.fetchall()
+        os.kill(process, signal.SIGKILL)
+    own_cluster.stop()
+    assert own_cluster.processes() == []
+    own_cluster.start()
+    place.open().close()
 
 
 def test_a_gateway_that_was_killed_starts_again_at_the_same_port(own_cluster: PostgresCluster) -> None:
