@@ -351,7 +351,7 @@ class PostgresCluster:
             return None
 
     def _signal(self, number: signal.Signals) -> None:
-        """Stop the server as pg_ctl does, but pg_ctl runs as the server's own user, who may no longer reach the folder."""
+        """As pg_ctl does, but pg_ctl runs as the server's own user, who may no longer reach the folder."""
         postmaster = self._postmaster()
         if postmaster is not None:
             with suppress(psutil.NoSuchProcess):
