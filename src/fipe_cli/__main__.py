@@ -70,10 +70,24 @@ app = typer.Typer(
 _plain_console = partial(Console, highlight=False, markup=False, emoji=False)
 console = _plain_console()
 
+
+def _run_id(written: str) -> UUID:
+    try:
+        return UUID(written)
+    except ValueError as error:
+        raise CliError(
+            _("invalid run id '{written}': use one that `fipe load` printed", written=written), USAGE
+        ) from error
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RunId = Annotated[
     UUID | None,
-    typer.Argument(metavar="RUN", help="The run id, as `fipe load` printed it; the newest run by default."),
+    typer.Argument(
+        metavar="RUN",
+        parser=_run_id,
+        help="The run id, as `fipe load` printed it; the newest run by default.",
+    ),
 ]
 Reference = Annotated[
     str,
@@ -265,9 +279,14 @@ def logs(
 
     cloud = _cloud(context)
     begin = datetime.now(UTC) - read_duration(since)
+    shown = False
     for line in read_lines(cloud, begin, function=function, follow=follow):
         if line.level.is_at_least(level):
+            shown = True
             print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.level:7} {line.function}: {line.text}", flush=True)
+    if not shown:
+        words = _("nothing of level {level} or above in the last {since}", level=level, since=since)
+        print(words, file=sys.stderr)
 
 
 @app.command(hidden=True)
@@ -823,7 +842,8 @@ def report(
         "fipe-report.html"
     ),
     run_id: Annotated[
-        UUID | None, typer.Option("--run", help="The load; the newest of the month by default.")
+        UUID | None,
+        typer.Option("--run", parser=_run_id, help="The load; the newest of the month by default."),
     ] = None,
     month: Annotated[
         str, typer.Option(help="The month, as 2026-06, with its newest load; the newest month by default.")

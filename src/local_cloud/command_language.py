@@ -32,10 +32,6 @@ USAGE_ERRORS = (
     marked("Value error, {message}"),
     marked("{value} is not one of {known}."),
     marked("Input should be a valid integer, unable to parse string as an integer"),
-    marked("Input should be a valid UUID, {reason}"),
-    marked("invalid character: found {character} at {place}"),
-    marked("invalid length: expected length 32 for simple format, found {length}"),
-    marked("invalid group count: expected 5, found {count}"),
     marked("Input should be greater than or equal to {least}"),
     marked("Input should be less than or equal to {most}"),
 )

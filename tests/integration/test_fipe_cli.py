@@ -630,6 +630,8 @@ def test_what_needs_a_database_says_how_to_make_it(
         (["load", "--types", "boat"], "unknown vehicle type 'boat': use car, motorcycle, truck"),
         (["local", "--source", "web"], "invalid SOURCE=web: use simulator or fipe"),
         (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
+        (["status", "June"], "invalid run id 'June': use one that `fipe load` printed"),
+        (["report", "--run", "1"], "invalid run id '1': use one"),
         (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price or all"),
     ],
 )
