@@ -18,6 +18,8 @@ from fipe_simulator import (
 )
 from tests.e2e.make import Place, lines, place
 
+pytestmark = pytest.mark.walkthrough
+
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
