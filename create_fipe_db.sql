@@ -2448,8 +2448,16 @@ begin
     if not pg_has_role('fipe_reader', 'fipe_readers', 'member') then
         grant fipe_readers to fipe_reader;
     end if;
+    -- For programs that keep a password, such as a dashboard. It cannot sign in until a deploy with reader_login=on gives
+    -- it one. A dashboard that nobody looks at ends its session, so that a serverless database can pause.
+    if not exists (select from pg_roles where rolname = 'fipe_dashboard') then
+        create role fipe_dashboard connection limit 20 in role fipe_readers;
+        alter role fipe_dashboard set default_transaction_read_only = on;
+        alter role fipe_dashboard set statement_timeout = '5min';
+        alter role fipe_dashboard set idle_session_timeout = '10min';
+    end if;
     -- Aurora and RDS have the role rds_iam. Its members sign in with IAM tokens, and only with those: a password is
-    -- refused even to a member of a member. So people with a password join fipe_readers, not fipe_reader.
+    -- refused even to a member of a member. So who has a password joins fipe_readers, not fipe_reader.
     if exists (select from pg_roles where rolname = 'rds_iam') then
         if not pg_has_role('fipe_ingestor', 'rds_iam', 'member') then
             grant rds_iam to fipe_ingestor;

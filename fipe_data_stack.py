@@ -4,6 +4,8 @@ from aws_cdk import CfnOutput, Environment, Stack, Tags, Token
 from constructs import Construct
 
 from fipe_api_stack import FipeApiStack
+from infrastructure import names
+from infrastructure.dashboard_login import DashboardLogin
 from infrastructure.database import Database
 from infrastructure.functions import build_layer
 from infrastructure.paths import PSYCOPG2_LAYER
@@ -35,8 +37,18 @@ class FipeDataStack(Stack):
 
         database = Database(self, "Database", settings=settings)
         psycopg2_layer = build_layer(self, "Psycopg2Layer", PSYCOPG2_LAYER, "psycopg2")
+        login = (
+            DashboardLogin(self, "DashboardLogin", settings=settings, database=database)
+            if settings.reader_login == "on"
+            else None
+        )
         contents = SqlInit(
-            self, "SqlInit", settings=settings, database=database, psycopg2_layer=psycopg2_layer
+            self,
+            "SqlInit",
+            settings=settings,
+            database=database,
+            psycopg2_layer=psycopg2_layer,
+            dashboard_login=login,
         )
         work = FipeApiStack(
             self, "FipeApiStack", settings=settings, database=database, psycopg2_layer=psycopg2_layer
@@ -44,6 +56,8 @@ class FipeDataStack(Stack):
         # New code may need the new schema, so the SQL script runs first.
         work.node.add_dependency(contents)
         self._add_outputs(database, work)
+        if login:
+            CfnOutput(self, names.DASHBOARD_SECRET_OUTPUT, value=login.secret.secret_arn)
 
     def _add_outputs(self, database: Database, work: FipeApiStack) -> None:
         """Repeats the child's outputs on the parent, so that a deploy prints all of them."""

@@ -237,6 +237,11 @@ class StageSettings(BaseModel):
         description="verify-full (the functions check the database's certificate), require (they only"
         " encrypt), or auto (verify-full if the layer has the RDS certificates)",
     )
+    reader_login: Literal["off", "on"] = Field(
+        default="off",
+        description="on for a role with a password, which can only read, for programs such as Metabase, Power"
+        " BI and Excel",
+    )
     backup_days: int = Field(default=7, ge=1, le=35, description="the days to keep backups, 1 to 35")
 
     # A loader keeps 10 s for its results and 20 s for a call that hangs. In the rest it makes up to three

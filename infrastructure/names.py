@@ -17,6 +17,10 @@ INGESTOR_ROLE, STATUS_ROLE = "fipe_ingestor", "fipe_status"
 READER_ROLE, IMPORTER_ROLE = "fipe_reader", "fipe_importer"
 """The database roles that sign in with IAM tokens: the ingestor's, FipeLoadStatus's, those of `fipe query`
 and `fipe import`."""
+DASHBOARD_ROLE = "fipe_dashboard"
+"""The database role for programs that keep a password; it signs in only with the setting reader_login=on."""
+DASHBOARD_SECRET_OUTPUT = "DashboardSecretArn"
+"""The output with the ARN of its secret."""
 
 
 class Function(StrEnum):

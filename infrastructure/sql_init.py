@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infrastructure.dashboard_login import DashboardLogin
 from infrastructure.database import Database
 from infrastructure.functions import INVOKE_AND_WAKE, FipeFunction
 from infrastructure.names import Function
@@ -24,7 +25,8 @@ MEMORY_MB = 256
 class SqlInit(Construct):
     """Runs the SQL script at the first deploy, and again when the script or the cluster has changed.
 
-    Deleting this resource deletes no data.
+    It also lets fipe_dashboard sign in, if it gets a secret for that, or forbids it. Deleting this resource
+    deletes no data.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SqlInit(Construct):
         settings: StageSettings,
         database: Database,
         psycopg2_layer: lambda_.LayerVersion,
+        dashboard_login: DashboardLogin | None,
     ) -> None:
         super().__init__(scope, construct_id)
         Tags.of(self).add("component", "sql-init")
@@ -65,6 +68,9 @@ class SqlInit(Construct):
             environment={"DB_SECRET_ARN": database.secret.secret_arn, "SQL_RUNNER": runner.function_name},
         )
         database.secret.grant_read(init)
+        if dashboard_login:
+            init.add_environment("DASHBOARD_SECRET_ARN", dashboard_login.secret.secret_arn)
+            dashboard_login.secret.grant_read(init)
         init.add_to_role_policy(iam.PolicyStatement(actions=INVOKE_AND_WAKE, resources=[runner.function_arn]))
         contents = CustomResource(
             self,
@@ -75,6 +81,7 @@ class SqlInit(Construct):
             properties={
                 "ScriptSha256": hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest(),
                 "Cluster": database.cluster.cluster_resource_identifier,
+                "DashboardLogin": dashboard_login.secret.secret_arn if dashboard_login else "off",
             },
         )
         # The script needs the database instance and the security group rules that let the runner in.

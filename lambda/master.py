@@ -84,6 +84,11 @@ def connect_by_token(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> "c
     return _connect({**place, "password": token}, seconds)
 
 
+def try_password(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> str:
+    """Signs in with the password; `ok`, or why not."""
+    return _try(connect_by_password, place, seconds)
+
+
 def try_both(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> SignIns:
     """Signs in both ways, each over a connection of its own, and says what came of it.
 
@@ -92,7 +97,7 @@ def try_both(place: Place, seconds: int = CONNECT_TIMEOUT_SECONDS) -> SignIns:
         seconds: how long each of them may take.
     """
     found: SignIns = {
-        "password_login": _try(connect_by_password, place, seconds),
+        "password_login": try_password(place, seconds),
         "iam_login": _try(connect_by_token, place, seconds),
     }
     if found["password_login"] == "ok" and REFUSED in found["iam_login"]:

@@ -644,17 +644,21 @@ def dsn(
     token: Annotated[
         bool, typer.Option("--token", help="With a password that lasts 15 minutes; for fipe_reader.")
     ] = False,
+    password: Annotated[
+        bool,
+        typer.Option("--password", help="With the password from Secrets Manager; for fipe_dashboard."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print where other programs find the database: DBeaver, Metabase, Power BI, Excel."""
     from fipe_cli.dsn import find_address, how_to_sign_in
 
-    address = find_address(_cloud(context), user, token=token)
+    address = find_address(_cloud(context), user, token=token, password=password)
     if as_json:
         print(json.dumps(asdict(address) | {"url": address.url, "jdbc": address.jdbc}))
         return
     print(address.url)
-    _say(_plain_console(stderr=True), how_to_sign_in(user, token=token))
+    _say(_plain_console(stderr=True), how_to_sign_in(user, token=token, password=password))
 
 
 @app.command(

@@ -1,12 +1,17 @@
 """Where other programs find the stage's database, and how they sign in as a reader."""
 
+import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from botocore.exceptions import ClientError
+
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import sign_token
+from fipe_cli.errors import USAGE, CliError
 from fipe_words import _
-from infrastructure.names import READER_ROLE, Function
+from infrastructure import names
+from infrastructure.names import DASHBOARD_ROLE, READER_ROLE, Function
 
 TOKEN_MINUTES = 15
 
@@ -16,7 +21,7 @@ class Address:
     """An address of the database.
 
     Attributes:
-        password: an IAM token, or empty.
+        password: a password, an IAM token, or empty.
         sslmode: as libpq names it.
     """
 
@@ -44,28 +49,60 @@ class Address:
         return f"jdbc:postgresql://{self.host}:{self.port}/{database}?sslmode={self.sslmode}"
 
 
-def find_address(cloud: Cloud, user: str, *, token: bool) -> Address:
+def find_address(cloud: Cloud, user: str, *, token: bool = False, password: bool = False) -> Address:
     """The address of a stage that runs.
 
     Args:
         cloud: the stage.
         user: the role to sign in as; fipe_reader signs in with a token.
         token: whether to sign one, as AWS's `rds generate-db-auth-token` does; it lasts 15 minutes.
+        password: whether to read the password of fipe_dashboard from its secret.
 
     Raises:
-        CliError: the stage does not run, or is not deployed.
+        CliError: the stage does not run, or is not deployed; or there is no such password.
     """
+    if password and (token or user != DASHBOARD_ROLE):
+        raise CliError(
+            _("invalid options: --password is for --user {role}, without --token", role=DASHBOARD_ROLE), USAGE
+        )
     # The functions' own settings, which need no permission to read the master user's secret.
     place = cloud.environment_of(Function.SOMA_INGESTOR)
     host, port = place["RDS_HOST"], place["RDS_PORT"]
-    password = sign_token(cloud, host, port, user) if token else ""
+    secret = _password(cloud) if password else sign_token(cloud, host, port, user) if token else ""
     # A local cloud's PostgreSQL has no TLS, and Aurora takes nothing else.
     sslmode = "disable" if cloud.endpoint else "require"
-    return Address(host, int(port), place["RDS_DATABASE"], user, password, sslmode)
+    return Address(host, int(port), place["RDS_DATABASE"], user, secret, sslmode)
 
 
-def how_to_sign_in(user: str, *, token: bool) -> str:
+def _password(cloud: Cloud) -> str:
+    stack = names.stack(cloud.stage)
+    try:
+        (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        outputs = {one["OutputKey"]: one["OutputValue"] for one in found["Outputs"]}
+        arn = outputs.get(names.DASHBOARD_SECRET_OUTPUT)
+        if arn is None:
+            raise CliError(
+                _("{role} may not sign in: deploy with READER_LOGIN=on to let it", role=DASHBOARD_ROLE), USAGE
+            )
+        secret = cloud.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    except ClientError as error:
+        raise cloud.explained(error, _("stack {stack}", stack=stack)) from error
+    try:
+        return str(json.loads(secret)["password"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CliError(
+            _("the secret of {role} is damaged: write it anew, as JSON with a password", role=DASHBOARD_ROLE)
+        ) from error
+
+
+def how_to_sign_in(user: str, *, token: bool = False, password: bool = False) -> str:
     """What to know about the password."""
+    if password:
+        return _("this password is valid until you change it: keep it where nobody else reads it")
+    if user == DASHBOARD_ROLE and not token:
+        return _(
+            "the password is in Secrets Manager, after a deploy with READER_LOGIN=on: --password shows it"
+        )
     if token:
         if user == READER_ROLE:
             return _("the password is a token: it lets you in for {minutes} minutes", minutes=TOKEN_MINUTES)
@@ -77,8 +114,7 @@ def how_to_sign_in(user: str, *, token: bool) -> str:
         )
     if user == READER_ROLE:
         return _(
-            "{role} signs in with a token (--token); a program that keeps a password needs a role of"
-            " its own, see docs/bi.md",
+            "{role} signs in with a token (--token); for a program that keeps a password see docs/bi.md",
             role=READER_ROLE,
         )
     return _("the password is the one that {user} was given", user=user)

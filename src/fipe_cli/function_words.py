@@ -70,6 +70,7 @@ ANSWERS = (
     marked("read {count} loads"),
     marked("read {count} load"),
     marked("not needed: {user} is no member of rds_iam"),
+    marked("may sign in, although the stage was deployed with reader_login=off"),
 )
 """The first that fits counts, so a more general one comes later."""
 

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 import pytest
 
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
@@ -337,9 +339,15 @@ def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
 
 @pytest.mark.walkthrough
 def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud: Cloud) -> None:
-    deployed = cloud.here.make("deploy-stg")
+    deployed = cloud.here.make("deploy-stg", "READER_LOGIN=on")
     assert deployed.returncode == 0, deployed.stderr
     assert "FipeManufacturerLambda = FipeManufacturerLoader-stg" in deployed.stdout
+    dashboard = cloud.fipe("--stage", "stg", "dsn", "--user", "fipe_dashboard", "--password")
+    with closing(psycopg2.connect(dashboard.stdout.strip())) as database, database.cursor() as cursor:
+        cursor.execute("select count(*) from fipe.vehicle_price")
+        assert cursor.fetchall() == [(0,)]
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            cursor.execute("delete from fipe.price")
     loaded = cloud.here.make("load-stg", "BRANDS=Acura", "FOLLOW=1")
     assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
     assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout

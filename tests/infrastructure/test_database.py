@@ -1,6 +1,7 @@
 """The database: what it is, how it is protected, and who reaches it."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 from infrastructure.names import NO_DNS_HOSTNAMES
 from infrastructure.paths import SQL_SCRIPT
 from stage_settings import SettingsError
-from tests.infrastructure.synthesis import REGION, VPC_ID, Stacks, stage, synthesize, vpc
+from tests.infrastructure.synthesis import (
+    REGION,
+    VPC_ID,
+    Stacks,
+    stage,
+    statements_allowing,
+    synthesize,
+    vpc,
+)
 
 STAGES = ["dev", "stg", "prd"]
 ALL_KINDS = vpc(Public=2, Private=2, Isolated=2)
@@ -122,6 +131,31 @@ def test_its_password_is_in_no_template(stacks: Stacks):
         stacks.only("AWS::SecretsManager::Secret")["GenerateSecretString"]["GenerateStringKey"] == "password"
     )
     assert stacks.only("AWS::SecretsManager::SecretTargetAttachment")["TargetType"] == "AWS::RDS::DBCluster"
+
+
+def test_dashboards_get_a_password_only_if_asked_for():
+    stacks = synthesize(reader_login="on")
+    (secret_id,) = (
+        name
+        for name, resource in stacks.resources("AWS::SecretsManager::Secret").items()
+        if "fipe_dashboard" in json.dumps(resource)
+    )
+    secret = stacks.resources()[secret_id]["Properties"]["GenerateSecretString"]
+    assert (secret["GenerateStringKey"], secret["PasswordLength"]) == ("password", 30)
+    (contents,) = stacks.resources("Custom::FipeDatabase").values()
+    assert contents["Properties"]["DashboardLogin"] == {"Ref": secret_id}
+    functions = stacks.by_name("AWS::Lambda::Function", "FunctionName")
+    variable = "DASHBOARD_SECRET_ARN"
+    assert [name for name, one in functions.items() if variable in str(one.get("Environment"))] == [
+        "FipeSqlInit-dev"
+    ]
+    allowed = list(statements_allowing(stacks.statements("FipeSqlInit-dev")))
+    assert {action for action, resource in allowed if resource == {"Ref": secret_id}} == {
+        "secretsmanager:DescribeSecret",
+        "secretsmanager:GetSecretValue",
+    }
+    (default,) = stage("dev").resources("Custom::FipeDatabase").values()
+    assert default["Properties"]["DashboardLogin"] == "off"
 
 
 def test_only_the_allowed_address_and_the_functions_reach_it(stacks: Stacks):

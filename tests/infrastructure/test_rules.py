@@ -18,7 +18,13 @@ from fipe_data_stack import FipeDataStack
 from stage_settings import StageSettings
 from tests.infrastructure.synthesis import ACCOUNT, REGION, VPC_ID, new_app
 
-NEEDED = {"vpc_id": VPC_ID, "allowed_ip": "203.0.113.7", "alarm_email": "me@example.com", "schedule": "on"}
+NEEDED = {
+    "vpc_id": VPC_ID,
+    "allowed_ip": "203.0.113.7",
+    "alarm_email": "me@example.com",
+    "schedule": "on",
+    "reader_login": "on",
+}
 STACKS = {
     "dev": {"stage": "dev"},
     "stg": {"stage": "stg", "instance_class": "db.serverless"},

@@ -563,6 +563,9 @@ def test_dsn_says_where_the_database_is_and_how_to_sign_in(
     assert token["password"].startswith("db.example:5432/?Action=connect&DBUser=fipe_reader")
     assert token["jdbc"] == "jdbc:postgresql://db.example:5432/fipe%20data?sslmode=require"
     assert parse_dsn(token["url"])["password"] == token["password"]
+    assert "--password shows it" in fipe("dsn", "--user", "fipe_dashboard").stderr
+    for wrong in (["--password"], ["--password", "--user", "fipe_dashboard", "--token"]):
+        assert "--password is for --user fipe_dashboard" in fipe.refused(2, "dsn", *wrong)
     assert fipe("dsn", "--user", "ana", "--token").stderr == (
         "the password is a token: it lets you in for 15 minutes, if ana is a member of rds_iam; other roles"
         " need their own password\n"

@@ -33,6 +33,9 @@ from tests.builders import any_price, any_price_message
 from tests.databases import as_role
 from tests.local_database import local_database, use_folder
 
+sys.path.insert(0, str(REPOSITORY / "lambda"))
+import dashboard_login
+
 PRICES = "select count(*) from fipe.price"
 
 
@@ -125,10 +128,12 @@ def _other_users_and_tables(master: Connection) -> None:
     with closing(master.open()) as database, database, database.cursor() as cursor:
         cursor.execute("create schema elsewhere; create table elsewhere.secret ()")
         cursor.execute("create role ana login password 'any' in role fipe_readers")
+    with closing(master.open()) as database:
+        dashboard_login.allow(database, "any")
 
 
 @pytest.mark.usefixtures("_other_users_and_tables")
-@pytest.mark.parametrize("stolen", ["fipe_reader", "a member of fipe_readers"])
+@pytest.mark.parametrize("stolen", ["fipe_reader", "ana", "fipe_dashboard"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -152,7 +157,7 @@ def _other_users_and_tables(master: Connection) -> None:
 def test_readers_can_do_nothing_else_even_without_the_command(
     master: Connection, stolen: str, statement: str
 ) -> None:
-    member = Connection(master.host, master.port, "ana", "any", master.database)
+    member = Connection(master.host, master.port, stolen, "any", master.database)
     with closing(as_reader(master) if stolen == "fipe_reader" else member.open()) as database:
         database.set_session(readonly=False)
         with database.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):

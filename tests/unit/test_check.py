@@ -25,7 +25,7 @@ from infrastructure.names import Function, Queue
 from local_cloud.state import LocalState
 from tests.local_cloud_support import CREDENTIALS
 
-SCRIPT = {"script": "a" * 64, "schema": "a" * 64}
+SCRIPT = {"script": "a" * 64, "schema": "a" * 64, "dashboard_login": "off"}
 
 
 def on_aws(region: str = "us-east-1") -> Cloud:
@@ -186,12 +186,13 @@ def test_the_master_signs_in_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> No
         "ok       database, as the master user: signs in with the secret's password and with an IAM token;"
         " TLSv1.3, require",
         "ok       schema: made by the deployed script, aaaaaaaa",
+        "ok       database, as fipe_dashboard: may not sign in; a deploy with READER_LOGIN=on lets it",
     ]
 
 
 def test_the_master_signs_in_with_a_token_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = 'FATAL: PAM authentication failed for user "postgres"'
-    login, _ = master(monkeypatch, ok=True, password_login=refused, iam_login="ok", tls="TLSv1.3", **SCRIPT)
+    login, *_ = master(monkeypatch, ok=True, password_login=refused, iam_login="ok", tls="TLSv1.3", **SCRIPT)
     assert login.line() == (
         "warning  database, as the master user: signs in with an IAM token, but the password is refused:"
         f" {refused}. To do: nothing: deploys and `fipe psql` use the token. For the password see"
@@ -207,10 +208,27 @@ def test_the_master_cannot_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("login", "level", "seen"),
+    [
+        ("ok", Level.OK, "signs in with the password of its secret"),
+        ("off", Level.OK, "may not sign in; a deploy with READER_LOGIN=on lets it"),
+        ("FATAL: password authentication failed", Level.FAILED, "FATAL: password authentication failed"),
+    ],
+)
+def test_the_login_of_dashboards(
+    monkeypatch: pytest.MonkeyPatch, login: str, level: Level, seen: str
+) -> None:
+    answer = SCRIPT | {"password_login": "ok", "iam_login": "ok", "dashboard_login": login}
+    *_, found = master(monkeypatch, ok=True, **answer)
+    assert (found.level, found.part, found.seen) == (level, "database, as fipe_dashboard", seen)
+    assert ("set_dashboard_password" in found.to_do) == (level is Level.FAILED)
+
+
 def test_the_schema_of_another_script(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"ok": True, "password_login": "ok", "iam_login": "ok", "tls": "", "script": "b" * 64}
-    *_, old = master(monkeypatch, **answer, schema="a" * 64)
-    *_, unknown = master(monkeypatch, **answer, schema=None)
+    _login, old, *_others = master(monkeypatch, **answer, schema="a" * 64)
+    _login, unknown, *_others = master(monkeypatch, **answer, schema=None)
     assert (old.level, unknown.level) == (Level.FAILED, Level.WARNING)
     assert old.seen == "made by script aaaaaaaa, but script bbbbbbbb is deployed"
     assert "psql -1 -c 'set fipe.script_sha256 = " in old.to_do

@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from infrastructure.names import DASHBOARD_ROLE
 from infrastructure.paths import SQL_SCRIPT
 from tests.aws import aws_apis, client
 from tests.conftest import ROOT
@@ -27,6 +28,7 @@ from tests.http_server import asleep, http_server, send_json
 
 sys.path.insert(0, str(ROOT / "lambda"))
 import cfnresponse
+import dashboard_login
 import index
 
 SECRET_NAME = "fipe-database"
@@ -124,6 +126,7 @@ def deploy(
         *,
         script: str | None = None,
         secret: str | None = None,
+        dashboard: str | None = None,
         runner_fails_with: Any = None,
         runner_states: Sequence[str] = (),
         **changes: Any,
@@ -141,6 +144,11 @@ def deploy(
             Name=f"{SECRET_NAME}-{uuid.uuid4().hex}", SecretString=secret or json.dumps(values | changes)
         )
         monkeypatch.setenv("DB_SECRET_ARN", created["ARN"])
+        monkeypatch.delenv("DASHBOARD_SECRET_ARN", raising=False)
+        if dashboard is not None:
+            name = f"{SECRET_NAME}-{uuid.uuid4().hex}"
+            arn = manager.create_secret(Name=name, SecretString=dashboard)["ARN"]
+            monkeypatch.setenv("DASHBOARD_SECRET_ARN", arn)
         runner.update(reply=runner_fails_with, states=list(runner_states))
         if script is not None:
             (tmp_path / "script.sql").write_text(script, encoding="utf-8")
@@ -419,6 +427,7 @@ def test_a_check_says_which_script_made_the_schema_and_how_the_master_signs_in(
     deploy()
     sha256 = hashlib.sha256(SQL_SCRIPT.read_bytes()).hexdigest()
     expected = {"ok": True, "password_login": "ok", "tls": "off", "script": sha256, "schema": None}
+    expected["dashboard_login"] = "off"
     assert index.on_event({"check": True}, Context()) == {"iam_login": ANY, **expected}
     assert query(empty_dsn, "select to_regnamespace('fipe')") == [(None,)]
     index.on_event(stack.event("Create"), Context())
@@ -450,6 +459,139 @@ def test_a_check_that_fails_says_why(deploy: Deploy, change: dict[str, Any], sai
     assert checked is not None
     assert checked["ok"] is False
     assert said in checked["error"]
+
+
+@pytest.fixture
+def _no_dashboard(empty_dsn: str) -> Iterator[None]:
+    """Roles belong to the whole server, which other tests use as well."""
+    yield
+    with closing(psycopg2.connect(empty_dsn)) as database:
+        dashboard_login.forbid(database)
+
+
+def sign_in_as_dashboard(dsn: str, password: str) -> "psycopg2.extensions.connection":
+    return psycopg2.connect(dsn, user=dashboard_login.ROLE, password=password)
+
+
+def checked_dashboard() -> str:
+    checked = index.on_event({"check": True}, Context())
+    assert checked is not None
+    return str(checked["dashboard_login"])
+
+
+@pytest.mark.both_postgres
+@pytest.mark.usefixtures("_no_dashboard")
+def test_dashboards_sign_in_with_the_password_of_the_secret_and_can_only_read(
+    deploy: Deploy, stack: Stack, empty_dsn: str
+):
+    deploy(dashboard='{"username": "fipe_dashboard", "password": "pässword"}')
+    index.on_event(stack.event("Create"), Context())
+    assert stack.only_answer()["Status"] == "SUCCESS", stack.only_answer()
+    assert checked_dashboard() == "ok"
+    with closing(sign_in_as_dashboard(empty_dsn, "pässword")) as database, database.cursor() as cursor:
+        cursor.execute("select count(*) from fipe.vehicle_price")
+        assert cursor.fetchall() == [(0,)]
+        database.rollback()
+        database.set_session(readonly=False)
+        for statement in ("delete from fipe.price", "create table mine ()", "set role fipe_ingestor"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(statement)
+            database.rollback()
+        cursor.execute(
+            "select name, setting from pg_settings where name in"
+            " ('statement_timeout', 'idle_session_timeout', 'default_transaction_read_only') order by name"
+        )
+        assert cursor.fetchall() == [
+            ("default_transaction_read_only", "on"),
+            ("idle_session_timeout", "600000"),
+            ("statement_timeout", "300000"),
+        ]
+    held = "select rolpassword like 'SCRAM-SHA-256$4096:%', rolconnlimit from pg_authid where rolname = "
+    assert query(as_administrator(empty_dsn), held + "'fipe_dashboard'") == [(True, 20)]
+
+
+@pytest.mark.usefixtures("_no_dashboard")
+def test_a_deploy_without_it_takes_the_right_to_sign_in_away(deploy: Deploy, stack: Stack, empty_dsn: str):
+    deploy(dashboard='{"password": "first"}')
+    index.on_event(stack.event("Create"), Context())
+    deploy()
+    assert "may sign in, although" in checked_dashboard()
+    index.on_event(stack.event("Update"), Context())
+    assert [answer["Status"] for answer in stack.answers] == ["SUCCESS", "SUCCESS"]
+    assert checked_dashboard() == "off"
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        sign_in_as_dashboard(empty_dsn, "first")
+
+
+@pytest.mark.usefixtures("_no_dashboard")
+def test_a_changed_secret_counts_once_the_function_is_invoked(deploy: Deploy, stack: Stack, empty_dsn: str):
+    deploy(dashboard='{"password": "first"}')
+    index.on_event(stack.event("Create"), Context())
+    deploy(dashboard='{"password": "second"}', script="this must not run")
+    assert "password authentication failed" in checked_dashboard()
+    answer = index.on_event({"set_dashboard_password": True}, Context())
+    assert answer is not None
+    assert answer["ok"] is True
+    assert checked_dashboard() == "ok"
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        sign_in_as_dashboard(empty_dsn, "first")
+
+
+@pytest.mark.parametrize("secret", ["hush-hush", '{"username": "hush-hush"}', '["hush-hush"]'])
+def test_a_dashboards_secret_that_is_not_as_it_should_be_fails_without_its_contents(
+    deploy: Deploy, stack: Stack, secret: str
+):
+    deploy(dashboard=secret)
+    index.on_event(stack.event("Create"), Context())
+    assert stack.only_answer()["Status"] == "FAILED"
+    assert "the secret of fipe_dashboard must be JSON with a password" in stack.only_answer()["Reason"]
+    assert "hush-hush" not in stack.only_answer()["Reason"]
+
+
+@pytest.mark.usefixtures("_no_dashboard")
+def test_the_servers_log_never_holds_a_dashboards_password(
+    deploy: Deploy, stack: Stack, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    statements: list[Any] = []
+
+    class Noting(psycopg2.extensions.cursor):
+        def execute(self, *arguments: Any) -> None:
+            super().execute(*arguments)
+            statements.append(self.query)
+
+    connect = psycopg2.connect
+    monkeypatch.setattr(psycopg2, "connect", lambda *a, **k: connect(*a, **k, cursor_factory=Noting))
+    deploy(dashboard='{"password": "hush-hush"}')
+    with caplog.at_level("DEBUG", logger=index.logger.name):
+        index.on_event(stack.event("Create"), Context())
+    assert any(b"alter role fipe_dashboard login" in statement for statement in statements)
+    assert not any(b"hush-hush" in statement for statement in statements)
+    assert "hush-hush" not in caplog.text
+
+
+def test_a_secret_that_may_be_read_only_in_a_moment_is_read_then(
+    deploy: Deploy, stack: Stack, secrets_endpoint: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(index, "GRANT_PAUSE_SECONDS", 0)
+    deploy()
+    calls: list[int] = []
+
+    def refuse_first(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            send_json(request, {"__type": "AccessDeniedException", "message": "not yet"}, 400)
+        else:
+            found = client("secretsmanager", secrets_endpoint).get_secret_value(**json.loads(body))
+            send_json(request, {"SecretString": found["SecretString"]})
+
+    with http_server(refuse_first) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+        index.on_event(stack.event("Create"), Context())
+    assert (stack.only_answer()["Status"], len(calls)) == ("SUCCESS", 2)
+
+
+def test_the_role_has_one_name():
+    assert dashboard_login.ROLE == DASHBOARD_ROLE
 
 
 def test_an_answer_is_sent_again_when_it_did_not_arrive(stack: Stack, monkeypatch: pytest.MonkeyPatch):

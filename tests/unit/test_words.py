@@ -312,7 +312,7 @@ def test_every_known_answer_is_one_that_the_functions_give() -> None:
         re.sub(r"'\s*\n\s*'", "", (ROOT / "create_fipe_db.sql").read_text()).replace("''", "'"),
         *(
             text
-            for file in (*(ROOT / "src/fipe_api").rglob("*.py"), ROOT / "lambda/master.py")
+            for file in (*(ROOT / "src/fipe_api").rglob("*.py"), *(ROOT / "lambda").glob("*.py"))
             for node in ast.walk(ast.parse(file.read_text()))
             if isinstance(node, ast.Constant | ast.JoinedStr) and (text := text_of(node))
         ),

@@ -15,12 +15,13 @@ from fipe_cli.database import REFUSED
 from fipe_cli.errors import CliError
 from fipe_cli.function_words import understood
 from fipe_words import _, marked
-from infrastructure.names import Function
+from infrastructure.names import DASHBOARD_ROLE, Function
 from infrastructure.paths import SQL_SCRIPT
 
 MASTER = marked("database, as the master user")
 WELL: Literal["ok"] = "ok"
 WITHOUT_TLS = "off"
+NOT_ALLOWED = "off"
 
 WRITE_SECRET = marked("write the database's secret anew: JSON with host, port, dbname, username and password")
 _UNREACHABLE = (
@@ -42,6 +43,7 @@ class _Master(Struct):
     tls: str = ""
     script: str | None = None
     schema: str | None = None
+    dashboard_login: str = ""
 
 
 def look_at_sign_in(cloud: Cloud, function: Function, facts: Facts | None) -> list[Finding]:
@@ -91,7 +93,7 @@ def look_at_master(deployment: Deployment) -> list[Finding]:
     logins = _look_at_logins(deployment, answer)
     if logins.level is Level.FAILED:
         return [logins]
-    return [logins, _look_at_schema(deployment.cloud, answer)]
+    return [logins, _look_at_schema(deployment.cloud, answer), _look_at_dashboard(deployment.cloud, answer)]
 
 
 def _look_at_logins(deployment: Deployment, answer: _Master) -> Finding:
@@ -136,6 +138,25 @@ def _look_at_schema(cloud: Cloud, answer: _Master) -> Finding:
         )
         return Finding(Level.FAILED, part, seen, _run_script(cloud))
     return Finding(Level.OK, part, _("made by the deployed script, {schema}", schema=answer.schema[:8]))
+
+
+def _look_at_dashboard(cloud: Cloud, answer: _Master) -> Finding:
+    part = _("database, as {user}", user=DASHBOARD_ROLE)
+    found = one_line(answer.dashboard_login)
+    if found == WELL:
+        return Finding(Level.OK, part, _("signs in with the password of its secret"))
+    if found == NOT_ALLOWED:
+        return Finding(Level.OK, part, _("may not sign in; a deploy with READER_LOGIN=on lets it"))
+    set_password = _("set the password that its secret has: {command}", command=_set_password(cloud))
+    return Finding(Level.FAILED, part, understood(found), set_password)
+
+
+def _set_password(cloud: Cloud) -> str:
+    """Forbids it to sign in, too, on a stage that was deployed without it."""
+    payload = ("--cli-binary-format", "raw-in-base64-out", "--payload", '{"set_dashboard_password": true}')
+    return cloud.aws_command(
+        "lambda", "invoke", "--function-name", Function.SQL_INIT.of(cloud.stage), *payload, "/dev/stdout"
+    )
 
 
 def _mend(cloud: Cloud, error: str, otherwise: str = "") -> str:
