@@ -644,6 +644,8 @@ comment on function fipe.newest_month() is
 
 create or replace function fipe.asked_month(asked text) returns date
 language plpgsql stable parallel safe as $$
+declare
+    month date;
 begin
     if asked is null or asked = 'latest' then
         return fipe.newest_month();
@@ -652,12 +654,16 @@ begin
         raise exception 'invalid month ''%'': use a month like 2026-06, or latest', asked
             using errcode = 'invalid_datetime_format';
     end if;
-    return (left(asked, 7) || '-01')::date;
+    month := (left(asked, 7) || '-01')::date;
+    if not exists (select from fipe.price where price.reference_month = month) then
+        raise notice 'the database has no prices of %', to_char(month, 'YYYY-MM');
+    end if;
+    return month;
 end
 $$;
 comment on function fipe.asked_month(text) is
     'Internal: the month that is written so: 2026-06, any day of it (2026-06-15), or latest. Null means latest, too: the newest'
-    ' month that has prices.';
+    ' month that has prices. A notice says when the month has none.';
 
 -- In plpgsql, because the tables of loads and imports are made further below.
 create or replace function fipe.loaded(month date) returns text

@@ -34,6 +34,7 @@ ANSWERS = (
     # What the questions of the schema refuse, and say of their months.
     marked("invalid month '{asked}': use a month like 2026-06, or latest"),
     marked("invalid by '{by}': use type or brand, or leave it out"),
+    marked("the database has no prices of {month}"),
     marked(
         "{month} is partly loaded, so {asked} is compared with {earlier}: name the month to compare with it"
     ),

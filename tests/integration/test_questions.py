@@ -368,6 +368,14 @@ def test_a_month_that_is_loading_is_no_base_unless_asked_for(renamed: connection
     assert ask(renamed, BASE.format("")) == [(DECEMBER, JANUARY)], "it was complete before"
 
 
+def test_a_question_about_a_month_without_prices_says_so(renamed: connection) -> None:
+    renamed.notices.clear()
+    with renamed.cursor() as cursor:
+        cursor.execute("select * from fipe.price_changes('2019-04')")
+        assert cursor.fetchall() == []
+    assert "the database has no prices of 2019-04" in renamed.notices[0]
+
+
 def test_a_month_of_which_only_brands_were_loaded_is_a_base_for_such_a_month_alone(
     renamed: connection,
 ) -> None:
