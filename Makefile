@@ -32,6 +32,7 @@ STAGES := dev stg prd
 KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
+KNOWN.local-serve  := HOST PORT
 KNOWN.test         := POSTGRES
 KNOWN.test-second-cloud := MONTH
 KNOWN.test-faults  := SECONDS_LONG
@@ -58,7 +59,7 @@ $(if $(UNKNOWN),$(error $(shell $(PYTHON) scripts/unknown_variable.py "$(firstwo
 endif
 
 ##@ On one machine, without AWS
-.PHONY: local local-up local-down local-status local-psql
+.PHONY: local local-up local-down local-status local-psql local-serve
 # A variable becomes an option only if it is set.
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
 SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
@@ -78,6 +79,11 @@ local-status: $(RUNTIME) ## Show the local cloud's queues and functions
 
 local-psql: $(RUNTIME) ## Open psql on the local database: ARGS='-c "select ..."'
 	@python -m local_cloud psql $(ARGS)
+
+local-serve: $(RUNTIME) ## Serve the local prices over HTTP, as Parallelum v2 does: PORT=8000 HOST=127.0.0.1
+	@# Without what would mean AWS to fipe.
+	@env -u AWS_PROFILE -u AWS_ACCESS_KEY_ID -u AWS_WEB_IDENTITY_TOKEN_FILE -u AWS_CONTAINER_CREDENTIALS_FULL_URI \
+		-u AWS_CONTAINER_CREDENTIALS_RELATIVE_URI -u AWS_ENDPOINT_URL fipe --from-make serve
 
 ##@ A stage, on AWS if AWS_PROFILE, keys or AWS_ENDPOINT_URL say so, or else here
 ACTIONS := deploy check diff destroy load status cancel resume redrive logs

@@ -9,7 +9,8 @@ READMES_SPEAK = tuple(zip(READMES, ("en", "pt"), strict=True))
 """Each with the language that its commands speak, too."""
 QUESTIONS = ROOT / "docs/questions.md"
 FLEETS = ROOT / "docs/fleets.md"
-WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS, FLEETS)
+API = ROOT / "docs/api.md"
+WALKED = (ROOT / "README.md", ROOT / "docs/queries.md", ROOT / "docs/bi.md", QUESTIONS, FLEETS, API)
 """Their commands run one by one in a local cloud, in tests/e2e/test_running_cloud.py."""
 DEPLOYED = (ROOT / "README.md", ROOT / "docs/deploy.md")
 """Their commands deploy, load, redrive and destroy a stage in tests/e2e/test_deploy.py."""
@@ -28,6 +29,8 @@ ELSEWHERE = {
     "make deploy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make diff-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make destroy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
+    "fipe serve": "goes on until Ctrl-C: tests/integration/test_serve_command.py",
+    "curl": "asks `fipe serve`",
     "export": "is the shell's",
 }
 """Commands that do not run as they stand, by their first words, and why."""

@@ -20,6 +20,7 @@ from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
+from fipe_cli.serve_options import Host, Port
 from fipe_cli.stage_logs import Level
 from fipe_words import ENGLISH, _, counted, in_english, language, marked, plural, understood
 from infrastructure.names import READER_ROLE
@@ -837,6 +838,14 @@ def verify(
         _answer(found.document() | confidence, [*found.words(), *confidence.values()], as_json)
     if found.differences or found.unreadable:
         raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def serve(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Answer questions about the prices over HTTP, as Parallelum v2 does, until Ctrl-C."""
+    from fipe_cli.serve import serve as serve_api
+
+    serve_api(_cloud(context), host, port, partial(_say, console))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """How the commands sign in to the stage's database, on this machine or on AWS.
 
-`fipe query`, `fipe export` and `fipe report` sign in as fipe_reader, which can only read the schema fipe.
-`fipe import` signs in as fipe_importer, which can add prices and change none. `fipe psql` signs in as the
-master user. A database on this machine lets its own user in over a Unix socket.
+`fipe query`, `fipe export`, `fipe report` and `fipe serve` sign in as fipe_reader, which can only read the
+schema fipe. `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe psql` signs
+in as the master user. A database on this machine lets its own user in over a Unix socket.
 """
 
 import json
@@ -134,17 +134,28 @@ class Database(ABC):
         with self._session_of(names.IMPORTER_ROLE, IMPORTER_SETTINGS) as opened:
             yield opened
 
+    def open_reader(self) -> "connection":
+        """A new connection of fipe_reader, for a server; it waits for answers as psycopg2 does by itself.
+
+        Raises:
+            CliError: fipe_reader may not sign in.
+            psycopg2.OperationalError: the database cannot be reached.
+        """
+        return self._open(names.READER_ROLE, {})
+
     @contextmanager
     def _session_of(self, role: str, settings: Mapping[str, str]) -> Iterator["connection"]:
+        with closing(self._open(role, settings)) as opened:
+            yield opened
+
+    def _open(self, role: str, settings: Mapping[str, str]) -> "connection":
         keywords = _keywords(self._variables_of(role))
         chosen = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options = f"{os.environ.get('PGOPTIONS', '')} {chosen}"
         try:
-            opened = _connect(**keywords, options=options)
+            return _connect(**keywords, options=options)
         except psycopg2.OperationalError as error:
             raise self._explain_refusal(role, error) if REFUSED in str(error) else error from error
-        with closing(opened):
-            yield opened
 
 
 class LocalDatabase(Database):

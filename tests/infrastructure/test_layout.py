@@ -11,11 +11,19 @@ ROOT = Path(__file__).resolve().parents[2]
 CDK = {"infrastructure", "stage_settings", "fipe_api_stack", "fipe_data_stack", "app"}
 MAY_IMPORT = {
     "src/fipe_api": set(),
+    "src/fipe_query": {"fipe_api"},
     "src/fipe_simulator": set(),
     "src/fipe_words": set(),
     "src/local_cloud": {"fipe_simulator", "fipe_words"},
     # It shares the names and settings of a stage with the CDK application.
-    "src/fipe_cli": {"fipe_api", "fipe_words", "local_cloud", "infrastructure", "stage_settings"},
+    "src/fipe_cli": {
+        "fipe_api",
+        "fipe_query",
+        "fipe_words",
+        "local_cloud",
+        "infrastructure",
+        "stage_settings",
+    },
     "infrastructure": CDK,
     "scripts": {"fipe_cli", "fipe_words", "infrastructure", "local_cloud", "stage_settings"},
     "benchmarks": {*CDK, "fipe_api", "fipe_simulator", "local_cloud"},

@@ -1,0 +1,34 @@
+"""The whole application, for a server and for Lambda."""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from fipe_query.cached_route import AnswerCache
+from fipe_query.connections import Pool
+from fipe_query.parallelum import create_parallelum
+from fipe_query.problems import answer_problems
+
+PARALLELUM = "/api/v2"
+LARGEST_BODY = 1024 * 1024
+
+
+def create_application(pool: Pool) -> FastAPI:
+    """The application: Parallelum's paths under /api/v2.
+
+    Args:
+        pool: answers its questions.
+    """
+    app = FastAPI(
+        title="FIPE", docs_url=None, redoc_url=None, redirect_slashes=False, max_body_size=LARGEST_BODY
+    )
+    parallelum = create_parallelum()
+    app.mount(PARALLELUM, parallelum)
+    cache = AnswerCache()
+    for each in (app, parallelum):
+        each.state.pool, each.state.cache = pool, cache
+    answer_problems(app)
+    # What it says is public, and it knows no cookies: pages of any origin may ask.
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], expose_headers=["ETag"]
+    )
+    return app

@@ -1,0 +1,97 @@
+"""The API's connections, few and read only, and its answers, which are kept while they are right."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from psycopg2.errors import QueryCanceled, ReadOnlySqlTransaction
+from psycopg2.extensions import connection
+
+from fipe_api.database.writer import write_rows
+from fipe_query import connections
+from fipe_query.connections import BusyError, Pool
+from tests.api_server import Api, serving
+from tests.builders import MAY_2026, any_price_row
+from tests.databases import as_role, database_with_schema
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres_dsn: str) -> Iterator[str]:
+    with database_with_schema(postgres_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def pool(dsn: str) -> Iterator[Pool]:
+    with closing(Pool(lambda: psycopg2.connect(as_role(dsn, "fipe_reader")), 1)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def api(dsn: str) -> Iterator[Api]:
+    with serving(dsn, connections=1) as running:
+        yield running
+
+
+def test_a_question_does_not_wait_for_ever_for_its_turn(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WAIT_SECONDS", 0.05)
+    began, may_go_on = threading.Event(), threading.Event()
+
+    def connect_slowly() -> connection:
+        began.set()
+        assert may_go_on.wait(20)
+        return psycopg2.connect(as_role(dsn, "fipe_reader"))
+
+    with closing(Pool(connect_slowly, 1)) as pool:
+        slow = threading.Thread(target=lambda: pool.rows("select 1"))
+        slow.start()
+        assert began.wait(20)
+        with pytest.raises(BusyError):
+            pool.rows("select 1")
+        may_go_on.set()
+        slow.join()
+        assert pool.rows("select 1 as one")[0].one == 1
+
+
+def test_a_connection_that_is_gone_is_replaced(pool: Pool, dsn: str) -> None:
+    ((pid,),) = pool.rows("select pg_backend_pid()")
+    with closing(psycopg2.connect(dsn)) as admin, admin, admin.cursor() as cursor:
+        cursor.execute("select pg_terminate_backend(%s, 5000)", (pid,))
+    assert pool.rows("select pg_backend_pid() as pid")[0].pid != pid
+
+
+def test_a_session_can_neither_write_nor_work_for_ever(pool: Pool) -> None:
+    with pytest.raises(ReadOnlySqlTransaction):
+        pool.rows("create temporary table mine ()")
+    assert pool.rows("show statement_timeout")[0].statement_timeout == "10s"
+    pool.rows("select set_config('statement_timeout', '10ms', false)")
+    with pytest.raises(QueryCanceled):
+        pool.rows("select pg_sleep(1)")
+
+
+def test_an_answer_is_kept_until_something_is_written(api: Api, dsn: str) -> None:
+    path = "/api/v2/references"
+    assert api.get(path).json() == []
+    with closing(psycopg2.connect(dsn)) as database:
+        write_rows(database, [any_price_row(MAY_2026.month, MAY_2026.code, 100)])
+    first = api.get(path)
+    assert first.json() == [{"code": "333", "month": "maio de 2026"}]
+    has_it = {"If-None-Match": first.headers["ETag"]}
+    assert api.get(path, headers=has_it).status_code == 304
+    with closing(psycopg2.connect(dsn)) as database:
+        write_rows(database, [any_price_row(MAY_2026.month, MAY_2026.code, 200)])
+    assert api.get(path, headers=has_it).status_code == 304, "what it says is still the same"
+    assert api.get("/api/v2/cars/005340-6/years/2020-1").json()["price"] == "R$ 200,00"
+
+
+def test_failures_say_nothing_of_the_inside(api: Api, dsn: str) -> None:
+    with closing(psycopg2.connect(dsn)) as admin, admin, admin.cursor() as cursor:
+        cursor.execute("alter table fipe.vehicle rename to hidden")
+        cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'fipe_reader'")
+    answered = api.get("/api/v2/cars/005340-6/years/2020-1/history")
+    assert answered.status_code == 500
+    assert answered.json() == {"error": "an error of the server: its log says more"}
+    with closing(psycopg2.connect(dsn)) as admin, admin, admin.cursor() as cursor:
+        cursor.execute("alter table fipe.hidden rename to vehicle")
