@@ -72,6 +72,14 @@ def test_every_brand_model_year_and_price_is_answered_as_the_simulator_does(api:
                 assert answer(api, price) == simulated(price)
 
 
+def test_a_slash_at_the_end_of_a_path_is_ignored(api: Api) -> None:
+    for path in ("references", "cars/brands", f"cars/brands/{BRAND}/models"):
+        assert answer(api, f"{path}/") == answer(api, path)
+    assert answer(api, "cars/brands/?reference=334") == answer(api, "cars/brands?reference=334")
+    response = api.get("/api/v2/cars/brands/", allow_redirects=False)
+    assert response.status_code == 200, "not every client follows redirects"
+
+
 def test_a_brand_s_years_and_their_models_lead_to_all_its_vehicles(api: Api) -> None:
     rows = [row for row in CATALOGUE.rows if (row.vehicle_type, row.brand_code) == (1, BRAND)]
     found = {
