@@ -2507,5 +2507,7 @@ grant select on
     fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.load_brand_status,
     fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status, fipe.model_of_code
     to fipe_status;
+-- It chooses the prices by which an imported month is confirmed.
+grant select on fipe.vehicle_price, fipe.import_month, fipe.reference_month to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

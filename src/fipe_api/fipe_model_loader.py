@@ -39,7 +39,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
         message = MANUFACTURER_QUEUE.decode(body)
         if isinstance(message, BackfillMessage):
             seconds_left = context.get_remaining_time_in_millis() / 1000
-            moved = backfill.move(message, price_source(context, message.run_id), environment, seconds_left)
+            sampled = message.sample.reference if message.sample else None
+            official = official_source(context, message.run_id, sampled)
+            source = price_source(context, message.run_id)
+            moved = backfill.move(message, source, environment, seconds_left, official)
             return outgoing_of(moved, consumer_environment().sqs_input_url)
         if is_dropped(message):
             return []

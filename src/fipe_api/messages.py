@@ -227,6 +227,52 @@ class StartMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="st
     among_others: bool = False
 
 
+MOST_SAMPLED = 1_000
+"""With their names, they take some 150 KB of the 256 KB that SQS takes in one message."""
+
+
+class SampledName(NamedTuple):
+    """A fuel, brand and model under which a chosen vehicle stands in the month, and its price."""
+
+    fuel: Text
+    brand: Text
+    model: Text
+    price_brl: Decimal
+
+
+class SampledVehicle(NamedTuple):
+    """A vehicle whose price was chosen, with all the names that it stands under."""
+
+    vehicle_type: VehicleType
+    fipe_code: str
+    model_year: ModelYear
+    fuel_code: SmallCode
+    stands_as: Annotated[tuple[SampledName, ...], Meta(min_length=1)]
+
+
+class Sample(_Strict, frozen=True, kw_only=True):
+    """What is left to ask of the sample of an imported month.
+
+    Attributes:
+        reference: the month.
+        brands: the names that the month has, by the vehicle types whose brands are left to compare.
+        left: what is left to ask in this round.
+        doubted: what had no usable answer in this round.
+        rounds: rounds that left such vehicles.
+    """
+
+    reference: Reference
+    brands: dict[VehicleType, tuple[Text, ...]]
+    left: tuple[SampledVehicle, ...]
+    doubted: tuple[SampledVehicle, ...] = ()
+    rounds: Count = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to ask."""
+        return not (self.brands or self.left or self.doubted)
+
+
 class BackfillMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="backfill"):
     """Manufacturer queue: looks how far a list of months has come, and moves it on.
 
@@ -238,6 +284,7 @@ class BackfillMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag=
         token: tells apart two messages of the same turn. The same message may be delivered twice.
         pause: how many seconds it waited; the next one waits longer.
         start: the start of a month, if the source did not answer in time.
+        sample: what is left to ask of the month at work, if an import holds it.
     """
 
     version: Literal[1] = 1
@@ -246,6 +293,7 @@ class BackfillMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag=
     token: UUID
     pause: Annotated[float, Meta(ge=0)] = 0.0
     start: StartMessage | None = None
+    sample: Sample | None = None
 
 
 class NamedCode(NamedTuple):

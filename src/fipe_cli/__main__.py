@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from fipe_api.load.state import LoadState
-from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop
+from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop, Verify
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
 from fipe_cli.make_variables import as_arguments, given_to_make
@@ -970,6 +970,7 @@ def backfill(
     brands: Brands = "",
     oldest_first: OldestFirst = False,
     again: Again = False,
+    verify: Verify = "",
     stop: Stop = False,
     resume: Resume = False,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it until it ends.")] = False,
@@ -984,7 +985,7 @@ def backfill(
     if sum((bool(months), stop, resume)) > 1:
         raise CliError(_("invalid options: use MONTHS, --stop or --resume"), USAGE)
     if months:
-        payload = lists.payload_for(months, types, brands, oldest_first=oldest_first, again=again)
+        payload = lists.payload_for(months, types, brands, verify, oldest_first=oldest_first, again=again)
         say(lists.estimate(cloud, payload).words(), soft_wrap=True)
         started, words = lists.start_list(cloud, payload)
         for text in words:

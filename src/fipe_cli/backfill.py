@@ -8,16 +8,18 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fipe_api.load.backfill_list import IncompleteMonth, MonthList
-from fipe_api.load.request import LoadRequestError
+from fipe_api.load.backfill_list import ConfirmedMonth, IncompleteMonth, MonthList
+from fipe_api.load.request import LoadRequestError, parse_request
+from fipe_api.load.sample import right_share
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from fipe_cli.function_words import understood
 from fipe_cli.ledger import look, read_run
 from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, cancel, invoke_starter, payload_of, span
 from fipe_cli.month import month_number
-from fipe_cli.month_list import is_final, progress_of, read_list, size_in
+from fipe_cli.month_list import calls_in, is_final, progress_of, read_list
 from fipe_cli.progress import Snapshot, duration
+from fipe_cli.words_of_samples import confidence, percent
 from fipe_words import _, counted, marked
 
 _OF_EACH = {
@@ -37,11 +39,13 @@ class Estimate:
         months: how many.
         calls: calls to the source.
         calls_per_minute: the stage's limit, or None without one.
+        has_sample: whether months may be confirmed by samples. Then the calls are those if all are.
     """
 
     months: int
     calls: float
     calls_per_minute: float | None
+    has_sample: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -52,14 +56,16 @@ class Estimate:
         """For people."""
         months, calls = counted(self.months, "month"), counted(round(self.calls), "call")
         if self.seconds is None:
-            return _("{months}, about {calls}, no limit is set", months=months, calls=calls)
-        return _(
-            "{months}, about {calls}, {duration} at {limit:g} calls per minute",
-            months=months,
-            calls=calls,
-            duration=long_duration(self.seconds),
-            limit=self.calls_per_minute,
-        )
+            words = _("{months}, about {calls}, no limit is set", months=months, calls=calls)
+        else:
+            words = _(
+                "{months}, about {calls}, {duration} at {limit:g} calls per minute",
+                months=months,
+                calls=calls,
+                duration=long_duration(self.seconds),
+                limit=self.calls_per_minute,
+            )
+        return _("{words}, if samples confirm them all", words=words) if self.has_sample else words
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,19 @@ class Overview:
             "began_at": listed["began_at"],
             "ended_at": listed["ended_at"],
             "months": progress.months,
+            "verify_sample": found.verify_sample,
             "done": [{"month": _month(each.reference.month), "prices": each.prices} for each in found.done],
+            "confirmed": [
+                {
+                    "month": _month(each.reference.month),
+                    "prices_asked": each.prices,
+                    "percent_right": percent(right_share(each.prices, 0)),
+                }
+                for each in found.confirmed
+            ],
+            "not_confirmed": [
+                {"month": _month(each.reference.month), "why": each.why} for each in found.differing
+            ],
             "at_work": progress.at_work or None,
             "to_come": [_month(each.month) for each in found.to_come],
             "incomplete": [_incomplete(each, self.missing) for each in found.incomplete],
@@ -130,10 +148,29 @@ class Overview:
         for name, template in _OF_EACH.items():
             if name in found.request:
                 yield _(template, wanted=", ".join(map(str, found.request[name])))
+        if found.verify_sample:
+            yield _(
+                "months that an import holds are confirmed by {prices} of each",
+                prices=counted(found.verify_sample, "price"),
+            )
         prices = counted(sum(each.prices for each in found.done), "price")
         done = _months([each.reference.month for each in found.done])
         yield _("done: {months}, {prices}", months=done, prices=prices) if done else _("done: no month yet")
-        if progress.at_work:
+        yield from _confirmed(found.confirmed)
+        for other in found.differing:
+            yield _(
+                "not confirmed, and loaded: {month}, {why}",
+                month=_month(other.reference.month),
+                why=understood(other.why),
+            )
+        if found.at_work and found.at_work.sample:
+            yield _(
+                "at work: {month}, {answered:,} of {chosen:,} prices of its sample are alike",
+                month=progress.at_work,
+                answered=found.at_work.sample.answered,
+                chosen=found.at_work.sample.chosen,
+            )
+        elif progress.at_work:
             yield _work(progress.at_work, self.seen)
         if found.to_come:
             yield _("to come: {months}", months=_months([each.month for each in found.to_come]))
@@ -157,7 +194,7 @@ class Overview:
             yield _("to go on: fipe backfill --resume")
         if not found.is_over:
             calls, days = counted(round(self.calls_left), "call"), self.days_left
-            yield (
+            words = (
                 _("left: about {calls}", calls=calls)
                 if days is None
                 else _(
@@ -166,6 +203,8 @@ class Overview:
                     duration=long_duration(days * _DAY_SECONDS),
                 )
             )
+            has_samples = found.verify_sample and found.to_come
+            yield _("{words}, if samples confirm them all", words=words) if has_samples else words
 
     def _incomplete(self, month: IncompleteMonth) -> Iterator[str]:
         name = _month(month.reference.month)
@@ -189,15 +228,18 @@ def estimate(cloud: Cloud, payload: dict[str, Any]) -> Estimate:
     request = {name: value for name, value in payload.items() if name in ("vehicle_types", "brands")}
     months = _months_in(str(payload["reference"]))
     limit = calls_per_minute(cloud.environment_of(STARTER))
-    return Estimate(len(months), sum(size_in(month, request).calls for month in months), limit)
+    sample = payload.get("verify_sample", 0)
+    calls = sum(calls_in(month, request, sample) for month in months)
+    return Estimate(len(months), calls, limit, has_sample=sample > 0)
 
 
 def payload_for(
-    months: Sequence[str], types: str, brands: str, *, oldest_first: bool, again: bool
+    months: Sequence[str], types: str, brands: str, verify: str = "", *, oldest_first: bool, again: bool
 ) -> dict[str, Any]:
     """The payload that starts a list.
 
     Raises:
+        CliError: `verify` is invalid.
         LoadRequestError: a month, a range, a type or a brand is invalid.
     """
     parts = [part for text in months for part in text.split(",") if part]
@@ -210,7 +252,11 @@ def payload_for(
     # A single month is a range of one: that makes a list of it.
     listed = ",".join(part if ".." in part else f"{part}..{part}" for part in parts)
     payload = payload_of(listed, types, brands, "")
-    return payload | {"oldest_first": oldest_first, "skip_complete": not again}
+    payload |= {"oldest_first": oldest_first, "skip_complete": not again}
+    if verify:
+        payload["verify_sample"] = _sample_in(verify)
+        parse_request(payload)
+    return payload
 
 
 def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | None, list[str]]:
@@ -261,6 +307,33 @@ def overview(cloud: Cloud) -> Overview:
         if is_final(each.tries)
     }
     return Overview(found, seen, missing, calls_per_minute(cloud.environment_of(STARTER)))
+
+
+def _sample_in(verify: str) -> int:
+    found = re.fullmatch(r"sample=(\d{1,9})", verify)
+    if not found:
+        raise CliError(
+            _(
+                "invalid --verify {value!r}: use sample=200, to ask for 200 prices of each imported month",
+                value=verify,
+            ),
+            USAGE,
+        )
+    return int(found[1])
+
+
+def _confirmed(months: Sequence[ConfirmedMonth]) -> Iterator[str]:
+    """A line for all months whose samples are of one size."""
+    sizes: dict[int, list[date]] = {}
+    for each in months:
+        sizes.setdefault(each.prices, []).append(each.reference.month)
+    for prices, same in sizes.items():
+        yield _(
+            "confirmed: {months}, {prices:,} of {prices:,} prices alike in each, {confidence}",
+            months=_months(same),
+            prices=prices,
+            confidence=confidence(prices, 0),
+        )
 
 
 def long_duration(seconds: float) -> str:

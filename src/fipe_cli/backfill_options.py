@@ -12,6 +12,13 @@ Months = Annotated[
 ]
 OldestFirst = Annotated[bool, typer.Option("--oldest-first", help="Begin with the oldest month.")]
 Again = Annotated[bool, typer.Option("--again", help="Load months, too, that are complete already.")]
+Verify = Annotated[
+    str,
+    typer.Option(
+        metavar="sample=N",
+        help="Confirm imported months by N of their prices each; load those where one differs.",
+    ),
+]
 Stop = Annotated[
     bool, typer.Option("--stop", help="Stop it: what waits is dropped, what came stays. --resume goes on.")
 ]

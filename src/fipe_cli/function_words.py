@@ -31,6 +31,11 @@ ANSWERS = (
     marked("some results did not arrive"),
     marked("the source lists none of the wanted brands"),
     marked("waits for the load of {months}"),
+    # Why an imported month of a list is not confirmed.
+    marked("{vehicle}: {here} in the import, {there} in the official API"),
+    marked("{vehicle}: the official API does not have it"),
+    marked("{vehicle}: no usable answer came"),
+    marked("the import does not have this brand"),
     # What the questions of the schema refuse, and say of their months.
     marked("invalid month '{asked}': use a month like 2026-06, or latest"),
     marked("invalid by '{by}': use type or brand, or leave it out"),

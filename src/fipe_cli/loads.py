@@ -56,6 +56,7 @@ class StartedLoad(BaseModel):
         brands_sent: brands that were sent.
         waiting: why something was not started yet, if so.
         to_come: how many of the months wait for their turn.
+        sample_of: the month, YYYY-MM, that may be confirmed by a sample, if it is the first.
         skipped: months, YYYY-MM, that are complete already.
     """
 
@@ -64,6 +65,7 @@ class StartedLoad(BaseModel):
     brands_sent: int
     waiting: str | None = None
     to_come: int = 0
+    sample_of: str | None = None
     skipped: list[str] = []
 
     def words(self) -> str:
@@ -71,6 +73,13 @@ class StartedLoad(BaseModel):
         if not self.references:
             return _("run {run} waits to start: {why}", run=self.run_id, why=understood(self.waiting or ""))
         months = [reference.month for reference in self.references]
+        if self.sample_of:
+            return _(
+                "run {run} started: {months}, one at a time; asks for a sample of {month} first",
+                run=self.run_id,
+                months=span(months),
+                month=self.sample_of,
+            )
         started = _(
             marked("run {run} started: {months}, one at a time; {brands} of the first")
             if len(months) > 1

@@ -27,6 +27,7 @@ class ListProgress:
     Attributes:
         months: how many it has, without those with nothing to load.
         done: how many of them are complete.
+        confirmed: how many of them are imported, and confirmed by a sample.
         at_work: the month that is being loaded, YYYY-MM; empty if there is none.
         to_come: how many were not begun.
         incomplete: how many ended incomplete.
@@ -39,6 +40,7 @@ class ListProgress:
 
     months: int
     done: int
+    confirmed: int
     at_work: str
     to_come: int
     incomplete: int
@@ -71,6 +73,7 @@ def progress_of(found: MonthList, now: datetime | None = None) -> ListProgress:
     return ListProgress(
         months=sum(1 for _ in found.references()) - len(found.left_out),
         done=len(found.done),
+        confirmed=len(found.confirmed),
         at_work=f"{found.at_work.reference.month:%Y-%m}" if found.at_work else "",
         to_come=len(found.to_come),
         incomplete=len(found.incomplete),
@@ -83,12 +86,25 @@ def progress_of(found: MonthList, now: datetime | None = None) -> ListProgress:
 
 
 def calls_to_come(found: MonthList) -> float:
-    """Calls to the source, about, that the months to come take: by their age, and the size of those done."""
+    """Calls to the source, about, that the months to come take: by their age, and the size of those done.
+
+    If samples may confirm them, it is as if they all did.
+    """
     months = [each.month for each in found.to_come]
+    if found.verify_sample:
+        return sum(calls_in(month, found.request, found.verify_sample) for month in months)
     done = [each for each in found.done if each.prices]
     foreseen = sum(size_in(each.reference.month, found.request).prices for each in done)
     scale = sum(each.prices for each in done) / foreseen if foreseen else 1.0
     return scale * sum(size_in(month, found.request).calls for month in months)
+
+
+def calls_in(month: date, request: dict[str, Any], sample: int = 0) -> float:
+    """About how many calls a month takes; if samples of that size are asked for, those of one."""
+    size = size_in(month, request)
+    if not sample:
+        return size.calls
+    return min(sample, size.prices) + len(parse_request(request).vehicle_types)
 
 
 def size_in(month: date, request: dict[str, Any]) -> Size:

@@ -428,6 +428,12 @@ def list_words(of_list: ListProgress) -> Iterator[str]:
         months=counted(of_list.months, "month"),
         to_come=of_list.to_come,
     )
+    if of_list.confirmed:
+        yield plural(
+            "{number:,} month confirmed by its sample",
+            "{number:,} months confirmed by their samples",
+            of_list.confirmed,
+        )
     if of_list.at_work:
         yield _("at work: {month}", month=of_list.at_work)
     if of_list.waits_for:

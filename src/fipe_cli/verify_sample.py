@@ -1,6 +1,7 @@
 """Asks the official API for a random sample of a month's prices, by FIPE code."""
 
 import math
+import secrets
 import time
 from collections.abc import Callable
 from datetime import date
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from rich.console import Console
 
+from fipe_api.database.sample import choose
 from fipe_api.environment import OFFICIAL_URL
 from fipe_api.fipe_api_service import FipeApi
 from fipe_api.messages import ModelYearFuel, Reference
@@ -19,6 +21,7 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.errors import CliError
 from fipe_cli.loads import STARTER, calls_per_minute
 from fipe_cli.verify import Difference, Price, Verification, differences, no_prices_here, no_prices_there
+from fipe_cli.words_of_samples import confidence
 from fipe_words import _
 from infrastructure import names
 
@@ -26,28 +29,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 USUAL_CALLS_PER_MINUTE = 40.0
-CONFIDENCE = 0.95
 REFUSALS_IN_A_ROW = 5
 LINE_SECONDS = 10.0
-
-# All names under which a chosen vehicle stands: FIPE answers with one of them.
-SELECT_SAMPLE = """
-with chosen as (
-    select vehicle_type, fipe_code, model_year, fuel_code
-    from (
-        select distinct vehicle_type, fipe_code, model_year, fuel_code
-        from fipe.vehicle_price
-        where reference_month = %(month)s
-    ) as vehicle
-    order by random()
-    limit %(sample)s
-)
-select vehicle_type, fipe_code, model_year, fuel_code, fuel, brand, model, price_brl
-from fipe.vehicle_price
-join chosen using (vehicle_type, fipe_code, model_year, fuel_code)
-where reference_month = %(month)s
-order by 1, 2, 3, 4
-"""
 
 
 class _Spaced(Unpaced):
@@ -94,19 +77,15 @@ def verify_sample(
     Raises:
         CliError: the database or the API does not have the month, or the API serves no calls.
     """
-    with session.cursor() as cursor:
-        cursor.execute(SELECT_SAMPLE, {"month": month, "sample": sample})
-        rows = [Price._make(row) for row in cursor.fetchall()]
-    if not rows:
+    chosen = choose(session, month, sample, secrets.randbits(63))
+    if not chosen:
         raise no_prices_here(month)
     reference = _reference(api, month, console)
-    vehicles: dict[tuple[Any, ...], list[Price]] = {}
-    for row in rows:
-        vehicles.setdefault(row[:4], []).append(row)
+    vehicles = [[Price._make(row) for row in rows] for rows in chosen]
     found: list[Difference] = []
     unusable = 0
     next_line = time.monotonic() + LINE_SECONDS
-    for done, here in enumerate(vehicles.values()):
+    for done, here in enumerate(vehicles):
         if time.monotonic() >= next_line:
             words = _(
                 "{done:,} of {all:,} asked, {differ:,} differ",
@@ -158,40 +137,3 @@ def _patiently(call: Callable[[], Any], console: Console) -> Any:
             console.print(_("the official API: {error}", error=error), soft_wrap=True)
             time.sleep(error.retry_in)
     raise CliError(_("the official API serves no calls: {error}", error=refused))
-
-
-def confidence(answered: int, wrong: int) -> str:
-    """What a sample says of the whole: the bound by Clopper and Pearson, at 95%."""
-    if not answered:
-        return _("nothing was answered, so nothing is known of the month")
-    low, high = wrong / answered, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        if _at_most(wrong, answered, middle) > 1 - CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    share = 100 * (1 - high)
-    return _(
-        "with {confidence:.0%} confidence at least {right:.2f}% of the month is right",
-        confidence=CONFIDENCE,
-        right=math.floor(100 * share) / 100,
-    )
-
-
-def _at_most(wrong: int, answered: int, share: float) -> float:
-    """How likely a sample has no more wrong prices, if this share of all is wrong."""
-    if not 0 < share < 1:
-        return float(share <= 0 or wrong == answered)
-    one, other = math.log(share), math.log1p(-share)
-    ways = math.lgamma(answered + 1)
-    return math.fsum(
-        math.exp(
-            ways
-            - math.lgamma(count + 1)
-            - math.lgamma(answered - count + 1)
-            + count * one
-            + (answered - count) * other
-        )
-        for count in range(wrong + 1)
-    )

@@ -11,11 +11,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection, parse_dsn
 
-from fipe_api.database.writer import write_messages
-from fipe_api.load import status
+from fipe_api.database.writer import PriceRow, write_messages, write_rows
+from fipe_api.load import ledger_questions, status
 from fipe_api.load.size import brand_sizes, typical_size
 from fipe_api.load.stability import LoadStatusError, reason_to_wait
 from fipe_api.messages import CancellationMessage, ModelYearFuel, Named, PlannedBrand, Reference
+from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.builders import (
     JUNE_2026,
     MAY_2026,
@@ -245,6 +246,46 @@ def test_answers_what_was_imported(database: connection) -> None:
         "source": "fipex", "months": 2, "first_month": "2001-01-01", "last_month": "2001-02-01", "added": 14,
         "files": 1, "files_unfinished": 1, "kept_apart": 2, "replaced": 0,
     }  # fmt: skip
+
+
+def sample_of(
+    month: str = "2026-06", size: int = 10, seed: int = 1, types: tuple[int, ...] = (1, 2, 3)
+) -> Any:
+    wanted = {"month": f"{month}-01", "size": size, "seed": seed, "vehicle_types": types}
+    return ledger_questions._SAMPLE.decode(json.dumps(ask(sample=wanted))).sample
+
+
+def test_chooses_prices_of_an_imported_month_at_random(database: connection) -> None:
+    rows = [PriceRow(JUNE_2026.month, JUNE_2026.code, *row) for row in read_catalogue(SAMPLE_CATALOGUE).rows]
+    twin = rows[0]._replace(model="Another name", model_code=99_999)
+    write_rows(database, [*rows, twin])
+    assert sample_of() is None, "no import has it"
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "insert into fipe.price_source (id, name, kind) values (100, 'fipex', 'import');"
+            "insert into fipe.import_month values ('2026-06-01', 100, 7)"
+        )
+    assert sample_of("2026-05") is None
+    first, second, other = sample_of(), sample_of(), sample_of(seed=-(2**63))
+    assert first == second
+    assert (len(first.vehicles), len(other.vehicles), first.vehicles == other.vehicles) == (10, 10, False)
+    everything = sample_of(size=1000)
+    stands_as = {
+        (vehicle.vehicle_type, vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code, *name)
+        for vehicle in everything.vehicles
+        for name in vehicle.stands_as
+    }
+    assert stands_as == {
+        (row.vehicle_type, row.fipe_code, row.model_year, row.fuel_code, row.fuel, row.brand, row.model,
+         row.price_brl)
+        for row in (*rows, twin)
+    }  # fmt: skip
+    assert len(everything.vehicles) == len(stands_as) - 1, "two names of one vehicle are one"
+    trucks = sample_of(types=(3,))
+    assert {vehicle.vehicle_type for vehicle in trucks.vehicles} == {3}
+    assert trucks.brands == {3: tuple(sorted({row.brand for row in rows if row.vehicle_type == 3}))}
+    load_all(database)
+    assert sample_of() is None, "a load has it whole"
 
 
 # What a load has left --------------------------------------------------------------------------------------

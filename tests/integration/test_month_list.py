@@ -1,8 +1,9 @@
 """Lists of months, look by look: on the DynamoDB API and the simulator, with a ledger of the test's."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from msgspec.structs import replace
 
 from fipe_api.aws import clients
 from fipe_api.environment import LoaderEnvironment, loader_environment
-from fipe_api.load import backfill, ledger_questions
-from fipe_api.load.backfill_list import BACKFILL_KEY, DoneMonth, Lists, MonthList
-from fipe_api.load.ledger_questions import LoadStatusError, Month, Progress
-from fipe_api.load.request import LoadRequestError
+from fipe_api.load import backfill, ledger_questions, sample
+from fipe_api.load.backfill_list import BACKFILL_KEY, AskedSample, DoneMonth, Lists, MonthList
+from fipe_api.load.ledger_questions import ImportedSample, LoadStatusError, Month, Progress
+from fipe_api.load.request import LoadRequestError, parse_request
 from fipe_api.load.start import Started
 from fipe_api.load.state import LoadState
 from fipe_api.messages import (
@@ -22,13 +23,16 @@ from fipe_api.messages import (
     BrandMessage,
     CancellationMessage,
     Reference,
+    SampledName,
+    SampledVehicle,
     StartMessage,
     Unfinished,
+    to_json,
 )
 from fipe_api.source import factory
-from fipe_api.source.factory import price_source
+from fipe_api.source.factory import official_source, price_source
 from fipe_cli.month_list import progress_of
-from fipe_simulator import Fault, Faults, FipeSimulator
+from fipe_simulator import CatalogueRow, Fault, Faults, FipeSimulator, catalogue_for_month
 from tests.aws import client, make_pace_table
 from tests.builders import AnyContext
 
@@ -48,7 +52,17 @@ class Stage:
         self.asked = 0
         self.lacking: list[dict[str, Any]] | None = []
         self.written_ago = timedelta(0)
+        self.imported: dict[str, list[CatalogueRow]] = {}
+        self.chosen: list[tuple[Any, ...]] = []
+        self.ask_anew()
+
+    def ask_anew(self) -> None:
+        """Forgets what the source refused."""
+        self.dynamodb.delete_item(TableName=self.table, Key={"source": {"S": "fipe"}})
+        for each in (factory._pace, factory._session):
+            each.cache_clear()
         self.source = price_source(AnyContext(), uuid.uuid4())
+        self.official = official_source(AnyContext(), uuid.uuid4(), None)
 
     @property
     def environment(self) -> LoaderEnvironment:
@@ -65,7 +79,20 @@ class Stage:
         return backfill.begin(message, self.source, self.environment)
 
     def move(self, message: BackfillMessage) -> Started:
-        return backfill.move(message, self.source, self.environment)
+        return backfill.move(message, self.source, self.environment, official=self.official)
+
+    def imported_sample(
+        self, _: str, month: date, size: int, seed: int, types: Sequence[int]
+    ) -> ImportedSample | None:
+        """What FipeLoadStatus answers, but that it takes the first prices and not some."""
+        self.chosen.append((f"{month:%Y-%m}", size, seed, types))
+        rows = self.imported.get(f"{month:%Y-%m}")
+        if rows is None:
+            return None
+        brands: dict[Any, tuple[str, ...]] = {
+            kind: tuple({row.brand for row in rows if row.vehicle_type == kind}) for kind in types
+        }
+        return ImportedSample(tuple(map(sampled, rows[:size])), brands)
 
     def progress(self, *_: Any) -> Progress:
         self.asked += 1
@@ -97,6 +124,7 @@ def stage(endpoint: str, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPat
     stage = Stage(table)
     monkeypatch.setattr(ledger_questions, "progress", stage.progress)
     monkeypatch.setattr(ledger_questions, "resume", lambda *_: stage.lacking)
+    monkeypatch.setattr(ledger_questions, "imported_sample", stage.imported_sample)
     yield stage
     simulator.faults = Faults()
     for each in CACHED:
@@ -230,10 +258,7 @@ def test_a_start_that_the_source_does_not_answer_goes_on_with_the_same_month(
     refused = stage.move(next_of(begun))
     assert (brands(refused), next_of(refused).start is None) == (set(), False)
     simulator.faults = Faults()
-    factory._pace.cache_clear()
-    factory._session.cache_clear()
-    stage.dynamodb.delete_item(TableName=stage.table, Key={"source": {"S": "fipe"}})
-    stage.source = price_source(AnyContext(), uuid.uuid4())
+    stage.ask_anew()
     assert brands(stage.move(next_of(refused))) == {"2026-05"}
 
 
@@ -274,6 +299,207 @@ def test_other_brands_are_refused_until_the_list_is_over(stage: Stage) -> None:
     backfill.stop(run_id, stage.environment)
     stage.begin("2026-01..2026-02")
     assert stage.list.run_id != run_id
+
+
+def test_a_start_that_is_delivered_again_leaves_out_no_other_month(
+    stage: Stage, simulator: FipeSimulator
+) -> None:
+    stage.others = ["2026-07"]
+    begun = stage.begin("2001-01..2001-01,2026-06", brands=["BYD"], oldest_first=True)
+    stage.others = []
+    simulator.faults = Faults.of(Fault.STATUS_503, rate=1)
+    refused = stage.move(next_of(begun))
+    assert next_of(refused).start is not None
+    simulator.faults = Faults()
+    stage.ask_anew()
+    once, twice = stage.move(next_of(refused)), stage.move(next_of(refused))
+    assert brands(once) == brands(twice) == {"2026-06"}
+    assert [f"{each.reference.month:%Y-%m}" for each in stage.list.left_out] == ["2001-01"]
+
+
+# Imported months that a sample confirms ---------------------------------------------------------------------
+
+
+def sampled(row: CatalogueRow) -> SampledVehicle:
+    name = SampledName(row.fuel, row.brand, row.model, row.price_brl)
+    return SampledVehicle(row.vehicle_type, row.fipe_code, row.model_year, row.fuel_code, (name,))  # type: ignore[arg-type]
+
+
+def published(simulator: FipeSimulator, month: str) -> list[CatalogueRow]:
+    return catalogue_for_month(simulator.catalogue, date.fromisoformat(f"{month}-01")).rows
+
+
+@pytest.fixture
+def imported(stage: Stage, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage with two imported months, that asks for two prices at a time."""
+    stage.imported = {month: published(simulator, month) for month in ("2026-05", "2026-06")}
+    stage.state = None
+    monkeypatch.setattr(sample, "PART", 2)
+    return stage
+
+
+def followed(stage: Stage, moved: Started, looks: int = 20) -> Started:
+    """Moves the list on until it has ended or has begun to load a month."""
+    for _ in range(looks):
+        if moved.unfinished is None or brands(moved):
+            return moved
+        moved = stage.move(next_of(moved))
+    raise AssertionError("it does not end")
+
+
+def test_an_imported_month_is_confirmed_by_a_sample_and_not_loaded(
+    imported: Stage, simulator: FipeSimulator
+) -> None:
+    begun = imported.begin("2026-05..2026-06", verify_sample=5)
+    assert (brands(begun), begun.answer["sample_of"], begun.answer["to_come"]) == (set(), "2026-06", 1)
+    calls = simulator.statistics().calls
+    assert "ConsultarValorComTodosParametros" not in calls
+    part = imported.move(next_of(begun))
+    assert imported.list.at_work is not None
+    assert imported.list.at_work.sample == AskedSample(chosen=5, answered=2)
+    ended = followed(imported, part)
+    assert ended.unfinished is None
+    found = imported.list
+    assert [(f"{each.reference.month:%Y-%m}", each.prices) for each in found.confirmed] == [
+        ("2026-06", 5), ("2026-05", 5),
+    ]  # fmt: skip
+    assert (found.done, found.differing, found.ended_at is None) == ((), (), False)
+    assert simulator.statistics().calls["ConsultarValorComTodosParametros"] == 10
+    assert imported.chosen[0][2] != imported.chosen[1][2], "each month has a sample of its own"
+    assert len(to_json(next_of(part))) < 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"price_brl": Decimal("1234.5")}, "R$ 1.234,50 in the import, R$ 22.020,00 in the official API"),
+        ({"model": "Other"}, "{0.brand}, Other, {0.fuel} in the import, {0.brand}, {0.model}, {0.fuel} in the"
+                             " official API"),
+        ({"fuel": "Diesel"}, "{0.brand}, {0.model}, Diesel in the import, {0.brand}, {0.model}, {0.fuel} in"
+                             " the official API"),
+    ],
+)  # fmt: skip
+def test_a_month_in_which_a_price_differs_is_loaded(
+    imported: Stage, change: dict[str, Any], why: str
+) -> None:
+    right = imported.imported["2026-06"]
+    imported.imported["2026-06"] = [*right[:3], right[3]._replace(**change), *right[4:]]
+    loads = followed(imported, imported.begin("2026-05..2026-06", verify_sample=5))
+    assert brands(loads) == {"2026-06"}
+    (found,) = imported.list.differing
+    assert found.why.endswith(why.format(right[3]))
+    assert found.why.startswith(right[3].fipe_code)
+    imported.state = LoadState.COMPLETE
+    assert followed(imported, imported.move(next_of(loads))).unfinished is None
+    found_list = imported.list
+    assert [f"{each.reference.month:%Y-%m}" for each in found_list.done] == ["2026-06"]
+    assert [f"{each.reference.month:%Y-%m}" for each in found_list.confirmed] == ["2026-05"]
+    assert progress_of(found_list).months == 2
+
+
+def test_a_vehicle_that_fipe_denies_counts_after_three_rounds(imported: Stage) -> None:
+    right = imported.imported["2026-06"]
+    imported.imported["2026-06"] = [right[0]._replace(model_year=1951), *right[1:]]
+    moved, waits = imported.begin("2026-06..2026-06", verify_sample=3), []
+    while moved.unfinished and not brands(moved):
+        waits.append(moved.unfinished.retry_in)
+        moved = imported.move(next_of(moved))
+    assert waits == [0, 0, 60, 180]
+    assert imported.list.differing[0].why.endswith(": the official API does not have it")
+
+
+def test_a_month_that_lacks_a_brand_is_loaded(imported: Stage, simulator: FipeSimulator) -> None:
+    lacks = imported.imported["2026-06"][0].brand
+    imported.imported["2026-06"] = [row for row in imported.imported["2026-06"] if row.brand != lacks]
+    followed(imported, imported.begin("2026-06..2026-06", verify_sample=3))
+    assert imported.list.differing[0].why.endswith(f", {lacks}: the import does not have this brand")
+    assert "ConsultarValorComTodosParametros" not in simulator.statistics().calls
+
+
+def test_a_month_that_no_import_has_is_loaded(imported: Stage) -> None:
+    del imported.imported["2026-06"]
+    assert brands(imported.begin("2026-05..2026-06", verify_sample=3)) == {"2026-06"}
+    work = imported.list.at_work
+    assert work is not None
+    assert work.sample is None
+
+
+def test_a_source_that_refuses_in_the_middle_is_asked_for_the_rest(
+    imported: Stage, simulator: FipeSimulator
+) -> None:
+    part = imported.move(next_of(imported.begin("2026-06..2026-06", verify_sample=5)))
+    simulator.faults = Faults.of(Fault.STATUS_503, rate=1)
+    refused = imported.move(next_of(part))
+    assert refused.unfinished is not None
+    assert refused.unfinished.retry_in > 0
+    asked = imported.asked
+    waits = imported.move(next_of(refused))
+    assert imported.asked == asked, "nobody asks the database meanwhile"
+    simulator.faults = Faults()
+    imported.ask_anew()
+    assert followed(imported, waits).unfinished is None
+    assert [each.prices for each in imported.list.confirmed] == [5]
+    assert len(imported.chosen) == 1
+
+
+def test_another_load_goes_before_the_rest_of_a_sample(imported: Stage) -> None:
+    part = imported.move(next_of(imported.begin("2026-06..2026-06", verify_sample=5)))
+    imported.others = ["2026-07"]
+    held = imported.move(next_of(part))
+    assert (imported.list.waits_for, next_of(held).sample) == ("2026-07", next_of(part).sample)
+    imported.others = []
+    assert followed(imported, held).unfinished is None
+    assert [each.prices for each in imported.list.confirmed] == [5]
+    assert len(imported.chosen) == 1
+
+
+def test_a_stopped_sample_begins_again_with_the_same_prices(imported: Stage) -> None:
+    part = imported.move(next_of(imported.begin("2026-06..2026-06", verify_sample=5)))
+    run_id = imported.list.run_id
+    backfill.stop(run_id, imported.environment)
+    assert imported.move(next_of(part)).unfinished is None
+    gone_on = backfill.go_on(run_id, imported.source, imported.environment)
+    assert followed(imported, gone_on).unfinished is None
+    assert len(imported.list.confirmed) == 1
+    first, again = imported.chosen
+    assert first == again
+
+
+def test_messages_of_a_sample_may_come_twice(imported: Stage) -> None:
+    moved = imported.begin("2026-05..2026-06", verify_sample=5)
+    for _ in range(20):
+        if moved.unfinished is None:
+            break
+        message = next_of(moved)
+        moved, twin = imported.move(message), imported.move(message)
+        if twin.unfinished:  # both were sent; the first that comes goes on
+            moved, late = twin, moved
+            after = imported.move(next_of(moved))
+            assert imported.move(next_of(late)).unfinished is None
+            moved = after
+    assert imported.list.ended_at is not None
+    assert len(imported.list.confirmed) == 2
+
+
+def test_a_later_start_changes_the_sample_only_if_it_names_one(imported: Stage) -> None:
+    imported.begin("2026-06..2026-06", verify_sample=5)
+    imported.begin("2026-05..2026-06")
+    assert (imported.list.verify_sample, len(imported.list.to_come)) == (5, 1)
+    imported.begin("2026-05..2026-06", verify_sample=0)
+    assert imported.list.verify_sample == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"reference": "2026-06", "verify_sample": 5}, {"verify_sample": 5},
+        {"reference": "2026-05..2026-06", "verify_sample": 5, "brands": ["Fiat"]},
+        {"reference": "2026-05..2026-06", "verify_sample": 1001},
+    ],
+)  # fmt: skip
+def test_a_sample_is_for_whole_months_of_a_list(payload: dict[str, Any]) -> None:
+    with pytest.raises(LoadRequestError, match=r"^invalid verify_sample"):
+        parse_request(payload)
 
 
 def test_a_list_that_nothing_looks_at_is_stuck(stage: Stage) -> None:

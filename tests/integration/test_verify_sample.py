@@ -21,7 +21,7 @@ from fipe_api.source.pace import Unpaced
 from fipe_cli import verify_sample
 from fipe_cli.__main__ import app
 from fipe_cli.errors import CliError
-from fipe_cli.verify_sample import confidence
+from fipe_cli.words_of_samples import confidence
 from fipe_simulator import SAMPLE_CATALOGUE, FipeSimulator, read_catalogue
 from tests.fipex import write_csv
 from tests.integration.test_imports import imported, rows_of

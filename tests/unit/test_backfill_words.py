@@ -6,12 +6,24 @@ from typing import Any
 
 import pytest
 
-from fipe_api.load.backfill_list import DoneMonth, IncompleteMonth, LeftOutMonth, MonthAtWork, MonthList
+from fipe_api.load.backfill_list import (
+    AskedSample,
+    ConfirmedMonth,
+    DifferingMonth,
+    DoneMonth,
+    IncompleteMonth,
+    LeftOutMonth,
+    MonthAtWork,
+    MonthList,
+)
 from fipe_api.load.request import LoadRequestError
 from fipe_api.messages import Reference
 from fipe_cli.backfill import Estimate, Overview, _months_in, payload_for
-from fipe_cli.month_list import calls_to_come, progress_of, size_in
+from fipe_cli.errors import CliError
+from fipe_cli.loads import StartedLoad, StartedReference
+from fipe_cli.month_list import calls_in, calls_to_come, progress_of, size_in
 from fipe_cli.progress import Snapshot, line
+from fipe_words import ENGLISH, PORTUGUESE, speak
 
 RUN = uuid.UUID(int=7)
 NOW = datetime(2026, 7, 2, 10, tzinfo=UTC)
@@ -98,6 +110,89 @@ def test_months_and_ranges_make_a_list() -> None:
     for wrong in ("June", "2026", "latest", "2026-06..latest"):
         with pytest.raises(LoadRequestError, match=f"invalid month '{wrong}': use a month like 2026-06"):
             payload_for([wrong], "", "", oldest_first=False, again=False)
+
+
+def confirmed(year: int, month: int, prices: int = 200) -> ConfirmedMonth:
+    return ConfirmedMonth(reference=reference(year, month), prices=prices, ended_at=NOW)
+
+
+SAMPLED = a_list(
+    verify_sample=200,
+    to_come=(reference(2026, 2),),
+    at_work=MonthAtWork(
+        reference=reference(2026, 3), since=NOW, begun_by=RUN, sample=AskedSample(chosen=200, answered=80)
+    ),
+    done=(done(2026, 5, 50_332),),
+    confirmed=(confirmed(2026, 6), confirmed(2026, 4)),
+    differing=(
+        DifferingMonth(
+            reference=reference(2026, 5),
+            why="005340-6 2015 Flex: R$ 12.345,00 in the import, R$ 12.350,00 in the official API",
+        ),
+    ),
+    looked_at=datetime.now(UTC),
+)
+
+
+def test_samples_are_told_with_what_they_say_of_their_months() -> None:
+    assert list(Overview(SAMPLED, None, {}, 40).words()) == [
+        f"run {RUN}: at work; 5 months, the newest first",
+        "vehicle types: 1, 2, 3",
+        "months that an import holds are confirmed by 200 prices of each",
+        "done: 2026-05, 50,332 prices",
+        "confirmed: 2026-06 to 2026-04 (2 months), 200 of 200 prices alike in each, with 95% confidence at"
+        " least 98.51% of the month is right",
+        "not confirmed, and loaded: 2026-05, 005340-6 2015 Flex: R$ 12.345,00 in the import, R$ 12.350,00 in"
+        " the official API",
+        "at work: 2026-03, 80 of 200 prices of its sample are alike",
+        "to come: 2026-02",
+        "left: about 203 calls, 5 min 4 s, if samples confirm them all",
+    ]
+    document = Overview(SAMPLED, None, {}, 40).document()
+    assert document["confirmed"][0] == {"month": "2026-06", "prices_asked": 200, "percent_right": 98.51}
+    assert (document["verify_sample"], document["not_confirmed"][0]["month"]) == (200, "2026-05")
+    assert "1 of 5 months complete, 1 to come, 2 months confirmed by their samples" in line(
+        Snapshot(NOW, waiting=0, of_list=progress_of(SAMPLED, NOW))
+    )
+
+
+def test_samples_are_told_in_portuguese() -> None:
+    speak(PORTUGUESE)
+    try:
+        words = list(Overview(SAMPLED, None, {}, 40).words())
+    finally:
+        speak(ENGLISH)
+    assert words[4:7] == [
+        "confirmados: 2026-06 a 2026-04 (2 meses), 200 de 200 preços iguais em cada um, com 95% de confiança,"
+        " pelo menos 98,51% do mês está certo",
+        "não confirmado, e por isso carregado: 2026-05, 005340-6 2015 Flex: R$ 12.345,00 na importação,"
+        " R$ 12.350,00 na API oficial",
+        "em andamento: 2026-03, 80 de 200 preços da amostra são iguais",
+    ]
+
+
+def test_the_option_names_the_size_of_the_sample() -> None:
+    payload = payload_for(["2026-06"], "", "", "sample=200", oldest_first=False, again=False)
+    assert payload["verify_sample"] == 200
+    for wrong in ("200", "sample=", "sample=many", "sample=-1"):
+        with pytest.raises(CliError, match=f"invalid --verify '{wrong}': use sample=200"):
+            payload_for(["2026-06"], "", "", wrong, oldest_first=False, again=False)
+    for brands, sample in (("", "sample=1001"), ("Fiat", "sample=200")):
+        with pytest.raises(LoadRequestError, match="invalid verify_sample"):
+            payload_for(["2026-06"], "", brands, sample, oldest_first=False, again=False)
+
+
+def test_a_start_that_asks_for_a_sample_first_says_so() -> None:
+    month = StartedReference(code=334, month="2026-06", brands=0)
+    started = StartedLoad(run_id=RUN, references=[month], brands_sent=0, sample_of="2026-06")
+    assert started.words() == (
+        f"run {RUN} started: 2026-06, one at a time; asks for a sample of 2026-06 first"
+    )
+    months = _months_in("2001-01..2026-09")
+    history = Estimate(309, sum(calls_in(month, ALL, 200) for month in months), 40, has_sample=True)
+    assert history.words() == (
+        "309 months, about 62,727 calls, 26 h 8 min at 40 calls per minute, if samples confirm them all"
+    )
 
 
 def test_a_followed_list_goes_on_after_each_month() -> None:

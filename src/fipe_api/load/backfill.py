@@ -6,6 +6,9 @@ such message, so nothing costs anything and nothing wakes the database.
 
 While another load is at work, the month at work gives way: its messages are dropped, as those of a cancelled
 run are. Afterwards, what it lacks is loaded.
+
+A month that an import holds can be confirmed instead: the message asks for a sample of its prices, some at a
+time, and sends itself on with what is left. The month is loaded if a price differs.
 """
 
 import time
@@ -24,6 +27,9 @@ from fipe_api.environment import LoaderEnvironment
 from fipe_api.load import cancellation, ledger_questions
 from fipe_api.load.backfill_list import (
     TRIES,
+    AskedSample,
+    ConfirmedMonth,
+    DifferingMonth,
     DoneMonth,
     IncompleteMonth,
     LeftOutMonth,
@@ -43,6 +49,7 @@ from fipe_api.load.request import (
     refuse_unknown_brands,
     wanted_brands,
 )
+from fipe_api.load.sample import ask_part, seed_of
 from fipe_api.load.size import month_size, refuse_what_expires, size_of
 from fipe_api.load.stability import STALLED_AFTER, reason_to_wait
 from fipe_api.load.start import (
@@ -60,13 +67,14 @@ from fipe_api.messages import (
     ListedBrands,
     Named,
     Reference,
+    Sample,
     StartMessage,
     Unfinished,
 )
 from fipe_api.source.http_source import FipeError, NotNowError
 from fipe_api.source.pace import SOURCE as PACE_KEY
 from fipe_api.source.pace import state_of
-from fipe_api.source.price_source import PriceSource
+from fipe_api.source.price_source import CodeSource, PriceSource
 from fipe_api.source.rate_control import RateState
 
 FIRST_PAUSE_SECONDS, PAUSE_FACTOR, LONGEST_PAUSE_SECONDS = 1.0, 1.5, 900.0
@@ -147,8 +155,16 @@ def move(
     source: PriceSource,
     environment: LoaderEnvironment,
     seconds_left: float = SECONDS_NEEDED,
+    official: CodeSource | None = None,
 ) -> Started:
     """Looks at the list, and moves it on. A message whose turn is over is dropped.
+
+    Args:
+        message: whose turn it may be.
+        source: what a load asks.
+        environment: the configuration.
+        seconds_left: how much time this invocation has.
+        official: what a sample asks; needed for a message that has one.
 
     Returns:
         What to send, and what was started.
@@ -161,7 +177,7 @@ def move(
         if not _claimed(lists, message):
             logger.info("dropped: nothing to move on, or another message does", run_id=str(message.run_id))
             return Started([], nothing)
-        return _Mover(lists, message, source, environment).move()
+        return _Mover(lists, message, source, environment, official).move()
     except (BotoCoreError, ClientError, LoadStatusError) as error:
         # What it asks may fail for hours; the list goes on afterwards.
         logger.warning("cannot look at the months", run_id=str(message.run_id), error=str(error))
@@ -209,7 +225,8 @@ def _begin_list(
             )
         known = set(found.references())
         more = tuple(reference for reference in wanted if reference not in known)
-        return replace(found, to_come=found.ordered((*found.to_come, *more)))
+        sample = found.verify_sample if request.verify_sample is None else request.verify_sample
+        return replace(found, verify_sample=sample, to_come=found.ordered((*found.to_come, *more)))
 
     changed = lists.change(with_months)
     assert changed is not None
@@ -254,6 +271,8 @@ def _answer(
         "to_come": sum(each in to_come for each in wanted),
         "skipped": [f"{each.month:%Y-%m}" for each in skipped],
     }
+    if found.at_work and found.at_work.sample:
+        answer["sample_of"] = f"{found.at_work.reference.month:%Y-%m}"
     return answer | ({"waiting": f"the load of {found.waits_for} goes first"} if found.waits_for else {})
 
 
@@ -333,7 +352,12 @@ class _Mover:
     """One look at the list, by the message whose turn it is."""
 
     def __init__(
-        self, lists: Lists, message: BackfillMessage, source: PriceSource, environment: LoaderEnvironment
+        self,
+        lists: Lists,
+        message: BackfillMessage,
+        source: PriceSource,
+        environment: LoaderEnvironment,
+        official: CodeSource | None,
     ) -> None:
         assert lists.found is not None
         self._lists = lists
@@ -341,17 +365,21 @@ class _Mover:
         self._message = message
         self._source = source
         self._environment = environment
+        self._official = official
+        self._sample = message.sample
         self._messages: list[StartedMessage] = []
         self._answer: dict[str, Any] = {"run_id": str(message.run_id), **_NOT_STARTED}
 
     def move(self) -> Started:
         """Moves the list on as far as it goes now."""
-        work = self._list.at_work
-        if self._message.start is not None:
-            return self._start(self._message.start)
+        work, start = self._list.at_work, self._message.start
+        if self._sample and not (work and work.sample and work.reference == self._sample.reference):
+            self._sample = None  # delivered again, after its month was confirmed or differed
         if work and work.begun_by == self._message.token:
             # Delivered again: what it began may not have been sent.
             return self._begin(work)
+        if work and start is not None and start.reference == work.reference:
+            return self._start(start)
         pace = self._read_pace()
         now = time.time()
         if work and not self._list.waits_for and self._rests(pace, now):
@@ -364,6 +392,8 @@ class _Mover:
             return self._give_way(seen)
         if self._list.waits_for:
             return self._end_waiting()
+        if work and work.sample:
+            return self._ask(work, self._sample) if self._sample else self._begin(work)
         if work:
             ended = self._ended(work, seen, pace)
             if ended is None:
@@ -385,6 +415,7 @@ class _Mover:
             begun_by=self._message.token,
             again=tries > 0,
             tries=tries,
+            sample=AskedSample() if self._list.verify_sample and not tries else None,
         )
         self._list = self._lists.write(
             replace(
@@ -397,11 +428,18 @@ class _Mover:
         return self._begin(work)
 
     def _begin(self, work: MonthAtWork) -> Started:
-        """Starts a month, or loads what it lacks if it was begun before."""
+        """Starts a month, or loads what it lacks if it was begun before. An imported one may be confirmed."""
         run_id, code = self._list.run_id, work.reference.code
         if work.again:
             told = cancellation.lift(run_id)
             self._messages += [told] if told else []
+        if work.sample:
+            chosen = (self._sample or self._choose(work)) if self._list.verify_sample else None
+            if chosen:
+                return self._go_on_with(chosen)
+            work = replace(work, sample=None)
+            self._list = self._lists.write(replace(self._list, at_work=work))
+        if work.again:
             lacks = ledger_questions.resume(self._environment.load_status_function, run_id, code)
             if lacks is not None:
                 self._messages += [StartMessage(run_id=run_id, request=payload) for payload in lacks]
@@ -410,6 +448,56 @@ class _Mover:
         return self._start(
             StartMessage(run_id=run_id, request=request, reference=work.reference, among_others=True)
         )
+
+    def _choose(self, work: MonthAtWork) -> Sample | None:
+        """The sample of a month; None if no import holds it."""
+        found = ledger_questions.imported_sample(
+            self._environment.load_status_function,
+            work.reference.month,
+            self._list.verify_sample,
+            seed_of(self._list.run_id, work.reference.month),
+            self._list.request["vehicle_types"],
+        )
+        if found is None:
+            return None
+        self._count(work, chosen=len(found.vehicles), answered=0)
+        return Sample(reference=work.reference, brands=found.brands, left=found.vehicles)
+
+    def _ask(self, work: MonthAtWork, sample: Sample) -> Started:
+        """Asks for a part of a sample."""
+        assert self._official, "only the message of a sample asks for it"
+        assert work.sample
+        asked, chosen = ask_part(sample, self._official), work.sample.chosen
+        month = f"{work.reference.month:%Y-%m}"
+        if asked.difference:
+            logger.warning("month differs from the import", month=month, reason=asked.difference)
+            self._sample = None
+            work = replace(work, since=datetime.now(UTC), begun_by=self._message.token, sample=None)
+            differing = DifferingMonth(reference=work.reference, why=asked.difference)
+            self._list = self._lists.write(
+                replace(self._list, at_work=work, differing=(*self._list.differing, differing))
+            )
+            return self._begin(work)
+        if asked.sample.is_over:
+            logger.info("month confirmed", month=month, prices=chosen)
+            confirmed = ConfirmedMonth(reference=work.reference, prices=chosen, ended_at=datetime.now(UTC))
+            self._list = self._lists.write(
+                replace(self._list, at_work=None, confirmed=(*self._list.confirmed, confirmed))
+            )
+            self._sample = None
+            return self._look_again(0)
+        self._count(work, chosen, chosen - len(asked.sample.left) - len(asked.sample.doubted))
+        return self._go_on_with(asked.sample, asked.retry_in, asked.denied_until)
+
+    def _count(self, work: MonthAtWork, chosen: int, answered: int) -> None:
+        work = replace(work, sample=AskedSample(chosen=chosen, answered=answered))
+        self._list = self._lists.write(replace(self._list, at_work=work))
+
+    def _go_on_with(
+        self, sample: Sample, retry_in: float = 0.0, denied_until: float | None = None
+    ) -> Started:
+        self._sample = sample
+        return Started(self._messages, self._answer, Unfinished(self._successor(), retry_in, denied_until))
 
     def _start(self, start: StartMessage) -> Started:
         """Starts a month. One that cannot be started does not keep the others waiting."""
@@ -495,7 +583,12 @@ class _Mover:
 
     def _successor(self, *, pause: float = 0.0, start: StartMessage | None = None) -> BackfillMessage:
         return BackfillMessage(
-            run_id=self._list.run_id, turn=self._message.turn + 1, token=uuid4(), pause=pause, start=start
+            run_id=self._list.run_id,
+            turn=self._message.turn + 1,
+            token=uuid4(),
+            pause=pause,
+            start=start,
+            sample=self._sample,
         )
 
     def _read_pace(self) -> RateState:

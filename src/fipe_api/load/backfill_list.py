@@ -26,8 +26,15 @@ class ListChangedError(RuntimeError):
     """Another function has changed the list meanwhile."""
 
 
+class AskedSample(Struct, frozen=True, kw_only=True):
+    """How many prices of a month were chosen, and how many of them are answered; 0 of 0 before that."""
+
+    chosen: int = 0
+    answered: int = 0
+
+
 class MonthAtWork(Struct, frozen=True, kw_only=True):
-    """The month that is being loaded.
+    """The month that is being loaded, or confirmed by a sample.
 
     Attributes:
         reference: which one.
@@ -35,6 +42,7 @@ class MonthAtWork(Struct, frozen=True, kw_only=True):
         begun_by: the token of the message that began it.
         again: whether it was begun before: then the ledger says what it lacks.
         tries: how often it ended incomplete before.
+        sample: how far its sample is; None if it is loaded.
     """
 
     reference: Reference
@@ -42,6 +50,7 @@ class MonthAtWork(Struct, frozen=True, kw_only=True):
     begun_by: UUID
     again: bool = False
     tries: int = 0
+    sample: AskedSample | None = None
 
 
 class DoneMonth(Struct, frozen=True, kw_only=True):
@@ -50,6 +59,21 @@ class DoneMonth(Struct, frozen=True, kw_only=True):
     reference: Reference
     prices: int
     ended_at: Moment
+
+
+class ConfirmedMonth(Struct, frozen=True, kw_only=True):
+    """An imported month that is not loaded: so many of its prices were asked for, and all are alike."""
+
+    reference: Reference
+    prices: int
+    ended_at: Moment
+
+
+class DifferingMonth(Struct, frozen=True, kw_only=True):
+    """An imported month that is loaded all the same, and what differs in it."""
+
+    reference: Reference
+    why: str
 
 
 class IncompleteMonth(Struct, frozen=True, kw_only=True):
@@ -77,7 +101,10 @@ class MonthList(Struct, frozen=True, kw_only=True):
         began_at: when it was asked for.
         to_come: the months that were not begun, in their order.
         at_work: the month that is being loaded.
+        verify_sample: how many prices of an imported month confirm it; with 0 it is loaded.
         done: those that are complete, in the order in which they ended.
+        confirmed: those that an import holds, and a sample has confirmed.
+        differing: those of the others whose sample has not.
         incomplete: those that ended incomplete. After the months to come they are resumed.
         left_out: those with nothing to load.
         waits_for: the months of another load that goes first; empty if there is none.
@@ -94,7 +121,10 @@ class MonthList(Struct, frozen=True, kw_only=True):
     began_at: Moment
     to_come: tuple[Reference, ...] = ()
     at_work: MonthAtWork | None = None
+    verify_sample: int = 0
     done: tuple[DoneMonth, ...] = ()
+    confirmed: tuple[ConfirmedMonth, ...] = ()
+    differing: tuple[DifferingMonth, ...] = ()
     incomplete: tuple[IncompleteMonth, ...] = ()
     left_out: tuple[LeftOutMonth, ...] = ()
     waits_for: str = ""
@@ -113,6 +143,7 @@ class MonthList(Struct, frozen=True, kw_only=True):
         """All its months."""
         yield from self.to_come
         yield from (each.reference for each in self.done)
+        yield from (each.reference for each in self.confirmed)
         yield from (each.reference for each in self.incomplete)
         yield from (each.reference for each in self.left_out)
         if self.at_work:

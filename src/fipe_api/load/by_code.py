@@ -8,7 +8,7 @@ where the last one ended.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import DecodeError, Struct
@@ -25,7 +25,6 @@ from fipe_api.load.start import Started
 from fipe_api.messages import (
     CodesMessage,
     ModelsOfBrand,
-    ModelYearFuel,
     Named,
     NamedCode,
     Reference,
@@ -34,24 +33,12 @@ from fipe_api.messages import (
     VehicleType,
     folded,
 )
-from fipe_api.source.answers import AskedCode, NamedPrice, is_same_name
+from fipe_api.source.answers import AskedCode, is_same_name
 from fipe_api.source.http_source import FipeError, NoDataError, NotNowError, UnusableAnswerError
-from fipe_api.source.price_source import PriceSource
+from fipe_api.source.price_source import CodeSource, PriceSource
 
 _TYPES_BY_DIGIT: dict[str, VehicleType] = {"5": 3, "7": 2, "8": 2}
 """FIPE codes of trucks begin with 5, those of motorcycles with 7 or 8, and those of cars with 0 or 3."""
-
-
-class CodeSource(PriceSource, Protocol):
-    """A source that can be asked by FIPE code, too: the official API."""
-
-    def years_of_code(
-        self, reference: Reference, vehicle_type: VehicleType, fipe_code: str
-    ) -> tuple[ModelYearFuel, ...]:
-        """The model years and fuels of a FIPE code."""
-
-    def price_of_code(self, asked: AskedCode) -> NamedPrice:
-        """The price of one vehicle by its FIPE code, with the names of its brand and model."""
 
 
 class _Answer(Struct):

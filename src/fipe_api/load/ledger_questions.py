@@ -1,6 +1,7 @@
 """What a list of months asks the ledger, by FipeLoadStatus: the loaders cannot reach the database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,9 +11,12 @@ from msgspec.json import Decoder
 from fipe_api.aws.clients import client, invoke
 from fipe_api.load.stability import STALLED_AFTER, LoadStatusError
 from fipe_api.load.state import LoadState
-from fipe_api.messages import Moment
+from fipe_api.messages import Moment, SampledVehicle, VehicleType
 
-__all__ = ["LoadStatusError", "Month", "Progress", "complete_loads", "progress", "resume"]
+__all__ = [
+    "ImportedSample", "LoadStatusError", "Month", "Progress", "complete_loads", "imported_sample", "progress",
+    "resume",
+]  # fmt: skip
 
 Answer = TypeVar("Answer")
 
@@ -37,6 +41,13 @@ class Progress(Struct):
     others: list[str]
 
 
+class ImportedSample(Struct):
+    """Prices of an imported month, chosen at random, and the names of all its brands by vehicle type."""
+
+    vehicles: tuple[SampledVehicle, ...]
+    brands: dict[VehicleType, tuple[str, ...]]
+
+
 class _Progress(Struct):
     progress: Progress
 
@@ -45,12 +56,17 @@ class _Complete(Struct):
     complete: dict[int, Moment]
 
 
+class _Sample(Struct):
+    sample: ImportedSample | None
+
+
 class _Resume(Struct):
     loads: list[Any]
     resume: list[dict[str, Any]]
 
 
 _PROGRESS, _COMPLETE, _RESUME = Decoder(_Progress), Decoder(_Complete, strict=False), Decoder(_Resume)
+_SAMPLE = Decoder(_Sample, strict=False)
 
 
 def progress(function: str, run_id: UUID, reference_code: int | None) -> Progress:
@@ -85,6 +101,25 @@ def complete_loads(function: str, wanted: Mapping[str, Any]) -> dict[int, Moment
         LoadStatusError: FipeLoadStatus failed.
     """
     return _ask(function, {"complete": wanted}, _COMPLETE).complete
+
+
+def imported_sample(
+    function: str, month: date, size: int, seed: int, vehicle_types: Sequence[int]
+) -> ImportedSample | None:
+    """A random sample of a month that an import holds; None if none does.
+
+    Args:
+        function: FipeLoadStatus.
+        month: the reference month.
+        size: how many prices to choose.
+        seed: the same chooses the same.
+        vehicle_types: those that count.
+
+    Raises:
+        LoadStatusError: FipeLoadStatus failed.
+    """
+    wanted = {"month": month.isoformat(), "size": size, "seed": seed, "vehicle_types": list(vehicle_types)}
+    return _ask(function, {"sample": wanted}, _SAMPLE).sample
 
 
 def _ask(function: str, question: Mapping[str, Any], decoder: Decoder[Answer]) -> Answer:

@@ -11,6 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from msgspec import Meta, Struct, ValidationError, convert
 
 from fipe_api.messages import (
+    MOST_SAMPLED,
     BrandMessage,
     Code,
     ListedBrands,
@@ -94,6 +95,8 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         oldest_first: load a list of months from the oldest on, not from the newest.
         skip_complete: leave those out of a list of months that the database has complete.
         go_on: go on with the list of months of the run `run_id`, which was stopped or which nothing moves on.
+        verify_sample: confirm those of a list that an import holds, by so many of their prices, instead of
+            loading them. With 0 they are loaded; left out, it stays as it is.
     """
 
     reference: PositiveInt | _ReferenceText = "latest"
@@ -112,6 +115,7 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     oldest_first: bool = False
     skip_complete: bool = False
     go_on: bool = False
+    verify_sample: Annotated[int, Meta(ge=0, le=MOST_SAMPLED)] | None = None
 
     def __post_init__(self) -> None:
         for part in str(self.reference).split(","):
@@ -208,6 +212,7 @@ _INVALID = {
     "oldest_first": marked("invalid oldest_first {value!r}: use true or false"),
     "skip_complete": marked("invalid skip_complete {value!r}: use true or false"),
     "go_on": marked("invalid go_on {value!r}: use true, with the run_id of a list of months"),
+    "verify_sample": marked("invalid verify_sample {value!r}: use a number from 1 to 1000, or 0 for none"),
 }
 
 
@@ -230,7 +235,14 @@ def parse_request(payload: Any) -> LoadRequest:
         raise LoadRequestError(
             "the payload is not a JSON object: use one like {example}", example='{"reference": "latest"}'
         )
-    return convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)
+    request = convert({field: _checked(field, value) for field, value in payload.items()}, LoadRequest)
+    is_part = any(each is not None for each in (request.brands, request.models, request.fipe_codes))
+    if request.verify_sample and (is_part or not request.is_list):
+        raise LoadRequestError(
+            "invalid verify_sample: use it with a list of months, like 2001-01..2026-06, without brands,"
+            " models and FIPE codes"
+        )
+    return request
 
 
 def _checked(field: str, value: Any) -> Any:

@@ -15,8 +15,10 @@ from fipe_api.aws.connections import connections_closed
 from fipe_api.aws.observability import logger
 from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
+from fipe_api.database.sample import choose
 from fipe_api.database.self_check import look_at_database
 from fipe_api.load.outlook import read_outlook
+from fipe_api.messages import MOST_SAMPLED
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -134,6 +136,15 @@ where completed_at is not null and wanted_types @> %(types)s::smallint[]
 group by reference_code
 """
 
+# An import counts as long as no load of the whole month is complete.
+SELECT_BRANDS_OF_IMPORT = """
+select vehicle_type, array_agg(distinct brand order by brand)
+from fipe.vehicle_price
+where reference_month = %(month)s and vehicle_type = any(%(types)s::smallint[])
+  and fipe.loaded(%(month)s) = 'imported'
+group by vehicle_type
+"""
+
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
 
@@ -145,6 +156,15 @@ class WantedLoad(Struct, forbid_unknown_fields=True):
     models: list[int | str] = []
 
 
+class WantedSample(Struct, forbid_unknown_fields=True):
+    """So many prices of a month, chosen at random; the same seed chooses the same."""
+
+    month: date
+    size: Annotated[int, Meta(ge=1, le=MOST_SAMPLED)]
+    seed: int
+    vehicle_types: list[int]
+
+
 class StatusRequest(Struct, forbid_unknown_fields=True):
     """The payload: which loads (of a run, of a reference code, or the newest), and whether with `resume`.
 
@@ -152,7 +172,8 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports. With
     `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
     far a month of a run is, and which months other runs are loading that got something in the last so many
-    seconds. With `complete`, only which months have a complete load of what is named there.
+    seconds. With `complete`, only which months have a complete load of what is named there. With `sample`,
+    only prices of a month.
     """
 
     run_id: UUID | None = None
@@ -164,6 +185,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     models_of: list[str] | None = None
     progress_after: float | None = None
     complete: WantedLoad | None = None
+    sample: WantedSample | None = None
 
 
 @answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
@@ -181,7 +203,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         `imports`: the rows of fipe.import_status. With `models_of`, only `models`: FIPE code, vehicle type,
         brand and model (codes) of those that have or had such a code. With `progress_after`, only `progress`:
         `month` (its state, prices and last write; null if it is not known) and `others`. With `complete`,
-        only `complete`: reference codes, and when the newest such load began.
+        only `complete`: reference codes, and when the newest such load began. With `sample`, only `sample`:
+        `vehicles` and `brands` as ledger_questions.ImportedSample has them; null if no import has the month.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -196,6 +219,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             return {"imports": to_builtins(_imports(connection))}
         if request.models_of is not None:
             return {"models": _models_of(connection, request.models_of)}
+        if request.sample:
+            return {"sample": to_builtins(_sample(connection, request.sample), str_keys=True)}
         if request.complete or request.progress_after is not None:
             return _of_a_list(connection, request)
         answer: dict[str, Any] = {"loads": _loads(connection, request)}
@@ -288,6 +313,21 @@ def _models_of(connection: "connection", codes: list[str]) -> list[tuple[str, in
     with connection.cursor() as cursor:
         cursor.execute(SELECT_MODELS_OF, (codes,))
         return cursor.fetchall()
+
+
+def _sample(connection: "connection", wanted: WantedSample) -> dict[str, Any] | None:
+    month, types = wanted.month, wanted.vehicle_types
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_BRANDS_OF_IMPORT, {"month": month, "types": types})
+        brands = dict(cursor.fetchall())
+    if not brands:
+        return None
+    chosen = choose(connection, month, wanted.size, wanted.seed, types)
+    return {
+        "vehicles": [(*rows[0][:4], [row[4:] for row in rows]) for rows in chosen],
+        # A type of which nothing was imported has no brands here; the source may have some.
+        "brands": {kind: brands.get(kind, []) for kind in types},
+    }
 
 
 def _resume_payloads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from fipe_api.messages import ModelYearFuel, Named, PricedVehicle, Reference, VehicleType
+from fipe_api.source.answers import AskedCode, NamedPrice
 
 
 class BrandModels(NamedTuple):
@@ -43,3 +44,15 @@ class PriceSource(Protocol):
         self, reference: Reference, vehicle_type: VehicleType, brand: Named, model: Named, year: ModelYearFuel
     ) -> PricedVehicle:
         """The price of one vehicle, checked to be of that month, brand, model, model year and fuel."""
+
+
+class CodeSource(PriceSource, Protocol):
+    """A source that can be asked by FIPE code, too: the official API."""
+
+    def years_of_code(
+        self, reference: Reference, vehicle_type: VehicleType, fipe_code: str
+    ) -> tuple[ModelYearFuel, ...]:
+        """The model years and fuels of a FIPE code."""
+
+    def price_of_code(self, asked: AskedCode) -> NamedPrice:
+        """The price of one vehicle by its FIPE code, with the names of its brand and model."""
