@@ -329,7 +329,7 @@ def _confirmed(months: Sequence[ConfirmedMonth]) -> Iterator[str]:
         sizes.setdefault(each.prices, []).append(each.reference.month)
     for prices, same in sizes.items():
         yield _(
-            "confirmed: {months}, {prices:,} of {prices:,} prices alike in each, {confidence}",
+            "confirmed: {months}; {prices:,} of {prices:,} prices alike in each, {confidence}",
             months=_months(same),
             prices=prices,
             confidence=confidence(prices, 0),
@@ -377,7 +377,15 @@ def _incomplete(month: IncompleteMonth, missing: dict[str, list[str]]) -> dict[s
 
 
 def _months(months: Sequence[date]) -> str:
-    return span([_month(month) for month in months]) if months else ""
+    """Months in their order; those that follow each other as one range."""
+    ranges: list[list[str]] = []
+    before: date | None = None
+    for month in months:
+        if before is None or abs(12 * (month.year - before.year) + month.month - before.month) != 1:
+            ranges.append([])
+        ranges[-1].append(_month(month))
+        before = month
+    return ", ".join(map(span, ranges))
 
 
 def _month(month: date) -> str:

@@ -47,20 +47,21 @@ TIMEOUT_SECONDS = 60
 RECEIVES = 5
 TABLES = (
     "load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle, model,"
-    " reference_month"
+    " reference_month, import_file"
 )
 
 SHORT_WAITS = """
 import os
 
 from fipe_api.aws import queue_publisher
-from fipe_api.load import backfill, rounds
+from fipe_api.load import backfill, rounds, sample
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
 backfill.REST_SECONDS = 1.0
 backfill.QUIET_SECONDS = 4.0
 backfill.STALLED_SECONDS = 15.0
 backfill.OUTAGE_SECONDS = 2.0
+sample.PART = 5
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
 http_source.LONGEST_WAIT_SECONDS = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))

@@ -5,17 +5,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import date
+from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from fipe_api.database.writer import PriceRow
 from fipe_api.load.backfill_list import BACKFILL_KEY, MonthList, list_of
 from fipe_cli.backfill import Overview
+from fipe_cli.imports.run import Options, import_files
 from fipe_cli.ledger import read_part, run_in, snapshot
 from fipe_simulator import Fault, Faults
 from fipe_simulator.earlier_months import catalogue_for_month
 from tests.aws import make_pace_table
+from tests.fipex import write_csv
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import FUNCTIONS, STAGES, Pipeline
 
@@ -205,6 +211,118 @@ def test_messages_that_were_lost_are_asked_for_again_at_the_end_of_the_list(pipe
     assert months(each.reference for each in found.done) == ["2026-04", "2026-05"]
     assert set(state_of(pipeline, run_id)) == {"complete"}
     pipeline.until_idle()
+
+
+# Imported months that a sample confirms ---------------------------------------------------------------------
+
+JANUARY_TO_MAY = [date(2026, month, 1) for month in range(1, 6)]
+EVERYTHING = 1_000
+
+
+def import_months(pipeline: Pipeline, folder: Path, wrong: date, months: list[date]) -> Decimal:
+    """Imports months as FIPEX publishes them, but for one price; returns that one."""
+    for month in months:
+        rows = [
+            PriceRow(month, 0, *row) for row in catalogue_for_month(pipeline.simulator.catalogue, month).rows
+        ]
+        if month == wrong:
+            right = rows[7].price_brl
+            rows[7] = rows[7]._replace(price_brl=right + 1)
+        file = write_csv(folder / f"{month}.csv", rows)
+        with closing(pipeline.connect()) as session:
+            (imported,) = import_files(session, [file], Options(), Console(quiet=True))
+        assert imported.written.added == len(rows)
+    return right
+
+
+def sources(pipeline: Pipeline) -> dict[date, set[str]]:
+    found: dict[date, set[str]] = {}
+    for month, source in pipeline.query("select distinct reference_month, source from fipe.vehicle_price"):
+        found.setdefault(month, set()).add(source)
+    return found
+
+
+def assert_imported_prices_are_those_of_the_source(pipeline: Pipeline, *months: date) -> None:
+    """As the months of loads, but that the files have no codes of brands and models."""
+    columns = "vehicle_type, brand, model, model_year, fuel_code, fuel, fipe_code, price_brl"
+    for month in months:
+        rows = pipeline.query(f"select {columns} from fipe.vehicle_price where reference_month = %s", month)
+        published = catalogue_for_month(pipeline.simulator.catalogue, month).rows
+        names = columns.split(", ")
+        assert sorted(rows) == sorted(tuple(getattr(row, name) for name in names) for row in published), month
+
+
+def test_imported_months_are_confirmed_and_one_with_a_wrong_price_is_loaded(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    wrong, imported = date(2026, 4, 1), JANUARY_TO_MAY[2:]
+    right = import_months(pipeline, tmp_path, wrong, imported)
+    answer = pipeline.ask_to_start(reference="2026-02..2026-05", verify_sample=EVERYTHING)
+    assert (answer["sample_of"], answer["brands_sent"]) == ("2026-05", 0)
+    found = until_ended(pipeline, 90)
+    words = show(pipeline, "ended")
+    assert months(each.reference for each in found.confirmed) == ["2026-05", "2026-03"]
+    assert months(each.reference for each in found.done) == ["2026-04", "2026-02"]
+    (differing,) = found.differing
+    assert f"R$ {right + 1:,.2f}".translate(str.maketrans(",.", ".,")) + " in the import" in differing.why
+    assert "confirmed: 2026-05, 2026-03; " in words
+    assert_months_equal_to_the_source(pipeline, wrong, date(2026, 2, 1))
+    assert_imported_prices_are_those_of_the_source(pipeline, *JANUARY_TO_MAY[1:])
+    assert sources(pipeline) == {
+        month: {"fipex"} if month.month in (3, 5) else {"fipe"} for month in JANUARY_TO_MAY[1:]
+    }
+    pipeline.until_idle()
+
+
+@LONG
+def test_samples_among_faults_and_restarts_and_a_new_table_in_the_middle(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    wrong = date(2026, 2, 1)
+    import_months(pipeline, tmp_path, wrong, JANUARY_TO_MAY)
+    pipeline.simulator.faults = Faults.of(*FAULTS, rate=0.1 / len(FAULTS), seed=5)
+    pipeline.queue_faults(duplicates=0.3, failed_sends=0.1, any_order=True, seed=5)
+    run_id = pipeline.ask_to_start(reference="2026-01..2026-05", verify_sample=EVERYTHING)["run_id"]
+
+    def answered(count: int) -> bool:
+        work = list_in(pipeline).at_work
+        return work is not None and work.sample is not None and work.sample.answered >= count
+
+    eventually(lambda: answered(5), 60)
+    show(pipeline, "a sample is asked for")
+    assert pipeline.ask_to_start(run_id=run_id, cancel=True)["cancelled"]
+    pipeline.until_idle()
+    stopped = list_in(pipeline)
+    assert stopped.stopped
+    assert len(stopped.confirmed) < 4
+    show(pipeline, "stopped")
+    pipeline.ask_to_start(run_id=run_id, go_on=True)
+    eventually(lambda: answered(5), 60)
+    for _ in range(3):
+        pipeline.kill_a_worker(chance, "model_loader")
+        time.sleep(0.5)
+    with pipeline.stopped_database():
+        time.sleep(2)
+    pipeline.simulator.newest = date(2026, 6, 1)
+    with pipeline.paused("model"):
+        other = pipeline.ask_to_start(reference="latest", until_stable=True)["run_id"]
+        eventually(lambda: list_in(pipeline).waits_for == NEW_MONTH, 60)
+        show(pipeline, "the table of 2026-06 has appeared")
+    eventually(lambda: state_of(pipeline, other) == ["complete"], 60)
+    pipeline.calm()
+    found = until_ended(pipeline)
+    show(pipeline, "ended")
+    pipeline.redrive()
+    pipeline.until_idle()
+    assert months(each.reference for each in found.confirmed) == ["2026-05", "2026-04", "2026-03", "2026-01"]
+    assert months(each.reference for each in found.done) == ["2026-02"]
+    assert months(each.reference for each in found.differing) == ["2026-02"]
+    assert_months_equal_to_the_source(pipeline, wrong, date(2026, 6, 1))
+    assert_imported_prices_are_those_of_the_source(pipeline, *JANUARY_TO_MAY)
+    assert [reference for (reference,) in pipeline.query(BEGUN, run_id)] == [found.done[0].reference.code], (
+        "no other month was loaded"
+    )
 
 
 BEGUN = "select reference_code from fipe.load_run where run_id = %s order by id"

@@ -140,7 +140,7 @@ def test_samples_are_told_with_what_they_say_of_their_months() -> None:
         "vehicle types: 1, 2, 3",
         "months that an import holds are confirmed by 200 prices of each",
         "done: 2026-05, 50,332 prices",
-        "confirmed: 2026-06 to 2026-04 (2 months), 200 of 200 prices alike in each, with 95% confidence at"
+        "confirmed: 2026-06, 2026-04; 200 of 200 prices alike in each, with 95% confidence at"
         " least 98.51% of the month is right",
         "not confirmed, and loaded: 2026-05, 005340-6 2015 Flex: R$ 12.345,00 in the import, R$ 12.350,00 in"
         " the official API",
@@ -163,7 +163,7 @@ def test_samples_are_told_in_portuguese() -> None:
     finally:
         speak(ENGLISH)
     assert words[4:7] == [
-        "confirmados: 2026-06 a 2026-04 (2 meses), 200 de 200 preços iguais em cada um, com 95% de confiança,"
+        "confirmados: 2026-06, 2026-04; 200 de 200 preços iguais em cada um, com 95% de confiança,"
         " pelo menos 98,51% do mês está certo",
         "não confirmado, e por isso carregado: 2026-05, 005340-6 2015 Flex: R$ 12.345,00 na importação,"
         " R$ 12.350,00 na API oficial",
