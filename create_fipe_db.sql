@@ -3,7 +3,7 @@
 -- The deploy runs this script when it has changed, in one transaction. It may run again at any time: on a database that
 -- is up to date it changes nothing.
 --
--- In this order: version and upgrades, tables, questions, ledger, comments, rights.
+-- In this order: version and upgrades, tables, questions, ledger, watch rules, comments, rights.
 
 do $$
 begin
@@ -2161,6 +2161,128 @@ $$;
 comment on function fipe.resume_payloads(uuid) is
     'Internal: payloads for FipeManufacturerLoader that load what a run still lacks, and nothing else, under the same run.';
 
+-- Watch rules: which prices a person wants to be told of ---------------------------------------------------------------
+
+create table if not exists fipe.watch_rule (
+    id                 integer     primary key generated always as identity,
+    fipe_code          text        not null check (fipe_code ~ '^[0-9]{6}-[0-9]$'),
+    model_year         smallint    check (model_year > 0),
+    fuel_code          smallint,
+    below_brl          numeric(12,2) check (below_brl > 0),
+    above_brl          numeric(12,2) check (above_brl > 0),
+    changes_by_percent numeric(7,2)  check (changes_by_percent > 0),
+    note               text        not null default '',
+    created_at         timestamptz not null default now(),
+    check (num_nonnulls(below_brl, above_brl, changes_by_percent) > 0),
+    unique nulls not distinct (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent)
+);
+comment on table fipe.watch_rule is
+    'One row per rule of `fipe watch`: which vehicles, and the prices to be told of. One of the limits is enough.';
+
+create table if not exists fipe.watch_hit (
+    rule_id         integer       not null references fipe.watch_rule (id) on delete cascade,
+    reference_month date          not null references fipe.reference_month (month),
+    vehicle_id      integer       not null references fipe.vehicle (id),
+    price_brl       numeric(12,2) not null,
+    told_at         timestamptz   not null default now(),
+    primary key (rule_id, reference_month, vehicle_id)
+);
+comment on table fipe.watch_hit is
+    'One row per watch rule, month and vehicle that an announcement has told of: none is told twice.';
+
+create or replace function fipe.watched(month text default null)
+returns table (
+    rule_id integer, fipe_code text, vehicle_type smallint, brand text, model text, model_year smallint,
+    zero_km boolean, fuel text, month_before date, reference_month date, price_before numeric, price_brl numeric,
+    change_percent numeric, because text[], note text, vehicle_id integer
+)
+language sql stable parallel safe as $$
+    with months as materialized (
+        select asked.month, fipe.month_before($1, null) as before from fipe.asked_month($1) as asked (month)
+    ),
+    watched as materialized (
+        select distinct rule.id as rule_id, vehicle.series_id
+        from fipe.watch_rule as rule
+        join fipe.vehicle on vehicle.fipe_code = rule.fipe_code
+            and vehicle.model_year = coalesce(rule.model_year, vehicle.model_year)
+            and vehicle.fuel_code = coalesce(rule.fuel_code, vehicle.fuel_code)
+        where vehicle.last_month is not null
+    )
+    select rule.id, vehicle.fipe_code, model.vehicle_type, model.brand, model.model, vehicle.model_year, vehicle.zero_km,
+           vehicle.fuel, months.before, months.month, earlier.price_brl, now.price_brl,
+           round(100 * (now.price_brl - earlier.price_brl) / earlier.price_brl, 2), reached.because, rule.note,
+           vehicle.id
+    from months
+    cross join watched
+    join fipe.watch_rule as rule on rule.id = watched.rule_id
+    -- A price of zero is no price.
+    join fipe.counted_price as now
+        on now.series_id = watched.series_id and now.reference_month = months.month and now.price_brl > 0
+    left join fipe.counted_price as earlier
+        on earlier.series_id = watched.series_id and earlier.reference_month = months.before
+        and earlier.price_brl > 0
+    cross join lateral (
+        select array_remove(array[
+            case when now.price_brl < rule.below_brl then 'below' end,
+            case when now.price_brl > rule.above_brl then 'above' end,
+            case when 100 * abs(now.price_brl - earlier.price_brl) >= rule.changes_by_percent * earlier.price_brl
+                 then 'change' end
+        ], null) as because
+    ) as reached
+    join fipe.vehicle on vehicle.id = now.vehicle_id
+    join fipe.model on model.id = vehicle.model_id
+    where reached.because <> '{}'
+    order by rule.id, vehicle.model_year desc, vehicle.fuel_code, model.brand, model.model, vehicle.id
+$$;
+comment on function fipe.watched(text) is
+    'The watch rules that hold in a month, the newest by default, one row per vehicle: its price is below or above a'
+    ' limit, or has changed by so many percent since the month before (fipe.month_before). A vehicle is followed through'
+    ' renames and other codes, and prices of zero are left out.';
+
+-- FipeLoadStatus announces what holds, and may do no more here than that: so this runs with the rights of its owner.
+create or replace function fipe.watch_hits(month date) returns setof jsonb
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    with held as materialized (
+        select *
+        from fipe.watched(to_char($1, 'YYYY-MM'))
+        -- A month that is loaded after newer ones, as a backfill does, is no news.
+        where not exists (
+            select from fipe.reference_month as later
+            where later.month > $1 and fipe.loaded(later.month) <> 'loading'
+              and exists (select from fipe.price where price.reference_month = later.month)
+        )
+    ),
+    told as (
+        insert into fipe.watch_hit (rule_id, reference_month, vehicle_id, price_brl)
+        select rule_id, reference_month, vehicle_id, price_brl from held
+        on conflict do nothing
+        returning rule_id, vehicle_id
+    )
+    select to_jsonb(held) - 'vehicle_id' || jsonb_build_object('text', concat(
+               held.brand, ' ', held.model, ' ', case when held.zero_km then 'zero km' else held.model_year::text end,
+               ' ', held.fuel, ' (', held.fipe_code, ') costs R$ ', to_char(held.price_brl, 'FM999,999,999,990.00'),
+               ' in ', to_char(held.reference_month, 'YYYY-MM'),
+               case when 'below' = any(held.because)
+                    then ', below R$ ' || to_char(rule.below_brl, 'FM999,999,999,990.00') end,
+               case when 'above' = any(held.because)
+                    then ', above R$ ' || to_char(rule.above_brl, 'FM999,999,999,990.00') end,
+               case when held.change_percent is not null
+                    then concat(', ', to_char(abs(held.change_percent), 'FM999999990.00'),
+                                case when held.change_percent < 0 then '% less' else '% more' end,
+                                ' than in ', to_char(held.month_before, 'YYYY-MM')) end,
+               ' (rule ', held.rule_id, case when held.note <> '' then ': ' || held.note end, ')'
+           ))
+    from held
+    join told using (rule_id, vehicle_id)
+    join fipe.watch_rule as rule on rule.id = held.rule_id
+    order by held.rule_id, held.model_year desc, held.fuel, held.brand, held.model, held.vehicle_id;
+end;
+comment on function fipe.watch_hits(date) is
+    'Internal: the watch rules that hold in a month and that nobody was told of yet, as fipe.watched has them, each with a text'
+    ' to read: it keeps in fipe.watch_hit that they are told now. None if a later month is loaded.';
+revoke execute on function fipe.watch_hits(date) from public;
+
 -- Comments on columns -------------------------------------------------------------------------------------------------
 
 -- psql's \d+ shows them, and `make docs` writes docs/data.md from them. A column's name means the same in every table,
@@ -2169,11 +2291,13 @@ comment on function fipe.resume_payloads(uuid) is
 create or replace function fipe.column_words() returns table (name text, meaning text)
 language sql immutable parallel safe as $$
         values
+            ('above_brl', 'a price above this one, in reais; null when there is no such limit'),
             ('added', 'prices that were not there before'),
             ('answer', 'the source''s answer as text, cut at 4,000 characters'),
             ('asked_at', 'when the model''s prices were asked; of two answers the newer counts'),
             ('asked_from', 'when the answer that brought it was asked; null means that an import brought it'),
             ('asked_until', 'when the answer that ended it was asked'),
+            ('below_brl', 'a price below this one, in reais; null when there is no such limit'),
             ('brand', 'the name of the brand'),
             ('brand_code', 'FIPE''s code of the brand; the same brand has another code for another vehicle type. Below'
              ' zero: no load has named the brand, only an import'),
@@ -2183,6 +2307,9 @@ language sql immutable parallel safe as $$
             ('cancelled', 'whether the run is cancelled; not if it was resumed since'),
             ('changed', 'prices that this load found new, changed or withdrawn'),
             ('changed_at', 'when it was last cancelled or resumed'),
+            ('changes_by_percent', 'a price that rose or fell by at least so many percent since the month before; null when'
+             ' there is no such limit'),
+            ('created_at', 'when it was added'),
             ('changes', 'how often it was cancelled or resumed; of two messages the one with more counts'),
             ('complete', 'whether the state is complete'),
             ('completed_at', 'when it became complete; null until then'),
@@ -2241,6 +2368,7 @@ language sql immutable parallel safe as $$
             ('received_at', 'when the result was written'),
             ('reference_code', 'FIPE''s code of the reference month'),
             ('reference_month', 'the reference month, as the first day of the month'),
+            ('rule_id', 'the watch rule: fipe.watch_rule.id, the number in `fipe watch list`'),
             ('rejected', 'prices that FIPE lists and that had no usable answer; see fipe.rejected_answer'),
             ('position', 'how far the file is read, in bytes or in rows of Parquet: an interrupted import goes on there'),
             ('run_id', 'the run: what `fipe load` answers'),
@@ -2255,6 +2383,7 @@ language sql immutable parallel safe as $$
             ('started_at', 'when its plan or its first result was written'),
             ('state', 'loading, complete, incomplete or cancelled: see fipe.load_state'),
             ('times_seen', 'how often it was seen'),
+            ('told_at', 'when it was announced'),
             ('unpriced', 'model years and fuels that FIPE lists and denied a price for, nine times'),
             ('upgraded_at', 'when the schema came to this version'),
             ('vehicle_id', 'the vehicle: fipe.vehicle.id'),
@@ -2322,7 +2451,13 @@ language sql immutable parallel safe as $$
             ('value_fleet.month_before', 'the earlier month of the comparison, as its first day; null without `since`'),
             ('value_fleet.price_brl', 'the price in reais; null when there is none, and note says why'),
             ('value_fleet.vehicle_type', '1 car, 2 motorcycle, 3 truck; null when the FIPE code is not known'),
-            ('value_fleet.zero_km', 'whether it is a new vehicle; null when what is written is no model year')
+            ('value_fleet.zero_km', 'whether it is a new vehicle; null when what is written is no model year'),
+            ('because', 'what holds: below, above, change'),
+            ('watched.change_percent', 'how much the price rose, in percent; below zero if it fell; null when there is no'
+             ' earlier price'),
+            ('watched.month_before', 'the month before that it is compared with, as its first day; null when there is none'),
+            ('watched.note', 'the note of the rule; empty when it has none'),
+            ('watched.price_before', 'the price in the month before, in reais; null when it has none, or zero')
 $$;
 comment on function fipe.column_words() is 'Internal: what the names of columns mean.';
 
@@ -2410,6 +2545,13 @@ comment on column fipe.load_unpriced.fuel_code is
     'FIPE''s code of the fuel; null when FIPE lists the model without model years';
 comment on column fipe.load_unpriced.fuel is 'the name of the fuel; null when FIPE lists the model without model years';
 
+comment on column fipe.watch_rule.fipe_code is
+    'FIPE''s code of the vehicles to watch; a vehicle that gets another code later is still watched';
+comment on column fipe.watch_rule.model_year is 'the model year; 32000 means zero km; null means all';
+comment on column fipe.watch_rule.fuel_code is 'FIPE''s code of the fuel; null means all';
+comment on column fipe.watch_rule.note is 'what the person wrote beside it; empty when nothing';
+comment on column fipe.watch_hit.price_brl is 'the price that was told, in reais';
+
 -- Rights --------------------------------------------------------------------------------------------------------------
 
 -- Roles belong to the whole server, so another database of it may have made them already.
@@ -2418,12 +2560,12 @@ begin
     if not exists (select from pg_roles where rolname = 'fipe_readers') then
         create role fipe_readers;
     end if;
-    -- The four roles that sign in with IAM tokens are made by a role that is gone afterwards. PostgreSQL makes whoever
+    -- The five roles that sign in with IAM tokens are made by a role that is gone afterwards. PostgreSQL makes whoever
     -- creates a role a member of it, for good. Through these, the master user would be a member of rds_iam, and Aurora
     -- would refuse its password from then on.
     if not (
-        select count(*) = 4 from pg_roles
-        where rolname in ('fipe_ingestor', 'fipe_importer', 'fipe_status', 'fipe_reader')
+        select count(*) = 5 from pg_roles
+        where rolname in ('fipe_ingestor', 'fipe_importer', 'fipe_status', 'fipe_reader', 'fipe_watcher')
     ) then
         create role fipe_role_maker createrole;
         grant fipe_role_maker to current_user with set true, inherit false;
@@ -2442,6 +2584,10 @@ begin
         if not exists (select from pg_roles where rolname = 'fipe_status') then
             create role fipe_status login;
         end if;
+        if not exists (select from pg_roles where rolname = 'fipe_watcher') then
+            create role fipe_watcher login;
+            alter role fipe_watcher set idle_in_transaction_session_timeout = '30s';
+        end if;
         if not exists (select from pg_roles where rolname = 'fipe_reader') then
             create role fipe_reader login;
             -- The rights below let a reader change nothing. This also refuses what every role may do, such as making
@@ -2453,6 +2599,9 @@ begin
     end if;
     if not pg_has_role('fipe_reader', 'fipe_readers', 'member') then
         grant fipe_readers to fipe_reader;
+    end if;
+    if not pg_has_role('fipe_watcher', 'fipe_readers', 'member') then
+        grant fipe_readers to fipe_watcher;
     end if;
     -- For programs that keep a password, such as a dashboard. It cannot sign in until a deploy with reader_login=on gives
     -- it one. A dashboard that nobody looks at ends its session, so that a serverless database can pause.
@@ -2476,6 +2625,9 @@ begin
         end if;
         if not pg_has_role('fipe_reader', 'rds_iam', 'member') then
             grant rds_iam to fipe_reader;
+        end if;
+        if not pg_has_role('fipe_watcher', 'rds_iam', 'member') then
+            grant rds_iam to fipe_watcher;
         end if;
     end if;
     -- PostgreSQL lets everybody make temporary tables. Here only those who write need them.
@@ -2509,5 +2661,9 @@ grant select on
     to fipe_status;
 -- It chooses the prices by which an imported month is confirmed.
 grant select on fipe.vehicle_price, fipe.import_month, fipe.reference_month to fipe_status;
+grant execute on function fipe.watch_hits(date) to fipe_status;
+-- Adds and removes watch rules. What was told goes with its rule.
+grant insert (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent, note), delete
+    on fipe.watch_rule to fipe_watcher;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

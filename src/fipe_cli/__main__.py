@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from fipe_api.load.state import LoadState
+from fipe_cli import watch_options
 from fipe_cli.backfill_options import Again, Months, OldestFirst, Resume, Stop, Verify
 from fipe_cli.cloud import Cloud, find_cloud
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError, one_line_errors
@@ -70,6 +71,10 @@ app = typer.Typer(
 )
 _plain_console = partial(Console, highlight=False, markup=False, emoji=False)
 console = _plain_console()
+watch = typer.Typer(
+    help="Be told of prices when a month is complete: rules, which are in the database.", no_args_is_help=True
+)
+app.add_typer(watch, name="watch")
 
 
 def _run_id(written: str) -> UUID:
@@ -82,6 +87,8 @@ def _run_id(written: str) -> UUID:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Lines = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")]
 RunId = Annotated[
     UUID | None,
     typer.Argument(
@@ -585,8 +592,8 @@ def resume(
 def query(
     context: typer.Context,
     sql: Annotated[str, typer.Argument(help="A query, or - to read it from standard input.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    as_json: Lines = False,
+    as_csv: Csv = False,
     wide: Wide = False,
     timeout: Annotated[
         int,
@@ -622,8 +629,8 @@ def price(
     ] = "",
     month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
     since: Annotated[str, typer.Option(help="An earlier month, to see what has changed since.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, which is the default in a pipe.")] = False,
+    as_json: Lines = False,
+    as_csv: Csv = False,
     wide: Wide = False,
 ) -> None:
     """Show what a vehicle costs; if several match, all of them."""
@@ -1003,6 +1010,71 @@ def backfill(
     _answer(found.document(), list(found.words()), as_json)
     if found.found.ended_at and found.found.incomplete:
         raise typer.Exit(INCOMPLETE)
+
+
+@watch.command("add")
+def watch_add(
+    context: typer.Context,
+    code: watch_options.Code,
+    year: watch_options.Year = "",
+    fuel: watch_options.Fuel = "",
+    below: watch_options.Below = "",
+    above: watch_options.Above = "",
+    change: watch_options.Change = "",
+    note: watch_options.Note = "",
+    as_json: Json = False,
+) -> None:
+    """Add a rule; it holds if one of its limits is reached."""
+    from fipe_cli.database import open_database
+    from fipe_cli.watch_rules import add_rule, read_limits
+
+    limits = read_limits(below, above, change)
+    with open_database(_cloud(context)) as database, database.watcher_session() as session:
+        added = add_rule(session, code, limits, year=year, fuel=fuel, note=note)
+    _answer(added.document(), added.words(), as_json)
+
+
+@watch.command("remove")
+def watch_remove(context: typer.Context, rules: watch_options.Rules, as_json: Json = False) -> None:
+    """Remove rules."""
+    from fipe_cli.database import open_database
+    from fipe_cli.watch_rules import remove_rules, removed_words
+
+    with open_database(_cloud(context)) as database, database.watcher_session() as session:
+        remove_rules(session, rules)
+    _answer({"removed": sorted(set(rules))}, [removed_words(rules)], as_json)
+
+
+@watch.command("list")
+def watch_list(
+    context: typer.Context, as_json: Lines = False, as_csv: Csv = False, wide: Wide = False
+) -> None:
+    """Show the rules, and what was announced last of each."""
+    from fipe_cli.database import open_database
+    from fipe_cli.query import answer
+    from fipe_cli.watch_rules import RULES
+
+    form = _form(as_json, as_csv)
+    with open_database(_cloud(context)) as database, database.session() as session:
+        answer(session, RULES, form, console, wide=wide)
+
+
+@watch.command("check")
+def watch_check(
+    context: typer.Context,
+    month: Annotated[str, typer.Option(help="2026-06; the newest month by default.")] = "",
+    as_json: Lines = False,
+    as_csv: Csv = False,
+    wide: Wide = False,
+) -> None:
+    """Show which rules hold in a month; announces nothing."""
+    from fipe_cli.database import open_database
+    from fipe_cli.query import answer
+    from fipe_cli.watch_rules import holding
+
+    form = _form(as_json, as_csv)
+    with open_database(_cloud(context)) as database, database.session() as session:
+        answer(session, holding(session, month), form, console, wide=wide)
 
 
 def _form(as_json: bool, as_csv: bool) -> "Form":

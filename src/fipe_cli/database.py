@@ -1,8 +1,9 @@
 """How the commands sign in to the stage's database, on this machine or on AWS.
 
 `fipe query`, `fipe export`, `fipe report` and `fipe serve` sign in as fipe_reader, which can only read the
-schema fipe. `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe psql` signs
-in as the master user. A database on this machine lets its own user in over a Unix socket.
+schema fipe. `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe watch add` and
+`remove` sign in as fipe_watcher, which can change nothing but watch rules. `fipe psql` signs in as the master
+user. A database on this machine lets its own user in over a Unix socket.
 """
 
 import json
@@ -144,6 +145,17 @@ class Database(ABC):
         return self._open(names.READER_ROLE, {})
 
     @contextmanager
+    def watcher_session(self) -> Iterator["connection"]:
+        """A connection of fipe_watcher, which can add and remove watch rules.
+
+        Raises:
+            CliError: fipe_watcher may not sign in.
+            psycopg2.OperationalError: the database cannot be reached.
+        """
+        with self._session_of(names.WATCHER_ROLE, {}) as opened:
+            yield opened
+
+    @contextmanager
     def _session_of(self, role: str, settings: Mapping[str, str]) -> Iterator["connection"]:
         with closing(self._open(role, settings)) as opened:
             yield opened
@@ -259,7 +271,7 @@ class AwsDatabase(Database):
             "resource": f"arn:aws:rds-db:{self._cloud.session.region_name}:*:dbuser:*/{user}",
             "error": error,
         }
-        if user in (names.READER_ROLE, names.IMPORTER_ROLE):
+        if user in (names.READER_ROLE, names.IMPORTER_ROLE, names.WATCHER_ROLE):
             return CliError(
                 _(
                     "the database refused your AWS identity as {user}: it needs the permission rds-db:connect"

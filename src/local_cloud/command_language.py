@@ -62,11 +62,18 @@ def translate_help(command: Any) -> None:
     """Put the help of a program, and of all its commands, into the language that is spoken."""
     for holder, attribute in help_texts(command):
         setattr(holder, attribute, _(getattr(holder, attribute)))
-    for each in (command, *command.commands.values()):
+    command.context_class = _Context
+    for each in _commands_in(command):
         each.context_class = _Context
-    for each in command.commands.values():
         # The whole first sentence; typer would cut it off at the end of the line.
         each.short_help = re.split(r"(?<=\.)\s", each.help or "", maxsplit=1)[0]
+
+
+def _commands_in(command: Any) -> Iterator[Any]:
+    """The commands of a program, and those of its groups of commands."""
+    for each in getattr(command, "commands", {}).values():
+        yield each
+        yield from _commands_in(each)
 
 
 def help_texts(command: Any) -> Iterator[tuple[Any, str]]:

@@ -26,7 +26,7 @@ from tests.local_cloud_support import CREDENTIALS, eventually
 pytestmark = pytest.mark.both_postgres
 
 TOKENS_ONLY = "PAM authentication failed for user"
-OWN_ROLES = ["fipe_ingestor", "fipe_importer", "fipe_status", "fipe_reader"]
+OWN_ROLES = ["fipe_ingestor", "fipe_importer", "fipe_status", "fipe_reader", "fipe_watcher"]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ VERSION = "select version from fipe.schema_version"
 def test_the_schema_has_a_version_that_every_role_can_read(database: connection) -> None:
     ((version,),) = select(database, VERSION)
     assert version >= 1
-    for role in ("fipe_ingestor", "fipe_importer", "fipe_status", "fipe_reader"):
+    for role in ("fipe_ingestor", "fipe_importer", "fipe_status", "fipe_reader", "fipe_watcher"):
         with closing(psycopg2.connect(as_role(database.dsn, role))) as own:
             assert select(own, VERSION) == [(version,)]
 
