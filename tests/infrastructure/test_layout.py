@@ -11,13 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 CDK = {"infrastructure", "stage_settings", "fipe_api_stack", "fipe_data_stack", "app"}
 MAY_IMPORT = {
     "src/fipe_api": set(),
-    "src/fipe_query": {"fipe_api"},
+    "src/fipe_query": {"fipe_api", "fipe_page"},
     "src/fipe_simulator": set(),
     "src/fipe_words": set(),
+    "src/fipe_page": set(),
     "src/local_cloud": {"fipe_simulator", "fipe_words"},
     # It shares the names and settings of a stage with the CDK application.
     "src/fipe_cli": {
         "fipe_api",
+        "fipe_page",
         "fipe_query",
         "fipe_words",
         "local_cloud",

@@ -23,11 +23,12 @@ from fipe_cli.fleet.valuation import _BRIEF
 from fipe_cli.report.data import read_report
 from fipe_cli.report.page import PARTS, SCRIPTS, render
 from fipe_cli.report.vehicle import read_vehicle
+from fipe_page import SHARED, read_words
 from tests.builders import any_price_row, any_run_plan
 from tests.conftest import ROOT
 from tests.databases import database_with_schema
 
-BUNDLING = ROOT / "scripts/report_page"
+BUNDLING = ROOT / "scripts/pages"
 JUNE_2025, MARCH, APRIL, MAY, JUNE = (
     date(2025, 6, 1), date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1),
 )  # fmt: skip
@@ -279,7 +280,7 @@ def contrast(one: str, other: str) -> float:
 
 def test_every_colour_of_text_and_of_charts_stands_out_in_light_and_dark() -> None:
     """A checker cannot tell for the texts in charts."""
-    css = (PARTS / "page.css").read_text(encoding="utf-8")
+    css = (SHARED / "common.css").read_text(encoding="utf-8")
     palettes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block))
         for block in re.findall(r":root {(.*?)}", css, re.DOTALL)
@@ -293,7 +294,7 @@ def test_every_colour_of_text_and_of_charts_stands_out_in_light_and_dark() -> No
         assert contrast(colours["ink"], colours["notice"]) >= 4.5
 
 
-WORDS: dict[str, dict[str, Any]] = json.loads((PARTS / "words.json").read_text(encoding="utf-8"))
+WORDS = read_words(SHARED / "words.json", PARTS / "words.json")
 
 
 def texts(language: str) -> dict[str, list[str]]:
@@ -314,7 +315,7 @@ def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
 
 
 def test_the_page_uses_all_texts_and_only_those() -> None:
-    scripts = "".join((PARTS / name).read_text(encoding="utf-8") for name in SCRIPTS[1:])
+    scripts = "".join(script.read_text(encoding="utf-8") for script in SCRIPTS[1:])
     assert set(re.findall(r'\bsay\("(\w+)"', scripts)) - set(WORDS["en"]) == set()
     made = (
         r"\d|to_\w+|not_whole_\w+|(new|gone)_(whole|part)"  # of a type, a section, how far a month is loaded
@@ -329,7 +330,7 @@ def test_every_reason_for_a_vehicle_without_a_price_has_its_words() -> None:
 
 def test_the_bundle_is_made_of_the_libraries_that_the_lock_file_names() -> None:
     """When this fails: `make charts`."""
-    header = (PARTS / "charts.js").read_text(encoding="utf-8").partition("*/")[0]
+    header = (SHARED / "charts.js").read_text(encoding="utf-8").partition("*/")[0]
     files = [BUNDLING / name for name in ("package-lock.json", "charts.js", "build.js")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     assert f"digest {digest}\n" in header

@@ -1,6 +1,9 @@
 "use strict";
 // What the month is, and what moved since the month before it.
 
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const data = read("data");
+useWords(read("words"), data.language);
 const TYPES = [1, 2, 3];
 const BRANDS = 14;
 const FEWEST_OF_AN_AGE = 5;

@@ -1,6 +1,5 @@
 """Renders the page: the template with style, scripts, words and data inside, so that it loads nothing."""
 
-import json
 from base64 import b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,12 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fipe_cli.query import as_json
+from fipe_page import SHARED, read_words
 
 PARTS = Path(__file__).parent
+SHARED_SCRIPTS = tuple(SHARED / name for name in ("charts.js", "elements.js", "figures.js"))
+"""charts.js is the chart library, which `make charts` bundles."""
 SCRIPTS = (
-    "charts.js", "elements.js", "figures.js", "market.js", "vehicle.js", "fleet.js", "load.js", "page.js",
+    *SHARED_SCRIPTS, *(PARTS / f"{name}.js" for name in ("market", "vehicle", "fleet", "load", "page"))
 )  # fmt: skip
-"""In the order in which they use one another; charts.js is the chart library, which `make charts` bundles."""
+"""In the order in which they use one another."""
 
 
 def render(report: dict[str, Any], stage: str, place: str | None) -> str:
@@ -31,12 +33,12 @@ def render(report: dict[str, Any], stage: str, place: str | None) -> str:
         loader=FileSystemLoader(PARTS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     data = report | {"stage": stage, "place": place, "made_at": datetime.now(UTC)}
-    scripts = [_part(name) for name in SCRIPTS]
+    scripts = [_part(script) for script in SCRIPTS]
     return environment.get_template("page.html").render(
         policy=_policy(scripts),
-        style=_part("page.css"),
+        style=_part(SHARED / "common.css") + _part(PARTS / "page.css"),
         scripts=scripts,
-        words=_json(json.loads(_part("words.json"))),
+        words=_json(read_words(SHARED / "words.json", PARTS / "words.json")),
         data=_json(data),
     )
 
@@ -52,8 +54,8 @@ def _policy(scripts: list[Markup]) -> str:
     )
 
 
-def _part(name: str) -> Markup:
-    return Markup((PARTS / name).read_text(encoding="utf-8"))
+def _part(file: Path) -> Markup:
+    return Markup(file.read_text(encoding="utf-8"))
 
 
 def _json(document: Any) -> Markup:

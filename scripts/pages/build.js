@@ -1,4 +1,4 @@
-// Bundles charts.js with the libraries that it uses into one script for the report's page, as the global `Plot`.
+// Bundles charts.js with the libraries that it uses into one script for the pages, as the global `Plot`.
 //
 // The script begins with what it was made of: the libraries with their versions, their licences, which ask for that,
 // and a digest of this folder's files, by which a test notices a script that is out of date.
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const target = join(here, "../../src/fipe_cli/report/charts.js");
+const target = join(here, "../../src/fipe_page/files/shared/charts.js");
 const read = (...names) => readFileSync(join(here, ...names), "utf-8");
 
 const bundled = await build({

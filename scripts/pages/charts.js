@@ -1,4 +1,4 @@
-// The parts of Observable Plot that the report draws with. `make charts` bundles them into src/fipe_cli/report/charts.js.
+// The parts of Observable Plot that the pages draw with. `make charts` bundles them into src/fipe_page/files/shared/charts.js.
 export {
   areaY,
   axisX,

@@ -1,5 +1,5 @@
 /*! Made by `make charts`; do not edit.
-digest 0979c9eacf84447ee8e07d2d46f53632189992506226519048b7c47ef1c7e393
+digest 349bf07a0ba368e3a9d9b9b36ddd52011c4e1d4967ad6f22404eaba7a63e4594
 
 @observablehq/plot@0.6.17
 Copyright 2020-2025 Observable, Inc.

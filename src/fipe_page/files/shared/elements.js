@@ -1,16 +1,18 @@
 "use strict";
-// Words and numbers of the chosen language, and the elements that the page is made of.
+// Words and numbers of the chosen language, and the elements that a page is made of.
 
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const data = read("data");
-const words = read("words");
 const LOCALES = { en: "en-GB", pt: "pt-BR" };
+let words;
+let language;
 
-// The language that the report was asked for in, or else the first of the reader's that the page has.
-let language =
-  [data.language ?? "", ...(navigator.languages ?? [])]
-    .map((each) => each.slice(0, 2).toLowerCase())
-    .find((each) => each in words) ?? "en";
+/** Speak with these words, by language and key: in the wanted language, or else the first of the reader's that they have. */
+function useWords(all, wanted) {
+  words = all;
+  language =
+    [wanted ?? "", ...(navigator.languages ?? [])]
+      .map((each) => each.slice(0, 2).toLowerCase())
+      .find((each) => each in words) ?? "en";
+}
 
 const locale = () => LOCALES[language];
 

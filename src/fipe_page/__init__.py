@@ -1,0 +1,19 @@
+"""The page on which people look prices up, and what it shares with the page of `fipe report`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILES = Path(__file__).parent / "files"
+"""What the page is made of; a server hands them out as they are."""
+SHARED = FILES / "shared"
+"""The charts, colours, elements and words that the report has, too."""
+
+
+def read_words(*files: Path) -> dict[str, dict[str, Any]]:
+    """The texts of several files together, by language and key."""
+    words: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for language, texts in json.loads(file.read_text(encoding="utf-8")).items():
+            words.setdefault(language, {}).update(texts)
+    return words
