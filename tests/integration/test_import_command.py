@@ -261,6 +261,12 @@ def test_an_interrupted_import_goes_on_and_changes_nothing_twice(
     cluster: PostgresCluster, master: Connection, tmp_path: Path, rows: list[PriceRow], suffix: str
 ) -> None:
     file = (write_csv if suffix == ".csv" else write_parquet)(tmp_path / f"fipex{suffix}", rows)
+    published = {
+        (each.reference_month, each.vehicle_type, each.brand, each.model, each.model_year, each.fuel,
+         each.fipe_code, each.price_brl, "fipex")
+        for each in rows
+    }  # fmt: skip
+    assert any(not each.price_brl for each in rows), "FIPE published some prices of zero"
     chance = Random(suffix)
     interruptions = ["Ctrl-C", "kill -9", "connection", "kill -9", "Ctrl-C"]
     position = 0
@@ -281,6 +287,11 @@ def test_an_interrupted_import_goes_on_and_changes_nothing_twice(
         expected = {"Ctrl-C": 130, "kill -9": -9, "connection": 3}[how]
         assert (command.returncode, said.count("\n")) == (expected, 0 if how == "kill -9" else 1), said
         position = done(master)
+        # In one statement: the server may end the transaction of a killed command a moment later.
+        added = "cross join (select added from fipe.import_file) as file"
+        so_far = select(master, f"select * from ({EVERYTHING}) as price {added}")
+        assert {row[-1] for row in so_far} == {len(so_far)}, "whole batches"
+        assert len({row[:-1] for row in so_far} & published) == len(so_far) < len(rows), "each row once"
     end = started(file)
     said, errors = end.communicate(timeout=120)
     assert end.returncode == 0, errors
@@ -288,6 +299,7 @@ def test_an_interrupted_import_goes_on_and_changes_nothing_twice(
     assert (added, known) == (len(rows), 0)
     assert select(master, "select fipe.renew_series()") == [(0,)]
     found = select(master, EVERYTHING)
+    assert (len(found), set(found)) == (len(rows), published)
     emptied(cluster)
     run(file)
     assert select(master, EVERYTHING) == found
