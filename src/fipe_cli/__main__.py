@@ -849,7 +849,7 @@ def verify(
 
 @app.command()
 def serve(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Answer questions about the prices over HTTP, as Parallelum v2 does, until Ctrl-C."""
+    """Serve the API: questions about the prices over HTTP, also as Parallelum v2 has them."""
     from fipe_cli.serve import serve as serve_api
 
     serve_api(_cloud(context), host, port, partial(_say, console))

@@ -49,7 +49,14 @@ def serve(cloud: Cloud, host: str, port: int, say: Callable[[str], None]) -> Non
             say(_("serving {cloud}; the newest month is {month:%Y-%m}", cloud=cloud.name, month=newest.month))
         if not _is_loopback(host):
             say(_("whoever reaches {host} can read the prices: there is no key and no TLS", host=host))
-        say(_("{url} (Ctrl-C ends it)", url=_url(listener) + PARALLELUM))
+        url = _url(listener)
+        say(
+            _(
+                "{url}/v1, and {parallelum} in place of Parallelum's (Ctrl-C ends it)",
+                url=url,
+                parallelum=url + PARALLELUM,
+            )
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 create_application(pool),

@@ -3,25 +3,35 @@
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from fipe_query import v1
 from fipe_query.cached_route import AnswerCache
 from fipe_query.connections import Pool
 from fipe_query.last_slash import IgnoreLastSlash
 from fipe_query.parallelum import create_parallelum
-from fipe_query.problems import answer_problems
+from fipe_query.problems import answer_problems, describe_problems
 
 PARALLELUM = "/api/v2"
 LARGEST_BODY = 1024 * 1024
 
 
 def create_application(pool: Pool) -> FastAPI:
-    """The application: Parallelum's paths under /api/v2.
+    """The application: the project's own paths under /v1, and Parallelum's under /api/v2.
 
     Args:
         pool: answers its questions.
     """
     app = FastAPI(
-        title="FIPE", docs_url=None, redoc_url=None, redirect_slashes=False, max_body_size=LARGEST_BODY
+        title="FIPE",
+        summary="The prices of the FIPE table, month by month, over your own database.",
+        version="1.0.0",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=LARGEST_BODY,
     )
+    app.include_router(v1.router)
+    app.include_router(v1.valuations)
+    describe_problems(app)
     parallelum = create_parallelum()
     app.mount(PARALLELUM, parallelum)
     cache = AnswerCache()

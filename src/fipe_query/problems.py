@@ -61,6 +61,13 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
+def describe_problems(app: FastAPI) -> None:
+    """Put the form of a problem into the application's description, where its paths refer to it."""
+    described = app.openapi()
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    described["components"]["schemas"].update(problem.pop("$defs"), Problem=problem)
+
+
 def _failed(failure: Failure) -> Response:
     return problem(failure.status, failure.detail, failure.headers)
 

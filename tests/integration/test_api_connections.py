@@ -9,11 +9,11 @@ import pytest
 from psycopg2.errors import QueryCanceled, ReadOnlySqlTransaction
 from psycopg2.extensions import connection
 
-from fipe_api.database.writer import write_rows
+from fipe_api.database.writer import write_messages, write_rows
 from fipe_query import connections
 from fipe_query.connections import BusyError, Pool
 from tests.api_server import Api, serving
-from tests.builders import MAY_2026, any_price_row
+from tests.builders import MAY_2026, any_price_message, any_price_row, any_run_plan
 from tests.databases import as_role, database_with_schema
 
 
@@ -84,6 +84,19 @@ def test_an_answer_is_kept_until_something_is_written(api: Api, dsn: str) -> Non
         write_rows(database, [any_price_row(MAY_2026.month, MAY_2026.code, 200)])
     assert api.get(path, headers=has_it).status_code == 304, "what it says is still the same"
     assert api.get("/api/v2/cars/005340-6/years/2020-1").json()["price"] == "R$ 200,00"
+
+
+def test_a_month_that_is_being_loaded_is_not_the_one_without_a_name(postgres_dsn: str) -> None:
+    with database_with_schema(postgres_dsn) as fresh, closing(psycopg2.connect(fresh)) as database:
+        write_rows(database, [any_price_row(MAY_2026.month, MAY_2026.code, 100)])
+        write_messages(database, [any_run_plan(brands_in_run=2), any_price_message()])
+        with serving(fresh) as api:
+            (newest,) = api.get("/v1/months").json()["items"][:1]
+            assert (newest["month"], newest["loaded"], newest["complete"]) == ("2026-06-01", "loading", False)
+            assert [each["code"] for each in api.get("/api/v2/references").json()] == ["333"]
+            assert api.get("/api/v2/cars/005340-6/years").json()[0]["code"] == "2020-1"
+            named = api.get("/api/v2/cars/005340-6/years?reference=334")
+            assert (named.json()[0]["code"], named.headers["Cache-Control"]) == ("2014-3", "no-cache")
 
 
 def test_failures_say_nothing_of_the_inside(api: Api, dsn: str) -> None:

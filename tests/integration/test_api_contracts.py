@@ -20,14 +20,15 @@ from tests.builders import JUNE_2026
 from tests.databases import database_with_schema
 
 PARALLELUM = Path(__file__).parents[1] / "parallelum_v2.json"
-EXAMPLES = 10
+EXAMPLES = 5
 CATALOGUE = read_catalogue(SAMPLE_CATALOGUE)
 ROW = CATALOGUE.rows[0]
 THERE = {
     "vehicleType": "cars", "brandId": ROW.brand_code, "modelId": ROW.model_code, "fipeCode": ROW.fipe_code,
-    "yearId": f"{ROW.model_year}-{ROW.fuel_code}",
+    "yearId": f"{ROW.model_year}-{ROW.fuel_code}", "fipe_code": ROW.fipe_code, "month": "2026-06",
 }  # fmt: skip
 """The parameters of what is in the sample."""
+LIST = {"vehicles": [{"code": ROW.fipe_code, "year": ROW.model_year}]}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,11 @@ def check_every_path(description: dict[str, Any], url: str) -> None:
     for found in schemathesis.openapi.from_dict(description).get_all_operations():
         operation = found.ok()
         names = [parameter.name for parameter in operation.path_parameters]
-        there = operation.Case(path_parameters={name: THERE[name] for name in names})
+        there = operation.Case(
+            path_parameters={name: THERE[name] for name in names},
+            query={"q": "a"} if operation.path == "/v1/search" else {},
+            **({"body": LIST, "media_type": "application/json"} if operation.body else {}),
+        )
         assert there.call_and_validate(base_url=url).status_code == 200
         for mode in GenerationMode:
 
@@ -66,3 +71,9 @@ def test_answers_as_parallelum_describes_itself(api: Api) -> None:
 
 def test_parallelum_s_paths_answer_as_we_describe_them(api: Api) -> None:
     check_every_path(api.get("/api/v2/openapi.json").json(), f"{api.url}/api/v2")
+
+
+def test_our_own_paths_answer_as_we_describe_them(api: Api) -> None:
+    described = api.get("/openapi.json").json()
+    assert described["openapi"].startswith("3.1")
+    check_every_path(described, api.url)

@@ -26,10 +26,12 @@ def test_serves_until_it_is_interrupted(master: Connection) -> None:
     with subprocess.Popen([*COMMAND, "0"], **OUTPUT) as served:
         assert served.stdout is not None
         assert served.stdout.readline() == "serving dev on this machine; the newest month is 2026-06\n"
-        url = served.stdout.readline().removesuffix(" (Ctrl-C ends it)\n")
+        said = served.stdout.readline()
+        url = said.partition("/v1")[0]
+        assert said == f"{url}/v1, and {url}/api/v2 in place of Parallelum's (Ctrl-C ends it)\n"
         with requests.Session() as session:
             session.trust_env = False
-            found = session.get(f"{url}/cars/brands", timeout=10).json()
+            found = session.get(f"{url}/api/v2/cars/brands", timeout=10).json()
         assert found == [{"code": "59", "name": "VW - VolksWagen"}]
         served.send_signal(signal.SIGINT)
         rest, _ = served.communicate(timeout=20)
