@@ -2283,6 +2283,48 @@ comment on function fipe.watch_hits(date) is
     ' to read: it keeps in fipe.watch_hit that they are told now. None if a later month is loaded.';
 revoke execute on function fipe.watch_hits(date) from public;
 
+-- Announcements -------------------------------------------------------------------------------------------------------
+
+-- An outbox. Whoever writes news, writes it in the transaction that made it so, and FipeAnnouncer tells it afterwards.
+create table if not exists fipe.announcement (
+    id              uuid        primary key default gen_random_uuid(),
+    kind            text        not null check (
+        kind in ('load_complete', 'load_incomplete', 'load_stalled', 'month_changed', 'backfill_ended')
+    ),
+    run_id          uuid        not null,
+    reference_code  integer,
+    reference_month date,
+    created_at      timestamptz not null default now(),
+    changed         integer     not null default 0,
+    corrected       integer     not null default 0,
+    withdrawn       integer     not null default 0,
+    document        jsonb,
+    claimed_at      timestamptz,
+    told_at         timestamptz
+);
+comment on table fipe.announcement is
+    'Internal: what is told about loads, each once: a load that is complete, incomplete or stalled, a month that changed'
+    ' after it was complete, the end of a list of months.';
+create unique index if not exists announcement_once on fipe.announcement (kind, run_id, reference_code)
+    nulls not distinct where kind <> 'month_changed';
+-- Until somebody has begun to tell of it, further changes of a month join the announcement.
+create unique index if not exists announcement_of_changes on fipe.announcement (run_id, reference_code)
+    where kind = 'month_changed' and claimed_at is null;
+create index if not exists announcement_untold on fipe.announcement (created_at) where told_at is null;
+
+-- Only counts: so FipeLoadStatus can tell them without a right to read prices.
+create or replace function fipe.month_figures(month date)
+returns table (month_before date, new bigint, gone bigint, changed bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select counted.month_before, counted.new, counted.gone, counted.rose + counted.fell
+    from fipe.month_by_month($1::text, ($1 - interval '1 month')::date::text) as counted
+    where counted.reference_month = $1
+$$;
+comment on function fipe.month_figures(date) is
+    'Internal: how many vehicles of a month are new, gone and changed in price, as fipe.month_by_month counts them. No row'
+    ' when there is no month to compare it with.';
+revoke execute on function fipe.month_figures(date) from public;
+
 -- Comments on columns -------------------------------------------------------------------------------------------------
 
 -- psql's \d+ shows them, and `make docs` writes docs/data.md from them. A column's name means the same in every table,
@@ -2309,13 +2351,15 @@ language sql immutable parallel safe as $$
             ('changed_at', 'when it was last cancelled or resumed'),
             ('changes_by_percent', 'a price that rose or fell by at least so many percent since the month before; null when'
              ' there is no such limit'),
-            ('created_at', 'when it was added'),
             ('changes', 'how often it was cancelled or resumed; of two messages the one with more counts'),
+            ('claimed_at', 'when FipeAnnouncer last began to tell it; null until then'),
             ('complete', 'whether the state is complete'),
             ('completed_at', 'when it became complete; null until then'),
             ('content', 'the row, by the names of its columns'),
             ('copies', 'rows that repeat another row of the file exactly'),
             ('corrected', 'prices that this load found otherwise than an earlier load of the same month'),
+            ('created_at', 'when it was written'),
+            ('document', 'what is told, as the SNS topic and the webhook get it; null until it is first told'),
             ('duplicate', '0; of a vehicle published under several names or brands at once, its place among them: it'
              ' counts only in months without one of a lower place'),
             ('ended_at', 'when the last expected result was written; null until then'),
@@ -2383,7 +2427,7 @@ language sql immutable parallel safe as $$
             ('started_at', 'when its plan or its first result was written'),
             ('state', 'loading, complete, incomplete or cancelled: see fipe.load_state'),
             ('times_seen', 'how often it was seen'),
-            ('told_at', 'when it was announced'),
+            ('told_at', 'when it was told; null until then'),
             ('unpriced', 'model years and fuels that FIPE lists and denied a price for, nine times'),
             ('upgraded_at', 'when the schema came to this version'),
             ('vehicle_id', 'the vehicle: fipe.vehicle.id'),
@@ -2639,7 +2683,8 @@ $$;
 grant usage on schema fipe to fipe_ingestor, fipe_importer, fipe_status, fipe_readers;
 grant select, insert, update on
     fipe.reference_month, fipe.model, fipe.vehicle, fipe.price, fipe.price_revision, fipe.model_answer,
-    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.rejected_answer
+    fipe.load_run, fipe.load_brand, fipe.load_brand_plan, fipe.load_model, fipe.load_cancellation, fipe.rejected_answer,
+    fipe.announcement
     to fipe_ingestor;
 grant update on fipe.writers_turn to fipe_ingestor, fipe_importer;
 grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor, fipe_importer;
@@ -2665,5 +2710,8 @@ grant execute on function fipe.watch_hits(date) to fipe_status;
 -- Adds and removes watch rules. What was told goes with its rule.
 grant insert (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent, note), delete
     on fipe.watch_rule to fipe_watcher;
+-- FipeLoadStatus claims announcements, and notes what nobody else can: that nothing arrives, that a list has ended.
+grant select, insert, update (document, claimed_at, told_at) on fipe.announcement to fipe_status;
+grant execute on function fipe.month_figures(date) to fipe_status;
 grant select on fipe.schema_version to fipe_ingestor, fipe_status;
 grant select on all tables in schema fipe to fipe_readers;

@@ -1,20 +1,22 @@
-"""The child stack owns the work: the loaders, the queues and the ingestor."""
+"""The child stack owns the work: the loaders, the queues, the ingestor, and who tells what has happened."""
 
 from collections.abc import Mapping
 from functools import partial
 
 from aws_cdk import CfnOutput, NestedStack, Tags
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk.aws_sns import ITopic
 from constructs import Construct
 
 from infrastructure import names
 from infrastructure.alarms import Alarms
+from infrastructure.announcer import Announcer
 from infrastructure.api_function import ApiFunction, build_api_code
 from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
 from infrastructure.database_function import DatabaseFunction
 from infrastructure.loader import Loader
-from infrastructure.names import Function, Queue
+from infrastructure.names import PIPELINE, Function, Queue
 from infrastructure.pace import PaceTable
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
@@ -23,6 +25,8 @@ from stage_settings import StageSettings
 
 class FipeApiStack(NestedStack):
     """Three loaders and the ingestor; each gets its work from the one before it through a queue.
+
+    FipeAnnouncer tells what becomes of the loads.
 
     Attributes:
         output_names: the names of the outputs, which the parent stack repeats.
@@ -42,8 +46,8 @@ class FipeApiStack(NestedStack):
         self.output_names: list[str] = []
         api_code = build_api_code(self)
         pace = PaceTable(self, "Pace", stage=settings.stage)
-        queues: dict[str, QueueWithDlq] = {kind: self._build_queue(kind, settings) for kind in Queue}
-        manufacturers, models, prices = queues.values()
+        queues = {kind: self._build_queue(kind, settings) for kind in Queue}
+        manufacturers, models, prices = (queues[kind] for kind in PIPELINE)
 
         build_loader = partial(Loader, self, settings=settings, api_code=api_code, pace=pace, ledger=prices)
         build_database_function = partial(
@@ -68,6 +72,7 @@ class FipeApiStack(NestedStack):
         # Both start loads: FipeModelLoader goes on with starts for which the source did not answer in time.
         for starter in (start, model_loader):
             starter.add_environment("RETENTION_DAYS", str(settings.retention_days))
+            starter.announce(queues[Queue.ANNOUNCEMENT])
         for loader in (start, model_loader, price_loader):
             loader.ask(load_status)
         start.wake(ingestor)
@@ -75,13 +80,21 @@ class FipeApiStack(NestedStack):
         model_loader.consume(manufacturers, settings.model_concurrency)
         price_loader.consume(models, settings.price_concurrency)
         ingestor.consume(prices, settings.ingestor_concurrency)
-        functions: dict[str, ApiFunction] = {
+        announcer = Announcer(
+            self,
+            settings=settings,
+            api_code=api_code,
+            queue=queues[Queue.ANNOUNCEMENT],
+            load_status=load_status,
+        )
+        functions: dict[Function, ApiFunction] = {
             Function.MANUFACTURER_LOADER: start,
             Function.MODEL_LOADER: model_loader,
             Function.PRICE_LOADER: price_loader,
             Function.SOMA_INGESTOR: ingestor,
+            Function.ANNOUNCER: announcer,
         }
-        self._watch(functions, queues, database, settings)
+        announcer.tell(self._watch(functions, queues, database, settings))
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)
@@ -95,12 +108,12 @@ class FipeApiStack(NestedStack):
 
     def _watch(
         self,
-        functions: Mapping[str, ApiFunction],
-        queues: Mapping[str, QueueWithDlq],
+        functions: Mapping[Function, ApiFunction],
+        queues: Mapping[Queue, QueueWithDlq],
         database: Database,
         settings: StageSettings,
-    ) -> None:
-        """Adds the alarms and the dashboard."""
+    ) -> ITopic:
+        """Adds the alarms and the dashboard; returns the topic."""
         watch = Alarms(
             self,
             "Alarms",
@@ -114,11 +127,15 @@ class FipeApiStack(NestedStack):
             self,
             "Dashboard",
             stage=settings.stage,
-            functions=functions,
-            queues=queues,
+            functions={
+                function: functions[function]
+                for function in (Function.MANUFACTURER_LOADER, *(queue.consumer for queue in PIPELINE))
+            },
+            queues={queue: queues[queue] for queue in PIPELINE},
             cluster=database.cluster,
             alarms=watch.alarms,
         )
+        return watch.topic
 
     def _add_output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

@@ -1,6 +1,6 @@
 """The alarms of a stage, and the SNS topic that they notify."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import ArnFormat, Duration, Stack, Tags
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -14,6 +14,7 @@ from constructs import Construct
 
 from infrastructure import names
 from infrastructure.metrics import fipe_metric
+from infrastructure.names import Function, Queue
 from infrastructure.queues import QueueWithDlq
 from stage_settings import StageSettings
 
@@ -42,8 +43,8 @@ class Alarms(Construct):
         construct_id: str,
         *,
         settings: StageSettings,
-        queues: Mapping[str, QueueWithDlq],
-        functions: Mapping[str, lambda_.IFunction],
+        queues: Mapping[Queue, QueueWithDlq],
+        functions: Mapping[Function, lambda_.IFunction],
         cluster: rds.IDatabaseCluster,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -55,7 +56,7 @@ class Alarms(Construct):
             self._watch_queue(kind, queue, settings)
         for name, function in functions.items():
             self._watch_function(name, function)
-        self._watch_loads(queues, settings)
+        self._watch_loads([queues[kind] for kind in names.PIPELINE], settings)
         self._watch_database(cluster, settings)
 
     def _build_topic(self, settings: StageSettings) -> sns.Topic:
@@ -124,19 +125,17 @@ class Alarms(Construct):
             " executions is used up (10 in a new account). Ask AWS for a higher quota.",
         )
 
-    def _watch_loads(self, queues: Mapping[str, QueueWithDlq], settings: StageSettings) -> None:
+    def _watch_loads(self, queues: Sequence[QueueWithDlq], settings: StageSettings) -> None:
         hour = Duration.hours(1)
         waiting = {
             f"waiting{number}": queue.queue.metric_approximate_number_of_messages_visible(
                 period=hour, statistic="Maximum"
             )
-            for number, queue in enumerate(queues.values())
+            for number, queue in enumerate(queues)
         }
         # A message that leaves the last queue is in the database. SQS reports 0 for a polled queue without
         # messages, while our own metrics just stop, and a sum over missing values would be missing as well.
-        written = list(queues.values())[-1].queue.metric_number_of_messages_deleted(
-            period=hour, statistic="Sum"
-        )
+        written = queues[-1].queue.metric_number_of_messages_deleted(period=hour, statistic="Sum")
         self._alarm(
             "LoadStalled",
             "load-stalled",
@@ -153,16 +152,9 @@ class Alarms(Construct):
             f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h` shows which.",
         )
         self._alarm(
-            "LoadComplete",
-            "load-complete",
-            fipe_metric(names.LOADS_COMPLETE, names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
-            threshold=1,
-            what_to_do="A load is complete. This alarm is only for your information: there is nothing to do.",
-        )
-        self._alarm(
             "LoadIncomplete",
             "load-incomplete",
-            fipe_metric(names.LOADS_INCOMPLETE, names.Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
+            fipe_metric(names.LOADS_INCOMPLETE, Function.SOMA_INGESTOR, self._stage, MINUTES(5)),
             threshold=1,
             what_to_do="A load has ended incomplete: some prices had no usable answer."
             f" `make status-{self._stage}` names them, and `make resume-{self._stage}` asks for them again.",

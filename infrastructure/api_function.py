@@ -81,18 +81,20 @@ class ApiFunction(FipeFunction):
             may_loop=may_loop,
         )
 
-    def consume(self, queue: QueueWithDlq, concurrency: int) -> None:
+    def consume(self, queue: QueueWithDlq, concurrency: int, *, one_by_one: bool = False) -> None:
         """Invokes the function with batches of the queue, and lets it receive and delete messages.
 
         Args:
             queue: the queue.
             concurrency: how many invocations may run at a time.
+            one_by_one: each message has an invocation of its own, at once.
         """
+        window = 0 if one_by_one else self._settings.batching_window_seconds
         self.add_event_source(
             event_sources.SqsEventSource(
                 queue.queue,
-                batch_size=self._settings.batch_size,
-                max_batching_window=Duration.seconds(self._settings.batching_window_seconds),
+                batch_size=1 if one_by_one else self._settings.batch_size,
+                max_batching_window=Duration.seconds(window),
                 report_batch_item_failures=True,
                 # Not reserved concurrency: a throttled invocation would count as a failed attempt of its
                 # messages.

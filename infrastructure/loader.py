@@ -84,6 +84,11 @@ class Loader(ApiFunction):
         )
         self.add_environment("LOAD_STATUS_FUNCTION", load_status.function_name)
 
+    def announce(self, announcements: QueueWithDlq) -> None:
+        """Lets it have somebody tell what becomes of the loads that it starts."""
+        announcements.queue.grant(self, "sqs:SendMessage")
+        self.add_environment("SQS_ANNOUNCEMENT_URL", announcements.queue.queue_url)
+
     def wake(self, ingestor: lambda_.IFunction) -> None:
         """Lets it wake the ingestor when a load starts."""
         self.add_to_role_policy(

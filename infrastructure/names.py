@@ -31,6 +31,7 @@ class Function(StrEnum):
     PRICE_LOADER = "FipePriceLoader"
     SOMA_INGESTOR = "FipeSomaIngestor"
     LOAD_STATUS = "FipeLoadStatus"
+    ANNOUNCER = "FipeAnnouncer"
     SQL_RUNNER = "FipeSqlRunner"
     SQL_INIT = "FipeSqlInit"
 
@@ -40,11 +41,12 @@ class Function(StrEnum):
 
 
 class Queue(StrEnum):
-    """The queues, in the order of the pipeline. Each has a dead letter queue."""
+    """The queues, each with a dead letter queue: the pipeline's in its order, then what is to be told."""
 
     MANUFACTURER = "manufacturer"
     MODEL = "model"
     PRICE = "price"
+    ANNOUNCEMENT = "announcement"
 
     def of(self, stage: str) -> str:
         """The queue's name."""
@@ -64,7 +66,11 @@ _CONSUMERS = {
     Queue.MANUFACTURER: Function.MODEL_LOADER,
     Queue.MODEL: Function.PRICE_LOADER,
     Queue.PRICE: Function.SOMA_INGESTOR,
+    Queue.ANNOUNCEMENT: Function.ANNOUNCER,
 }
+
+PIPELINE = (Queue.MANUFACTURER, Queue.MODEL, Queue.PRICE)
+"""The queues that a load goes through. While one of them has messages, a load is at work."""
 
 
 def log_group(function_name: str) -> str:
@@ -93,7 +99,7 @@ def alarm(subject: str, stage: str) -> str:
 
 
 def alarm_topic(stage: str) -> str:
-    """The SNS topic that alarms are sent to."""
+    """The SNS topic that alarms and announcements are sent to."""
     return f"fipe-alarms-{stage}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import psycopg2
+import pytest
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from tests.builders import ROOT_SQL
@@ -81,6 +82,22 @@ def as_role(dsn: str, role: str) -> str:
     rds = boto3.client("rds", **CREDENTIALS)
     token = rds.generate_db_auth_token(DBHostname=place["host"], Port=int(place["port"]), DBUsername=role)
     return make_dsn(dsn, user=role, password=token)
+
+
+def as_status_function(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of FipeLoadStatus, whose database this is."""
+    place = parse_dsn(dsn)
+    for name, value in {
+        "RDS_HOST": place["host"],
+        "RDS_PORT": place["port"],
+        "RDS_DATABASE": place["dbname"],
+        "RDS_USER": "fipe_status",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
 def as_administrator(dsn: str) -> str:

@@ -18,6 +18,7 @@ class LoaderEnvironment(Struct, frozen=True, rename="upper"):
 
     sqs_output_url: str
     sqs_ledger_url: str
+    sqs_announcement_url: str = ""
     fipe_api_url: str = OFFICIAL_URL
     fipe_calls_per_minute: Literal["max"] | Annotated[float, Meta(gt=0)] = 40
     pace_table: str = ""
@@ -41,6 +42,16 @@ class ConsumerEnvironment(Struct, frozen=True, rename="upper"):
 
     sqs_input_url: str
     retry_delay_seconds: Annotated[int, Meta(ge=0, le=900)] = 30
+
+
+class AnnouncerEnvironment(Struct, frozen=True, rename="upper"):
+    """The variables of the function that tells what happened."""
+
+    sqs_input_url: str
+    load_status_function: str
+    announcement_topic_arn: str
+    stage: str
+    stalled_hours: Annotated[float, Meta(gt=0)] = 3
 
 
 class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
@@ -70,6 +81,12 @@ def read_environment(shape: type[Environment]) -> Environment:
 def loader_environment() -> LoaderEnvironment:
     """The variables of a function that calls the source, read once per execution environment."""
     return read_environment(LoaderEnvironment)
+
+
+@cache
+def announcer_environment() -> AnnouncerEnvironment:
+    """The variables of the function that tells what happened, read once per execution environment."""
+    return read_environment(AnnouncerEnvironment)
 
 
 @cache

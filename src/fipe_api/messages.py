@@ -1,4 +1,4 @@
-"""The messages of the three queues: JSON with a version. Each holds all that is needed to work on it.
+"""The messages of the queues: JSON with a version. Each holds all that is needed to work on it.
 
 Every message names its run and its reference month, so that no later step asks for "the latest" again. Every
 message says how many siblings it has, so that the database can tell when a run is complete. Messages may
@@ -460,17 +460,63 @@ class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", 
     waits_for: BoundedText = ""
 
 
+class LookMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="look"):
+    """Announcement queue: looks whether the ledger has something to tell of a load, and tells it.
+
+    Each sends the next one, with a delay, until the load is over.
+
+    Attributes:
+        run_id: the load's run; None looks after all loads that are not over.
+        reference: its month.
+        began_at: when the load, or its resumption, began.
+        not_before: when to look; None means at once. SQS delays a message by 15 minutes at most, so one that
+            comes too early is sent again.
+        failures: looks in a row that failed.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID | None = None
+    reference: Reference | None = None
+    began_at: Moment
+    not_before: Moment | None = None
+    failures: Count = 0
+
+
+class ListEndedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="list_ended"):
+    """Announcement queue: a list of months has ended.
+
+    Attributes:
+        began_at: when it was asked for.
+        ended_at: when nothing was left to do.
+        complete: how many of its months are complete.
+        prices: how many prices these have.
+        incomplete: the months, YYYY-MM, that ended incomplete, each with the reason.
+        left_out: the months with nothing to load, each with the reason.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    began_at: Moment
+    ended_at: Moment
+    complete: Count
+    prices: Annotated[int, Meta(ge=0)]
+    incomplete: tuple[tuple[str, BoundedText], ...] = ()
+    left_out: tuple[tuple[str, BoundedText], ...] = ()
+
+
+AnnouncementQueueMessage = LookMessage | ListEndedMessage
 ManufacturerQueueMessage = StartMessage | CodesMessage | BrandMessage | BackfillMessage
 ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
 LedgerMessage = ResultMessage | PlanMessage
 PriceQueueMessage = LedgerMessage | CancellationMessage | RejectedAnswerMessage
-Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage
+Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage | AnnouncementQueueMessage
 
 MANUFACTURER_QUEUE: Decoder[ManufacturerQueueMessage] = Decoder(ManufacturerQueueMessage)
 MODEL_QUEUE: Decoder[ModelQueueMessage] = Decoder(ModelQueueMessage)
 PRICE_QUEUE: Decoder[PriceQueueMessage] = Decoder(PriceQueueMessage)
+ANNOUNCEMENT_QUEUE: Decoder[AnnouncementQueueMessage] = Decoder(AnnouncementQueueMessage)
 _ENCODER = Encoder()
 
 

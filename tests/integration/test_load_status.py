@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection, parse_dsn
+from psycopg2.extensions import connection
 
 from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.load import ledger_questions, status
@@ -27,25 +27,14 @@ from tests.builders import (
     any_price_message,
     any_run_plan,
 )
-from tests.databases import as_role
+from tests.databases import as_role, as_status_function
 
 pytestmark = pytest.mark.both_postgres
 
 
 @pytest.fixture(autouse=True)
 def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = parse_dsn(dsn)
-    for name, value in {
-        "RDS_HOST": place["host"],
-        "RDS_PORT": place["port"],
-        "RDS_DATABASE": place["dbname"],
-        "RDS_USER": "fipe_status",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
+    as_status_function(dsn, monkeypatch)
 
 
 def ask(**payload: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg2.extras import execute_values
 
 from fipe_api.database import ledger
+from fipe_api.database.announcements import announce, announce_cancelled, loads_over
 from fipe_api.database.answers import Answer, Key, Published, Tally, follow
 from fipe_api.database.imports import CodedModel, give_way, take_over_codes
 from fipe_api.database.ledger import (
@@ -165,7 +166,8 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         _write_rejected_answers(
             cursor, [each for each in messages if isinstance(each, RejectedAnswerMessage)]
         )
-        write_cancellations(cursor, [each for each in messages if isinstance(each, CancellationMessage)])
+        cancellations = [each for each in messages if isinstance(each, CancellationMessage)]
+        write_cancellations(cursor, cancellations)
         if told:
             runs = write_runs(cursor, told)
             touched = take_over_codes(cursor, _coded_models(priced)) if there_are_imports else set()
@@ -176,12 +178,16 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
             ]
             withdrawn = _withdraw(cursor, planned) if planned or arrivals.may_withdraw else {}
             changed += _changed(withdrawn)
-            count_changes(cursor, _sum([tallies, withdrawn]))
+            tallies = _sum([tallies, withdrawn])
+            count_changes(cursor, tallies)
+            over = loads_over(cursor, tallies)
             ended = runs if planned or arrivals.end_a_brand else {}
             news = end_runs(cursor, ended)
+            announce(cursor, news.ended, over, tallies)
             if there_are_imports:
                 of_load = {message.reference.month for message in told}
                 _replace_imports(cursor, of_load, map(_subject, priced), ended.values(), touched)
+        announce_cancelled(cursor, [each.run_id for each in cancellations if each.cancelled])
     return Written(sum(len(message.prices) for message in priced), changed, news)
 
 

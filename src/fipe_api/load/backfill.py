@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID, uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,6 +65,7 @@ from fipe_api.messages import (
     BackfillMessage,
     BrandMessage,
     ListedBrands,
+    ListEndedMessage,
     Named,
     Reference,
     Sample,
@@ -175,6 +176,9 @@ def move(
     try:
         lists = _lists(environment)
         if not _claimed(lists, message):
+            if _has_ended(lists.found, message):
+                # Delivered again: that it has ended may not have been told. It is announced once.
+                return Started([news_of_end(lists.found)], nothing)
             logger.info("dropped: nothing to move on, or another message does", run_id=str(message.run_id))
             return Started([], nothing)
         return _Mover(lists, message, source, environment, official).move()
@@ -348,6 +352,11 @@ def _claimed(lists: Lists, message: BackfillMessage) -> bool:
     return True
 
 
+def _has_ended(found: MonthList | None, message: BackfillMessage) -> TypeGuard[MonthList]:
+    """Whether the message has found the end of the list."""
+    return found is not None and found.ended_at is not None and found.token == message.token
+
+
 class _Mover:
     """One look at the list, by the message whose turn it is."""
 
@@ -407,7 +416,7 @@ class _Mover:
         if found is None:
             self._list = self._lists.write(replace(self._list, ended_at=datetime.now(UTC)))
             logger.info("list of months ended", run_id=str(self._list.run_id))
-            return Started(self._messages, self._answer)
+            return Started([*self._messages, news_of_end(self._list)], self._answer)
         reference, tries = found
         work = MonthAtWork(
             reference=reference,
@@ -600,6 +609,20 @@ class _Mover:
         """Whether no source is called for now."""
         has_mirror = self._environment.parallelum_calls_per_day > 0
         return bool(pace.outage.kind) and pace.next_call / 1000 > now and not has_mirror
+
+
+def news_of_end(ended: MonthList) -> ListEndedMessage:
+    """What is told of a list that has ended."""
+    assert ended.ended_at is not None
+    return ListEndedMessage(
+        run_id=ended.run_id,
+        began_at=ended.began_at,
+        ended_at=ended.ended_at,
+        complete=len(ended.done),
+        prices=sum(month.prices for month in ended.done),
+        incomplete=tuple((f"{each.reference.month:%Y-%m}", each.why) for each in ended.incomplete),
+        left_out=tuple((f"{each.reference.month:%Y-%m}", each.why) for each in ended.left_out),
+    )
 
 
 def _is_out(pace: RateState, now: float) -> bool:

@@ -37,6 +37,8 @@ from fipe_api.messages import (
     CancellationMessage,
     EmptyBrandMessage,
     ListedBrands,
+    ListEndedMessage,
+    LookMessage,
     Named,
     Reference,
     RunPlanMessage,
@@ -54,14 +56,23 @@ from fipe_api.source.http_source import (
 from fipe_api.source.price_source import PriceSource
 
 Answer = TypeVar("Answer")
-StartedMessage = RunPlanMessage | BrandMessage | EmptyBrandMessage | StartMessage | CancellationMessage
+StartedMessage = (
+    RunPlanMessage
+    | BrandMessage
+    | EmptyBrandMessage
+    | StartMessage
+    | CancellationMessage
+    | LookMessage
+    | ListEndedMessage
+)
 
 
 class Started(NamedTuple):
     """What a start has come to.
 
     Attributes:
-        messages: to be sent: brands and starts to the manufacturer queue, the others to the ledger.
+        messages: to be sent: brands and starts to the manufacturer queue, what is to be told to the
+            announcement queue, the others to the ledger.
         answer: what FipeManufacturerLoader answers.
         unfinished: what goes on with it: the start itself, if the source did not answer in time, or the next
             look at a list of months.
@@ -101,14 +112,18 @@ def start_load(message: StartMessage, source: PriceSource, environment: LoaderEn
 
 def outgoing_of(started: Started, manufacturer_queue: str) -> list[Outgoing]:
     """What to send after the work on a start."""
-    ledger_queue = loader_environment().sqs_ledger_url
-    sent = [
-        Outgoing(
-            manufacturer_queue if isinstance(message, BrandMessage | StartMessage) else ledger_queue,
-            to_json(message),
-        )
-        for message in started.messages
-    ]
+    environment = loader_environment()
+
+    def queue_of(message: StartedMessage) -> str:
+        if isinstance(message, BrandMessage | StartMessage):
+            return manufacturer_queue
+        if isinstance(message, LookMessage | ListEndedMessage):
+            return environment.sqs_announcement_url
+        return environment.sqs_ledger_url
+
+    addressed = [(queue_of(message), message) for message in started.messages]
+    # A stage may have nobody who tells what happened.
+    sent = [Outgoing(queue, to_json(message)) for queue, message in addressed if queue]
     if started.answer.get("brands_sent"):
         logger.info("load started", **started.answer)
         metrics.add_metric("BrandsSent", "Count", started.answer["brands_sent"])
@@ -199,6 +214,9 @@ class _Start:
         if not self.messages and self._request.brands is not None and self._seen:
             raise NothingListedError("the source lists none of the wanted brands")
         refuse_nothing(self.messages)
+        self.messages.append(
+            LookMessage(run_id=self._message.run_id, reference=self._reference, began_at=datetime.now(UTC))
+        )
         return None
 
     def waiting(

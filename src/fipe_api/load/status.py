@@ -17,6 +17,7 @@ from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
 from fipe_api.database.sample import choose
 from fipe_api.database.self_check import look_at_database
+from fipe_api.load.announcements import AnnounceRequest, announce
 from fipe_api.load.outlook import read_outlook
 from fipe_api.messages import MOST_SAMPLED
 
@@ -173,7 +174,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
     far a month of a run is, and which months other runs are loading that got something in the last so many
     seconds. With `complete`, only which months have a complete load of what is named there. With `sample`,
-    only prices of a month.
+    only prices of a month. With `announce`, no loads but what FipeAnnouncer asks for.
     """
 
     run_id: UUID | None = None
@@ -186,6 +187,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     progress_after: float | None = None
     complete: WantedLoad | None = None
     sample: WantedSample | None = None
+    announce: AnnounceRequest | None = None
 
 
 @answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
@@ -205,6 +207,7 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         `month` (its state, prices and last write; null if it is not known) and `others`. With `complete`,
         only `complete`: reference codes, and when the newest such load began. With `sample`, only `sample`:
         `vehicles` and `brands` as ledger_questions.ImportedSample has them; null if no import has the month.
+        With `announce`, only `announce`: fipe_api.load.announcements.Announced.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -212,6 +215,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
     """
     request = convert(event or {}, StatusRequest)
     with closing(connect("FipeLoadStatus")) as connection:
+        if request.announce:
+            return {"announce": announce(connection, request.announce, gaps)}
         connection.set_session(readonly=True)
         if request.unpriced_up_to:
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
