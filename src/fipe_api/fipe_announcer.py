@@ -139,11 +139,16 @@ def _tell_all(look: dict[str, Any]) -> _Announced:
         seen = _ask({**look, "told": told})
         if seen.claimed is None:
             return seen
-        _tell(seen.claimed)
+        tell(seen.claimed)
         told = [seen.claimed.id]
 
 
-def _tell(document: Document) -> None:
+def tell(document: Document) -> None:
+    """Publishes an announcement to the stage's topic.
+
+    Raises:
+        ClientError, BotoCoreError: SNS did not take it, or its answer was lost.
+    """
     environment = announcer_environment()
     text, body = document.text, json.dumps(to_builtins(document), ensure_ascii=False)
     client("sns").publish(

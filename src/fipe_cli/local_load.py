@@ -29,7 +29,7 @@ from fipe_cli.month_list import read_list
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
 from fipe_words import _, counted, in_english, plural
-from infrastructure.names import Queue
+from infrastructure.names import PIPELINE
 from local_cloud import lifecycle
 from local_cloud.deployment import deploy
 from local_cloud.lifecycle import LocalCloudError
@@ -255,9 +255,9 @@ class LocalLook:
         running = sum(one["running"] + one["waiting_retries"] for one in seen["functions"].values())
         return run.loads, snapshot(
             run,
-            waiting={queue.value: messages[queue.of(STAGE)] for queue in Queue},
-            dead={queue.value: messages[queue.dlq(STAGE)] for queue in Queue},
-            delayed=sum(delayed[queue.of(STAGE)] for queue in Queue),
+            waiting={queue.value: messages[queue.of(STAGE)] for queue in PIPELINE},
+            dead={queue.value: messages[queue.dlq(STAGE)] for queue in PIPELINE},
+            delayed=sum(delayed[queue.of(STAGE)] for queue in PIPELINE),
             waits=read_waits(self._cloud, self._started.run_id, self._limit),
             brands=self._started.brands_sent,
             of_list=of_list,

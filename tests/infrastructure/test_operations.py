@@ -7,11 +7,14 @@ import pytest
 
 from fipe_api.load.request import parse_request
 from fipe_api.load.state import LoadState
+from infrastructure import names
 from tests.infrastructure.synthesis import ACCOUNT, REGION, Stacks, stage, synthesize
 
 ALARM = "AWS::CloudWatch::Alarm"
-KINDS = ["manufacturer", "model", "price"]
-FUNCTIONS = ["FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor"]
+PIPELINE = ["manufacturer", "model", "price"]
+KINDS = [*PIPELINE, "announcement"]
+WORKERS = ["FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader", "FipeSomaIngestor"]
+FUNCTIONS = [*WORKERS, "FipeAnnouncer"]
 
 
 @pytest.fixture(scope="module", params=["dev", "stg", "prd"])
@@ -39,7 +42,6 @@ def test_there_is_an_alarm_for_everything_that_needs_attention(alarms: dict[str,
         *(f"{kind}-message-old" for kind in KINDS),
         *(f"{function}-{trouble}" for function in FUNCTIONS for trouble in ("errors", "throttles")),
         "load-stalled",
-        "load-complete",
         "load-incomplete",
         "database-large",
         "database-local-storage-low",
@@ -101,10 +103,13 @@ def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alar
     assert alarm["EvaluationPeriods"] == 3
 
 
-@pytest.mark.parametrize("state", [LoadState.COMPLETE, LoadState.INCOMPLETE])
-def test_how_a_load_ends_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str, state: LoadState):
-    alarm = alarms[f"load-{state}"]
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", state.metric, "Sum")
+def test_a_load_that_ends_incomplete_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str):
+    assert (
+        LoadState.COMPLETE.metric,
+        LoadState.INCOMPLETE.metric,
+    ) == (names.LOADS_COMPLETE, names.LOADS_INCOMPLETE)
+    alarm, metric = alarms["load-incomplete"], LoadState.INCOMPLETE.metric
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", metric, "Sum")
     assert alarm["Dimensions"] == [{"Name": "service", "Value": f"FipeSomaIngestor-{name}"}]
 
 
@@ -164,8 +169,8 @@ def test_the_dashboard_shows_the_pipeline_from_left_to_right(stacks: Stacks, nam
     in_order = sorted(places, key=lambda title: places[title])
     assert in_order[:9] == [
         f"FIPE {name}",
-        *FUNCTIONS,
-        *(f"{kind} queue" for kind in KINDS),
+        *WORKERS,
+        *(f"{kind} queue" for kind in PIPELINE),
         "Into the database",
     ]
     assert places["FipeModelLoader"][1] == places["model queue"][1]

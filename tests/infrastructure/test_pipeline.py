@@ -23,10 +23,11 @@ FUNCTION, QUEUE, LOG, EVENT_SOURCE = (
 )
 LOADERS = ["FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader"]
 WITH_ROLE = {"FipeSomaIngestor": "fipe_ingestor", "FipeLoadStatus": "fipe_status"}
-WORKERS = [*LOADERS, *WITH_ROLE]
+ANNOUNCER = "FipeAnnouncer"
+WORKERS = [*LOADERS, *WITH_ROLE, ANNOUNCER]
 IN_VPC = [*WITH_ROLE, "FipeSqlRunner"]
 ALL = [*WORKERS, "FipeSqlInit", "FipeSqlRunner"]
-KINDS = ["manufacturer", "model", "price"]
+KINDS = ["manufacturer", "model", "price", "announcement"]
 FED = {"FipeModelLoader": "manufacturer", "FipePriceLoader": "model", "FipeSomaIngestor": "price"}
 FEEDS = {"FipeManufacturerLoader": "manufacturer", "FipeModelLoader": "model", "FipePriceLoader": "price"}
 
@@ -69,7 +70,7 @@ def arn(stacks: Stacks, kind: str) -> dict[str, list[str]]:
 # Queues -----------------------------------------------------------------------------------------------------
 
 
-def test_there_are_three_queues_with_their_dlqs(stacks: Stacks, name: str):
+def test_there_are_four_queues_with_their_dlqs(stacks: Stacks, name: str):
     assert set(stacks.by_name(QUEUE, "QueueName")) == {
         f"fipe-{kind}-{part}-{name}" for kind in KINDS for part in ("queue", "dlq")
     }
@@ -154,8 +155,16 @@ def test_a_function_is_fed_in_batches_and_reports_failed_messages_alone(stacks: 
     assert source["ScalingConfig"] == {"MaximumConcurrency": 2}
 
 
+def test_what_is_to_be_told_is_looked_at_at_once_and_one_by_one(stacks: Stacks):
+    source = event_source(stacks, ANNOUNCER)
+    assert source["EventSourceArn"] == arn(stacks, "announcement")
+    assert (source["BatchSize"], source["MaximumBatchingWindowInSeconds"]) == (1, 0)
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+
 def test_nothing_else_is_fed_and_nothing_has_reserved_concurrency(stacks: Stacks):
-    assert len(stacks.resources(EVENT_SOURCE)) == len(FED)
+    assert len(stacks.resources(EVENT_SOURCE)) == len([*FED, ANNOUNCER])
     assert all("ReservedConcurrentExecutions" not in function for function in functions(stacks).values())
 
 
@@ -187,6 +196,7 @@ def test_workers_have_five_minutes(stacks: Stacks, function: str):
         ("FipePriceLoader", "fipe_api.fipe_price_loader.handler"),
         ("FipeSomaIngestor", "fipe_api.fipe_soma_ingestor.handler"),
         ("FipeLoadStatus", "fipe_api.load.status.handler"),
+        ("FipeAnnouncer", "fipe_api.fipe_announcer.handler"),
         ("FipeSqlInit", "index.on_event"),
         ("FipeSqlRunner", "index.run_sql"),
     ],
@@ -211,7 +221,7 @@ def test_only_functions_that_hand_back_to_their_own_queue_may_loop(stacks: Stack
     looping = {
         name for name, function in functions(stacks).items() if function.get("RecursiveLoop") == "Allow"
     }
-    assert looping == {"FipeModelLoader", "FipePriceLoader"}
+    assert looping == {"FipeModelLoader", "FipePriceLoader", "FipeAnnouncer"}
 
 
 @pytest.mark.parametrize(
@@ -244,19 +254,36 @@ def test_what_starts_a_load_knows_how_long_the_queues_keep_it(stacks: Stacks, fu
     assert functions(stacks)[function]["Environment"]["Variables"]["RETENTION_DAYS"] == "4"
 
 
+@pytest.mark.parametrize("function", ["FipeManufacturerLoader", "FipeModelLoader"])
+def test_what_starts_a_load_knows_who_tells_of_it(stacks: Stacks, function: str):
+    variables = functions(stacks)[function]["Environment"]["Variables"]
+    assert variables["SQS_ANNOUNCEMENT_URL"] == url(stacks, "announcement")
+
+
+def test_the_announcer_knows_whom_to_ask_and_whom_to_tell(stacks: Stacks, name: str):
+    variables = functions(stacks)[ANNOUNCER]["Environment"]["Variables"]
+    (topic,) = stacks.resources("AWS::SNS::Topic")
+    assert variables["SQS_INPUT_URL"] == url(stacks, "announcement")
+    assert variables["ANNOUNCEMENT_TOPIC_ARN"] == {"Ref": topic}
+    assert variables["LOAD_STATUS_FUNCTION"] == {
+        "Ref": stacks.logical_id(FUNCTION, "FunctionName", f"FipeLoadStatus-{name}")
+    }
+    assert (variables["STAGE"], variables["STALLED_HOURS"]) == (name, "3")
+
+
 @pytest.mark.parametrize("function", FED)
 def test_consumers_know_their_own_queue(stacks: Stacks, function: str):
     variables = functions(stacks)[function]["Environment"]["Variables"]
     assert variables["SQS_INPUT_URL"] == url(stacks, FED[function])
 
 
-def test_the_loaders_that_consume_know_how_long_to_wait_with_a_failed_message(stacks: Stacks):
+def test_the_consumers_that_can_wait_know_how_long_to_wait_with_a_failed_message(stacks: Stacks):
     knowing = {
         name
         for name, function in functions(stacks).items()
         if function.get("Environment", {}).get("Variables", {}).get("RETRY_DELAY_SECONDS") == "30"
     }
-    assert knowing == {"FipeModelLoader", "FipePriceLoader"}
+    assert knowing == {"FipeModelLoader", "FipePriceLoader", "FipeAnnouncer"}
 
 
 @pytest.mark.parametrize(("function", "role"), WITH_ROLE.items())
@@ -361,7 +388,18 @@ def test_a_function_may_use_its_own_queues_only(stacks: Stacks, name: str, funct
     expected |= {("sqs:SendMessage", str(arn(stacks, target))) for target in targets}
     if source and target:
         expected |= {("sqs:SendMessage", str(arn(stacks, source)))}
+    if function == ANNOUNCER:
+        expected = {(action, str(arn(stacks, "announcement"))) for action in CONSUME | {"sqs:SendMessage"}}
+    if function in ("FipeManufacturerLoader", "FipeModelLoader"):
+        expected |= {("sqs:SendMessage", str(arn(stacks, "announcement")))}
     assert permissions(stacks, name, function, "sqs") == expected
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_only_the_announcer_may_tell_the_topic(stacks: Stacks, name: str, function: str):
+    (topic,) = stacks.resources("AWS::SNS::Topic")
+    expected = {("sns:Publish", str({"Ref": topic}))} if function == ANNOUNCER else set()
+    assert permissions(stacks, name, function, "sns") == expected
 
 
 @pytest.mark.parametrize("function", WORKERS)
@@ -416,7 +454,7 @@ def test_only_the_sql_init_may_read_the_secret(stacks: Stacks, name: str):
 
 def test_a_function_may_invoke_only_those_it_needs_and_wait_for_one(stacks: Stacks, name: str):
     loaders = ("FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader")
-    waits_for = {"FipeSqlInit": "FipeSqlRunner", **dict.fromkeys(loaders, "FipeLoadStatus")}
+    waits_for = {"FipeSqlInit": "FipeSqlRunner", **dict.fromkeys((*loaders, ANNOUNCER), "FipeLoadStatus")}
     wakes = {"FipeManufacturerLoader": "FipeSomaIngestor"}
 
     def allowed(function: str | None, *actions: str) -> set[tuple[str, str]]:

@@ -37,7 +37,9 @@ from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
 
 STAGES = ("manufacturer", "model", "price")
+ANNOUNCEMENT = "announcement"
 FUNCTIONS = {
+    ANNOUNCEMENT: ("FipeAnnouncer", "announcer"),
     "manufacturer": ("FipeModelLoader", "model_loader"),
     "model": ("FipePriceLoader", "price_loader"),
     "price": ("FipeSomaIngestor", "ingestor"),
@@ -46,17 +48,20 @@ VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
 TABLES = (
-    "load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle, model,"
-    " reference_month, import_file"
+    "announcement, load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle,"
+    " model, reference_month, import_file"
 )
 
 SHORT_WAITS = """
 import os
 
+from fipe_api import fipe_announcer
 from fipe_api.aws import queue_publisher
-from fipe_api.load import backfill, rounds, sample
+from fipe_api.load import announcements, backfill, rounds, sample
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
+announcements.LEASE_SECONDS = 2.0
+fipe_announcer.UNTOLD_SECONDS = 1.0
 backfill.REST_SECONDS = 1.0
 backfill.QUIET_SECONDS = 4.0
 backfill.STALLED_SECONDS = 15.0
@@ -100,7 +105,12 @@ def install(module):
         # After the last statement, before the commit; and after the commit, before the answer.
         writer.end_runs = _killing("before_commit", writer.end_runs, True)
         fipe_soma_ingestor.write_messages = _killing("after_commit", fipe_soma_ingestor.write_messages, True)
-    else:
+    elif module == "fipe_announcer":
+        from fipe_api import fipe_announcer
+
+        tell = _killing("before_tell", fipe_announcer.tell, False)
+        fipe_announcer.tell = _killing("after_tell", tell, True)
+    elif module != "load.status":
         from fipe_api.load import outbox
 
         send = _killing("before_send", outbox.send_all, False)
@@ -138,6 +148,7 @@ if SKEW:
 """
 
 HANDLERS = {
+    "announcer": "fipe_announcer",
     "start": "fipe_manufacturer_loader",
     "model_loader": "fipe_model_loader",
     "price_loader": "fipe_price_loader",
@@ -189,6 +200,7 @@ class Pipeline:
         self._place = place
         self.queues: dict[str, str] = {}
         self.dead: dict[str, str] = {}
+        self.subscriber = ""
         self._deploy()
 
     # What people do
@@ -243,14 +255,19 @@ class Pipeline:
                 client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return taken
 
+    def told(self) -> list[dict[str, Any]]:
+        """Takes what the topic was told."""
+        return [json.loads(body) for body in self.take_all(self.subscriber)]
+
     # What people look at
 
     def waiting(self) -> int:
-        """Messages in the queues, including those in flight."""
+        """Messages in the queues of the pipeline, including those in flight."""
         status = {queue["name"]: queue for queue in self.cloud.status()["queues"]}
         return sum(
             status[url.rsplit("/", 1)[-1]][state]
-            for url in self.queues.values()
+            for kind, url in self.queues.items()
+            if kind in STAGES
             for state in ("visible", "in_flight", "delayed")
         )
 
@@ -470,7 +487,7 @@ class Pipeline:
         # Shorter than AWS allows with this function timeout, so that the messages of a killed worker return
         # soon.
         self.hold_messages(VISIBILITY_SECONDS)
-        for url in (*self.queues.values(), *self.dead.values()):
+        for url in (*self.queues.values(), *self.dead.values(), self.subscriber):
             self.cloud.client("sqs").purge_queue(QueueUrl=url)
         # A worker whose message was delivered twice may still be writing.
         eventually(lambda: not any(each["running"] for each in self.cloud.status()["functions"].values()))
@@ -498,24 +515,38 @@ class Pipeline:
         )
 
     def _deploy(self) -> None:
-        for kind in STAGES:
+        for kind in (*STAGES, ANNOUNCEMENT):
             self.dead[kind] = self.cloud.put_queue(f"{kind}-dlq")
             policy = {"deadLetterTargetArn": self.cloud.arn_of(self.dead[kind]), "maxReceiveCount": RECEIVES}
             self.queues[kind] = self.cloud.put_queue(
                 f"{kind}-queue", VisibilityTimeout=TIMEOUT_SECONDS, RedrivePolicy=json.dumps(policy)
             )
+        self._topic = self._make_topic()
         self._put("FipeManufacturerLoader", "start", output="manufacturer")
         self._put("FipeLoadStatus", "status", user="fipe_status")
-        for kind, output in zip(STAGES, ("model", "price", ""), strict=True):
+        for kind, output in zip((*STAGES, ANNOUNCEMENT), ("model", "price", "", ""), strict=True):
             name, handler = FUNCTIONS[kind]
             self._put(name, handler, output=output, source=kind)
             self.cloud.client("lambda").create_event_source_mapping(
                 EventSourceArn=self.cloud.arn_of(self.queues[kind]),
                 FunctionName=name,
-                BatchSize=10,
+                BatchSize=1 if kind == ANNOUNCEMENT else 10,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
                 ScalingConfig={"MaximumConcurrency": 2},
             )
+
+    def _make_topic(self) -> str:
+        """A topic, and a queue that gets what it is told."""
+        client = self.cloud.client("sns")
+        topic: str = client.create_topic(Name="alarms")["TopicArn"]
+        self.subscriber = self.cloud.put_queue("subscriber")
+        client.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=self.cloud.arn_of(self.subscriber),
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        return topic
 
     def _put(
         self, name: str, handler: str, *, output: str = "", source: str = "", user: str = "fipe_ingestor"
@@ -524,6 +555,9 @@ class Pipeline:
             "SQS_OUTPUT_URL": self.queues.get(output, ""),
             "SQS_INPUT_URL": self.queues.get(source, ""),
             "SQS_LEDGER_URL": self.queues["price"],
+            "SQS_ANNOUNCEMENT_URL": self.queues[ANNOUNCEMENT],
+            "ANNOUNCEMENT_TOPIC_ARN": self._topic,
+            "STAGE": "dev",
             "REJECTED_ANSWERS_URL": self.queues["price"],
             "FIPE_API_URL": self.simulator.url,
             "FIPE_CALLS_PER_MINUTE": "max",

@@ -265,7 +265,7 @@ def test_a_new_account_has_few_concurrent_executions(monkeypatch: pytest.MonkeyP
     )
     (found,) = look_at_concurrency(deployment)
     assert found.line() == (
-        "warning  account: 10 of 10 concurrent executions are unreserved, and dev uses up to 8. To"
+        "warning  account: 10 of 10 concurrent executions are unreserved, and dev uses up to 10. To"
         " do: ask AWS for"
         " more (Service Quotas, Lambda, Concurrent executions), or Lambda throttles functions"
     )

@@ -12,7 +12,6 @@ from fipe_words import _, marked, plural
 from infrastructure import names
 from infrastructure.names import Function
 
-GOOD_NEWS = "load-complete"
 ACTIVE = marked("active")
 """The state of a table that works; other states stay as AWS names them."""
 PENDING, DELETED = "PendingConfirmation", "Deleted"
@@ -75,9 +74,7 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
                 _("{command}, or give it the topic as its action", command=command),
             )
         )
-    on = sorted(
-        name for name, alarm in alarms.items() if alarm["StateValue"] == "ALARM" and GOOD_NEWS not in name
-    )
+    on = sorted(name for name, alarm in alarms.items() if alarm["StateValue"] == "ALARM")
     if on:
         command = deployment.cloud.aws_command("cloudwatch", "describe-alarms", "--alarm-names", *on)
         what_each_means = _("{command} says in each description", command=command)
