@@ -2538,6 +2538,16 @@ comment on column fipe.import_replaced.price_brl is 'the price that the load had
 comment on column fipe.import_replaced.source is
     'who gave that price: fipe.price_source.id; null means the official API';
 comment on column fipe.import_month.source is 'the import: fipe.price_source.id';
+comment on column fipe.announcement.id is 'the same each time it is told';
+comment on column fipe.announcement.kind is 'what has happened';
+comment on column fipe.announcement.changed is
+    'of a month that changed, prices that are new, another, or gone since it was complete';
+comment on column fipe.announcement.corrected is 'those of them that are another';
+comment on column fipe.announcement.withdrawn is 'those of them that are gone';
+comment on column fipe.announcement.reference_code is
+    'FIPE''s code of the reference month; null for a list of months';
+comment on column fipe.announcement.reference_month is
+    'the reference month, as its first day; null for a list of months';
 comment on column fipe.price_source.id is 'what fipe.price.source holds';
 comment on column fipe.price_source.kind is 'mirror or import';
 comment on column fipe.price_source.name is 'the name of the mirror or of the import';

@@ -89,7 +89,7 @@ def _work(body: str) -> list[Outgoing]:
             raise
         logger.warning("cannot look at the ledger", run_id=str(message.run_id), error=str(error))
         failed = replace(message, failures=message.failures + 1)
-        return [_look_in(failed, UNTOLD_SECONDS * failed.failures)]
+        return [_look_in(failed, min(UNTOLD_SECONDS * failed.failures, MAX_DELAY_SECONDS))]
     pause = pause_after(seen.is_open, seen.quiet, (now - message.began_at).total_seconds())
     if pause is None and seen.untold:
         pause = UNTOLD_SECONDS

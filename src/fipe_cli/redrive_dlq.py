@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fipe_api.aws.self_check import is_check
+from fipe_api.messages import LookMessage, to_json
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED, CliError
 from fipe_words import _, counted, marked, plural
@@ -298,6 +299,20 @@ def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int
     return move.moved
 
 
+def look_at_loads(cloud: Cloud) -> None:
+    """Has FipeAnnouncer look after all loads: those that go on now, and what is still to be told.
+
+    Raises:
+        CliError: its queue is missing, or AWS refuses.
+    """
+    name, sqs = Queue.ANNOUNCEMENT.of(cloud.stage), cloud.client("sqs")
+    try:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody=to_json(LookMessage(began_at=datetime.now(UTC))))
+    except ClientError as error:
+        raise cloud.explained(error, _("queue {name}", name=name)) from error
+
+
 def _subject(body: str) -> str:
     """What a message is about, in a few words; for any other text, its beginning."""
     try:
@@ -306,6 +321,10 @@ def _subject(body: str) -> str:
             return _("the start of run {run_id}", run_id=message["run_id"])
         if isinstance(message, dict) and message.get("kind") == "codes":
             return _("the FIPE codes of run {run_id}", run_id=message["run_id"])
+        if isinstance(message, dict) and message.get("kind") == "list_ended":
+            return _("the end of the list of months of run {run_id}", run_id=message["run_id"])
+        if isinstance(message, dict) and message.get("kind") == "look":
+            return _("a look at a load's news")
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

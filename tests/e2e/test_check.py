@@ -33,7 +33,7 @@ from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
-PARTS = 38
+PARTS = 45
 UNCONFIRMED = (
     "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."
     " To do: open the link in AWS's mail (look in spam, too); it is valid for two days"
@@ -613,7 +613,7 @@ def concurrency_of_a_new_account(stage: Stage) -> Iterator[list[str]]:
     client = stage.client("lambda")
     client.put_function_concurrency(FunctionName="FipeSqlInit-dev", ReservedConcurrentExecutions=990)
     yield [
-        "warning  account: 10 of 1,000 concurrent executions are unreserved, and dev uses up to 8."
+        "warning  account: 10 of 1,000 concurrent executions are unreserved, and dev uses up to 10."
         " To do: ask AWS"
         r" for more \(Service Quotas, Lambda, Concurrent executions\), or Lambda throttles functions"
     ]

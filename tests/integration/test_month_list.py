@@ -22,6 +22,7 @@ from fipe_api.messages import (
     BackfillMessage,
     BrandMessage,
     CancellationMessage,
+    ListEndedMessage,
     Reference,
     SampledName,
     SampledVehicle,
@@ -161,7 +162,13 @@ def test_a_list_begins_with_the_newest_month_and_goes_on_when_it_is_complete(sta
     last = stage.move(next_of(third))
     assert (last.unfinished, stage.list.ended_at is not None) == (None, True)
     assert [f"{each.reference.month:%Y-%m}" for each in stage.list.done] == ["2026-06", "2026-05", "2026-04"]
-    assert stage.move(next_of(third)) == Started([], last.answer)
+    (news,) = last.messages
+    assert isinstance(news, ListEndedMessage)
+    assert (news.run_id, news.complete, news.prices) == (stage.list.run_id, 3, 45)
+    assert (news.incomplete, news.left_out) == ((), ())
+    # Delivered again: the function may have died before it was sent.
+    assert stage.move(next_of(third)) == Started([news], last.answer)
+    assert stage.move(replace(next_of(third), token=uuid.uuid4())) == Started([], last.answer)
 
 
 def test_the_oldest_month_may_be_first(stage: Stage) -> None:

@@ -334,7 +334,10 @@ def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("redrive", "prices"), "error: unknown queue prices: use manufacturer, model, price or all"),
+        (
+            ("redrive", "prices"),
+            "error: unknown queue prices: use manufacturer, model, price, announcement or all",
+        ),
         (
             ("--stage", "prd", "redrive"),
             "error: queue fipe-manufacturer-dlq-prd is missing: prd on {url} is not deployed; run"

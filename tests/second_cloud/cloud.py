@@ -168,7 +168,7 @@ class SecondCloud:
         return dict(self.query("select run_id::text, complete from fipe.load_status"))
 
     def messages(self) -> dict[str, int]:
-        """How many messages each queue has, waiting or in flight."""
+        """How many messages each queue has, waiting or in flight, but for looks that are due later."""
         states = ("", "NotVisible", "Delayed")
         attributes = [f"ApproximateNumberOfMessages{state}" for state in states]
         sqs = self.client("sqs")
@@ -180,6 +180,7 @@ class SecondCloud:
                 ].values()
             )
             for url in sqs.list_queues()["QueueUrls"]
+            if "announcement-queue" not in url
         }
 
     # What is changed by hand

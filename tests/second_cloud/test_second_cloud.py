@@ -28,13 +28,16 @@ pytestmark = [
 ]
 
 LOADERS = ("FipeManufacturerLoader", "FipeModelLoader", "FipePriceLoader")
-FUNCTIONS = (*LOADERS, "FipeSomaIngestor", "FipeLoadStatus", "FipeSqlRunner", "FipeSqlInit")
+FUNCTIONS = (
+    *LOADERS, "FipeSomaIngestor", "FipeLoadStatus", "FipeAnnouncer", "FipeSqlRunner", "FipeSqlInit",
+)  # fmt: skip
 INVALID = ("InvalidMessageContents", "InvalidParameterValue", "ValidationException")
 PLACE = f"{REGION}:{ACCOUNT}"
 ALLOWED = {
     "FipeManufacturerLoader": {
         "send to manufacturer",
         "send to price",
+        "send to announcement",
         "pace",
         "invoke FipeLoadStatus",
         "invoke FipeSomaIngestor",
@@ -43,6 +46,7 @@ ALLOWED = {
         "send to manufacturer",
         "send to model",
         "send to price",
+        "send to announcement",
         "receive from manufacturer",
         "pace",
         "invoke FipeLoadStatus",
@@ -56,6 +60,12 @@ ALLOWED = {
     },
     "FipeSomaIngestor": {"receive from price"},
     "FipeLoadStatus": set(),
+    "FipeAnnouncer": {
+        "send to announcement",
+        "receive from announcement",
+        "invoke FipeLoadStatus",
+        "tell the topic",
+    },
     "FipeSqlRunner": set(),
     "FipeSqlInit": {"read the database's secret", "invoke FipeSqlRunner"},
 }
@@ -84,6 +94,8 @@ def assert_complete(cloud: SecondCloud, run_id: str) -> None:
     prices = {tuple(row) for row in cloud.simulator.catalogue.rows}
     assert cloud.runs()[run_id], f"not complete; denied: {cloud.denials()}"
     assert set(cloud.query(f"select {columns} from fipe.vehicle_price")) == prices
+    told = "select count(*) from fipe.announcement where run_id = %s and told_at is not null"
+    eventually(lambda: cloud.query(told, run_id) == [(1,)], 30)
     assert cloud.denials() == set()
     until_idle(cloud)
 
@@ -127,9 +139,10 @@ def _calls_that_are_allowed(cloud: SecondCloud, function: str) -> Iterator[str]:
 def _calls(cloud: SecondCloud, function: str) -> dict[str, Callable[[], Any]]:
     """Calls that a function could try. None of them changes anything if it is allowed."""
     name = f"{function}-dev"
-    sqs, lambda_, secrets, dynamodb = (
-        cloud.as_function(name, service) for service in ("sqs", "lambda", "secretsmanager", "dynamodb")
+    sqs, lambda_, secrets, dynamodb, sns = (
+        cloud.as_function(name, service) for service in ("sqs", "lambda", "secretsmanager", "dynamodb", "sns")
     )
+    (topic,) = cloud.client("sns").list_topics()["Topics"]
     (secret,) = cloud.client("secretsmanager").list_secrets()["SecretList"]
     calls: dict[str, Callable[[], Any]] = {
         "read the database's secret": lambda: secrets.get_secret_value(SecretId=secret["ARN"]),
@@ -137,7 +150,8 @@ def _calls(cloud: SecondCloud, function: str) -> dict[str, Callable[[], Any]]:
         "read all paces": lambda: dynamodb.scan(TableName="fipe-pace-dev"),
         "delete the pace": lambda: dynamodb.delete_table(TableName="fipe-pace-dev"),
     }
-    for queue in ("manufacturer", "model", "price"):
+    calls["tell the topic"] = lambda: sns.publish(TopicArn=topic["TopicArn"], Message="by the test")
+    for queue in ("manufacturer", "model", "price", "announcement"):
         url = f"{cloud.url}/{ACCOUNT}/fipe-{queue}-queue-dev"
         calls[f"send to {queue}"] = lambda url=url: sqs.send_message(QueueUrl=url, MessageBody="\x01")
         calls[f"receive from {queue}"] = lambda url=url: sqs.receive_message(

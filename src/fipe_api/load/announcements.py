@@ -91,6 +91,14 @@ where run_id = %(run_id)s::uuid and reference_code = %(reference_code)s
 
 SELECT_FIGURES = "select month_before, new, gone, changed from fipe.month_figures(%s)"
 
+SELECT_LATE = """
+select kind, to_char(reference_month, 'YYYY-MM') as reference_month
+from fipe.announcement
+where told_at is null and created_at < clock_timestamp() - %s * interval '1 second'
+order by created_at, id
+limit 20
+"""
+
 Gaps = Callable[["connection", Mapping[str, Any]], dict[str, list[str]]]
 """Names what a load lacks."""
 
@@ -158,6 +166,13 @@ def announce(connection: "connection", request: AnnounceRequest, gaps: Gaps) -> 
         (counted,) = cursor.fetchall()
     answer: dict[str, Any] = to_builtins(Announced(claimed, counted["untold"], *seen))
     return answer
+
+
+def late_announcements(connection: "connection", seconds: float) -> list[dict[str, Any]]:
+    """The kind and the month of announcements that were not told for so long; at most 20."""
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(SELECT_LATE, (seconds,))
+        return [dict(row) for row in cursor.fetchall()]
 
 
 def _look(cursor: RealDictCursor, request: AnnounceRequest) -> _Seen:

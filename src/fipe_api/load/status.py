@@ -17,7 +17,7 @@ from fipe_api.aws.self_check import answers_checks
 from fipe_api.database.connection import connect
 from fipe_api.database.sample import choose
 from fipe_api.database.self_check import look_at_database
-from fipe_api.load.announcements import AnnounceRequest, announce
+from fipe_api.load.announcements import AnnounceRequest, announce, late_announcements
 from fipe_api.load.outlook import read_outlook
 from fipe_api.messages import MOST_SAMPLED
 
@@ -174,7 +174,8 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
     far a month of a run is, and which months other runs are loading that got something in the last so many
     seconds. With `complete`, only which months have a complete load of what is named there. With `sample`,
-    only prices of a month. With `announce`, no loads but what FipeAnnouncer asks for.
+    only prices of a month. With `announce`, no loads but what FipeAnnouncer asks for. With
+    `untold_for`, seconds, only what was not told for so long.
     """
 
     run_id: UUID | None = None
@@ -188,6 +189,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     complete: WantedLoad | None = None
     sample: WantedSample | None = None
     announce: AnnounceRequest | None = None
+    untold_for: float | None = None
 
 
 @answers_checks(lambda _: {"database": look_at_database("FipeLoadStatus", _count_loads)})
@@ -207,7 +209,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         `month` (its state, prices and last write; null if it is not known) and `others`. With `complete`,
         only `complete`: reference codes, and when the newest such load began. With `sample`, only `sample`:
         `vehicles` and `brands` as ledger_questions.ImportedSample has them; null if no import has the month.
-        With `announce`, only `announce`: fipe_api.load.announcements.Announced.
+        With `announce`, only `announce`: fipe_api.load.announcements.Announced. With
+        `untold_for`, only `untold`: `kind` and `reference_month` of at most 20.
 
     Raises:
         msgspec.ValidationError: the payload is invalid.
@@ -222,6 +225,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             return {"unpriced": _unpriced(connection, request.unpriced_up_to)}
         if request.imports:
             return {"imports": to_builtins(_imports(connection))}
+        if request.untold_for is not None:
+            return {"untold": late_announcements(connection, request.untold_for)}
         if request.models_of is not None:
             return {"models": _models_of(connection, request.models_of)}
         if request.sample:

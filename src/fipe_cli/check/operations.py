@@ -4,6 +4,7 @@ from botocore.exceptions import ClientError
 
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
+from fipe_cli.check.functions import one_line
 from fipe_cli.errors import CliError
 from fipe_cli.ledger import read_waits
 from fipe_cli.month_list import progress_of, read_list
@@ -12,6 +13,8 @@ from fipe_words import _, marked, plural
 from infrastructure import names
 from infrastructure.names import Function
 
+LATE_SECONDS = 3600
+"""What was not told for so long has met a fault. Usually it takes at most 15 minutes."""
 ACTIVE = marked("active")
 """The state of a table that works; other states stay as AWS names them."""
 PENDING, DELETED = "PendingConfirmation", "Deleted"
@@ -120,6 +123,26 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
         return [Finding(Level.WARNING, part, _("the subscription of ALARM_EMAIL is gone"), subscribe)]
     seen = _("nobody has subscribed; ALARM_EMAIL=... at a deploy would")
     return [Finding(Level.OK, part, seen)]
+
+
+def look_at_announcements(deployment: Deployment) -> list[Finding]:
+    """Whether everything was told that happened more than an hour ago."""
+    part = _("announcements")
+    try:
+        asked = {"untold_for": LATE_SECONDS}
+        untold = deployment.cloud.invoke(Function.LOAD_STATUS, asked, only_reads=True)["untold"]
+    except CliError as error:
+        return [Finding(Level.FAILED, part, one_line(error), deployment.look_at_logs(Function.LOAD_STATUS))]
+    if not untold:
+        return [Finding(Level.OK, part, _("nothing has waited for an hour to be told"))]
+    what = ", ".join(" ".join(filter(None, (each["kind"], each["reference_month"]))) for each in untold)
+    seen = plural(
+        "{number:,} was not told for an hour: {what}",
+        "{number:,} were not told for an hour: {what}",
+        len(untold),
+        what=what,
+    )
+    return [Finding(Level.WARNING, part, seen, f"`fipe --stage {deployment.stage} redrive announcement`")]
 
 
 def look_at_list(deployment: Deployment) -> list[Finding]:

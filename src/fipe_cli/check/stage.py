@@ -12,7 +12,14 @@ from fipe_cli.check.dead_letters import Door, count_letters, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import Examined, examine, look_at_concurrency
-from fipe_cli.check.operations import look_at_alarms, look_at_list, look_at_schedule, look_at_topic, read_pace
+from fipe_cli.check.operations import (
+    look_at_alarms,
+    look_at_announcements,
+    look_at_list,
+    look_at_schedule,
+    look_at_topic,
+    read_pace,
+)
 from fipe_cli.check.queues import Source, look_at_event_source, look_at_queue
 from fipe_cli.check.sources import look_at_sources
 from fipe_cli.progress import Waits
@@ -82,6 +89,9 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     for function in AT_DATABASE:
         yield from look_at_sign_in(deployment.cloud, function, facts[function])
     yield from master.result()
+    status = facts[Function.LOAD_STATUS]
+    if status and status.database and not status.database.error:
+        yield from look_at_announcements(deployment)
     for several in queues:
         yield from several.result()
     for event_source in event_sources.values():
