@@ -490,6 +490,7 @@ class ListEndedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag
         ended_at: when nothing was left to do.
         complete: how many of its months are complete.
         prices: how many prices these have.
+        confirmed: how many others an import holds, and a sample has confirmed.
         incomplete: the months, YYYY-MM, that ended incomplete, each with the reason.
         left_out: the months with nothing to load, each with the reason.
     """
@@ -500,6 +501,7 @@ class ListEndedMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag
     ended_at: Moment
     complete: Count
     prices: Annotated[int, Meta(ge=0)]
+    confirmed: Count = 0
     incomplete: tuple[tuple[str, BoundedText], ...] = ()
     left_out: tuple[tuple[str, BoundedText], ...] = ()
 

@@ -134,6 +134,24 @@ def test_a_complete_load_is_told_once_with_its_figures(database: connection) -> 
     assert tell_all() == []
 
 
+def test_a_complete_month_tells_which_watch_rules_hold_each_once(database: connection) -> None:
+    execute(
+        database,
+        "insert into fipe.watch_rule (fipe_code, model_year, below_brl, note)"
+        f" values ('{CODES[1]}', 2020, 100, 'ours'), ('{CODES[2]}', null, 40, '')",
+    )
+    load(database, {1: {2020: 100, 2021: 90}, 2: {2020: 50}}, MAY_2026)
+    assert [told["watch"] for told in tell_all()] == [[]]
+    run = load(database, {1: {2020: 99, 2021: 90}, 2: {2020: 50}})
+    (told,) = tell_all()
+    ((rule, price, note),) = [(hit["rule_id"], hit["price_brl"], hit["note"]) for hit in told["watch"]]
+    assert (rule, price, note) == (1, 99.0, "ours")
+    assert f"- {told['watch'][0]['text']}" in told["text"].splitlines()
+    load(database, {1: {2020: 98, 2021: 90}, 2: {2020: 39}}, run_id=run)
+    (changed,) = tell_all()
+    assert (changed["kind"], [hit["rule_id"] for hit in changed["watch"]]) == ("month_changed", [2])
+
+
 def test_the_first_month_is_compared_with_nothing(database: connection) -> None:
     load(database, {1: {2020: 100}})
     (told,) = tell_all()
@@ -320,6 +338,7 @@ def test_the_end_of_a_list_of_months_is_told_once(database: connection) -> None:
         complete=12,
         prices=1234567,
         incomplete=(("2024-03", "some results did not arrive"),),
+        confirmed=3,
         left_out=(("2001-01", "the source lists no brands"),),
     )
     told = ask(ended_list=json.loads(to_json(ended)))["claimed"]
@@ -327,11 +346,13 @@ def test_the_end_of_a_list_of_months_is_told_once(database: connection) -> None:
     assert told["months"] == {
         "complete": 12,
         "incomplete": ["2024-03: some results did not arrive"],
+        "confirmed": 3,
         "left_out": ["2001-01: the source lists no brands"],
     }
     assert told["text"].splitlines() == [
         "FIPE dev: the list of months has ended, 12 complete, in 50 h 7 min.",
         "Prices: 1,234,567.",
+        "Imported months that a sample has confirmed: 3.",
         "Incomplete:",
         "- 2024-03: some results did not arrive",
         "Left out:",

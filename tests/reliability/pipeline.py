@@ -48,8 +48,8 @@ VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
 TABLES = (
-    "announcement, load_run, load_cancellation, rejected_answer, price_revision, model_answer, price, vehicle,"
-    " model, reference_month, import_file"
+    "announcement, load_run, load_cancellation, rejected_answer, price_revision, model_answer, price,"
+    " vehicle, model, reference_month, import_file"
 )
 
 SHORT_WAITS = """

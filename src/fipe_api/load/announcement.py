@@ -23,6 +23,7 @@ class Months(Struct, frozen=True, kw_only=True):
     """The months of a list that has ended; those that are not complete with the reason."""
 
     complete: int
+    confirmed: int
     incomplete: list[str]
     left_out: list[str]
 
@@ -123,6 +124,8 @@ def _lines(told: Document) -> Iterator[str]:
         yield from _listed(told.missing)
     if told.months:
         yield f"Prices: {told.prices:,}."
+        if told.months.confirmed:
+            yield f"Imported months that a sample has confirmed: {told.months.confirmed:,}."
         for title, lines in (("Incomplete:", told.months.incomplete), ("Left out:", told.months.left_out)):
             if lines:
                 yield title

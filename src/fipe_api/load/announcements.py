@@ -99,6 +99,8 @@ order by created_at, id
 limit 20
 """
 
+SELECT_WATCHED = "select hit from fipe.watch_hits(%s) as hit"
+
 Gaps = Callable[["connection", Mapping[str, Any]], dict[str, list[str]]]
 """Names what a load lacks."""
 
@@ -211,6 +213,7 @@ def _note_ended_list(cursor: RealDictCursor, ended: ListEndedMessage, stage: str
         duration_seconds=round((ended.ended_at - ended.began_at).total_seconds()),
         months=Months(
             complete=ended.complete,
+            confirmed=ended.confirmed,
             incomplete=[f"{month}: {why}" for month, why in ended.incomplete],
             left_out=[f"{month}: {why}" for month, why in ended.left_out],
         ),
@@ -243,7 +246,7 @@ def _describe(
         reference_month=f"{row['reference_month']:%Y-%m}",
         reference_code=row["reference_code"],
         state=LoadState.LOADING,
-        watch=_watch_hits(row),
+        watch=_watch_hits(cursor, row),
     )
     cursor.execute(SELECT_LOAD, row)
     load = cursor.fetchone()
@@ -274,9 +277,12 @@ def _describe(
     )
 
 
-def _watch_hits(row: Mapping[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    """What people watch for in the month that is announced, and what holds now."""
-    return []
+def _watch_hits(cursor: RealDictCursor, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The watch rules that hold in the month, once it is complete, and that nobody was told of yet."""
+    if row["kind"] not in ("load_complete", "month_changed"):
+        return []
+    cursor.execute(SELECT_WATCHED, (row["reference_month"],))
+    return [each["hit"] for each in cursor.fetchall()]
 
 
 def _json(document: Document) -> str:

@@ -620,6 +620,7 @@ def news_of_end(ended: MonthList) -> ListEndedMessage:
         ended_at=ended.ended_at,
         complete=len(ended.done),
         prices=sum(month.prices for month in ended.done),
+        confirmed=len(ended.confirmed),
         incomplete=tuple((f"{each.reference.month:%Y-%m}", each.why) for each in ended.incomplete),
         left_out=tuple((f"{each.reference.month:%Y-%m}", each.why) for each in ended.left_out),
     )
