@@ -79,7 +79,7 @@ PYTHON
 # Takes 40% off a cold start, which takes seconds: a function of 128 MB has a fourteenth of a processor.
 compile_layers() {
     local layer uncompiled=()
-    for layer in api psycopg2; do
+    for layer in api psycopg2 query; do
         [ -n "$(find "$BUILD/$layer" -name '*.pyc' -print -quit)" ] || uncompiled+=("$BUILD/$layer")
     done
     if [ "$COMPILE_LAYERS" = no ] || [ ${#uncompiled[@]} = 0 ]; then
@@ -99,6 +99,7 @@ DRAFTS=$(mktemp -d "$BUILD/draft.XXXXXX")
 trap 'rm -rf "$DRAFTS"' EXIT
 build_layer api
 build_layer psycopg2
+build_layer query
 fetch_rds_certificates
 compile_layers
 cmp -s create_fipe_db.sql lambda/assets/create_fipe_db.sql || cp create_fipe_db.sql lambda/assets/

@@ -18,6 +18,7 @@ from infrastructure.database_function import DatabaseFunction
 from infrastructure.loader import Loader
 from infrastructure.names import PIPELINE, Function, Queue
 from infrastructure.pace import PaceTable
+from infrastructure.query_function import QueryFunction
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
 from stage_settings import StageSettings
@@ -95,6 +96,12 @@ class FipeApiStack(NestedStack):
             Function.ANNOUNCER: announcer,
         }
         announcer.tell(self._watch(functions, queues, database, settings))
+        if settings.api == "on":
+            # No alarm watches it: whoever asks it sees its errors.
+            query = QueryFunction(
+                self, settings=settings, api_code=api_code, database=database, psycopg2_layer=psycopg2_layer
+            )
+            self._add_output("ApiUrl", query.url)
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)

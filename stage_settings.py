@@ -305,6 +305,17 @@ class StageSettings(BaseModel):
         description="off, on (every day at 9:00 Brasília time, days 1 to 10 of each month), or an expression"
         " of EventBridge Scheduler such as cron(0 9 1-10 * ? *)",
     )
+    api: Literal["off", "on"] = Field(
+        default="off",
+        description="on for FipeQuery, the prices over HTTP (docs/api.md), or off",
+    )
+    api_concurrency: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="the number of questions that FipeQuery answers at a time, 1 to 1000; each takes a"
+        " connection to the database, and Lambda reserves the executions for it",
+    )
     alarm_email: str = Field(
         default="",
         pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",

@@ -17,10 +17,15 @@ from stage_settings import StageSettings
 
 @dataclass(frozen=True)
 class ApiCode:
-    """The code of src/fipe_api and the layer with its packages, shared by all its functions."""
+    """The code of src/fipe_api and the layer with its packages, shared by all its functions.
+
+    Attributes:
+        package: where the modules with the handlers are.
+    """
 
     code: lambda_.Code
     layer: lambda_.ILayerVersion
+    package: str = "fipe_api"
 
 
 def build_api_code(scope: Construct) -> ApiCode:
@@ -36,7 +41,7 @@ class ApiFunction(FipeFunction):
 
     Args:
         kind: which function; it gives the construct and the function their names.
-        module: the module of fipe_api with its handler.
+        module: the module of the code's package with its handler.
         settings: the settings of the stage.
         api_code: the code and the layer.
         memory_mb: the memory; Lambda gives CPU time in proportion.
@@ -44,6 +49,7 @@ class ApiFunction(FipeFunction):
         layers: further layers.
         network: where in the VPC it runs; None means outside.
         may_loop: it sends messages to the queue that invokes it.
+        reserved_concurrency: how many invocations may run at a time; None for any number.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class ApiFunction(FipeFunction):
         layers: Sequence[lambda_.ILayerVersion] = (),
         network: FunctionNetwork | None = None,
         may_loop: bool = False,
+        reserved_concurrency: int | None = None,
     ) -> None:
         self._settings = settings
         name = kind.of(settings.stage)
@@ -66,7 +73,7 @@ class ApiFunction(FipeFunction):
             scope,
             kind,
             name=name,
-            handler=f"fipe_api.{module}.handler",
+            handler=f"{api_code.package}.{module}.handler",
             code=api_code.code,
             timeout=Duration.seconds(settings.function_timeout_seconds),
             memory_mb=memory_mb,
@@ -79,6 +86,7 @@ class ApiFunction(FipeFunction):
             layers=[api_code.layer, *layers],
             network=network,
             may_loop=may_loop,
+            reserved_concurrency=reserved_concurrency,
         )
 
     def consume(self, queue: QueueWithDlq, concurrency: int, *, one_by_one: bool = False) -> None:

@@ -1,4 +1,6 @@
-"""The functions of src/fipe_api that connect to the database: the ingestor and FipeLoadStatus."""
+"""The functions that connect to the database: the ingestor, FipeLoadStatus and FipeQuery."""
+
+from collections.abc import Sequence
 
 from aws_cdk import Token
 from aws_cdk import aws_lambda as lambda_
@@ -17,12 +19,14 @@ class DatabaseFunction(ApiFunction):
 
     Args:
         kind: which function.
-        module: the module of fipe_api with its handler.
+        module: the module of the code's package with its handler.
         settings: the settings of the stage.
         api_code: the code and the layer.
         database: the database.
         role: the database role that it signs in as, with an IAM token.
         psycopg2_layer: the layer with psycopg2.
+        more_layers: further layers.
+        reserved_concurrency: how many invocations may run at a time; None for any number.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class DatabaseFunction(ApiFunction):
         database: Database,
         role: str,
         psycopg2_layer: lambda_.ILayerVersion,
+        more_layers: Sequence[lambda_.ILayerVersion] = (),
+        reserved_concurrency: int | None = None,
     ) -> None:
         endpoint = database.cluster.cluster_endpoint
         super().__init__(
@@ -52,7 +58,8 @@ class DatabaseFunction(ApiFunction):
                 "RDS_USER": role,
                 **database.tls_variables,
             },
-            layers=[psycopg2_layer],
+            layers=[psycopg2_layer, *more_layers],
             network=database.network,
+            reserved_concurrency=reserved_concurrency,
         )
         database.cluster.grant_connect(self, role)

@@ -59,6 +59,7 @@ class FipeFunction(lambda_.Function):
         network: where in the VPC it runs; None means outside.
         may_loop: it sends messages to the queue that invokes it. Unless we allow that, Lambda sees an endless
             loop and moves a message to the DLQ in its 16th round.
+        reserved_concurrency: how many invocations may run at a time; None for any number.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FipeFunction(lambda_.Function):
         layers: Sequence[lambda_.ILayerVersion] = (),
         network: FunctionNetwork | None = None,
         may_loop: bool = False,
+        reserved_concurrency: int | None = None,
     ) -> None:
         log_group = logs.LogGroup(
             scope,
@@ -102,6 +104,7 @@ class FipeFunction(lambda_.Function):
             role=role,
             log_group=log_group,
             tracing=lambda_.Tracing.DISABLED,
+            reserved_concurrent_executions=reserved_concurrency,
             recursive_loop=lambda_.RecursiveLoop.ALLOW if may_loop else None,
             vpc=network.vpc if network else None,
             vpc_subnets=network.subnets if network else None,

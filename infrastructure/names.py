@@ -15,8 +15,8 @@ application finds out whether the database will be public, and so needs one."""
 
 INGESTOR_ROLE, STATUS_ROLE = "fipe_ingestor", "fipe_status"
 READER_ROLE, IMPORTER_ROLE, WATCHER_ROLE = "fipe_reader", "fipe_importer", "fipe_watcher"
-"""The database roles that sign in with IAM tokens: the ingestor's, FipeLoadStatus's, those of `fipe query`,
-`fipe import` and `fipe watch`."""
+"""The database roles that sign in with IAM tokens: the ingestor's, FipeLoadStatus's, those of `fipe query`
+(and FipeQuery), `fipe import` and `fipe watch`."""
 DASHBOARD_ROLE = "fipe_dashboard"
 """The database role for programs that keep a password; it signs in only with the setting reader_login=on."""
 DASHBOARD_SECRET_OUTPUT = "DashboardSecretArn"
@@ -32,6 +32,7 @@ class Function(StrEnum):
     SOMA_INGESTOR = "FipeSomaIngestor"
     LOAD_STATUS = "FipeLoadStatus"
     ANNOUNCER = "FipeAnnouncer"
+    QUERY = "FipeQuery"
     SQL_RUNNER = "FipeSqlRunner"
     SQL_INIT = "FipeSqlInit"
 

@@ -11,6 +11,7 @@ SQL_INIT = ROOT / "lambda"
 SQL_SCRIPT = ROOT / "create_fipe_db.sql"
 API_LAYER = ROOT / "lambda-layer" / "build" / "api"
 PSYCOPG2_LAYER = ROOT / "lambda-layer" / "build" / "psycopg2"
+QUERY_LAYER = ROOT / "lambda-layer" / "build" / "query"
 
 RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
 """Certificates of the authorities that RDS uses; missing if they could not be downloaded."""
@@ -18,12 +19,15 @@ RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
 NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/.*_cache"]
 NOT_PACKED_OF_SRC = ["/*", "!/fipe_api", *NOT_PACKED]
 """Patterns as in .gitignore: from src, the functions get only fipe_api."""
+NOT_PACKED_OF_QUERY = ["/*", "!/fipe_api", "!/fipe_query", *NOT_PACKED]
+"""FipeQuery gets fipe_query as well."""
 
 
 def check_prepared() -> None:
     """Raises SettingsError if create_fipe_api_layer.sh must run first."""
     packed_script = SQL_INIT / "assets" / SQL_SCRIPT.name
-    if not (API_LAYER.is_dir() and PSYCOPG2_LAYER.is_dir() and packed_script.is_file()):
+    layers = (API_LAYER, PSYCOPG2_LAYER, QUERY_LAYER)
+    if not (all(layer.is_dir() for layer in layers) and packed_script.is_file()):
         raise SettingsError(["the Lambda layers are not built; run ./create_fipe_api_layer.sh"])
     if packed_script.read_bytes() != SQL_SCRIPT.read_bytes():
         raise SettingsError([f"{SQL_SCRIPT.name} has changed; run ./create_fipe_api_layer.sh"])

@@ -14,6 +14,7 @@ LOCKS = (
     "tests/dbt/requirements.txt",
     "lambda-layer/requirements-api.txt",
     "lambda-layer/requirements-psycopg2.txt",
+    "lambda-layer/requirements-query.txt",
 )
 
 

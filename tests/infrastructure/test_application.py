@@ -13,7 +13,7 @@ from typing import Any
 import aws_cdk
 import pytest
 
-from infrastructure.paths import API_LAYER, FUNCTIONS, PSYCOPG2_LAYER
+from infrastructure.paths import API_LAYER, FUNCTIONS, PSYCOPG2_LAYER, QUERY_LAYER
 from tests.conftest import ROOT
 from tests.infrastructure.synthesis import (
     ACCOUNT,
@@ -129,7 +129,7 @@ def pinned(requirements: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("layer", ["api", "psycopg2"])
+@pytest.mark.parametrize("layer", ["api", "psycopg2", "query"])
 def test_a_layer_has_the_versions_that_the_local_run_has(layer: str):
     local = pinned(ROOT / "requirements.txt")
     packed = pinned(ROOT / f"lambda-layer/requirements-{layer}.txt")
@@ -148,7 +148,7 @@ def test_layers_hold_what_the_functions_import_and_nothing_that_the_runtime_has(
     assert not packages & {"boto3", "botocore", "urllib3", "jmespath", "s3transfer", "psycopg2", "bin"}
 
 
-@pytest.mark.parametrize("folder", [API_LAYER, PSYCOPG2_LAYER], ids=["api", "psycopg2"])
+@pytest.mark.parametrize("folder", [API_LAYER, PSYCOPG2_LAYER, QUERY_LAYER], ids=["api", "psycopg2", "query"])
 def test_a_layer_is_built_for_the_functions_platform_and_is_small(folder: Path):
     files = [path for path in folder.rglob("*") if path.is_file()]
     compiled = [path.name for path in files if ".cpython-" in path.name and path.suffix == ".so"]

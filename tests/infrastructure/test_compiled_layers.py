@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "lambda-layer").mkdir()
     for name in ("compile.mjs", "package.json", "package-lock.json"):
         shutil.copy2(ROOT / "lambda-layer" / name, tmp_path / "lambda-layer")
-    for layer in ("api", "psycopg2"):
+    for layer in ("api", "psycopg2", "query"):
         package = tmp_path / "lambda-layer/build" / layer / "python" / layer
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("WORDS = frozenset({'a', 'b', 'c'})\nfrom . import other\n")
@@ -85,7 +85,7 @@ def test_compiles_for_the_functions_python_which_looks_at_no_source(installed: P
     files = compiled(installed)
     assert set(files) == {
         f"{layer}/python/{layer}/__pycache__/{module}.cpython-314.pyc"
-        for layer in ("api", "psycopg2")
+        for layer in ("api", "psycopg2", "query")
         for module in ("__init__", "other")
     }
     for content in files.values():

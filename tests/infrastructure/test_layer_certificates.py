@@ -20,7 +20,7 @@ def project(tmp_path: Path) -> Path:
     script = "create_fipe_api_layer.sh"
     for name in (script, "create_fipe_db.sql"):
         shutil.copy2(ROOT / name, tmp_path)
-    for layer in ("api", "psycopg2"):
+    for layer in ("api", "psycopg2", "query"):
         (tmp_path / "lambda-layer/build" / layer / "python").mkdir(parents=True)
         requirements = tmp_path / f"lambda-layer/requirements-{layer}.txt"
         requirements.write_text(layer)

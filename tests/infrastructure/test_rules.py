@@ -24,6 +24,7 @@ NEEDED = {
     "alarm_email": "me@example.com",
     "schedule": "on",
     "reader_login": "on",
+    "api": "on",
 }
 STACKS = {
     "dev": {"stage": "dev"},
@@ -150,7 +151,7 @@ NETWORK_INTERFACES = {
     "ec2:DeleteNetworkInterface",
     "ec2:UnassignPrivateIpAddresses",
 }
-IN_VPC = re.compile("SqlInitRunner|FipeSomaIngestor|FipeLoadStatus")
+IN_VPC = re.compile("SqlInitRunner|FipeSomaIngestor|FipeLoadStatus|FipeQuery")
 
 
 def risks(policy: Any) -> dict[str, set[str]]:

@@ -40,6 +40,12 @@ class Deployment:
         return self.cloud.stage
 
     @property
+    def functions(self) -> list[Function]:
+        """The functions that there should be: FipeQuery only if it was asked for."""
+        has_query = Function.QUERY.of(self.stage) in self.resources.get("AWS::Lambda::Function", ())
+        return [function for function in Function if function != Function.QUERY or has_query]
+
+    @property
     def never_was(self) -> bool:
         """Whether the first deploy failed, so that there is no stage to check."""
         return self.status in NEVER_WAS

@@ -27,7 +27,7 @@ from fipe_words import _
 from infrastructure.names import Function, Queue
 
 LOADERS = (Function.MANUFACTURER_LOADER, Function.MODEL_LOADER, Function.PRICE_LOADER)
-AT_DATABASE = (Function.SOMA_INGESTOR, Function.LOAD_STATUS)
+AT_DATABASE = (Function.SOMA_INGESTOR, Function.LOAD_STATUS, Function.QUERY)
 
 
 def check_stage(deployment: Deployment) -> Iterator[Finding]:
@@ -47,7 +47,9 @@ def check_stage(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
-    functions = {function: in_background(partial(_examine, deployment, function)) for function in Function}
+    functions = {
+        function: in_background(partial(_examine, deployment, function)) for function in deployment.functions
+    }
     event_sources = {
         queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in Queue
     }
@@ -86,7 +88,7 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     found, waits = _read_pace(deployment)
     yield from look_at_sources(deployment.cloud, {loader: facts[loader] for loader in LOADERS}, waits)
     yield from found
-    for function in AT_DATABASE:
+    for function in [each for each in AT_DATABASE if each in facts]:
         yield from look_at_sign_in(deployment.cloud, function, facts[function])
     yield from master.result()
     status = facts[Function.LOAD_STATUS]

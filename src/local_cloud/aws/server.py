@@ -23,7 +23,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from pydantic import ValidationError
 from werkzeug.serving import make_server
 
-from local_cloud.aws import moto_patches
+from local_cloud.aws import function_urls, moto_patches
 from local_cloud.aws.event_sources import QueuePoller
 from local_cloud.aws.http_handler import KeepAliveRequestHandler
 from local_cloud.aws.inspection import clusters_in_use, databases, default_vpc, queues
@@ -128,6 +128,8 @@ class LocalCloud:
         if path.startswith(custom_resource_answers.PATH):
             known = self._services.answers.deliver(path, _body(environ))
             return _reply(start_response, HTTPStatus.OK if known else HTTPStatus.FORBIDDEN, {})
+        if path.startswith(function_urls.PATH):
+            return function_urls.answer(environ, _body(environ), start_response)
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 

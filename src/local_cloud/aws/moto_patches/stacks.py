@@ -10,6 +10,7 @@ from moto.core.exceptions import ServiceException
 from local_cloud.aws.moto_patches.members import replace
 from local_cloud.aws.resources.aurora import AuroraCluster, AuroraInstance
 from local_cloud.aws.resources.custom_resource import CustomResource
+from local_cloud.aws.resources.function_url import FunctionUrl
 from local_cloud.aws.resources.operations import Alarm, Schedule, Subscription, TopicPolicy
 from local_cloud.aws.resources.queue_policy import QueuePolicy
 from local_cloud.aws.resources.secrets import Secret, SecretTargetAttachment
@@ -21,6 +22,7 @@ RESOURCES = (
     AuroraCluster,
     AuroraInstance,
     CustomResource,
+    FunctionUrl,
     QueuePolicy,
     Schedule,
     Secret,
