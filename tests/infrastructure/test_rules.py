@@ -176,7 +176,7 @@ def test_cloudsplaining_finds_no_risk_but_what_lambda_demands(templates: list[Pa
         for name, resource in json.loads(template.read_text())["Resources"].items()
         if resource["Type"] == "AWS::IAM::Policy"
     }
-    assert len(policies) == 9 * len(STACKS)
+    assert len(policies) == 10 * len(STACKS)
     accepted = {"infrastructure": NETWORK_INTERFACES, "write": NETWORK_INTERFACES}
     assert {name: risks(policy) for name, policy in policies.items()} == {
         (template, name): accepted if IN_VPC.search(name) else {} for template, name in policies
