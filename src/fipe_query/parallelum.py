@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fipe_query import parallelum_questions as questions
 from fipe_query.cached_route import CachedRoute
@@ -218,11 +219,24 @@ def create_parallelum() -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(router)
+    app.add_middleware(_WithoutLastSlash)
     app.add_exception_handler(NotLocatedError, _not_located)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     answer_failures(app, lambda failure: _error(failure.status, failure.detail, failure.headers))
     return app
+
+
+class _WithoutLastSlash:
+    """Middleware for clients that end their paths with a slash: Parallelum answers them alike."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].rstrip("/")}
+        await self._app(scope, receive, send)
 
 
 async def _not_located(_: Request, error: Exception) -> Response:

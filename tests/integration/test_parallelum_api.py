@@ -141,6 +141,11 @@ def test_a_month_is_asked_for_by_fipe_s_code_or_by_its_own(api: Api) -> None:
     assert answer(api, "cars/brands?reference=") == answer(api, "cars/brands?reference=334")
 
 
+@pytest.mark.parametrize("path", ["references", "cars/brands", f"cars/brands/{BRAND}/models"])
+def test_a_path_may_end_with_a_slash(api: Api, path: str) -> None:
+    assert answer(api, f"{path}/?reference=334") == answer(api, f"{path}?reference=334")
+
+
 @pytest.mark.parametrize(
     ("path", "what"),
     [
