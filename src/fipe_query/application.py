@@ -6,7 +6,6 @@ from starlette.middleware.cors import CORSMiddleware
 from fipe_query import v1
 from fipe_query.cached_route import AnswerCache
 from fipe_query.connections import Pool
-from fipe_query.last_slash import IgnoreLastSlash
 from fipe_query.parallelum import create_parallelum
 from fipe_query.problems import answer_problems, describe_problems
 
@@ -38,7 +37,6 @@ def create_application(pool: Pool) -> FastAPI:
     for each in (app, parallelum):
         each.state.pool, each.state.cache = pool, cache
     answer_problems(app)
-    app.add_middleware(IgnoreLastSlash)
     # What it says is public, and it knows no cookies: pages of any origin may ask.
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], expose_headers=["ETag"]

@@ -228,7 +228,10 @@ def create_parallelum() -> FastAPI:
 
 
 class _WithoutLastSlash:
-    """Middleware for clients that end their paths with a slash: Parallelum answers them alike."""
+    """Middleware for clients that end their paths with a slash: Parallelum answers them alike.
+
+    Not a redirect: some clients, such as Java's HttpClient, follow none unless told to.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

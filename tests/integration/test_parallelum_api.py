@@ -72,14 +72,6 @@ def test_every_brand_model_year_and_price_is_answered_as_the_simulator_does(api:
                 assert answer(api, price) == simulated(price)
 
 
-def test_a_slash_at_the_end_of_a_path_is_ignored(api: Api) -> None:
-    for path in ("references", "cars/brands", f"cars/brands/{BRAND}/models"):
-        assert answer(api, f"{path}/") == answer(api, path)
-    assert answer(api, "cars/brands/?reference=334") == answer(api, "cars/brands?reference=334")
-    response = api.get("/api/v2/cars/brands/", allow_redirects=False)
-    assert response.status_code == 200, "not every client follows redirects"
-
-
 def test_a_brand_s_years_and_their_models_lead_to_all_its_vehicles(api: Api) -> None:
     rows = [row for row in CATALOGUE.rows if (row.vehicle_type, row.brand_code) == (1, BRAND)]
     found = {
@@ -144,6 +136,7 @@ def test_a_month_is_asked_for_by_fipe_s_code_or_by_its_own(api: Api) -> None:
 @pytest.mark.parametrize("path", ["references", "cars/brands", f"cars/brands/{BRAND}/models"])
 def test_a_path_may_end_with_a_slash(api: Api, path: str) -> None:
     assert answer(api, f"{path}/?reference=334") == answer(api, f"{path}?reference=334")
+    assert api.get(f"/api/v2/{path}/", allow_redirects=False).status_code == 200
 
 
 @pytest.mark.parametrize(
