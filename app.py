@@ -59,7 +59,7 @@ def main() -> None:
         settings = StageSettings.from_context(context)
         env = deployment_environment(os.environ)
         check_vpc_lookup(context, settings, env)
-        check_prepared()
+        check_prepared(with_pyarrow=bool(settings.export_bucket))
         FipeDataStack(app, names.stack(settings.stage), settings=settings, env=env)
     except SettingsError as error:
         sys.exit(str(error))

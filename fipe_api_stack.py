@@ -15,6 +15,7 @@ from infrastructure.api_function import ApiFunction, build_api_code
 from infrastructure.dashboard import Dashboard
 from infrastructure.database import Database
 from infrastructure.database_function import DatabaseFunction
+from infrastructure.lake import Lake
 from infrastructure.loader import Loader
 from infrastructure.names import PIPELINE, Function, Queue
 from infrastructure.pace import PaceTable
@@ -95,13 +96,24 @@ class FipeApiStack(NestedStack):
             Function.SOMA_INGESTOR: ingestor,
             Function.ANNOUNCER: announcer,
         }
-        announcer.tell(self._watch(functions, queues, database, settings))
+        topic = self._watch(functions, queues, database, settings)
+        announcer.tell(topic)
         if settings.api == "on":
             # No alarm watches it: whoever asks it sees its errors.
             query = QueryFunction(
                 self, settings=settings, api_code=api_code, database=database, psycopg2_layer=psycopg2_layer
             )
             self._add_output("ApiUrl", query.url)
+        if settings.export_bucket:
+            Lake(
+                self,
+                "Lake",
+                settings=settings,
+                api_code=api_code,
+                database=database,
+                psycopg2_layer=psycopg2_layer,
+                topic=topic,
+            )
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)

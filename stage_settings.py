@@ -242,6 +242,17 @@ class StageSettings(BaseModel):
         description="on for a role with a password, which can only read, for programs such as Metabase, Power"
         " BI and Excel",
     )
+    export_bucket: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$",
+        description="the name of your own bucket in the same region: each complete month is written there as"
+        " Parquet",
+    )
+    s3_endpoint: Literal["create", "existing"] = Field(
+        default="create",
+        description="how export_bucket is reached: create (a free S3 gateway endpoint in the VPC), or"
+        " existing if the VPC has one",
+    )
     backup_days: int = Field(default=7, ge=1, le=35, description="the days to keep backups, 1 to 35")
 
     # A loader keeps 10 s for its results and 20 s for a call that hangs. In the rest it makes up to three

@@ -1,4 +1,4 @@
-"""The functions that connect to the database: the ingestor, FipeLoadStatus and FipeQuery."""
+"""The functions of src/fipe_api that connect to the database."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from constructs import Construct
 
 from infrastructure.api_function import ApiCode, ApiFunction
 from infrastructure.database import Database
+from infrastructure.functions import FunctionNetwork
 from infrastructure.names import Function
 from stage_settings import StageSettings
 
@@ -15,7 +16,7 @@ DATABASE_FUNCTION_MEMORY_MB = 512
 
 
 class DatabaseFunction(ApiFunction):
-    """A function inside the VPC, next to the database; it can reach nothing else.
+    """A function inside the VPC, next to the database. Without a network of its own it reaches nothing else.
 
     Args:
         kind: which function.
@@ -25,7 +26,8 @@ class DatabaseFunction(ApiFunction):
         database: the database.
         role: the database role that it signs in as, with an IAM token.
         psycopg2_layer: the layer with psycopg2.
-        more_layers: further layers.
+        layers: further layers.
+        network: where it runs; by default, beside the database.
         reserved_concurrency: how many invocations may run at a time; None for any number.
     """
 
@@ -40,7 +42,8 @@ class DatabaseFunction(ApiFunction):
         database: Database,
         role: str,
         psycopg2_layer: lambda_.ILayerVersion,
-        more_layers: Sequence[lambda_.ILayerVersion] = (),
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        network: FunctionNetwork | None = None,
         reserved_concurrency: int | None = None,
     ) -> None:
         endpoint = database.cluster.cluster_endpoint
@@ -58,8 +61,8 @@ class DatabaseFunction(ApiFunction):
                 "RDS_USER": role,
                 **database.tls_variables,
             },
-            layers=[psycopg2_layer, *more_layers],
-            network=database.network,
+            layers=[psycopg2_layer, *layers],
+            network=network or database.network,
             reserved_concurrency=reserved_concurrency,
         )
         database.cluster.grant_connect(self, role)

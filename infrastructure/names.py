@@ -33,6 +33,7 @@ class Function(StrEnum):
     LOAD_STATUS = "FipeLoadStatus"
     ANNOUNCER = "FipeAnnouncer"
     QUERY = "FipeQuery"
+    LAKE_WRITER = "FipeLakeWriter"
     SQL_RUNNER = "FipeSqlRunner"
     SQL_INIT = "FipeSqlInit"
 
@@ -41,13 +42,12 @@ class Function(StrEnum):
         return f"{self}-{stage}"
 
 
-class Queue(StrEnum):
-    """The queues, each with a dead letter queue: the pipeline's in its order, then what is to be told."""
+OPTIONAL_FUNCTIONS = frozenset({Function.QUERY, Function.LAKE_WRITER})
+"""The functions that only some stages have."""
 
-    MANUFACTURER = "manufacturer"
-    MODEL = "model"
-    PRICE = "price"
-    ANNOUNCEMENT = "announcement"
+
+class QueueName(StrEnum):
+    """What queues have in common. Each has a dead letter queue."""
 
     def of(self, stage: str) -> str:
         """The queue's name."""
@@ -56,6 +56,21 @@ class Queue(StrEnum):
     def dlq(self, stage: str) -> str:
         """The name of its dead letter queue."""
         return f"fipe-{self}-dlq-{stage}"
+
+
+class OptionalQueue(QueueName):
+    """The queues that only some stages have."""
+
+    EXPORT = "export"
+
+
+class Queue(QueueName):
+    """The queues that every stage has: the pipeline's in its order, then what is to be told."""
+
+    MANUFACTURER = "manufacturer"
+    MODEL = "model"
+    PRICE = "price"
+    ANNOUNCEMENT = "announcement"
 
     @property
     def consumer(self) -> Function:

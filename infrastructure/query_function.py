@@ -48,7 +48,7 @@ class QueryFunction(DatabaseFunction):
             database=database,
             role=READER_ROLE,
             psycopg2_layer=psycopg2_layer,
-            more_layers=[query_layer],
+            layers=[query_layer],
             # Nothing else bounds how many connections a function URL can take.
             reserved_concurrency=settings.api_concurrency,
         )

@@ -4,7 +4,7 @@ from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infrastructure.names import Queue
+from infrastructure.names import QueueName
 from stage_settings import StageSettings
 
 VISIBILITY_IN_FUNCTION_TIMEOUTS = 6
@@ -15,11 +15,25 @@ class QueueWithDlq(Construct):
     """A queue, and a dead letter queue that serves only that queue.
 
     SQS encrypts both with its own keys; both refuse plain HTTP.
+
+    Args:
+        kind: which queue.
+        settings: the settings of the stage.
+        one_by_one: its function gets one message at a time, so a message that fails is soon tried again.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, kind: Queue, settings: StageSettings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        kind: QueueName,
+        settings: StageSettings,
+        one_by_one: bool = False,
+    ) -> None:
         super().__init__(scope, construct_id)
         name = kind.of(settings.stage)
+        self._timeouts = 1 if one_by_one else VISIBILITY_IN_FUNCTION_TIMEOUTS
         self.dlq = self._build_dlq(kind.dlq(settings.stage), name, settings)
         self.queue = self._build_queue(name, settings)
 
@@ -51,8 +65,7 @@ class QueueWithDlq(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(settings.retention_days),
             visibility_timeout=Duration.seconds(
-                VISIBILITY_IN_FUNCTION_TIMEOUTS * settings.function_timeout_seconds
-                + settings.batching_window_seconds
+                self._timeouts * settings.function_timeout_seconds + settings.batching_window_seconds
             ),
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=self.dlq, max_receive_count=settings.max_receive_count

@@ -64,6 +64,12 @@ class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
     db_secret_arn: str = ""
 
 
+class LakeEnvironment(Struct, frozen=True, rename="upper"):
+    """The variables of the function that writes months into a bucket, besides those of the database."""
+
+    export_bucket: str
+
+
 def read_environment(shape: type[Environment]) -> Environment:
     """Reads the variables of one shape.
 

@@ -741,8 +741,8 @@ def export(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output. A folder with"
-            " --partitioned."
+            help="Ends in .csv, .jsonl, .parquet or .xlsx; - writes CSV to standard output. With"
+            " --partitioned a folder, or s3://bucket."
         ),
     ],
     month: Annotated[str, typer.Option(help="2026-06 or latest; all months by default.")] = "",
@@ -761,8 +761,8 @@ def export(
         bool,
         typer.Option(
             "--partitioned",
-            help="A Parquet file per month in a folder, for DuckDB, Athena and Spark; only months that"
-            " changed are written again.",
+            help="A Parquet file per month in a folder or bucket, for DuckDB, Athena and Spark; only months"
+            " that changed are written again.",
         ),
     ] = False,
     as_json: Json = False,
@@ -770,7 +770,7 @@ def export(
     """Write prices to a file: months, types, a brand, a vehicle or everything."""
     from fipe_cli.database import open_database
     from fipe_cli.export import Selection, export_prices
-    from fipe_cli.partitions import export_months
+    from fipe_cli.partitions import export_months, find_place
 
     cloud = _cloud(context)
     selection = Selection(month, first, last, brand, types, vehicle)
@@ -778,7 +778,7 @@ def export(
         raise CliError(_("invalid options: --partitioned writes Parquet files into a folder; name it"), USAGE)
     with open_database(cloud) as database, database.session() as session:
         if partitioned:
-            exported = export_months(session, selection, file)
+            exported = export_months(session, selection, find_place(cloud, file))
             _answer(exported.document(), exported.words(), as_json)
             return
         rows = export_prices(session, selection, file, excel_pt=excel_pt)

@@ -76,6 +76,9 @@ ANSWERS = (
     marked("read {count} loads"),
     marked("read {count} load"),
     marked("not needed: {user} is no member of rds_iam"),
+    marked("reached {bucket}; there is no month to write"),
+    marked("reached {bucket}, which has {month}"),
+    marked("reached {bucket}, which lacks {month}"),
     marked("may sign in, although the stage was deployed with reader_login=off"),
 )
 """The first that fits counts, so a more general one comes later."""

@@ -1,23 +1,19 @@
-"""Writes prices as a folder of Parquet files, one per month, which DuckDB, Athena and Spark read in place.
+"""`fipe export --partitioned`: prices as Parquet files, one per month, in a folder or in a bucket of S3.
 
-    FOLDER/reference_month=2026-06/prices.parquet
-
-These programs take the month from the folder's name, as a text, and pass over names that begin with a dot, as
-a file has until it is whole. Each file has the month as a date, too, named `month`: if it were named like the
-folder, they would hide it, or refuse it.
+A file has a name that begins with a dot until it is whole, which readers pass over.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
-from fipe_api.database.prices import COLUMNS, fingerprint, read_batches
-from fipe_cli.errors import CliError
+from fipe_api.database.partitions import FILE, FINGERPRINT, KEY, Store, export_month, file_of, folder_of
+from fipe_cli.errors import USAGE, CliError
 from fipe_cli.export import Selection, opened
 from fipe_words import _, counted, plural
 from local_cloud.command_errors import reason_of
@@ -25,15 +21,81 @@ from local_cloud.command_errors import reason_of
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-KEY = "reference_month"
-FILE = "prices.parquet"
-FILE_COLUMNS = ("month", *COLUMNS[1:])
-"""The columns of fipe.vehicle_price, where the month has another name than in the folder's."""
+    from fipe_cli.cloud import Cloud
 
-FINGERPRINT = "fipe.fingerprint"
-"""The name of a file's note, which says what is in it: it tells whether the month has changed since."""
-LAYOUT = 1
-"""Raise it when files of the same prices are to look different: then all are written anew."""
+S3 = "s3:"
+
+
+class Place(Store, Protocol):
+    """Where the files are, for people."""
+
+    def months(self) -> list[str]:
+        """The months that have files."""
+
+    def place_of(self, month: str) -> str:
+        """Where those of a month are."""
+
+
+class Folder:
+    """A folder of this machine. Raises CliError when something in it cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def note(self, month: str) -> str | None:
+        """See Store."""
+        from fipe_api.database.parquet import read_note
+
+        file = self._path / file_of(month)
+        with _explained(file):
+            return read_note(file, FINGERPRINT) if file.exists() else None
+
+    @contextmanager
+    def replaced(self, month: str, note: str) -> Iterator[IO[bytes]]:  # noqa: ARG002  (the file has it)
+        """See Store."""
+        file = self._path / file_of(month)
+        with _explained(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        # With the process's id, so that two exports into one folder do not write into one file.
+        with opened(file, file.with_name(f".{FILE}.{os.getpid()}.part")) as target:
+            yield target
+
+    def months(self) -> list[str]:
+        """See Place."""
+        return sorted(file.parent.name.removeprefix(f"{KEY}=") for file in self._path.glob(f"{KEY}=*/{FILE}"))
+
+    def place_of(self, month: str) -> str:
+        """See Place."""
+        return str(self._path / folder_of(month))
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=reason_of(error))) from error
+
+
+def find_place(cloud: "Cloud", named: Path) -> Place:
+    """A folder, or the bucket that s3://bucket/prefix names, on the stage's cloud.
+
+    Raises:
+        CliError: no bucket is named, or the stage's cloud does not run.
+    """
+    first, *rest = named.parts or ("",)
+    if first != S3:
+        return Folder(named)
+    if not rest:
+        raise CliError(
+            _("invalid FILE s3://: name a bucket, as s3://my-bucket or s3://my-bucket/fipe"), USAGE
+        )
+    from fipe_api.aws.bucket import Bucket
+
+    return Bucket(cloud.client("s3"), rest[0], "/".join(rest[1:]))
 
 
 @dataclass(frozen=True)
@@ -44,10 +106,10 @@ class ExportedMonths:
         written: with how many prices; new or changed since the last time.
         unchanged: with how many prices.
         unfinished: those among them that are not whole in the database: loading, or part of a month.
-        gone: those that the folder has, and the database no longer.
+        gone: those that the folder or bucket has, and the database no longer.
     """
 
-    folder: Path
+    place: Place
     written: dict[str, int] = field(default_factory=dict)
     unchanged: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
@@ -56,7 +118,7 @@ class ExportedMonths:
     def document(self) -> dict[str, Any]:
         """The same as JSON has it."""
         return {
-            "folder": str(self.folder), "written": self.written, "unchanged": self.unchanged,
+            "folder": str(self.place), "written": self.written, "unchanged": self.unchanged,
             "unfinished": self.unfinished, "gone": self.gone,
         }  # fmt: skip
 
@@ -65,7 +127,7 @@ class ExportedMonths:
         told = [
             _(
                 "{folder}: wrote {months} with {prices}",
-                folder=self.folder,
+                folder=self.place,
                 months=counted(len(self.written), "month"),
                 prices=counted(sum(self.written.values()), "price"),
             )
@@ -89,67 +151,39 @@ class ExportedMonths:
                 "{month} has no such prices in the database any more, and its file was left: delete {folder}"
                 " if you do not need it",
                 month=month,
-                folder=_folder_of(self.folder, month),
+                folder=self.place.place_of(month),
             )
             for month in self.gone
         ]
         return told
 
 
-def export_months(session: "connection", selection: Selection, folder: Path) -> ExportedMonths:
+def export_months(session: "connection", selection: Selection, place: Place) -> ExportedMonths:
     """Write the file of each month that is new, or whose prices are others than those of its file.
 
-    A reader of the folder sees each month as it was before or as it is now, never half of it.
+    A reader sees each month as it was before or as it is now, never half of it.
 
     Raises:
         CliError: there is nothing to write, or it cannot be written.
+        ClientError: S3 refuses.
     """
     parts = selection.parts(session)
-    found = ExportedMonths(folder)
+    found = ExportedMonths(place)
     session.rollback()
     # A month and its fingerprint are read from one snapshot.
     session.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ)
     for day, part in parts.items():
+        month = f"{day:%Y-%m}"
         with session:
-            _export_month(session, day, part, found)
+            exported = export_month(session, day, part, place)
+        if not exported.prices:
+            continue
+        if exported.state not in ("whole", "imported"):
+            found.unfinished[month] = exported.state
+        (found.written if exported.is_written else found.unchanged)[month] = exported.prices
     newest = f"{max(parts):%Y-%m}"
     there = {*found.written, *found.unchanged}
     found.gone.extend(
-        month for month in _months_in(folder) if month not in there and selection.covers(month, newest)
+        month for month in place.months() if month not in there and selection.covers(month, newest)
     )
     return found
-
-
-def _export_month(session: "connection", day: date, part: sql.Composed, found: ExportedMonths) -> None:
-    from fipe_api.database.parquet import read_note, write_months
-
-    month = f"{day:%Y-%m}"
-    with session.cursor() as cursor:
-        prices, content = fingerprint(cursor, part)
-        cursor.execute("select fipe.loaded(%s)", (day,))
-        ((state,),) = cursor.fetchall()
-    if not prices:
-        return
-    if state not in ("whole", "imported"):
-        found.unfinished[month] = state
-    file = _folder_of(found.folder, month) / FILE
-    note = f"{LAYOUT} {content}"
-    try:
-        if file.exists() and read_note(file, FINGERPRINT) == note:
-            found.unchanged[month] = prices
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CliError(_("{file} cannot be written: {reason}", file=file, reason=reason_of(error))) from error
-    # With the process's id, so that two exports into one folder do not write into one file.
-    with opened(file, file.with_name(f".{FILE}.{os.getpid()}.part")) as target:
-        rows = read_batches(session, COLUMNS, part)
-        found.written[month] = write_months(target, FILE_COLUMNS, [rows], {FINGERPRINT: note})
-
-
-def _folder_of(folder: Path, month: str) -> Path:
-    return folder / f"{KEY}={month}"
-
-
-def _months_in(folder: Path) -> list[str]:
-    return sorted(file.parent.name.removeprefix(f"{KEY}=") for file in folder.glob(f"{KEY}=*/{FILE}"))

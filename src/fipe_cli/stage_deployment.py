@@ -61,6 +61,8 @@ def read_settings(cloud: Cloud, given: Sequence[str]) -> Settings:
         _refuse_vpc_without_dns(cloud, checked.vpc_id)
         if not _vpc_has(cloud, checked.vpc_id, "enableDnsHostnames"):
             settings[names.NO_DNS_HOSTNAMES] = checked.vpc_id
+        if checked.export_bucket and checked.s3_endpoint == "create":
+            _refuse_second_endpoint(cloud, checked)
         zones = _zones_without_lambda(cloud, checked.vpc_id)
         if zones and not checked.excluded_zones:
             settings["excluded_zones"] = ",".join(zones)
@@ -213,6 +215,32 @@ def _refuse_vpc_without_dns(cloud: Cloud, vpc_id: str) -> None:
                 )
             ]
         )
+
+
+def _refuse_second_endpoint(cloud: Cloud, settings: StageSettings) -> None:
+    """Raises InvalidInputsError when the VPC has an S3 gateway endpoint that is not this stage's own.
+
+    A route table takes one only, and CloudFormation would find out after a quarter of an hour.
+    """
+    s3, own = (
+        f"com.amazonaws.{cloud.session.region_name}.s3",
+        {("project", "fipe"), ("stage", settings.stage)},
+    )
+    gateways = [{"Name": "vpc-endpoint-type", "Values": ["Gateway"]}]
+    pages = cloud.client("ec2").get_paginator("describe_vpc_endpoints").paginate(Filters=gateways)
+    for endpoint in (each for page in pages for each in page["VpcEndpoints"]):
+        tags = {(tag["Key"], tag["Value"]) for tag in endpoint.get("Tags", ())}
+        if (endpoint["VpcId"], endpoint["ServiceName"]) == (settings.vpc_id, s3) and not own <= tags:
+            raise InvalidInputsError(
+                [
+                    _(
+                        "{vpc_id} has an S3 gateway endpoint, {endpoint}, and takes no second one: add"
+                        " S3_ENDPOINT=existing",
+                        vpc_id=settings.vpc_id,
+                        endpoint=endpoint["VpcEndpointId"],
+                    )
+                ]
+            )
 
 
 def _vpc_has(cloud: Cloud, vpc_id: str, attribute: str) -> bool:

@@ -29,6 +29,7 @@ INPUTS = (
     "lambda-layer/build/api",
     "lambda-layer/build/psycopg2",
     "lambda-layer/build/query",
+    "lambda-layer/build/pyarrow.sha256",
     "create_fipe_db.sql",
     "cdk.json",
     "package-lock.json",

@@ -339,7 +339,9 @@ def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
 
 @pytest.mark.walkthrough
 def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud: Cloud) -> None:
-    deployed = cloud.here.make("deploy-stg", "READER_LOGIN=on")
+    lake = client("s3", cloud.endpoint)
+    lake.create_bucket(Bucket="lake")
+    deployed = cloud.here.make("deploy-stg", "READER_LOGIN=on", "EXPORT_BUCKET=lake")
     assert deployed.returncode == 0, deployed.stderr
     assert "FipeManufacturerLambda = FipeManufacturerLoader-stg" in deployed.stdout
     dashboard = cloud.fipe("--stage", "stg", "dsn", "--user", "fipe_dashboard", "--password")
@@ -351,6 +353,20 @@ def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud:
     loaded = cloud.here.make("load-stg", "BRANDS=Acura", "FOLLOW=1")
     assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
     assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout
+    announcement = json.dumps({"kind": "load_complete", "reference_month": "2026-06", "whole_month": True})
+    client("sns", cloud.endpoint).publish(
+        TopicArn="arn:aws:sns:us-east-1:123456789012:fipe-alarms-stg",
+        MessageStructure="json",
+        Message=json.dumps({"default": "a month is complete", "sqs": announcement}),
+        MessageAttributes={"kind": {"DataType": "String", "StringValue": "load_complete"}},
+    )
+    (file,) = eventually(lambda: lake.list_objects_v2(Bucket="lake").get("Contents"), PATIENCE_SECONDS)
+    assert file["Key"] == "reference_month=2026-06/prices.parquet"
+    exported = cloud.fipe("--stage", "stg", "export", "s3://lake", "--partitioned")
+    assert "1 month unchanged since the last export" in exported.stdout, exported.stderr
+    checked = cloud.fipe("--stage", "stg", "check").stdout
+    assert "Parquet in a bucket: reached s3://lake, which has 2026-06; 0 messages waiting" in checked
+    assert "database, as fipe_dashboard: signs in with the password of its secret" in checked
     refused = cloud.here.make("destroy-stg")
     assert "error: not confirmed: to delete FipeDataStack-stg in account 123456789012" in refused.stderr
     destroyed = cloud.here.make("destroy-stg", "CONFIRM=1")

@@ -129,7 +129,7 @@ def pinned(requirements: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("layer", ["api", "psycopg2", "query"])
+@pytest.mark.parametrize("layer", ["api", "psycopg2", "query", "pyarrow"])
 def test_a_layer_has_the_versions_that_the_local_run_has(layer: str):
     local = pinned(ROOT / "requirements.txt")
     packed = pinned(ROOT / f"lambda-layer/requirements-{layer}.txt")

@@ -25,6 +25,7 @@ NEEDED = {
     "schedule": "on",
     "reader_login": "on",
     "api": "on",
+    "export_bucket": "my-lake",
 }
 STACKS = {
     "dev": {"stage": "dev"},
@@ -39,13 +40,16 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the templates of all stages, checked by cdk-nag: an error ends the synthesis."""
     folder = tmp_path_factory.mktemp("assembly")
     app = new_app(outdir=folder)
-    for name, settings in STACKS.items():
-        FipeDataStack(
-            app,
-            f"FipeDataStack-{name}",
-            settings=StageSettings.from_context(NEEDED | settings),
-            env=Environment(account=ACCOUNT, region=REGION),
-        )
+    with pytest.MonkeyPatch.context() as patched:
+        # The layer is only built when it is needed.
+        patched.setattr("infrastructure.lake.PYARROW_LAYER", tmp_path_factory.mktemp("pyarrow"))
+        for name, settings in STACKS.items():
+            FipeDataStack(
+                app,
+                f"FipeDataStack-{name}",
+                settings=StageSettings.from_context(NEEDED | settings),
+                env=Environment(account=ACCOUNT, region=REGION),
+            )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True))
     app.synth()
     return folder
@@ -71,6 +75,7 @@ def test_cdk_nag_finds_nothing_but_what_is_accepted(nag: dict[str, Any]):
     assert {finding["ruleName"] for finding in nag["suppressedViolations"]} == {
         "AwsSolutions-DDB3",
         "AwsSolutions-IAM5[Resource::*]",
+        "AwsSolutions-IAM5[Resource::arn:aws:s3:::my-lake/reference_month=*/prices.parquet]",
         "AwsSolutions-RDS10",
         "AwsSolutions-SMG4",
     }
@@ -176,7 +181,7 @@ def test_cloudsplaining_finds_no_risk_but_what_lambda_demands(templates: list[Pa
         for name, resource in json.loads(template.read_text())["Resources"].items()
         if resource["Type"] == "AWS::IAM::Policy"
     }
-    assert len(policies) == 10 * len(STACKS)
+    assert len(policies) == 11 * len(STACKS)
     accepted = {"infrastructure": NETWORK_INTERFACES, "write": NETWORK_INTERFACES}
     assert {name: risks(policy) for name, policy in policies.items()} == {
         (template, name): accepted if IN_VPC.search(name) else {} for template, name in policies

@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -13,50 +12,12 @@ import pytest
 from psycopg2.extensions import connection
 from pyarrow import dataset, parquet
 
-from fipe_api.database.prices import COLUMNS
-from fipe_api.database.writer import PriceRow, write_messages, write_rows
-from fipe_api.messages import Named
+from fipe_api.database.writer import write_messages, write_rows
 from fipe_cli.errors import CliError
 from fipe_cli.export import Selection
-from fipe_cli.partitions import ExportedMonths, export_months
-from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
-from tests.builders import JUNE_2026, MAY_2026, any_price, any_price_message, any_run_plan
-
-SAMPLE = [row for rows in read_catalogue(SAMPLE_CATALOGUE).by_model() for row in rows]
-
-QUESTIONS = {
-    "prices of a month by brand": """
-        select reference_month, vehicle_type, brand, count(*), sum(price_brl), min(price_brl), max(price_brl)
-        from fipe.vehicle_price group by 1, 2, 3 order by 1, 2, 3
-    """,
-    "history of a code": """
-        select reference_month, model, model_year, zero_km, fuel, price_brl
-        from fipe.vehicle_price where fipe_code = '038003-2' order by 1, 3, 5
-    """,
-    "changes since the month before": """
-        select june.brand, june.model, june.model_year, june.fuel, may.price_brl, june.price_brl,
-               june.price_brl - may.price_brl
-        from fipe.vehicle_price as june
-        join fipe.vehicle_price as may using (vehicle_type, brand_code, model_code, model_year, fuel_code)
-        where june.reference_month = '2026-06-01' and may.reference_month = '2026-05-01'
-        order by june.vehicle_type, june.brand_code, june.model_code, june.model_year, june.fuel_code
-    """,
-    "vehicles in a price range": f"""
-        select {", ".join(COLUMNS)} from fipe.vehicle_price where price_brl between 5000 and 20000.50
-        order by reference_month, vehicle_type, brand_code, model_code, model_year, fuel_code
-    """,
-    "new and gone": """
-        select vehicle_type, brand_code, model_code, model_year, fuel_code, min(reference_month)
-        from fipe.vehicle_price group by 1, 2, 3, 4, 5 having count(*) = 1 order by 1, 2, 3, 4, 5
-    """,
-}
-
-
-def priced(month: date, code: int, factor: str = "1") -> list[PriceRow]:
-    return [
-        PriceRow(month, code, *row[:-1], (row.price_brl * Decimal(factor)).quantize(Decimal("0.01")))
-        for row in SAMPLE
-    ]
+from fipe_cli.partitions import ExportedMonths, Folder, export_months
+from tests.builders import JUNE_2026, MAY_2026, any_run_plan
+from tests.months import QUESTIONS, SAMPLE, answer, answer_of_files, correct_june, priced
 
 
 @pytest.fixture
@@ -68,41 +29,13 @@ def two_months(database: connection) -> connection:
 
 
 def export(database: connection, folder: Path, **chosen: str) -> ExportedMonths:
-    return export_months(database, Selection(**chosen), folder)
-
-
-def correct_june(database: connection) -> None:
-    """A load finds the first model with one price less, and another one corrected to the cent."""
-    first = SAMPLE[0]
-    rows = [row for row in SAMPLE if row[:5] == first[:5]]
-    corrected = [
-        any_price(
-            model_year=row.model_year, fuel_code=row.fuel_code, fuel=row.fuel, fipe_code=row.fipe_code,
-            price_brl=row.price_brl + Decimal("0.05"),
-        )
-        for row in rows[:-1]
-    ]  # fmt: skip
-    message = any_price_message(
-        brand=Named(code=first.brand_code, name=first.brand),
-        model=Named(code=first.model_code, name=first.model),
-        prices=tuple(corrected),
-    )
-    write_messages(database, [message])
+    return export_months(database, Selection(**chosen), Folder(folder))
 
 
 def ask(database: connection, folder: Path, question: str) -> tuple[list[Any], list[Any]]:
     """The database's answer, and that of DuckDB over the folder."""
-    with database, database.cursor() as cursor:
-        cursor.execute(question)
-        known = cursor.fetchall()
-    with closing(duckdb.connect()) as duck:
-        duck.sql("create schema fipe")
-        duck.sql(
-            "create view fipe.vehicle_price as"
-            " select month as reference_month, * exclude (month, reference_month)"
-            f" from read_parquet('{folder}/*/*.parquet')"
-        )
-        return known, duck.sql(question).fetchall()
+    with duckdb.connect() as duck:
+        return answer(database, question), answer_of_files(duck, f"'{folder}/*/*.parquet'", question)
 
 
 def test_duckdb_answers_as_the_database_does_after_a_correction_too(

@@ -93,6 +93,30 @@ def test_the_cdk_is_told_when_the_vpc_gives_no_host_names(plain_vpc: str, cdk: C
     assert f"fipe:no-dns-hostnames={plain_vpc}" in cdk.command
 
 
+def test_a_vpc_that_has_an_s3_endpoint_is_given_no_second_one(endpoint: str, plain_vpc: str) -> None:
+    ec2 = client("ec2", endpoint)
+    given = [f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7", "export_bucket=lake"]
+
+    def make_endpoint(*tags: str) -> str:
+        pairs = [{"Key": key, "Value": value} for key, _, value in (tag.partition("=") for tag in tags)]
+        made = ec2.create_vpc_endpoint(
+            VpcId=plain_vpc,
+            VpcEndpointType="Gateway",
+            ServiceName="com.amazonaws.us-east-1.s3",
+            TagSpecifications=[
+                {"ResourceType": "vpc-endpoint", "Tags": [{"Key": "a", "Value": "b"}, *pairs]}
+            ],
+        )
+        return str(made["VpcEndpoint"]["VpcEndpointId"])
+
+    own = make_endpoint("project=fipe", "stage=dev")
+    assert read_settings(find_cloud("dev", None), given)["export_bucket"] == "lake"
+    with pytest.raises(InvalidInputsError, match=f"{plain_vpc} has an S3 gateway endpoint, {own}"):
+        read_settings(find_cloud("stg", None), given)
+    read_settings(find_cloud("stg", None), [*given, "s3_endpoint=existing"])
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[own])
+
+
 def test_a_vpc_without_dns_resolution_is_refused(endpoint: str, plain_vpc: str, cdk: Cdk) -> None:
     client("ec2", endpoint).modify_vpc_attribute(VpcId=plain_vpc, EnableDnsSupport={"Value": False})
     ended = CliRunner().invoke(app, ["deploy", f"vpc_id={plain_vpc}", "allowed_ip=203.0.113.7"])

@@ -1,4 +1,4 @@
-"""AWS clients, made with botocore: boto3 would load its S3 transfers too, which no function uses."""
+"""AWS clients, made with botocore: boto3 would load its S3 transfers too, which no function needs."""
 
 import json
 from collections.abc import Mapping

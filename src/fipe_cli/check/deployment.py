@@ -11,7 +11,7 @@ from fipe_cli.check.findings import Finding, Level
 from fipe_cli.cloud import QUICK, Cloud
 from fipe_words import _
 from infrastructure import names
-from infrastructure.names import Function
+from infrastructure.names import OPTIONAL_FUNCTIONS, Function
 
 _NESTED = "AWS::CloudFormation::Stack"
 NEVER_WAS = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
@@ -41,9 +41,11 @@ class Deployment:
 
     @property
     def functions(self) -> list[Function]:
-        """The functions that there should be: FipeQuery only if it was asked for."""
-        has_query = Function.QUERY.of(self.stage) in self.resources.get("AWS::Lambda::Function", ())
-        return [function for function in Function if function != Function.QUERY or has_query]
+        """The functions that there should be: some only if they were asked for."""
+        deployed = self.resources.get("AWS::Lambda::Function", ())
+        return [
+            each for each in Function if each not in OPTIONAL_FUNCTIONS or each.of(self.stage) in deployed
+        ]
 
     @property
     def never_was(self) -> bool:

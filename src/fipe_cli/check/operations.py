@@ -5,6 +5,7 @@ from botocore.exceptions import ClientError
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
+from fipe_cli.check.lake import has_lake
 from fipe_cli.errors import CliError
 from fipe_cli.ledger import read_waits
 from fipe_cli.month_list import progress_of, read_list
@@ -93,6 +94,7 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
 def look_at_topic(deployment: Deployment) -> list[Finding]:
     """Whether the topic is there, and those who asked for its messages have confirmed that."""
     part, topic = _("topic of the alarms"), names.alarm_topic(deployment.stage)
+    export_queue = names.OptionalQueue.EXPORT.of(deployment.stage)
     arns = [arn for arn in deployment.resources.get("AWS::SNS::Topic", ()) if arn.endswith(topic)]
     sns = deployment.cloud.client("sns")
     try:
@@ -101,7 +103,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
             for arn in arns
             for page in sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
             for each in page["Subscriptions"]
-            if each["SubscriptionArn"] != DELETED
+            if each["SubscriptionArn"] != DELETED and not each["Endpoint"].endswith(f":{export_queue}")
         ]
     except sns.exceptions.NotFoundException:
         arns = []
@@ -115,7 +117,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
     if found:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, _("{who} is notified", who=confirmed))]
-    if deployment.resources.get("AWS::SNS::Subscription"):
+    if len(deployment.resources.get("AWS::SNS::Subscription", ())) > has_lake(deployment):
         subscribe = deployment.cloud.aws_command(
             *("sns", "subscribe", "--topic-arn", arns[0], "--protocol", "email"),
             *("--notification-endpoint", "ADDRESS"),

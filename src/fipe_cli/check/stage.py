@@ -12,6 +12,7 @@ from fipe_cli.check.dead_letters import Door, count_letters, try_the_way
 from fipe_cli.check.deployment import Deployment, look_at_stack
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import Examined, examine, look_at_concurrency
+from fipe_cli.check.lake import LAKE, look_at_lake
 from fipe_cli.check.operations import (
     look_at_alarms,
     look_at_announcements,
@@ -90,6 +91,7 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
     yield from found
     for function in [each for each in AT_DATABASE if each in facts]:
         yield from look_at_sign_in(deployment.cloud, function, facts[function])
+    yield from _safely(_(LAKE), look_at_lake, deployment, facts.get(Function.LAKE_WRITER))
     yield from master.result()
     status = facts[Function.LOAD_STATUS]
     if status and status.database and not status.database.error:

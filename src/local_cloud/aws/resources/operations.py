@@ -8,7 +8,7 @@ import functools
 import json
 from typing import Any, ClassVar, Self
 
-from local_cloud.aws.resources.base import Resource, Wanted
+from local_cloud.aws.resources.base import Resource, Wanted, is_true
 from local_cloud.aws.services import services
 from local_cloud.deployment import client
 
@@ -90,8 +90,14 @@ class Subscription(_CreatedByItsApi):
 
     @classmethod
     def put(cls, name: str, properties: dict[str, Any]) -> str:  # noqa: ARG003
-        """Subscribe."""
-        return str(cls.client().subscribe(**properties)["SubscriptionArn"])
+        """Subscribe. What the API takes as text, a template has as objects and booleans."""
+        asked = {key: properties[key] for key in ("TopicArn", "Protocol", "Endpoint") if key in properties}
+        attributes = {}
+        if "FilterPolicy" in properties:
+            attributes["FilterPolicy"] = json.dumps(properties["FilterPolicy"])
+        if is_true(properties.get("RawMessageDelivery")):
+            attributes["RawMessageDelivery"] = "true"
+        return str(cls.client().subscribe(**asked, Attributes=attributes)["SubscriptionArn"])
 
     def remove(self) -> None:
         """Unsubscribe."""
