@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from fipe_cli.check import database, functions
 from fipe_cli.check.deployment import Deployment, look_at_stack, read_deployment
 from fipe_cli.check.findings import Finding, Level, worst
 from fipe_cli.check.functions import examine, look_at_concurrency
+from fipe_cli.check.lake import look_at_lake
 from fipe_cli.check.queues import look_at_event_source
 from fipe_cli.check.sources import look_at_sources
 from fipe_cli.check.stage import check_stage
@@ -309,3 +311,30 @@ def test_the_worst_finding_counts() -> None:
     levels = [Level.OK, Level.FAILED, Level.WARNING]
     assert worst([Finding(level, "", "") for level in levels]) is Level.FAILED
     assert worst([Finding(Level.WARNING, "", ""), Finding(Level.OK, "", "")]) is Level.WARNING
+
+
+def lake(monkeypatch: pytest.MonkeyPatch, letters: int = 0, **found: str) -> Finding:
+    """What is said of the bucket of a stage that has one, by what its function answers."""
+    waiting = {"ApproximateNumberOfMessages": str(letters), "ApproximateNumberOfMessagesNotVisible": "0"}
+    plain = answering(
+        monkeypatch, get_queue_url={"QueueUrl": "any"}, get_queue_attributes={"Attributes": waiting}
+    )
+    assert [finding.seen for finding in look_at_lake(plain, None)] == [
+        "none is written; EXPORT_BUCKET=... at a deploy would"
+    ]
+    deployment = replace(plain, resources={"AWS::Lambda::Function": frozenset({"FipeLakeWriter-dev"})})
+    answered = Facts("3.14.2", {}, database=DatabaseFacts("fipe_reader", "require", **found))
+    (finding,) = look_at_lake(deployment, answered)
+    return finding
+
+
+def test_the_bucket_is_reached_or_it_is_said_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = "reached s3://lake, which has 2026-06"
+    assert lake(monkeypatch, done=done).line() == f"ok       Parquet in a bucket: {done}; 0 messages waiting"
+    refused = lake(monkeypatch, error="s3://lake: Connect timeout on endpoint URL")
+    assert refused.line() == (
+        "failed   Parquet in a bucket: s3://lake: Connect timeout on endpoint URL. To do: docs/deploy.md says"
+        " what it needs: the S3 endpoint, the bucket in this region, its policy"
+    )
+    dead = lake(monkeypatch, letters=2, done=done)
+    assert (dead.level, dead.seen) == (Level.FAILED, "2 dead letters: months that could not be written")
