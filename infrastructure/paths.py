@@ -21,8 +21,8 @@ RDS_CERTIFICATES = PSYCOPG2_LAYER / "rds-certificates.pem"
 NOT_PACKED = ["**/__pycache__", "**/*.pyc", "**/.*_cache"]
 NOT_PACKED_OF_SRC = ["/*", "!/fipe_api", *NOT_PACKED]
 """Patterns as in .gitignore: from src, the functions get only fipe_api."""
-NOT_PACKED_OF_QUERY = ["/*", "!/fipe_api", "!/fipe_query", *NOT_PACKED]
-"""FipeQuery gets fipe_query as well."""
+NOT_PACKED_OF_QUERY = ["/*", "!/fipe_api", "!/fipe_page", "!/fipe_query", *NOT_PACKED]
+"""FipeQuery gets fipe_query and the page as well."""
 
 
 def check_prepared(*, with_pyarrow: bool = False) -> None:

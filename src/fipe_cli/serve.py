@@ -52,7 +52,8 @@ def serve(cloud: Cloud, host: str, port: int, say: Callable[[str], None]) -> Non
         url = _url(listener)
         say(
             _(
-                "{url}/v1, and {parallelum} in place of Parallelum's (Ctrl-C ends it)",
+                "the page: {url}; for programs: {url}/v1, and {parallelum} in place of Parallelum's"
+                " (Ctrl-C ends it)",
                 url=url,
                 parallelum=url + PARALLELUM,
             )

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+START = Path(__file__).with_name("index.html")
+"""The page before its scripts run."""
 FILES = Path(__file__).parent / "files"
-"""What the page is made of; a server hands them out as they are."""
+"""What the page is made of; a server hands them out under /page, as they are."""
 SHARED = FILES / "shared"
 """The charts, colours, elements and words that the report has, too."""
 

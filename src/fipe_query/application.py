@@ -2,7 +2,9 @@
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
+from fipe_page.application import add_page
 from fipe_query import v1
 from fipe_query.cached_route import AnswerCache
 from fipe_query.connections import Pool
@@ -11,10 +13,12 @@ from fipe_query.problems import answer_problems, describe_problems
 
 PARALLELUM = "/api/v2"
 LARGEST_BODY = 1024 * 1024
+WORTH_COMPRESSING = 16 * 1024
+"""Bytes. A history repeats its names in each row: it becomes a tenth."""
 
 
 def create_application(pool: Pool) -> FastAPI:
-    """The application: the project's own paths under /v1, and Parallelum's under /api/v2.
+    """The application: the project's own paths under /v1, Parallelum's under /api/v2, and the page.
 
     Args:
         pool: answers its questions.
@@ -33,10 +37,12 @@ def create_application(pool: Pool) -> FastAPI:
     describe_problems(app)
     parallelum = create_parallelum()
     app.mount(PARALLELUM, parallelum)
+    add_page(app)
     cache = AnswerCache()
     for each in (app, parallelum):
         each.state.pool, each.state.cache = pool, cache
     answer_problems(app)
+    app.add_middleware(GZipMiddleware, minimum_size=WORTH_COMPRESSING, compresslevel=5)
     # What it says is public, and it knows no cookies: pages of any origin may ask.
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], expose_headers=["ETag"]

@@ -3,8 +3,6 @@
 The prices are a small history of the shape of the real one, so that every section has something to show.
 """
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from uuid import UUID
 
 import psycopg2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from psycopg2.extensions import connection
 
 from benchmarks.bulk import write_history
@@ -26,34 +24,12 @@ from fipe_api.messages import Named, PlannedBrand
 from fipe_cli.report.data import read_report
 from fipe_cli.report.page import render
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from tests.browser import CUT, SCHEMES, WIDTHS, needs_browser, serious_findings
 from tests.builders import JUNE_2026, any_run_plan
-from tests.conftest import ROOT
 from tests.databases import database_with_schema
 from tests.http_server import http_server, send_json
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-AXE = ROOT / "scripts/pages/node_modules/axe-core/axe.min.js"
-# A browser that asks nobody for anything of its own, neither.
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WIDTHS = [390, 768, 1280]
-SCHEMES = ["light", "dark"]
-
-pytestmark = [
-    pytest.mark.walkthrough,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with (
-        sync_playwright() as play,
-        play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as one,
-    ):
-        yield one
+pytestmark = [pytest.mark.walkthrough, needs_browser]
 
 
 @pytest.fixture(scope="module")
@@ -363,20 +339,6 @@ def open_all_tables(tab: Page) -> None:
     )
 
 
-def serious_findings(tab: Page) -> list[str]:
-    """What axe, the accessibility checker, finds; in words."""
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: run `make setup`")
-    # Not as a script element, which the page's policy forbids.
-    tab.evaluate(AXE.read_text(encoding="utf-8"))
-    found = json.loads(tab.evaluate("axe.run().then((answer) => JSON.stringify(answer.violations))"))
-    return [
-        f"{each['id']} ({each['impact']}): {each['nodes'][0]['html'][:200]}"
-        for each in found
-        if each["impact"] in ("serious", "critical", "moderate")
-    ]
-
-
 DRAWN = """() => {
   const charts = [...document.querySelectorAll(".chart")];
   return charts.every((one) => one.querySelector("svg"));
@@ -393,16 +355,3 @@ HOLES = """() => [...document.querySelectorAll(".cards, .facts")].flatMap((grid)
   return [...rightmost.values()].filter((edge) => edge < right - 1 && grid.children.length > 1);
 })"""
 """Rows of cards or of figures that end before the page does."""
-
-CUT = """() => {
-  const texts = "h1, h2, h3, h4, p, dt, dd, td, th, summary, select, .chart svg text";
-  return [...document.querySelectorAll(texts)].filter((one) => {
-    const box = one.getBoundingClientRect();
-    const holder = one.closest(".chart") ?? one.closest(".card") ?? document.documentElement;
-    const around = holder.getBoundingClientRect();
-    const isHidden = !box.width || getComputedStyle(one.closest("thead") ?? one).clipPath !== "none";
-    const overflows = !(one instanceof SVGElement) && one.scrollWidth > one.clientWidth + 1;
-    return !isHidden && (box.left < around.left - 1 || box.right > around.right + 1 || overflows);
-  }).map((one) => `${one.tagName}: ${one.textContent.slice(0, 60)}`);
-}"""
-"""Texts that are not all to be seen."""

@@ -288,12 +288,13 @@ def test_every_colour_of_text_and_of_charts_stands_out_in_light_and_dark() -> No
     assert len(palettes) == 2
     for colours in palettes:
         for ground in ("ground", "card"):
-            for text in ("ink", "soft", "first", "second", "third", "up", "down", "good", "bad"):
+            for text in ("ink", "soft", "up", "down", "good", "bad", *FIVE):
                 assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
             assert contrast(colours["pale"], colours[ground]) >= 3
         assert contrast(colours["ink"], colours["notice"]) >= 4.5
 
 
+FIVE = ("first", "second", "third", "fourth", "fifth")
 WORDS = read_words(SHARED / "words.json", PARTS / "words.json")
 
 

@@ -27,12 +27,15 @@ def test_serves_until_it_is_interrupted(master: Connection) -> None:
         assert served.stdout is not None
         assert served.stdout.readline() == "serving dev on this machine; the newest month is 2026-06\n"
         said = served.stdout.readline()
-        url = said.partition("/v1")[0]
-        assert said == f"{url}/v1, and {url}/api/v2 in place of Parallelum's (Ctrl-C ends it)\n"
+        url = said.removeprefix("the page: ").partition(";")[0]
+        rest = f"for programs: {url}/v1, and {url}/api/v2 in place of Parallelum's (Ctrl-C ends it)\n"
+        assert said == f"the page: {url}; {rest}"
         with requests.Session() as session:
             session.trust_env = False
             found = session.get(f"{url}/api/v2/cars/brands", timeout=10).json()
+            page = session.get(url, timeout=10)
         assert found == [{"code": "59", "name": "VW - VolksWagen"}]
+        assert "<title>Preços FIPE</title>" in page.text
         served.send_signal(signal.SIGINT)
         rest, _ = served.communicate(timeout=20)
     assert (rest, served.returncode) == ("no longer serving\n", 0)

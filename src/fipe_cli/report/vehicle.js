@@ -78,23 +78,6 @@ function historyOf(chosen, title) {
     }));
   const others = vehicle.series.filter((row) => row !== chosen).flatMap(points);
   const own = points(chosen);
-  const all = [...own, ...others].map((point) => money(point.y));
-  const drawing = (width) =>
-    plot(width, {
-      height: 340,
-      marginLeft: widest(all) + 20,
-      marginRight: 44,
-      marginBottom: 36,
-      marginTop: 14,
-      x: { label: null, ...months(width, [...own, ...others]) },
-      y: { label: null, grid: true, nice: true, zero: true, tickFormat: (price) => money(price) },
-      marks: [
-        Plot.line(others, { x: "x", y: "y", z: "name", stroke: "var(--pale)", strokeWidth: 1 }),
-        Plot.line(own, { x: "x", y: "y", stroke: "var(--first)", strokeWidth: 2.5 }),
-        Plot.dot(own.length > 30 ? own.slice(-1) : own, { x: "x", y: "y", fill: "var(--first)", r: 3.5 }),
-        Plot.tip([...own, ...others], Plot.pointer({ x: "x", y: "y", title: "hint", fill: "var(--card)" })),
-      ],
-    });
   const label = say("history_of", {
     which: seriesName(chosen),
     first: monthName(own[0].at),
@@ -106,7 +89,11 @@ function historyOf(chosen, title) {
   ];
   const line = { name: seriesName(chosen), colour: "var(--first)", dash: "none" };
   const rest = others.length ? [{ name: say("others"), colour: "var(--pale)", dash: "none" }] : [];
-  return [legend([line, ...rest]), chart(`${title}. ${label}`, drawing), behind(label, columns, own.toReversed())];
+  return [
+    legend([line, ...rest]),
+    chart(`${title}. ${label}`, pricesByMonth(own, others)),
+    behind(label, columns, own.toReversed()),
+  ];
 }
 
 function pricesByYear() {

@@ -1,5 +1,5 @@
 /*! Made by `make charts`; do not edit.
-digest 349bf07a0ba368e3a9d9b9b36ddd52011c4e1d4967ad6f22404eaba7a63e4594
+digest 7b065ca41482196bde8fcd8d6716ab52830d5cd2ac1aa80e847ecd88cbe9b5c4
 
 @observablehq/plot@0.6.17
 Copyright 2020-2025 Observable, Inc.

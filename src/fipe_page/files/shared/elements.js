@@ -116,22 +116,23 @@ function facts(entries) {
 
 const text = (name, value) => ({ name, value, className: "" });
 const figure = (name, value) => ({ name, value, className: "number" });
+/** A column of links; `href` is where a row's leads. */
+const link = (name, value, href) => ({ name, value, className: "", href });
 
 /**
- * A table of columns, which `text` and `figure` make. Where it is too narrow for its columns, each row becomes a
+ * A table of columns, which `text`, `figure` and `link` make. Where it is too narrow for its columns, each row becomes a
  * list of names and values; the roles keep it a table for those who hear it.
  */
 function table(title, columns, rows) {
   const head = columns.map(({ name, className }) =>
     element("th", { textContent: name, className, scope: "col", role: "columnheader" }),
   );
-  const cell = (row, { name, value, className }, place) => {
+  const cell = (row, { name, value, className, href }, place) => {
     const role = place ? { role: "cell" } : { scope: "row", role: "rowheader" };
-    return element(
-      place ? "td" : "th",
-      { ...role, className, "data-name": name },
-      element("span", { textContent: value(row) }),
-    );
+    const target = href?.(row);
+    const content = target ? element("a", { href: target }) : element("span");
+    content.textContent = value(row);
+    return element(place ? "td" : "th", { ...role, className, "data-name": name }, content);
   };
   const line = (row) => element("tr", { role: "row" }, ...columns.map((column, place) => cell(row, column, place)));
   return element(

@@ -132,7 +132,7 @@ function bars(rows, colour) {
 }
 
 /** Lines with points, perhaps one facet above another; `all` have name, colour, symbol, dash and points of x, y and hint. */
-function lines(all, { x, y, height = 280, zero = false, format, facets }) {
+function lines(all, { x, y, height = 280, right = 20, zero = false, format, facets }) {
   const points = all.flatMap((line) => line.points.map((point) => ({ ...point, line: line.name, facet: line.facet })));
   const values = points.map((point) => point.y);
   const extremes = [Math.min(...values), Math.max(...values)].map((value) => format(value));
@@ -141,7 +141,7 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
     plot(width, {
       height,
       marginLeft: widest(extremes) + 20,
-      marginRight: facets ? 88 : 20,
+      marginRight: facets ? 88 : right,
       marginBottom: 36,
       marginTop: 14,
       x: { label: null, nice: false, ...x(width, points) },
@@ -167,6 +167,27 @@ function lines(all, { x, y, height = 280, zero = false, format, facets }) {
           points,
           Plot.pointer({ x: "x", y: "y", fy: facets ? "facet" : undefined, title: "hint", fill: "var(--card)" }),
         ),
+      ],
+    });
+}
+
+/** One series of prices among others, which stay pale; the points have x, y, hint and the name of their series. */
+function pricesByMonth(own, others) {
+  const all = [...own, ...others];
+  return (width) =>
+    plot(width, {
+      height: 340,
+      marginLeft: widest(all.map((point) => money(point.y))) + 20,
+      marginRight: 44,
+      marginBottom: 36,
+      marginTop: 14,
+      x: { label: null, ...months(width, all) },
+      y: { label: null, grid: true, nice: true, zero: true, tickFormat: (price) => money(price) },
+      marks: [
+        Plot.line(others, { x: "x", y: "y", z: "name", stroke: "var(--pale)", strokeWidth: 1 }),
+        Plot.line(own, { x: "x", y: "y", stroke: "var(--first)", strokeWidth: 2.5 }),
+        Plot.dot(own.length > 30 ? own.slice(-1) : own, { x: "x", y: "y", fill: "var(--first)", r: 3.5 }),
+        Plot.tip(all, Plot.pointer({ x: "x", y: "y", title: "hint", fill: "var(--card)" })),
       ],
     });
 }
