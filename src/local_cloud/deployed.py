@@ -24,6 +24,7 @@ INPUTS = (
     "stage_settings.py",
     "infrastructure",
     "src/fipe_api",
+    "src/fipe_page",
     "src/fipe_query",
     "lambda",
     "lambda-layer/build/api",
