@@ -156,7 +156,7 @@ NETWORK_INTERFACES = {
     "ec2:DeleteNetworkInterface",
     "ec2:UnassignPrivateIpAddresses",
 }
-IN_VPC = re.compile("SqlInitRunner|FipeSomaIngestor|FipeLoadStatus|FipeQuery")
+IN_VPC = re.compile("SqlInitRunner|FipeSomaIngestor|FipeLoadStatus|FipeQuery|FipeLakeWriter")
 
 
 def risks(policy: Any) -> dict[str, set[str]]:
