@@ -6,7 +6,7 @@ Source: Parallelum's own description of the API, github.com/deividfortuna/fipe, 
 from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -91,7 +91,9 @@ def _asked_month(
     pool: Database,
     reference: Annotated[
         ReferenceCode | None,
-        BeforeValidator(lambda written: written or None),
+        BeforeValidator(
+            lambda written: written or None, json_schema_input_type=ReferenceCode | Literal[""] | None
+        ),
         Query(
             description="The code of a month of /references; without it, the newest complete month.",
             examples=[334],

@@ -204,14 +204,12 @@ class Summary(BaseModel):
 
 def _as_text(written: Any) -> Any:
     """Spreadsheets take a FIPE code or a model year for a number."""
-    return str(written) if isinstance(written, int | float) and not isinstance(written, bool) else written
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    return f"{written:.15g}" if is_number else written
 
 
-Written = Annotated[
-    str,
-    BeforeValidator(_as_text, json_schema_input_type=str | float),
-    Field(max_length=50, pattern=r"^[^\x00]*$"),
-]
+_Text = Annotated[str, Field(max_length=50, pattern=r"^[^\x00]*$")]
+Written = Annotated[_Text, BeforeValidator(_as_text, json_schema_input_type=_Text | float)]
 
 
 class FleetVehicle(BaseModel):
