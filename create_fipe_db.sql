@@ -1700,6 +1700,29 @@ comment on table fipe.import_month is
     'One row per reference month and name of an import that has written prices to it, until a load of the whole month'
     ' takes their place.';
 
+create table if not exists fipe.import_confirmation (
+    reference_month date        primary key references fipe.reference_month (month),
+    vehicle_types   smallint[]  not null,
+    prices_asked    integer     not null,
+    imported        integer     not null,
+    run_id          uuid        not null,
+    confirmed_at    timestamptz not null
+);
+comment on table fipe.import_confirmation is
+    'One row per imported reference month that a sample has confirmed. fipe.confirmed_month has those that still hold.';
+
+create or replace view fipe.confirmed_month as
+select confirmation.reference_month, confirmation.vehicle_types, confirmation.prices_asked, confirmation.run_id,
+       confirmation.confirmed_at
+from fipe.import_confirmation as confirmation
+where confirmation.imported = (
+    select sum(import_month.added) from fipe.import_month
+    where import_month.reference_month = confirmation.reference_month
+);
+comment on view fipe.confirmed_month is
+    'One row per imported reference month that a sample has confirmed, until another import adds prices to it or a load of'
+    ' the whole month takes their place. Key: reference_month.';
+
 create table if not exists fipe.import_kept_apart (
     import_file_id integer not null references fipe.import_file (id),
     line           bigint  not null,
@@ -1761,12 +1784,14 @@ revoke execute on function fipe.replace_prices(integer, date[], integer[], numer
 
 create or replace view fipe.import_status as
 select source.name as source, held.months, held.first_month, held.last_month, held.added, read.files,
-       read.files_unfinished, read.kept_apart, read.replaced, read.last_write_at
+       read.files_unfinished, read.kept_apart, read.replaced, read.last_write_at, held.confirmed
 from fipe.price_source as source
 cross join lateral (
     select count(*)::integer as months, min(import_month.reference_month) as first_month,
-           max(import_month.reference_month) as last_month, coalesce(sum(import_month.added), 0)::integer as added
+           max(import_month.reference_month) as last_month, coalesce(sum(import_month.added), 0)::integer as added,
+           count(confirmed.reference_month)::integer as confirmed
     from fipe.import_month
+    left join fipe.confirmed_month as confirmed on confirmed.reference_month = import_month.reference_month
     where import_month.source = source.id
 ) as held
 cross join lateral (
@@ -2355,6 +2380,8 @@ language sql immutable parallel safe as $$
             ('claimed_at', 'when FipeAnnouncer last began to tell it; null until then'),
             ('complete', 'whether the state is complete'),
             ('completed_at', 'when it became complete; null until then'),
+            ('confirmed', 'how many of the months a sample has confirmed: see fipe.confirmed_month'),
+            ('confirmed_at', 'when the last price of the sample was answered'),
             ('content', 'the row, by the names of its columns'),
             ('copies', 'rows that repeat another row of the file exactly'),
             ('corrected', 'prices that this load found otherwise than an earlier load of the same month'),
@@ -2379,6 +2406,7 @@ language sql immutable parallel safe as $$
              ' unpriced or rejected; null when there are none, and the model has prices'),
             ('id', 'a number of this database, which has no meaning outside of it'),
             ('import_file_id', 'the file: fipe.import_file.id'),
+            ('imported', 'how many prices imports had added to the month when the sample was chosen'),
             ('kept_apart', 'rows that are not stored as prices: see fipe.import_kept_apart'),
             ('known', 'rows that the database held already'),
             ('last_month', 'the last reference month with a price; null when all are withdrawn'),
@@ -2405,6 +2433,7 @@ language sql immutable parallel safe as $$
              ' arrived'),
             ('price_brl', 'the price in reais; FIPE has published zeros, which are kept'),
             ('prices', 'how many prices'),
+            ('prices_asked', 'how many prices the sample had, all of them alike in the official API'),
             ('prices_before', 'how many prices, in the month before'),
             ('reason', 'why'),
             ('replaced', 'prices of loads whose place it took, as asked: see fipe.import_replaced'),
@@ -2432,6 +2461,7 @@ language sql immutable parallel safe as $$
             ('upgraded_at', 'when the schema came to this version'),
             ('vehicle_id', 'the vehicle: fipe.vehicle.id'),
             ('vehicle_type', '1 car, 2 motorcycle, 3 truck'),
+            ('vehicle_types', 'the vehicle types that the sample was of'),
             ('vehicles', 'how many vehicles: model years with a fuel'),
             ('vehicles_expected', 'vehicles that the load expects; null until they are known'),
             ('version', 'the version of the schema'),
@@ -2701,6 +2731,7 @@ grant usage on sequence fipe.vehicle_id_seq to fipe_ingestor, fipe_importer;
 -- Corrections within a month move a price to another name, or end it. A newer plan of a brand replaces the older.
 grant delete on fipe.price, fipe.price_revision, fipe.model_answer, fipe.load_brand_plan to fipe_ingestor;
 grant select on fipe.load_missing_model, fipe.month_comparison to fipe_ingestor;
+grant select, insert, update on fipe.import_confirmation to fipe_ingestor;
 -- A load of a whole month takes the place of what imports brought.
 grant select, delete on fipe.import_month to fipe_ingestor;
 grant select on fipe.import_replaced to fipe_ingestor;
@@ -2715,7 +2746,7 @@ grant select on
     fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status, fipe.model_of_code
     to fipe_status;
 -- It chooses the prices by which an imported month is confirmed.
-grant select on fipe.vehicle_price, fipe.import_month, fipe.reference_month to fipe_status;
+grant select on fipe.vehicle_price, fipe.import_month, fipe.reference_month, fipe.confirmed_month to fipe_status;
 grant execute on function fipe.watch_hits(date) to fipe_status;
 -- Adds and removes watch rules. What was told goes with its rule.
 grant insert (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent, note), delete

@@ -256,6 +256,7 @@ class Sample(_Strict, frozen=True, kw_only=True):
     Attributes:
         reference: the month.
         brands: the names that the month has, by the vehicle types whose brands are left to compare.
+        imported: how many prices imports had added to the month.
         left: what is left to ask in this round.
         doubted: what had no usable answer in this round.
         rounds: rounds that left such vehicles.
@@ -263,6 +264,7 @@ class Sample(_Strict, frozen=True, kw_only=True):
 
     reference: Reference
     brands: dict[VehicleType, tuple[Text, ...]]
+    imported: Count
     left: tuple[SampledVehicle, ...]
     doubted: tuple[SampledVehicle, ...] = ()
     rounds: Count = 0
@@ -460,6 +462,25 @@ class CancellationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", 
     waits_for: BoundedText = ""
 
 
+class ConfirmationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="confirmation"):
+    """Price queue: a sample has confirmed an imported month.
+
+    Attributes:
+        vehicle_types: those that count.
+        prices_asked: how many prices the sample had; all were alike.
+        imported: how many prices imports had added to the month when it was chosen.
+        confirmed_at: when the last price was answered. Of two messages the newer counts.
+    """
+
+    version: Literal[1] = 1
+    run_id: UUID
+    reference: Reference
+    vehicle_types: tuple[VehicleType, ...]
+    prices_asked: PositiveInt
+    imported: Count
+    confirmed_at: Moment
+
+
 class LookMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="look"):
     """Announcement queue: looks whether the ledger has something to tell of a load, and tells it.
 
@@ -512,7 +533,7 @@ ModelQueueMessage = ModelMessage | EmptyBrandMessage
 PlanMessage = RunPlanMessage | BrandPlanMessage
 ResultMessage = PriceMessage | EmptyBrandMessage
 LedgerMessage = ResultMessage | PlanMessage
-PriceQueueMessage = LedgerMessage | CancellationMessage | RejectedAnswerMessage
+PriceQueueMessage = LedgerMessage | CancellationMessage | ConfirmationMessage | RejectedAnswerMessage
 Message = ManufacturerQueueMessage | ModelQueueMessage | PriceQueueMessage | AnnouncementQueueMessage
 
 MANUFACTURER_QUEUE: Decoder[ManufacturerQueueMessage] = Decoder(ManufacturerQueueMessage)

@@ -274,7 +274,7 @@ def start_list(cloud: Cloud, payload: dict[str, Any]) -> tuple[StartedLoad | Non
         return None, [_("nothing to load: {why}", why=reasons)]
     started = StartedLoad.model_validate(answer)
     skipped = counted(len(started.skipped), "month")
-    already = [_("complete already: {months}", months=skipped)] if started.skipped else []
+    already = [_("complete or confirmed already: {months}", months=skipped)] if started.skipped else []
     return started, [started.words(), *already]
 
 

@@ -26,6 +26,7 @@ ANSWERS = (
     ),
     marked("the load of {months} goes first"),
     marked("{month} is complete"),
+    marked("{month} is confirmed"),
     # Why a month of a list is not complete.
     marked("some prices had no usable answer"),
     marked("some results did not arrive"),

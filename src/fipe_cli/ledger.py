@@ -103,6 +103,7 @@ class Import(BaseModel):
     files_unfinished: int
     kept_apart: int
     replaced: int
+    confirmed: int
 
     def words(self) -> str:
         """One line."""
@@ -114,6 +115,12 @@ class Import(BaseModel):
         )
         if self.first_month and self.last_month:
             words += _(", {first:%Y-%m} to {last:%Y-%m}", first=self.first_month, last=self.last_month)
+        if self.confirmed:
+            words += plural(
+                "; {number:,} month confirmed by its sample",
+                "; {number:,} months confirmed by their samples",
+                self.confirmed,
+            )
         if self.kept_apart:
             words += plural("; {number:,} row kept apart", "; {number:,} rows kept apart", self.kept_apart)
         if self.replaced:

@@ -57,7 +57,7 @@ class StartedLoad(BaseModel):
         waiting: why something was not started yet, if so.
         to_come: how many of the months wait for their turn.
         sample_of: the month, YYYY-MM, that may be confirmed by a sample, if it is the first.
-        skipped: months, YYYY-MM, that are complete already.
+        skipped: months, YYYY-MM, that are complete or confirmed already.
     """
 
     run_id: UUID

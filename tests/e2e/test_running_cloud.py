@@ -5,17 +5,20 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg2
 import pytest
 
-from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
+from fipe_api.database.writer import PriceRow
+from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, read_catalogue
 from tests.aws import client
 from tests.documents import walked_commands
 from tests.e2e.make import ROOT, Place, lines, place
+from tests.fipex import write_csv
 from tests.local_cloud_support import eventually
 
 PATIENCE_SECONDS = 60
@@ -307,6 +310,30 @@ def test_a_backfill_loads_months_one_at_a_time_and_says_how_far_it_is(cloud: Clo
         refused = cloud.fipe("backfill", *arguments)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
     wait_until_nothing_is_under_way(cloud)
+
+
+def test_a_backfill_confirms_imported_months_by_samples(cloud: Cloud, tmp_path: Path) -> None:
+    catalogue = read_catalogue(SAMPLE_CATALOGUE)
+    months = [date(2023, number, 1) for number in (11, 12)]
+    rows = [
+        PriceRow(month, 0, *row) for month in months for row in catalogue_for_month(catalogue, month).rows
+    ]
+    ended = cloud.fipe("import", str(write_csv(tmp_path / "fipex.csv", rows)))
+    assert ended.returncode == 0, ended.stderr
+    wanted = ("backfill", "2023-11..2023-12", "--verify", "sample=50")
+    ended = cloud.fipe(*wanted, "--follow")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (
+        " started: 2023-11 to 2023-12 (2 months), one at a time; asks for a sample of 2023-12" in ended.stdout
+    )
+    assert ended.stdout.splitlines()[-1] == (
+        "confirmed: 2023-12 to 2023-11 (2 months); 50 of 50 prices alike in each, with 95% confidence at"
+        " least 94.18% of the month is right"
+    )
+    wait_until_nothing_is_under_way(cloud)
+    assert "2 months confirmed by their samples" in cloud.fipe("status", "--once").stdout
+    again = cloud.fipe(*wanted)
+    assert "nothing to load: 2023-11 is confirmed; 2023-12 is confirmed" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import io
 import json
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,14 @@ from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_api.load import ledger_questions, status
 from fipe_api.load.size import brand_sizes, typical_size
 from fipe_api.load.stability import LoadStatusError, reason_to_wait
-from fipe_api.messages import CancellationMessage, ModelYearFuel, Named, PlannedBrand, Reference
+from fipe_api.messages import (
+    CancellationMessage,
+    ConfirmationMessage,
+    ModelYearFuel,
+    Named,
+    PlannedBrand,
+    Reference,
+)
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.builders import (
     JUNE_2026,
@@ -234,6 +241,7 @@ def test_answers_what_was_imported(database: connection) -> None:
     assert found == {
         "source": "fipex", "months": 2, "first_month": "2001-01-01", "last_month": "2001-02-01", "added": 14,
         "files": 1, "files_unfinished": 1, "kept_apart": 2, "replaced": 0,
+        "confirmed": 0,
     }  # fmt: skip
 
 
@@ -270,11 +278,48 @@ def test_chooses_prices_of_an_imported_month_at_random(database: connection) -> 
         for row in (*rows, twin)
     }  # fmt: skip
     assert len(everything.vehicles) == len(stands_as) - 1, "two names of one vehicle are one"
+    assert everything.imported == 7
     trucks = sample_of(types=(3,))
     assert {vehicle.vehicle_type for vehicle in trucks.vehicles} == {3}
     assert trucks.brands == {3: tuple(sorted({row.brand for row in rows if row.vehicle_type == 3}))}
     load_all(database)
     assert sample_of() is None, "a load has it whole"
+
+
+def confirmation(**given: Any) -> ConfirmationMessage:
+    usual = {
+        "run_id": RUN, "reference": JUNE_2026, "vehicle_types": (1, 2, 3), "prices_asked": 200, "imported": 7,
+        "confirmed_at": datetime(2026, 7, 2, tzinfo=UTC),
+    }  # fmt: skip
+    return ConfirmationMessage(**usual | given)
+
+
+def confirmed(*types: int) -> dict[date, int]:
+    question = {"confirmed": {"vehicle_types": types or (1, 2, 3)}}
+    return ledger_questions._CONFIRMED.decode(json.dumps(ask(**question))).confirmed
+
+
+def test_a_month_is_confirmed_until_an_import_adds_to_it(database: connection) -> None:
+    june = JUNE_2026.month
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "insert into fipe.reference_month (month) values ('2026-06-01');"
+            "insert into fipe.price_source (id, name, kind) values (100, 'fipex', 'import');"
+            "insert into fipe.import_month values ('2026-06-01', 100, 7)"
+        )
+    assert confirmed() == {}
+    later = datetime(2026, 7, 3, tzinfo=UTC)
+    newer = confirmation(prices_asked=500, confirmed_at=later)
+    write_messages(database, [confirmation(), newer, confirmation(reference=MAY_2026)])
+    for _ in range(2):
+        assert confirmed() == {june: 500}, "the newer counts, and only months that imports have"
+        write_messages(database, [confirmation(), newer])
+    assert [found["confirmed"] for found in ask(imports=True)["imports"]] == [1]
+    write_messages(database, [confirmation(vehicle_types=(1,), confirmed_at=later + timedelta(hours=1))])
+    assert (confirmed(), confirmed(1)) == ({}, {june: 200})
+    with database, database.cursor() as cursor:
+        cursor.execute("update fipe.import_month set added = 8")
+    assert (confirmed(1), ask(imports=True)["imports"][0]["confirmed"]) == ({}, 0)
 
 
 # What a load has left --------------------------------------------------------------------------------------

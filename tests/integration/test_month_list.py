@@ -22,6 +22,7 @@ from fipe_api.messages import (
     BackfillMessage,
     BrandMessage,
     CancellationMessage,
+    ConfirmationMessage,
     ListEndedMessage,
     Reference,
     SampledName,
@@ -55,6 +56,7 @@ class Stage:
         self.written_ago = timedelta(0)
         self.imported: dict[str, list[CatalogueRow]] = {}
         self.chosen: list[tuple[Any, ...]] = []
+        self.confirmed: dict[date, int] = {}
         self.ask_anew()
 
     def ask_anew(self) -> None:
@@ -93,7 +95,7 @@ class Stage:
         brands: dict[Any, tuple[str, ...]] = {
             kind: tuple({row.brand for row in rows if row.vehicle_type == kind}) for kind in types
         }
-        return ImportedSample(tuple(map(sampled, rows[:size])), brands)
+        return ImportedSample(len(rows), tuple(map(sampled, rows[:size])), brands)
 
     def progress(self, *_: Any) -> Progress:
         self.asked += 1
@@ -126,6 +128,8 @@ def stage(endpoint: str, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ledger_questions, "progress", stage.progress)
     monkeypatch.setattr(ledger_questions, "resume", lambda *_: stage.lacking)
     monkeypatch.setattr(ledger_questions, "imported_sample", stage.imported_sample)
+    monkeypatch.setattr(ledger_questions, "confirmed_months", lambda *_: stage.confirmed)
+    monkeypatch.setattr(ledger_questions, "complete_loads", lambda *_: {})
     yield stage
     simulator.faults = Faults()
     for each in CACHED:
@@ -486,6 +490,31 @@ def test_messages_of_a_sample_may_come_twice(imported: Stage) -> None:
             moved = after
     assert imported.list.ended_at is not None
     assert len(imported.list.confirmed) == 2
+
+
+def test_the_ledger_is_told_of_a_confirmed_month_even_if_it_was_not_the_first_time(imported: Stage) -> None:
+    moved = imported.begin("2026-06..2026-06", verify_sample=3)
+    while not imported.list.confirmed:
+        message = next_of(moved)
+        moved = imported.move(message)
+    (told,) = moved.messages
+    assert isinstance(told, ConfirmationMessage)
+    assert (told.prices_asked, told.imported, told.vehicle_types) == (
+        3, len(imported.imported["2026-06"]), (1, 2, 3),
+    )  # fmt: skip
+    assert told in imported.move(message).messages
+
+
+def test_what_samples_have_confirmed_is_asked_again_only_with_more_prices(imported: Stage) -> None:
+    imported.confirmed = {date(2026, 6, 1): 5}
+    begun = imported.begin("2026-05..2026-06", verify_sample=5, skip_complete=True)
+    assert (begun.answer["skipped"], begun.answer["sample_of"]) == (["2026-06"], "2026-05")
+    assert imported.begin("2026-06..2026-06", skip_complete=True).answer["skipped"] == []
+    more = imported.begin("2026-06..2026-06", verify_sample=6, skip_complete=True)
+    assert more.answer["skipped"] == []
+    imported.confirmed[date(2026, 6, 1)] = 6
+    nothing = imported.begin("2026-06..2026-06", verify_sample=6, skip_complete=True)
+    assert nothing.answer["nothing_to_load"] == "2026-06 is confirmed"
 
 
 def test_a_later_start_changes_the_sample_only_if_it_names_one(imported: Stage) -> None:

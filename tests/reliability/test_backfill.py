@@ -242,6 +242,13 @@ def sources(pipeline: Pipeline) -> dict[date, set[str]]:
     return found
 
 
+def confirmed_in_database(pipeline: Pipeline) -> list[date]:
+    pipeline.until_idle()
+    return [
+        month for (month,) in pipeline.query("select reference_month from fipe.confirmed_month order by 1")
+    ]
+
+
 def assert_imported_prices_are_those_of_the_source(pipeline: Pipeline, *months: date) -> None:
     """As the months of loads, but that the files have no codes of brands and models."""
     columns = "vehicle_type, brand, model, model_year, fuel_code, fuel, fipe_code, price_brl"
@@ -268,6 +275,7 @@ def test_imported_months_are_confirmed_and_one_with_a_wrong_price_is_loaded(
     assert "confirmed: 2026-05, 2026-03; " in words
     assert_months_equal_to_the_source(pipeline, wrong, date(2026, 2, 1))
     assert_imported_prices_are_those_of_the_source(pipeline, *JANUARY_TO_MAY[1:])
+    assert confirmed_in_database(pipeline) == [date(2026, 3, 1), date(2026, 5, 1)]
     assert sources(pipeline) == {
         month: {"fipex"} if month.month in (3, 5) else {"fipe"} for month in JANUARY_TO_MAY[1:]
     }
@@ -316,6 +324,7 @@ def test_samples_among_faults_and_restarts_and_a_new_table_in_the_middle(
     pipeline.redrive()
     pipeline.until_idle()
     assert months(each.reference for each in found.confirmed) == ["2026-05", "2026-04", "2026-03", "2026-01"]
+    assert confirmed_in_database(pipeline) == [month for month in JANUARY_TO_MAY if month != wrong]
     assert months(each.reference for each in found.done) == ["2026-02"]
     assert months(each.reference for each in found.differing) == ["2026-02"]
     assert_months_equal_to_the_source(pipeline, wrong, date(2026, 6, 1))

@@ -77,11 +77,11 @@ def test_before_any_load_status_says_how_to_start_one(fipe: Fipe, follow: str) -
 
 FIPEX = Import(
     source="fipex", months=309, first_month=date(2001, 1, 1), last_month=date(2026, 9, 1), added=9_528_944,
-    files=1, files_unfinished=1, kept_apart=1, replaced=0,
+    files=1, files_unfinished=1, kept_apart=1, replaced=0, confirmed=308,
 )  # fmt: skip
 IMPORTED = (
-    "imported as fipex: 9,528,944 prices in 309 months, 2001-01 to 2026-09; 1 row kept apart; 1 file not read"
-    " to the end: run the same `fipe import` again\n"
+    "imported as fipex: 9,528,944 prices in 309 months, 2001-01 to 2026-09; 308 months confirmed by their"
+    " samples; 1 row kept apart; 1 file not read to the end: run the same `fipe import` again\n"
 )
 
 

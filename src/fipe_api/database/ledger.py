@@ -21,6 +21,7 @@ from fipe_api.load.state import LoadState
 from fipe_api.messages import (
     BrandPlanMessage,
     CancellationMessage,
+    ConfirmationMessage,
     EmptyBrandMessage,
     LedgerMessage,
     ModelYearFuel,
@@ -219,6 +220,18 @@ on conflict (run_id) do update
     where kept.changes < excluded.changes
 """
 
+MERGE_CONFIRMATIONS = """
+insert into fipe.import_confirmation as kept
+       (reference_month, vehicle_types, prices_asked, imported, run_id, confirmed_at)
+select told.*
+from (values %s) as told (month, vehicle_types, prices_asked, imported, run_id, confirmed_at)
+join fipe.reference_month as reference on reference.month = told.month
+on conflict (reference_month) do update
+    set vehicle_types = excluded.vehicle_types, prices_asked = excluded.prices_asked,
+        imported = excluded.imported, run_id = excluded.run_id, confirmed_at = excluded.confirmed_at
+    where kept.confirmed_at < excluded.confirmed_at
+"""
+
 COUNT_CHANGES = """
 update fipe.load_run as run
 set changed = run.changed + counted.changed, corrected = run.corrected + counted.corrected,
@@ -379,6 +392,25 @@ def write_cancellations(cursor: "cursor", messages: Sequence[CancellationMessage
             (str(run_id), each.changes, each.cancelled, each.waits_for) for run_id, each in newest.items()
         ]
         execute_values(cursor, MERGE_CANCELLATIONS, rows, template="(%s::uuid, %s, %s, %s)")
+
+
+def write_confirmations(cursor: "cursor", messages: Sequence[ConfirmationMessage]) -> None:
+    """Writes which imported months samples have confirmed."""
+    newest = {each.reference.month: each for each in sorted(messages, key=lambda each: each.confirmed_at)}
+    if newest:
+        rows = [
+            (
+                month,
+                list(each.vehicle_types),
+                each.prices_asked,
+                each.imported,
+                str(each.run_id),
+                each.confirmed_at,
+            )
+            for month, each in newest.items()
+        ]
+        template = "(%s::date, %s::smallint[], %s, %s, %s::uuid, %s)"
+        execute_values(cursor, MERGE_CONFIRMATIONS, rows, template=template)
 
 
 def count_changes(cursor: "cursor", tallies: Mapping[int, Tally]) -> None:

@@ -29,6 +29,7 @@ from fipe_api.database.ledger import (
     end_runs,
     write_arrivals,
     write_cancellations,
+    write_confirmations,
     write_runs,
 )
 from fipe_api.database.staging import copy_rows
@@ -71,6 +72,7 @@ from fipe_api.database.statements import (
 )
 from fipe_api.messages import (
     CancellationMessage,
+    ConfirmationMessage,
     PriceMessage,
     PriceQueueMessage,
     RejectedAnswerMessage,
@@ -154,7 +156,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
     told = [
         message
         for message in messages
-        if not isinstance(message, CancellationMessage | RejectedAnswerMessage)
+        if not isinstance(message, CancellationMessage | ConfirmationMessage | RejectedAnswerMessage)
     ]
     priced = [message for message in told if isinstance(message, PriceMessage)]
     changed, news = 0, LedgerNews()
@@ -168,6 +170,7 @@ def write_messages(connection: "connection", messages: Sequence[PriceQueueMessag
         )
         cancellations = [each for each in messages if isinstance(each, CancellationMessage)]
         write_cancellations(cursor, cancellations)
+        write_confirmations(cursor, [each for each in messages if isinstance(each, ConfirmationMessage)])
         if told:
             runs = write_runs(cursor, told)
             touched = take_over_codes(cursor, _coded_models(priced)) if there_are_imports else set()

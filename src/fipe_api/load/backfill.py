@@ -64,6 +64,7 @@ from fipe_api.load.state import LoadState
 from fipe_api.messages import (
     BackfillMessage,
     BrandMessage,
+    ConfirmationMessage,
     ListedBrands,
     ListEndedMessage,
     Named,
@@ -303,6 +304,11 @@ def _complete_months(
             settled = datetime.combine(reference.month, datetime.min.time(), UTC) + SETTLED_AFTER
             if began_at and began_at >= settled:
                 skipped[reference] = f"{reference.month:%Y-%m} is complete"
+    if request.skip_complete and request.verify_sample:
+        confirmed = ledger_questions.confirmed_months(function, sorted(request.vehicle_types))
+        for reference in chosen:
+            if confirmed.get(reference.month, 0) >= request.verify_sample:
+                skipped.setdefault(reference, f"{reference.month:%Y-%m} is confirmed")
     return skipped
 
 
@@ -383,7 +389,9 @@ class _Mover:
         """Moves the list on as far as it goes now."""
         work, start = self._list.at_work, self._message.start
         if self._sample and not (work and work.sample and work.reference == self._sample.reference):
-            self._sample = None  # delivered again, after its month was confirmed or differed
+            # Delivered again, after its month was confirmed or differed.
+            sample, self._sample = self._sample, None
+            self._tell_ledger(sample)
         if work and work.begun_by == self._message.token:
             # Delivered again: what it began may not have been sent.
             return self._begin(work)
@@ -470,7 +478,9 @@ class _Mover:
         if found is None:
             return None
         self._count(work, chosen=len(found.vehicles), answered=0)
-        return Sample(reference=work.reference, brands=found.brands, left=found.vehicles)
+        return Sample(
+            reference=work.reference, brands=found.brands, imported=found.imported, left=found.vehicles
+        )
 
     def _ask(self, work: MonthAtWork, sample: Sample) -> Started:
         """Asks for a part of a sample."""
@@ -494,9 +504,25 @@ class _Mover:
                 replace(self._list, at_work=None, confirmed=(*self._list.confirmed, confirmed))
             )
             self._sample = None
+            self._tell_ledger(sample)
             return self._look_again(0)
         self._count(work, chosen, chosen - len(asked.sample.left) - len(asked.sample.doubted))
         return self._go_on_with(asked.sample, asked.retry_in, asked.denied_until)
+
+    def _tell_ledger(self, sample: Sample) -> None:
+        """Tells the ledger of the sample's month, if it is confirmed."""
+        self._messages += [
+            ConfirmationMessage(
+                run_id=self._list.run_id,
+                reference=month.reference,
+                vehicle_types=tuple(self._list.request["vehicle_types"]),
+                prices_asked=month.prices,
+                imported=sample.imported,
+                confirmed_at=month.ended_at,
+            )
+            for month in self._list.confirmed
+            if month.reference == sample.reference
+        ]
 
     def _count(self, work: MonthAtWork, chosen: int, answered: int) -> None:
         work = replace(work, sample=AskedSample(chosen=chosen, answered=answered))

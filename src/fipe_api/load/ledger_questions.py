@@ -14,8 +14,8 @@ from fipe_api.load.state import LoadState
 from fipe_api.messages import Moment, SampledVehicle, VehicleType
 
 __all__ = [
-    "ImportedSample", "LoadStatusError", "Month", "Progress", "complete_loads", "imported_sample", "progress",
-    "resume",
+    "ImportedSample", "LoadStatusError", "Month", "Progress", "complete_loads", "confirmed_months",
+    "imported_sample", "progress", "resume",
 ]  # fmt: skip
 
 Answer = TypeVar("Answer")
@@ -42,8 +42,15 @@ class Progress(Struct):
 
 
 class ImportedSample(Struct):
-    """Prices of an imported month, chosen at random, and the names of all its brands by vehicle type."""
+    """Prices of an imported month, chosen at random.
 
+    Attributes:
+        imported: how many prices imports have added to the month.
+        vehicles: those that were chosen.
+        brands: the names of all its brands, by vehicle type.
+    """
+
+    imported: int
     vehicles: tuple[SampledVehicle, ...]
     brands: dict[VehicleType, tuple[str, ...]]
 
@@ -60,13 +67,17 @@ class _Sample(Struct):
     sample: ImportedSample | None
 
 
+class _Confirmed(Struct):
+    confirmed: dict[date, int]
+
+
 class _Resume(Struct):
     loads: list[Any]
     resume: list[dict[str, Any]]
 
 
 _PROGRESS, _COMPLETE, _RESUME = Decoder(_Progress), Decoder(_Complete, strict=False), Decoder(_Resume)
-_SAMPLE = Decoder(_Sample, strict=False)
+_SAMPLE, _CONFIRMED = Decoder(_Sample, strict=False), Decoder(_Confirmed)
 
 
 def progress(function: str, run_id: UUID, reference_code: int | None) -> Progress:
@@ -120,6 +131,15 @@ def imported_sample(
     """
     wanted = {"month": month.isoformat(), "size": size, "seed": seed, "vehicle_types": list(vehicle_types)}
     return _ask(function, {"sample": wanted}, _SAMPLE).sample
+
+
+def confirmed_months(function: str, vehicle_types: Sequence[int]) -> dict[date, int]:
+    """The imported months that samples have confirmed, and how many prices were asked for.
+
+    Raises:
+        LoadStatusError: FipeLoadStatus failed.
+    """
+    return _ask(function, {"confirmed": {"vehicle_types": list(vehicle_types)}}, _CONFIRMED).confirmed
 
 
 def _ask(function: str, question: Mapping[str, Any], decoder: Decoder[Answer]) -> Answer:

@@ -93,7 +93,8 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
         start_key: any text; starts with the same text are the same run.
         cancel: cancel the run `run_id`: what waits is dropped, what came stays. A list of months stops.
         oldest_first: load a list of months from the oldest on, not from the newest.
-        skip_complete: leave those out of a list of months that the database has complete.
+        skip_complete: leave those out of a list of months that the database has complete or, with
+            verify_sample, confirmed.
         go_on: go on with the list of months of the run `run_id`, which was stopped or which nothing moves on.
         verify_sample: confirm those of a list that an import holds, by so many of their prices, instead of
             loading them. With 0 they are loaded; left out, it stays as it is.

@@ -35,6 +35,7 @@ from fipe_api.load.stability import reason_to_wait
 from fipe_api.messages import (
     BrandMessage,
     CancellationMessage,
+    ConfirmationMessage,
     EmptyBrandMessage,
     ListedBrands,
     ListEndedMessage,
@@ -64,6 +65,7 @@ StartedMessage = (
     | CancellationMessage
     | LookMessage
     | ListEndedMessage
+    | ConfirmationMessage
 )
 
 

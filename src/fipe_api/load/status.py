@@ -146,6 +146,14 @@ where reference_month = %(month)s and vehicle_type = any(%(types)s::smallint[])
 group by vehicle_type
 """
 
+SELECT_IMPORTED = "select sum(added) from fipe.import_month where reference_month = %s"
+
+SELECT_CONFIRMED = """
+select to_char(reference_month, 'YYYY-MM-DD'), prices_asked
+from fipe.confirmed_month
+where vehicle_types @> %s::smallint[]
+"""
+
 VEHICLE_TYPES = {1: "cars", 2: "motorcycles", 3: "trucks"}
 
 
@@ -173,9 +181,9 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     `unpriced_up_to`, a month, no loads but what FIPE denied. With `imports` no loads but imports. With
     `models_of`, FIPE codes, no loads but the models that have them. With `progress_after`, seconds, only how
     far a month of a run is, and which months other runs are loading that got something in the last so many
-    seconds. With `complete`, only which months have a complete load of what is named there. With `sample`,
-    only prices of a month. With `announce`, no loads but what FipeAnnouncer asks for. With
-    `untold_for`, seconds, only what was not told for so long.
+    seconds. With `complete`, only which months have a complete load of what is named there. With `confirmed`,
+    only which imported months samples have confirmed. With `sample`, only prices of a month. With `announce`,
+    no loads but what FipeAnnouncer asks for. With `untold_for`, seconds, only what was not told for so long.
     """
 
     run_id: UUID | None = None
@@ -187,6 +195,7 @@ class StatusRequest(Struct, forbid_unknown_fields=True):
     models_of: list[str] | None = None
     progress_after: float | None = None
     complete: WantedLoad | None = None
+    confirmed: WantedLoad | None = None
     sample: WantedSample | None = None
     announce: AnnounceRequest | None = None
     untold_for: float | None = None
@@ -207,8 +216,9 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
         `imports`: the rows of fipe.import_status. With `models_of`, only `models`: FIPE code, vehicle type,
         brand and model (codes) of those that have or had such a code. With `progress_after`, only `progress`:
         `month` (its state, prices and last write; null if it is not known) and `others`. With `complete`,
-        only `complete`: reference codes, and when the newest such load began. With `sample`, only `sample`:
-        `vehicles` and `brands` as ledger_questions.ImportedSample has them; null if no import has the month.
+        only `complete`: reference codes, and when the newest such load began. With `confirmed`, only
+        `confirmed`: months, and how many of their prices were asked for. With `sample`, only `sample`, as
+        ledger_questions.ImportedSample has it; null if no import has the month.
         With `announce`, only `announce`: fipe_api.load.announcements.Announced. With
         `untold_for`, only `untold`: `kind` and `reference_month` of at most 20.
 
@@ -229,6 +239,8 @@ def handler(event: dict[str, Any] | None, context: LambdaContext) -> dict[str, A
             return {"untold": late_announcements(connection, request.untold_for)}
         if request.models_of is not None:
             return {"models": _models_of(connection, request.models_of)}
+        if request.confirmed:
+            return {"confirmed": _confirmed(connection, request.confirmed.vehicle_types)}
         if request.sample:
             return {"sample": to_builtins(_sample(connection, request.sample), str_keys=True)}
         if request.complete or request.progress_after is not None:
@@ -330,14 +342,23 @@ def _sample(connection: "connection", wanted: WantedSample) -> dict[str, Any] | 
     with connection.cursor() as cursor:
         cursor.execute(SELECT_BRANDS_OF_IMPORT, {"month": month, "types": types})
         brands = dict(cursor.fetchall())
-    if not brands:
-        return None
+        if not brands:
+            return None
+        cursor.execute(SELECT_IMPORTED, (month,))
+        ((imported,),) = cursor.fetchall()
     chosen = choose(connection, month, wanted.size, wanted.seed, types)
     return {
+        "imported": imported,
         "vehicles": [(*rows[0][:4], [row[4:] for row in rows]) for rows in chosen],
         # A type of which nothing was imported has no brands here; the source may have some.
         "brands": {kind: brands.get(kind, []) for kind in types},
     }
+
+
+def _confirmed(connection: "connection", types: list[int]) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(SELECT_CONFIRMED, (types,))
+        return dict(cursor.fetchall())
 
 
 def _resume_payloads(connection: "connection", request: StatusRequest) -> list[dict[str, Any]]:

@@ -109,6 +109,7 @@ function importSection() {
     text(say("source"), (row) => row.source),
     text(say("in_month"), (row) => (row.first_month === row.last_month && row.months ? monthName(row.first_month) : months(row))),
     figure(say("prices"), (row) => number(row.added)),
+    figure(say("confirmed"), (row) => number(row.confirmed)),
     figure(say("kept_apart"), (row) => number(row.kept_apart)),
     figure(say("replaced"), (row) => number(row.replaced)),
     figure(say("files_unfinished"), (row) => number(row.files_unfinished)),
