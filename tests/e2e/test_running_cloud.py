@@ -312,6 +312,7 @@ def test_a_backfill_loads_months_one_at_a_time_and_says_how_far_it_is(cloud: Clo
     wait_until_nothing_is_under_way(cloud)
 
 
+@pytest.mark.walkthrough
 def test_a_backfill_confirms_imported_months_by_samples(cloud: Cloud, tmp_path: Path) -> None:
     catalogue = read_catalogue(SAMPLE_CATALOGUE)
     months = [date(2023, number, 1) for number in (11, 12)]
