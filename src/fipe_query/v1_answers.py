@@ -96,6 +96,7 @@ class HistoryPrice(BaseModel):
     """What a vehicle cost in a month, and the change since its price before."""
 
     reference_month: Month
+    vehicle_type: Type
     brand: Brand
     model: Model
     model_year: ModelYear

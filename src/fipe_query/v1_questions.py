@@ -28,8 +28,16 @@ from fipe.price_of(%(fipe_code)s, null, to_char(%(month)s::date, 'YYYY-MM'))
 where fipe_code = fipe.code_of(%(fipe_code)s)
 """
 
+# A FIPE code belongs to vehicles of one type.
 HISTORY = """
-select reference_month, brand, model, model_year, zero_km, fuel, published_fuel, price_brl, change_brl,
+select reference_month, (
+           select model.vehicle_type
+           from fipe.vehicle
+           join fipe.model on model.id = vehicle.model_id
+           where vehicle.fipe_code = fipe.code_of(%(fipe_code)s)
+           limit 1
+       ) as vehicle_type,
+       brand, model, model_year, zero_km, fuel, published_fuel, price_brl, change_brl,
        change_percent
 from fipe.price_history(%(fipe_code)s, %(model_year)s)
 limit %(limit)s offset %(offset)s
