@@ -22,6 +22,8 @@ from infrastructure.pace import PaceTable
 from infrastructure.query_function import QueryFunction
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
+from infrastructure.webhook import RECEIVES as WEBHOOK_RECEIVES
+from infrastructure.webhook import Webhook
 from stage_settings import StageSettings
 
 
@@ -48,7 +50,7 @@ class FipeApiStack(NestedStack):
         self.output_names: list[str] = []
         api_code = build_api_code(self)
         pace = PaceTable(self, "Pace", stage=settings.stage)
-        queues = {kind: self._build_queue(kind, settings) for kind in Queue}
+        queues = {kind: self._build_queue(kind, settings) for kind in (*PIPELINE, Queue.ANNOUNCEMENT)}
         manufacturers, models, prices = (queues[kind] for kind in PIPELINE)
 
         build_loader = partial(Loader, self, settings=settings, api_code=api_code, pace=pace, ledger=prices)
@@ -96,8 +98,15 @@ class FipeApiStack(NestedStack):
             Function.SOMA_INGESTOR: ingestor,
             Function.ANNOUNCER: announcer,
         }
+        webhook = None
+        if settings.webhook_url:
+            queue = queues[Queue.WEBHOOK] = self._build_queue(Queue.WEBHOOK, settings, WEBHOOK_RECEIVES)
+            webhook = Webhook(self, settings=settings, api_code=api_code, queue=queue)
+            functions[Function.WEBHOOK] = webhook
         topic = self._watch(functions, queues, database, settings)
         announcer.tell(topic)
+        if webhook:
+            webhook.listen(topic)
         if settings.api == "on":
             # No alarm watches it: whoever asks it sees its errors.
             query = QueryFunction(
@@ -118,9 +127,9 @@ class FipeApiStack(NestedStack):
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)
 
-    def _build_queue(self, kind: Queue, settings: StageSettings) -> QueueWithDlq:
+    def _build_queue(self, kind: Queue, settings: StageSettings, receives: int | None = None) -> QueueWithDlq:
         title = kind.capitalize()
-        queue = QueueWithDlq(self, f"{title}Queue", kind=kind, settings=settings)
+        queue = QueueWithDlq(self, f"{title}Queue", kind=kind, settings=settings, receives=receives)
         self._add_output(f"{title}QueueUrl", queue.queue.queue_url)
         self._add_output(f"{title}DLQUrl", queue.dlq.queue_url)
         return queue

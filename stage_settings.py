@@ -332,6 +332,25 @@ class StageSettings(BaseModel):
         pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
         description="the address for alarms, such as me@example.com; AWS sends it a link to confirm first",
     )
+    webhook_url: str = Field(
+        default="",
+        # Only what runs on the same machine needs no TLS. From AWS, such an address reaches nothing.
+        pattern=r"^(https://[^/\s@]+(/\S*)?|http://(localhost|127\.0\.0\.1)(:\d+)?(/\S*)?"
+        r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$",
+        description="the https address that gets each announcement, or, where the address itself is a"
+        " secret, the ARN of a secret in Secrets Manager that holds only it",
+    )
+    webhook_secret_arn: str = Field(
+        default="",
+        pattern=r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+)?$",
+        description="the ARN of a secret in Secrets Manager that holds only the key of the webhook's"
+        " signatures, whsec_ and 24 to 64 bytes in base64",
+    )
+    webhook_format: Literal["json", "slack", "teams"] = Field(
+        default="json",
+        description="what the webhook gets: json (the document), slack (its text) or teams (its text, as an"
+        " Adaptive Card)",
+    )
     stalled_hours: int = Field(
         default=3,
         ge=1,
@@ -380,6 +399,8 @@ class StageSettings(BaseModel):
                     most=f"{self.serverless_max_acu:g}",
                 )
             )
+        if (self.webhook_secret_arn or self.webhook_format != "json") and not self.webhook_url:
+            raise ValueError(_("webhook_url is missing: webhook_secret_arn and webhook_format need it"))
         if self.batch_size > 10 and self.batching_window_seconds == 0:
             raise ValueError(
                 _(

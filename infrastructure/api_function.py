@@ -32,7 +32,9 @@ def build_api_code(scope: Construct) -> ApiCode:
     """Packs the code, and makes the layer."""
     return ApiCode(
         lambda_.Code.from_asset(str(FUNCTIONS), exclude=NOT_PACKED_OF_SRC, ignore_mode=IgnoreMode.GIT),
-        build_layer(scope, "ApiLayer", API_LAYER, "msgspec, requests, aws-lambda-powertools"),
+        build_layer(
+            scope, "ApiLayer", API_LAYER, "msgspec, requests, standardwebhooks, aws-lambda-powertools"
+        ),
     )
 
 

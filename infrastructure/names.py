@@ -32,6 +32,7 @@ class Function(StrEnum):
     SOMA_INGESTOR = "FipeSomaIngestor"
     LOAD_STATUS = "FipeLoadStatus"
     ANNOUNCER = "FipeAnnouncer"
+    WEBHOOK = "FipeWebhook"
     QUERY = "FipeQuery"
     LAKE_WRITER = "FipeLakeWriter"
     SQL_RUNNER = "FipeSqlRunner"
@@ -42,7 +43,7 @@ class Function(StrEnum):
         return f"{self}-{stage}"
 
 
-OPTIONAL_FUNCTIONS = frozenset({Function.QUERY, Function.LAKE_WRITER})
+OPTIONAL_FUNCTIONS = frozenset({Function.WEBHOOK, Function.QUERY, Function.LAKE_WRITER})
 """The functions that only some stages have."""
 
 
@@ -65,12 +66,16 @@ class OptionalQueue(QueueName):
 
 
 class Queue(QueueName):
-    """The queues that every stage has: the pipeline's in its order, then what is to be told."""
+    """The queues whose dead letters a redrive moves back: the pipeline's in its order, then what is to be told.
+
+    Every stage has them, but for the webhook's.
+    """
 
     MANUFACTURER = "manufacturer"
     MODEL = "model"
     PRICE = "price"
     ANNOUNCEMENT = "announcement"
+    WEBHOOK = "webhook"
 
     @property
     def consumer(self) -> Function:
@@ -83,6 +88,7 @@ _CONSUMERS = {
     Queue.MODEL: Function.PRICE_LOADER,
     Queue.PRICE: Function.SOMA_INGESTOR,
     Queue.ANNOUNCEMENT: Function.ANNOUNCER,
+    Queue.WEBHOOK: Function.WEBHOOK,
 }
 
 PIPELINE = (Queue.MANUFACTURER, Queue.MODEL, Queue.PRICE)

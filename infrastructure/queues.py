@@ -20,6 +20,7 @@ class QueueWithDlq(Construct):
         kind: which queue.
         settings: the settings of the stage.
         one_by_one: its function gets one message at a time, so a message that fails is soon tried again.
+        receives: how often a message may be received; None means as often as the stage's settings say.
     """
 
     def __init__(
@@ -30,12 +31,13 @@ class QueueWithDlq(Construct):
         kind: QueueName,
         settings: StageSettings,
         one_by_one: bool = False,
+        receives: int | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         name = kind.of(settings.stage)
         self._timeouts = 1 if one_by_one else VISIBILITY_IN_FUNCTION_TIMEOUTS
         self.dlq = self._build_dlq(kind.dlq(settings.stage), name, settings)
-        self.queue = self._build_queue(name, settings)
+        self.queue = self._build_queue(name, settings, receives or settings.max_receive_count)
 
     def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:
         # Uses the queue's name, not the construct: two queues that refer to each other are a cycle in
@@ -56,7 +58,7 @@ class QueueWithDlq(Construct):
             ),
         )
 
-    def _build_queue(self, name: str, settings: StageSettings) -> sqs.Queue:
+    def _build_queue(self, name: str, settings: StageSettings, receives: int) -> sqs.Queue:
         return sqs.Queue(
             self,
             "Queue",
@@ -67,7 +69,5 @@ class QueueWithDlq(Construct):
             visibility_timeout=Duration.seconds(
                 self._timeouts * settings.function_timeout_seconds + settings.batching_window_seconds
             ),
-            dead_letter_queue=sqs.DeadLetterQueue(
-                queue=self.dlq, max_receive_count=settings.max_receive_count
-            ),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=receives),
         )

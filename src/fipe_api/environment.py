@@ -54,6 +54,21 @@ class AnnouncerEnvironment(Struct, frozen=True, rename="upper"):
     stalled_hours: Annotated[float, Meta(gt=0)] = 3
 
 
+class WebhookEnvironment(Struct, frozen=True, rename="upper"):
+    """The variables of the function that posts announcements.
+
+    Attributes:
+        webhook_url: where to, or the ARN of a secret that holds it.
+    """
+
+    sqs_input_url: str
+    webhook_url: str
+    webhook_dlq_url: str
+    webhook_secret_arn: str = ""
+    webhook_format: Literal["json", "slack", "teams"] = "json"
+    retry_delay_seconds: Annotated[int, Meta(ge=0, le=900)] = 30
+
+
 class DatabaseEnvironment(Struct, frozen=True, rename="upper"):
     """Where the database is. TLS is set by libpq's own variables, PGSSLMODE and PGSSLROOTCERT."""
 
@@ -93,6 +108,12 @@ def loader_environment() -> LoaderEnvironment:
 def announcer_environment() -> AnnouncerEnvironment:
     """The variables of the function that tells what happened, read once per execution environment."""
     return read_environment(AnnouncerEnvironment)
+
+
+@cache
+def webhook_environment() -> WebhookEnvironment:
+    """The variables of the function that posts announcements, read once per execution environment."""
+    return read_environment(WebhookEnvironment)
 
 
 @cache

@@ -477,7 +477,9 @@ def _end_as(seen: "Snapshot") -> None:
 @app.command()
 def redrive(
     context: typer.Context,
-    queue: Annotated[str, typer.Argument(help="manufacturer, model, price, announcement, or all.")] = "all",
+    queue: Annotated[
+        str, typer.Argument(help="manufacturer, model, price, announcement, webhook, or all.")
+    ] = "all",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
     rate: Annotated[
         int | None, typer.Option(help="Messages per second; SQS decides by default.", min=1, max=500)
@@ -485,7 +487,7 @@ def redrive(
     as_json: Json = False,
 ) -> None:
     """Show the dead letters and why they failed, and move them back to their queues."""
-    from fipe_cli.redrive_dlq import DeadLetterQueue, look_at_loads, move_back, show
+    from fipe_cli.redrive_dlq import dead_letter_queues, look_at_loads, move_back, show
     from infrastructure.names import Queue
     from local_cloud.sentences import console_of_sentences
 
@@ -496,7 +498,7 @@ def redrive(
         )
     words = console_of_sentences(stderr=as_json)
     moved = {}
-    for dead in [DeadLetterQueue(cloud, one) for one in Queue if queue in (one, "all")]:
+    for dead in dead_letter_queues(cloud, queue):
         found = show(dead, words)
         moved[dead.queue.value] = move_back(dead, rate, words) if found and not dry_run else 0
     if not dry_run:

@@ -299,6 +299,20 @@ def move_back(queue: DeadLetterQueue, rate: int | None, console: Console) -> int
     return move.moved
 
 
+def dead_letter_queues(cloud: Cloud, wanted: str) -> list[DeadLetterQueue]:
+    """The dead letter queue of one queue, or all that the stage has.
+
+    Raises:
+        CliError: it is missing.
+    """
+    if wanted != "all":
+        return [DeadLetterQueue(cloud, Queue(wanted))]
+    found = [DeadLetterQueue(cloud, queue) for queue in Queue if queue != Queue.WEBHOOK]
+    with suppress(CliError):  # the stage has no webhook
+        found.append(DeadLetterQueue(cloud, Queue.WEBHOOK))
+    return found
+
+
 def look_at_loads(cloud: Cloud) -> None:
     """Has FipeAnnouncer look after all loads: those that go on now, and what is still to be told.
 

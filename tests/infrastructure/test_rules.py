@@ -27,10 +27,11 @@ NEEDED = {
     "api": "on",
     "export_bucket": "my-lake",
 }
+KEY = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:key-AbCdEf"
 STACKS = {
     "dev": {"stage": "dev"},
     "stg": {"stage": "stg", "instance_class": "db.serverless"},
-    "prd": {"stage": "prd"},
+    "prd": {"stage": "prd", "webhook_url": "https://example.com/fipe", "webhook_secret_arn": KEY},
 }
 """All stages, with all that is optional."""
 
@@ -181,7 +182,7 @@ def test_cloudsplaining_finds_no_risk_but_what_lambda_demands(templates: list[Pa
         for name, resource in json.loads(template.read_text())["Resources"].items()
         if resource["Type"] == "AWS::IAM::Policy"
     }
-    assert len(policies) == 11 * len(STACKS)
+    assert len(policies) == 11 * len(STACKS) + 1
     accepted = {"infrastructure": NETWORK_INTERFACES, "write": NETWORK_INTERFACES}
     assert {name: risks(policy) for name, policy in policies.items()} == {
         (template, name): accepted if IN_VPC.search(name) else {} for template, name in policies

@@ -635,7 +635,10 @@ def test_what_needs_a_database_says_how_to_make_it(
         (["logs", "--function", "Nope"], "unknown function Nope: use one of FipeManufacturerLoader, "),
         (["status", "June"], "invalid run id 'June': use one that `fipe load` printed"),
         (["report", "--run", "1"], "invalid run id '1': use one"),
-        (["redrive", "prices"], "unknown queue prices: use manufacturer, model, price, announcement or all"),
+        (
+            ["redrive", "prices"],
+            "unknown queue prices: use manufacturer, model, price, announcement, webhook or all",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fipe: Fipe, arguments: list[str], words: str) -> None:

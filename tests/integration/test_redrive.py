@@ -336,7 +336,7 @@ def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
     [
         (
             ("redrive", "prices"),
-            "error: unknown queue prices: use manufacturer, model, price, announcement or all",
+            "error: unknown queue prices: use manufacturer, model, price, announcement, webhook or all",
         ),
         (
             ("--stage", "prd", "redrive"),

@@ -30,20 +30,24 @@ from fipe_simulator import (
     FipeSimulator,
     read_catalogue,
 )
+from infrastructure.webhook import ANNOUNCEMENTS
 from local_cloud.database_gateway import ADMINISTRATOR
 from local_cloud.postgres import Connection, PostgresCluster, make_dsn
 from tests.aws import make_pace_table
 from tests.conftest import ROOT
 from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
+from tests.reliability.webhook_receiver import Receiver, webhook_receiver
 
 STAGES = ("manufacturer", "model", "price")
-ANNOUNCEMENT = "announcement"
+ANNOUNCEMENT, WEBHOOK = "announcement", "webhook"
 FUNCTIONS = {
+    WEBHOOK: ("FipeWebhook", "webhook"),
     ANNOUNCEMENT: ("FipeAnnouncer", "announcer"),
     "manufacturer": ("FipeModelLoader", "model_loader"),
     "model": ("FipePriceLoader", "price_loader"),
     "price": ("FipeSomaIngestor", "ingestor"),
 }
+WEBHOOK_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 VISIBILITY_SECONDS = 3
 TIMEOUT_SECONDS = 60
 RECEIVES = 5
@@ -55,13 +59,14 @@ TABLES = (
 SHORT_WAITS = """
 import os
 
-from fipe_api import fipe_announcer
+from fipe_api import fipe_announcer, fipe_webhook
 from fipe_api.aws import queue_publisher
 from fipe_api.load import announcements, backfill, rounds, sample
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
 announcements.LEASE_SECONDS = 2.0
 fipe_announcer.UNTOLD_SECONDS = 1.0
+fipe_webhook.TIMEOUT_SECONDS = 0.5
 backfill.REST_SECONDS = 1.0
 backfill.QUIET_SECONDS = 4.0
 backfill.STALLED_SECONDS = 15.0
@@ -148,6 +153,7 @@ if SKEW:
 """
 
 HANDLERS = {
+    "webhook": "fipe_webhook",
     "announcer": "fipe_announcer",
     "start": "fipe_manufacturer_loader",
     "model_loader": "fipe_model_loader",
@@ -192,7 +198,12 @@ class Pipeline:
     """Queues, functions, database and source, and the faults of each."""
 
     def __init__(
-        self, cloud: Cloud, simulator: FipeSimulator, postgres: PostgresCluster, place: Connection
+        self,
+        cloud: Cloud,
+        simulator: FipeSimulator,
+        postgres: PostgresCluster,
+        place: Connection,
+        receiver: Receiver,
     ) -> None:
         self.cloud = cloud
         self.simulator = simulator
@@ -201,6 +212,7 @@ class Pipeline:
         self.queues: dict[str, str] = {}
         self.dead: dict[str, str] = {}
         self.subscriber = ""
+        self.receiver = receiver
         self._deploy()
 
     # What people do
@@ -484,6 +496,7 @@ class Pipeline:
     def clear(self) -> None:
         """Empties queues and tables, for the next test."""
         self.calm()
+        self.receiver.reset()
         # Shorter than AWS allows with this function timeout, so that the messages of a killed worker return
         # soon.
         self.hold_messages(VISIBILITY_SECONDS)
@@ -515,22 +528,28 @@ class Pipeline:
         )
 
     def _deploy(self) -> None:
-        for kind in (*STAGES, ANNOUNCEMENT):
+        for kind in (*STAGES, ANNOUNCEMENT, WEBHOOK):
             self.dead[kind] = self.cloud.put_queue(f"{kind}-dlq")
             policy = {"deadLetterTargetArn": self.cloud.arn_of(self.dead[kind]), "maxReceiveCount": RECEIVES}
             self.queues[kind] = self.cloud.put_queue(
                 f"{kind}-queue", VisibilityTimeout=TIMEOUT_SECONDS, RedrivePolicy=json.dumps(policy)
             )
         self._topic = self._make_topic()
+        secret = self.cloud.client("secretsmanager").create_secret(
+            Name="webhook-key", SecretString=WEBHOOK_KEY
+        )
+        self._webhook_secret = secret["ARN"]
         self._put("FipeManufacturerLoader", "start", output="manufacturer")
         self._put("FipeLoadStatus", "status", user="fipe_status")
-        for kind, output in zip((*STAGES, ANNOUNCEMENT), ("model", "price", "", ""), strict=True):
+        for kind, output in zip(
+            (*STAGES, ANNOUNCEMENT, WEBHOOK), ("model", "price", "", "", ""), strict=True
+        ):
             name, handler = FUNCTIONS[kind]
             self._put(name, handler, output=output, source=kind)
             self.cloud.client("lambda").create_event_source_mapping(
                 EventSourceArn=self.cloud.arn_of(self.queues[kind]),
                 FunctionName=name,
-                BatchSize=1 if kind == ANNOUNCEMENT else 10,
+                BatchSize=10 if kind in STAGES else 1,
                 FunctionResponseTypes=["ReportBatchItemFailures"],
                 ScalingConfig={"MaximumConcurrency": 2},
             )
@@ -540,12 +559,16 @@ class Pipeline:
         client = self.cloud.client("sns")
         topic: str = client.create_topic(Name="alarms")["TopicArn"]
         self.subscriber = self.cloud.put_queue("subscriber")
-        client.subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint=self.cloud.arn_of(self.subscriber),
-            Attributes={"RawMessageDelivery": "true"},
-        )
+        for queue in (self.subscriber, self.queues[WEBHOOK]):
+            client.subscribe(
+                TopicArn=topic,
+                Protocol="sqs",
+                Endpoint=self.cloud.arn_of(queue),
+                Attributes={
+                    "RawMessageDelivery": "true",
+                    "FilterPolicy": json.dumps({"kind": list(ANNOUNCEMENTS)}),
+                },
+            )
         return topic
 
     def _put(
@@ -558,6 +581,9 @@ class Pipeline:
             "SQS_ANNOUNCEMENT_URL": self.queues[ANNOUNCEMENT],
             "ANNOUNCEMENT_TOPIC_ARN": self._topic,
             "STAGE": "dev",
+            "WEBHOOK_URL": self.receiver.url,
+            "WEBHOOK_SECRET_ARN": self._webhook_secret,
+            "WEBHOOK_DLQ_URL": self.dead[WEBHOOK],
             "REJECTED_ANSWERS_URL": self.queues["price"],
             "FIPE_API_URL": self.simulator.url,
             "FIPE_CALLS_PER_MINUTE": "max",
@@ -606,8 +632,12 @@ def running_pipeline(folder: Path, catalogue: Catalogue, **source: Any) -> Itera
     try:
         place = postgres.set_up(user="postgres", password=uuid.uuid4().hex, database="fipedata")
         (folder / "cloud").mkdir()
-        with running_cloud(folder / "cloud") as cloud, FipeSimulator(catalogue, **source) as simulator:
-            pipeline = Pipeline(cloud, simulator, postgres, place)
+        with (
+            running_cloud(folder / "cloud") as cloud,
+            FipeSimulator(catalogue, **source) as simulator,
+            webhook_receiver(WEBHOOK_KEY) as receiver,
+        ):
+            pipeline = Pipeline(cloud, simulator, postgres, place, receiver)
             pipeline.query((ROOT / "create_fipe_db.sql").read_text().replace("%", "%%"))
             yield pipeline
     finally:

@@ -129,7 +129,7 @@ def _calls_that_are_allowed(cloud: SecondCloud, function: str) -> Iterator[str]:
         try:
             call()
         except ClientError as error:
-            if "AccessDenied" in error.response["Error"]["Code"]:
+            if error.response["Error"]["Code"].startswith(("AccessDenied", "AuthorizationError")):
                 continue
             if error.response["Error"]["Code"] not in INVALID:
                 raise

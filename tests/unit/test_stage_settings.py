@@ -158,6 +158,12 @@ def test_a_serverless_database_has_a_most_that_is_no_less_than_its_least():
         ("database_tls", "disable"),
         ("stalled_hours", "0"),
         ("allow_the_world", "perhaps"),
+        ("webhook_url", "http://example.com/fipe"),
+        ("webhook_url", "http://localhost.example.com/fipe"),
+        ("webhook_url", "https://me:password@example.com/fipe"),
+        ("webhook_url", "ftp://example.com"),
+        ("webhook_secret_arn", "whsec_c2VjcmV0"),
+        ("webhook_format", "html"),
     ],
 )
 def test_refuses_an_invalid_value(name: str, value: str):
@@ -217,6 +223,29 @@ def test_takes_a_budget_of_calls_as_a_number_or_max(budget: str):
 def test_a_dlq_keeps_messages_no_shorter_than_its_queue():
     (problem,) = problems(NEEDED | {"retention_days": "10", "dlq_retention_days": "9"})
     assert problem.startswith("invalid dlq_retention_days=9: use at least retention_days=10")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "https://hooks.slack.com/services/T0/B0/X",
+        "http://localhost:8000/told",
+        "http://127.0.0.1/told",
+        "arn:aws:secretsmanager:sa-east-1:123456789012:secret:url-AbCdEf",
+    ],
+)
+def test_takes_an_address_for_the_webhook(url: str):
+    assert settings(webhook_url=url, webhook_format="slack").webhook_url == url
+
+
+def test_what_is_for_the_webhook_needs_its_address():
+    for name, value in {
+        "webhook_format": "teams",
+        "webhook_secret_arn": "arn:aws:secretsmanager:sa-east-1:123456789012:secret:key-AbCdEf",
+    }.items():
+        (problem,) = problems(NEEDED | {name: value})
+        assert problem == "webhook_url is missing: webhook_secret_arn and webhook_format need it"
 
 
 def test_large_batches_need_a_window():

@@ -11,7 +11,7 @@ from fipe_cli.check.findings import Finding, Level
 from fipe_cli.cloud import QUICK, Cloud
 from fipe_words import _
 from infrastructure import names
-from infrastructure.names import OPTIONAL_FUNCTIONS, Function
+from infrastructure.names import OPTIONAL_FUNCTIONS, Function, Queue
 
 _NESTED = "AWS::CloudFormation::Stack"
 NEVER_WAS = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
@@ -51,6 +51,16 @@ class Deployment:
     def never_was(self) -> bool:
         """Whether the first deploy failed, so that there is no stage to check."""
         return self.status in NEVER_WAS
+
+    @property
+    def queues(self) -> list[Queue]:
+        """The queues that there should be."""
+        return [each for each in Queue if each != Queue.WEBHOOK or self.has_webhook]
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether a webhook was deployed."""
+        return Queue.WEBHOOK.of(self.stage) in self.receives
 
     @property
     def deploy_again(self) -> str:

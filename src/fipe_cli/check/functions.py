@@ -173,7 +173,7 @@ def look_at_concurrency(deployment: Deployment) -> list[Finding]:
     client = deployment.cloud.client("lambda")
     limit = client.get_account_settings()["AccountLimit"]
     free, all_of_them = limit["UnreservedConcurrentExecutions"], limit["ConcurrentExecutions"]
-    needed = 2 + sum(_concurrency(client, queue, deployment.stage) for queue in Queue)
+    needed = 2 + sum(_concurrency(client, queue, deployment.stage) for queue in deployment.queues)
     seen = _(
         "{free:,} of {total:,} concurrent executions are unreserved, and {stage} uses up to {needed}",
         free=free,

@@ -52,16 +52,16 @@ def _check(deployment: Deployment, door: Door) -> Iterator[Finding]:
         function: in_background(partial(_examine, deployment, function)) for function in deployment.functions
     }
     event_sources = {
-        queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in Queue
+        queue: in_background(partial(_look_at_event_source, deployment, queue)) for queue in deployment.queues
     }
-    letters = {queue: in_background(partial(count_letters, deployment, queue)) for queue in Queue}
+    letters = {queue: in_background(partial(count_letters, deployment, queue)) for queue in deployment.queues}
     queues = [
         in_background(
             partial(
                 _safely, _("{queue} queue", queue=queue), look_at_queue, deployment, queue, letters[queue]
             )
         )
-        for queue in Queue
+        for queue in deployment.queues
     ]
     master = in_background(partial(_safely, _(MASTER), look_at_master, deployment))
     others = [
