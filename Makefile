@@ -29,7 +29,7 @@ setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 STAGES := dev stg prd
 
 # make ignores unknown variables. So misspelt ones are refused here, before anything starts.
-KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE JSON
+KNOWN.local        := SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE WEBHOOK_URL JSON
 KNOWN.local-up     := PORT SOURCE CATALOGUE RATE
 KNOWN.local-psql   := ARGS
 KNOWN.local-serve  := HOST PORT
@@ -64,7 +64,7 @@ endif
 options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
 SOURCE_OPTIONS = $(call options,SOURCE CATALOGUE RATE)
 
-local: prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE
+local: prepare-layers ## Run everything here: SOURCE CATALOGUE REFERENCE TYPES BRANDS RATE WEBHOOK_URL
 	@fipe --from-make local
 
 local-up: prepare-layers ## Start the local cloud with the application in it: PORT SOURCE CATALOGUE RATE

@@ -315,6 +315,10 @@ def local(
             " simulator, 40 with fipe."
         ),
     ] = "",
+    webhook_url: Annotated[
+        str,
+        typer.Option(help="The address that gets the load's announcement, such as http://localhost:8000."),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Start the local cloud, deploy, load, and stop it again; exit 0 when everything is in the database."""
@@ -327,7 +331,7 @@ def local(
     interrupted_by_signals()
     chosen, payload = read_source(source, catalogue, rate), payload_of(reference, types, brands, "")
     progress = console_of_sentences(stderr=as_json)
-    with finished_load(LocalState.from_environment(), chosen, payload, progress) as outcome:
+    with finished_load(LocalState.from_environment(), chosen, payload, progress, webhook_url) as outcome:
         if as_json:
             print(json.dumps(outcome.document()), flush=True)
         else:

@@ -29,7 +29,7 @@ from fipe_cli.month_list import read_list
 from fipe_cli.progress import Snapshot
 from fipe_cli.watch import follow_load
 from fipe_words import _, counted, in_english, plural
-from infrastructure.names import PIPELINE
+from infrastructure.names import PIPELINE, Queue
 from local_cloud import lifecycle
 from local_cloud.deployment import deploy
 from local_cloud.lifecycle import LocalCloudError
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 STAGE = "dev"
+WEBHOOK_SECONDS, WEBHOOK_LOOK_SECONDS = 15.0, 0.2
+"""How long a load waits at its end for its webhook, and how often it looks."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,10 @@ class Outcome:
 
 @contextmanager
 def finished_load(
-    state: LocalState, source: Source, payload: dict[str, Any], console: Console
+    state: LocalState, source: Source, payload: dict[str, Any], console: Console, webhook_url: str = ""
 ) -> Iterator[Outcome]:
     """Does the whole job. A cloud that runs already is used and left running; another is stopped at the end,
-    when the caller has shown the outcome.
+    when the caller has shown the outcome, and the webhook, if there is one, has got it.
 
     Raises:
         LocalCloudError: another job runs, or the cloud or the deploy fails.
@@ -131,11 +133,14 @@ def finished_load(
     try:
         _refuse_what_the_source_lacks(source, payload)
         with _running_cloud(state, console) as (endpoint, stays):
-            context = source.context(endpoint)
+            context = source.context(endpoint) | ({"webhook_url": webhook_url} if webhook_url else {})
             _deploy(state, endpoint, context, console)
             with _told_when_left(console, load_goes_on=stays):
-                outcome = _load(local_cloud(state, STAGE), endpoint, source, payload, console)
+                cloud = local_cloud(state, STAGE)
+                outcome = _load(cloud, endpoint, source, payload, console)
             yield outcome
+            if webhook_url:
+                _tell_webhook(cloud, endpoint, console)
     finally:
         lock.release()
 
@@ -219,6 +224,27 @@ def _load(
             calls=_simulator_calls(endpoint, source) - calls_before,
             peak_memory_mb=look.peak_memory_mb,
         )
+
+
+def _tell_webhook(cloud: Cloud, endpoint: Endpoint, console: Console) -> None:
+    """Waits until the webhook has been told of the load, but not for long, and says how that went."""
+    queue, dlq = Queue.WEBHOOK.of(STAGE), Queue.WEBHOOK.dlq(STAGE)
+    untold = "select count(*) from fipe.announcement where told_at is null"
+    until = time.monotonic() + WEBHOOK_SECONDS
+    with closing(LocalLook.connection(cloud).open()) as session, session.cursor() as cursor:
+        session.autocommit = True
+        while time.monotonic() < until:
+            cursor.execute(untold)
+            ((left,),) = cursor.fetchall()
+            seen = {one["name"]: one for one in lifecycle.status(endpoint)["queues"]}
+            waiting = sum(seen[queue][state] for state in ("visible", "in_flight", "delayed"))
+            if not (left or waiting or seen[dlq]["visible"]):
+                console.print(_("The webhook has the announcement."))
+                return
+            time.sleep(WEBHOOK_LOOK_SECONDS)
+    console.print(
+        _("The webhook did not take the announcement within {seconds:.0f} s.", seconds=WEBHOOK_SECONDS)
+    )
 
 
 class LocalLook:

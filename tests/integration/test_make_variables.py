@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["local", "brands=Fiat"], "did you mean BRANDS?"),
         (["local", "REFERENC=2026-06"], "did you mean REFERENCE?"),
         (["local", "BRAND=Fiat Uno", "TYPES=car"], "did you mean BRANDS?"),
-        (["local", "ZZZ=1"], "it takes SOURCE, CATALOGUE, REFERENCE, TYPES, BRANDS, RATE, JSON"),
+        (["local", "ZZZ=1"], "it takes SOURCE, CATALOGUE, REFERENCE, TYPES, BRANDS, RATE, WEBHOOK_URL, JSON"),
         (["local", "PORT=8000"], "PORT: `make local` has no such variable"),
         (["local-up", "PROT=8000"], "did you mean PORT?"),
         (["local-psql", "ARG=-l"], "did you mean ARGS?"),
