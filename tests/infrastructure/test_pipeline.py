@@ -520,7 +520,7 @@ def test_the_pace_is_an_on_demand_table_keyed_by_source(stacks: Stacks, name: st
 
 
 def test_every_variable_of_a_function_is_explained(name: str):
-    stacks = synthesize(stage=name, parallelum_calls_per_day="500")
+    stacks = synthesize(stage=name, parallelum_calls_per_day="500", webhook_url="https://example.com")
     explained = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     variables = {
         variable
