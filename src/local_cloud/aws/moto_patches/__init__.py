@@ -20,6 +20,7 @@ def install(start_poller: functions.StartPoller) -> None:
     functions.poll_queues(start_poller)
     functions.tell_account_settings()
     topics.let_mail_subscriptions_wait()
+    topics.refuse_what_sns_refuses()
     databases.put_databases_on_loopback()
     databases.change_passwords()
     stacks.create_all_resources()
