@@ -66,7 +66,7 @@ class OptionalQueue(QueueName):
 
 
 class Queue(QueueName):
-    """The queues whose dead letters a redrive moves back: the pipeline's in its order, then what is to be told.
+    """The queues whose dead letters a redrive moves back: the pipeline's in order, then what is to be told.
 
     Every stage has them, but for the webhook's.
     """
