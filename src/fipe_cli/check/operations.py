@@ -12,7 +12,7 @@ from fipe_cli.month_list import progress_of, read_list
 from fipe_cli.progress import Waits, list_words, refused
 from fipe_words import _, marked, plural
 from infrastructure import names
-from infrastructure.names import Function
+from infrastructure.names import Function, Queue
 
 LATE_SECONDS = 3600
 """What was not told for so long has met a fault. Usually it takes at most 15 minutes."""
@@ -94,7 +94,8 @@ def look_at_alarms(deployment: Deployment) -> list[Finding]:
 def look_at_topic(deployment: Deployment) -> list[Finding]:
     """Whether the topic is there, and those who asked for its messages have confirmed that."""
     part, topic = _("topic of the alarms"), names.alarm_topic(deployment.stage)
-    export_queue = names.OptionalQueue.EXPORT.of(deployment.stage)
+    # The stage's own queues are no people.
+    own = tuple(f":{queue.of(deployment.stage)}" for queue in (names.OptionalQueue.EXPORT, Queue.WEBHOOK))
     arns = [arn for arn in deployment.resources.get("AWS::SNS::Topic", ()) if arn.endswith(topic)]
     sns = deployment.cloud.client("sns")
     try:
@@ -103,7 +104,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
             for arn in arns
             for page in sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
             for each in page["Subscriptions"]
-            if each["SubscriptionArn"] != DELETED and not each["Endpoint"].endswith(f":{export_queue}")
+            if each["SubscriptionArn"] != DELETED and not each["Endpoint"].endswith(own)
         ]
     except sns.exceptions.NotFoundException:
         arns = []
@@ -117,7 +118,8 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
     if found:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, _("{who} is notified", who=confirmed))]
-    if len(deployment.resources.get("AWS::SNS::Subscription", ())) > has_lake(deployment):
+    deployed = len(deployment.resources.get("AWS::SNS::Subscription", ()))
+    if deployed > has_lake(deployment) + deployment.has_webhook:
         subscribe = deployment.cloud.aws_command(
             *("sns", "subscribe", "--topic-arn", arns[0], "--protocol", "email"),
             *("--notification-endpoint", "ADDRESS"),
