@@ -274,6 +274,7 @@ def test_compare_up_to_five_by_keyboard_alone(known: Known, show: Show, width: i
     shown.tab_to("#views a[href*=compare]")
     shown.press("Enter")
     shown.wait_for("Compare")
+    assert shown.tab.is_hidden("#find")
     for place, code in enumerate([known.code, *known.others[:4]], 1):
         shown.search(code, "#add")
         shown.tab.wait_for_selector(f".compared li:nth-child({place})")
