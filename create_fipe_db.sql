@@ -2209,7 +2209,7 @@ create table if not exists fipe.watch_hit (
     reference_month date          not null references fipe.reference_month (month),
     vehicle_id      integer       not null references fipe.vehicle (id),
     price_brl       numeric(12,2) not null,
-    told_at         timestamptz   not null default now(),
+    announced_at    timestamptz   not null default now(),
     primary key (rule_id, reference_month, vehicle_id)
 );
 comment on table fipe.watch_hit is
@@ -2360,6 +2360,7 @@ language sql immutable parallel safe as $$
         values
             ('above_brl', 'a price above this one, in reais; null when there is no such limit'),
             ('added', 'prices that were not there before'),
+            ('announced_at', 'when it was announced'),
             ('answer', 'the source''s answer as text, cut at 4,000 characters'),
             ('asked_at', 'when the model''s prices were asked; of two answers the newer counts'),
             ('asked_from', 'when the answer that brought it was asked; null means that an import brought it'),
