@@ -67,6 +67,13 @@ def test_a_signed_request_is_answered_and_no_other(url: str) -> None:
     assert requests.get(path, timeout=60).status_code == 403
 
 
+def test_the_page_is_there_for_signed_requests(url: str) -> None:
+    assert "<title>Preços FIPE</title>" in signed(f"{url}/").text
+    charts = signed(f"{url}/page/shared/charts.js")
+    assert charts.headers["Content-Encoding"] == "gzip"
+    assert "Observable" in charts.text
+
+
 def test_the_check_asks_it(here: Place, url: str) -> None:  # noqa: ARG001  it is deployed
     ended = subprocess.run(
         [ROOT / ".venv/bin/fipe", "check"],
