@@ -26,6 +26,7 @@ BENCHMARKS = (
     "smallest_functions",
     "scale",
     "imports",
+    "api",
     "aws_bill",
 )
 """All benchmarks, in the order of the targets."""

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any
 from uuid import UUID
 
+from benchmarks.history import REFERENCES, History
 from fipe_api.messages import Named, PricedVehicle, PriceMessage, Reference
-from fipe_simulator import Catalogue
+from fipe_simulator import Catalogue, CatalogueRow
 from infrastructure.names import Function, Queue
 
 STAGE = "dev"
@@ -47,6 +49,13 @@ def price_messages(catalogue: Catalogue, reference: Reference, run_id: UUID) -> 
                 for row in rows
             ),
         )
+
+
+def messages_of(history: History, number: int) -> Iterator[PriceMessage]:
+    """A month of the history as messages of the price queue, one per model."""
+    code, month = REFERENCES[number].code, REFERENCES[number].month
+    rows = (CatalogueRow(*each.published, Decimal(price)) for each, price in history.month(number))
+    return price_messages(Catalogue(month, rows), Reference(code=code, month=month), UUID(int=number + 1))
 
 
 def sqs_events(bodies: Sequence[str], batch_size: int) -> Iterator[dict[str, Any]]:

@@ -16,19 +16,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
 
 from benchmarks.bulk import Seconds, write_history
 from benchmarks.database import Server, connected, server
 from benchmarks.history import REFERENCES, History, Published
 from benchmarks.month import REPOSITORY
-from benchmarks.price_messages import price_messages
+from benchmarks.price_messages import messages_of
 from benchmarks.rows import Baseline, Row, at_most
 from fipe_api.fipe_soma_ingestor_adapted import ingest
-from fipe_api.messages import PriceMessage, Reference, to_json
-from fipe_simulator import Catalogue, CatalogueRow
+from fipe_api.messages import to_json
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -133,7 +130,7 @@ def _cost_rows(servers: Mapping[int, Server], dsns: Mapping[int, str], history: 
 
 def _cost_of_load(postgres: Server, dsn: str, history: History, number: int) -> float:
     """CPU milliseconds per 1,000 prices, of this process and of all the server's processes."""
-    messages = list(_messages(history, number))
+    messages = list(messages_of(history, number))
     lines = list(map(to_json, messages))
     prices = sum(len(message.prices) for message in messages)
     before = time.process_time() + postgres.cpu_seconds()
@@ -142,13 +139,6 @@ def _cost_of_load(postgres: Server, dsn: str, history: History, number: int) -> 
     assert totals.refused == 0
     assert totals.changed == prices, totals
     return 1_000_000 * cost / prices
-
-
-def _messages(history: History, number: int) -> Iterator[PriceMessage]:
-    """A month as messages of the price queue, one per model."""
-    code, month = REFERENCES[number].code, REFERENCES[number].month
-    rows = (CatalogueRow(*each.published, Decimal(price)) for each, price in history.month(number))
-    return price_messages(Catalogue(month, rows), Reference(code=code, month=month), UUID(int=number + 1))
 
 
 # Size -------------------------------------------------------------------------------------------------------
