@@ -129,7 +129,14 @@ class FipeApiStack(NestedStack):
 
     def _build_queue(self, kind: Queue, settings: StageSettings, receives: int | None = None) -> QueueWithDlq:
         title = kind.capitalize()
-        queue = QueueWithDlq(self, f"{title}Queue", kind=kind, settings=settings, receives=receives)
+        queue = QueueWithDlq(
+            self,
+            f"{title}Queue",
+            kind=kind,
+            settings=settings,
+            one_by_one=kind not in PIPELINE,
+            receives=receives,
+        )
         self._add_output(f"{title}QueueUrl", queue.queue.queue_url)
         self._add_output(f"{title}DLQUrl", queue.dlq.queue_url)
         return queue

@@ -124,7 +124,9 @@ def test_a_message_stays_invisible_for_six_timeouts_and_the_window(timeout: str,
     stacks = synthesize(function_timeout_seconds=timeout, batching_window_seconds=window)
     for queue_name, queue in stacks.by_name(QUEUE, "QueueName").items():
         if "-queue-" in queue_name:
-            assert queue["VisibilityTimeout"] >= 6 * int(timeout) + int(window)
+            # A message that has an invocation of its own is tried again as soon as that must have ended.
+            timeouts = 1 if queue_name == "fipe-announcement-queue-dev" else 6
+            assert queue["VisibilityTimeout"] == timeouts * int(timeout) + int(window)
             assert queue["VisibilityTimeout"] <= 43_200
 
 
