@@ -381,13 +381,6 @@ def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud:
     loaded = cloud.here.make("load-stg", "BRANDS=Acura", "FOLLOW=1")
     assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
     assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout
-    announcement = json.dumps({"kind": "load_complete", "reference_month": "2026-06", "whole_month": True})
-    client("sns", cloud.endpoint).publish(
-        TopicArn="arn:aws:sns:us-east-1:123456789012:fipe-alarms-stg",
-        MessageStructure="json",
-        Message=json.dumps({"default": "a month is complete", "sqs": announcement}),
-        MessageAttributes={"kind": {"DataType": "String", "StringValue": "load_complete"}},
-    )
     (file,) = eventually(lambda: lake.list_objects_v2(Bucket="lake").get("Contents"), PATIENCE_SECONDS)
     assert file["Key"] == "reference_month=2026-06/prices.parquet"
     exported = cloud.fipe("--stage", "stg", "export", "s3://lake", "--partitioned")

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     },
     "infrastructure": CDK,
     "scripts": {"fipe_cli", "fipe_words", "infrastructure", "local_cloud", "stage_settings"},
-    "benchmarks": {*CDK, "fipe_api", "fipe_simulator", "local_cloud"},
+    "benchmarks": {*CDK, "fipe_api", "fipe_query", "fipe_simulator", "local_cloud"},
     "lambda": set(),
     "app.py": CDK,
     "fipe_api_stack.py": CDK,

@@ -280,7 +280,7 @@ def test_only_its_own_tables_let_the_ingestors_role_write_and_few_let_it_delete(
     assert {name for name, may_write, _ in relations if may_write} == {
         "reference_month", "model", "vehicle", "price", "price_revision", "model_answer",
         "load_run", "load_brand", "load_brand_plan", "load_model", "load_cancellation", "rejected_answer",
-        "writers_turn", "announcement",
+        "writers_turn", "announcement", "import_confirmation",
     }  # fmt: skip
     assert {name for name, _, may_delete in relations if may_delete} == {
         "price", "price_revision", "model_answer", "load_brand_plan", "import_month",
