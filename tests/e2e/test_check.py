@@ -33,7 +33,7 @@ from tests.local_cloud_support import eventually
 
 pytestmark = pytest.mark.walkthrough
 
-PARTS = 45
+PARTS = 47
 UNCONFIRMED = (
     "warning  topic of the alarms: me@example.com has not confirmed, and gets no message."
     " To do: open the link in AWS's mail (look in spam, too); it is valid for two days"

@@ -36,7 +36,11 @@ OUTPUTS = {
     "DBPort",
     "DBSecretArn",
     "FipeManufacturerLambda",
-    *(f"{kind}{url}" for kind in ("Manufacturer", "Model", "Price") for url in ("QueueUrl", "DLQUrl")),
+    *(
+        f"{kind}{url}"
+        for kind in ("Manufacturer", "Model", "Price", "Announcement")
+        for url in ("QueueUrl", "DLQUrl")
+    ),
 }
 
 
