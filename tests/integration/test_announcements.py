@@ -152,6 +152,20 @@ def test_a_complete_month_tells_which_watch_rules_hold_each_once(database: conne
     assert (changed["kind"], [hit["rule_id"] for hit in changed["watch"]]) == ("month_changed", [2])
 
 
+def test_many_watch_rules_at_once_fit_into_a_message_of_sns(database: connection) -> None:
+    execute(
+        database,
+        "insert into fipe.watch_rule (fipe_code, below_brl, note)"
+        f" select '{CODES[1]}', 1000 + number, repeat('note ', 40) from generate_series(1, 300) as number",
+    )
+    load(database, {1: {2020: 100}})
+    (told,) = tell_all()
+    assert len(told["watch"]) == 51
+    assert told["watch"][-1] == {"text": "250 more: `fipe watch check --month 2026-06` shows all"}
+    assert told["text"].splitlines()[-2] == "- 250 more: `fipe watch check --month 2026-06` shows all"
+    assert 4 * len(json.dumps(told)) + 2 * len(told["text"]) < 256 * 1024
+
+
 def test_the_first_month_is_compared_with_nothing(database: connection) -> None:
     load(database, {1: {2020: 100}})
     (told,) = tell_all()

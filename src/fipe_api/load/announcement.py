@@ -132,7 +132,7 @@ def _lines(told: Document) -> Iterator[str]:
                 yield from _listed(lines)
     if told.watch:
         yield "Watched:"
-        yield from _listed([str(hit.get("text", hit)) for hit in told.watch])
+        yield from (f"- {hit['text']}" for hit in told.watch)
     if told.kind in ("load_incomplete", "load_stalled"):
         yield f"`fipe --stage {told.stage} resume {told.run_id}` asks for what is missing again."
     yield f"Run {told.run_id}."

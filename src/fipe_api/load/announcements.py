@@ -25,6 +25,9 @@ LEASE_SECONDS = 120.0
 """Who claims an announcement has this time to tell it, before another one may. SNS answers within a minute,
 or botocore gives up."""
 
+MOST_HITS = 50
+"""SNS takes 256 KB, in which the document stands four times. Source: SNS API Reference, Publish."""
+
 # One load, or all that are not over. Nothing else may wake up for the others: the ledger knows no end of a
 # load that has lost messages.
 SELECT_LOADS = """
@@ -282,7 +285,11 @@ def _watch_hits(cursor: RealDictCursor, row: Mapping[str, Any]) -> list[dict[str
     if row["kind"] not in ("load_complete", "month_changed"):
         return []
     cursor.execute(SELECT_WATCHED, (row["reference_month"],))
-    return [each["hit"] for each in cursor.fetchall()]
+    hits = [each["hit"] for each in cursor.fetchall()]
+    if len(hits) > MOST_HITS:
+        month, more = f"{row['reference_month']:%Y-%m}", len(hits) - MOST_HITS
+        hits[MOST_HITS:] = [{"text": f"{more:,} more: `fipe watch check --month {month}` shows all"}]
+    return hits
 
 
 def _json(document: Document) -> str:
