@@ -2196,7 +2196,7 @@ create table if not exists fipe.watch_rule (
     below_brl          numeric(12,2) check (below_brl > 0),
     above_brl          numeric(12,2) check (above_brl > 0),
     changes_by_percent numeric(7,2)  check (changes_by_percent > 0),
-    note               text        not null default '',
+    note               text        not null default '' check (length(note) <= 200),
     created_at         timestamptz not null default now(),
     check (num_nonnulls(below_brl, above_brl, changes_by_percent) > 0),
     unique nulls not distinct (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HIGHEST = 10**10
 """The first price, and the first percentage, that the table has no room for."""
 HIGHEST_PERCENT = 10**5
+LONGEST_NOTE = 200
+"""In letters, as the table allows: many notes have to fit into one announcement."""
 
 _BRAZILIAN = re.compile(r"\d{1,3}(\.\d{3})+(,\d{1,2})?", re.ASCII)
 _PLAIN = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d{1,2})?", re.ASCII)
@@ -212,8 +214,10 @@ def add_rule(
         note: what to remember.
 
     Raises:
-        CliError: code, year or fuel are invalid.
+        CliError: code, year, fuel or note are invalid.
     """
+    if len(note) > LONGEST_NOTE:
+        raise CliError(_("invalid --note: use at most {letters} letters", letters=LONGEST_NOTE), USAGE)
     model_year = read_model_year(year)
     with session, session.cursor() as cursor:
         cursor.execute(_CODE, (code,))

@@ -115,6 +115,7 @@ def test_a_rule_that_cannot_hold_yet_is_added_with_a_warning() -> None:
     ("arguments", "words"),
     [
         (["038003-2"], "no limit: use --below, --above or --change"),
+        (["038003-2", "--below", "1", "--note", "x" * 201], "invalid --note: use at most 200 letters"),
         (["golf", "--below", "1"], "invalid CODE golf: use a FIPE code like 005340-6"),
         (
             ["038003-3", "--below", "1"],

@@ -25,7 +25,7 @@ LEASE_SECONDS = 120.0
 """Who claims an announcement has this time to tell it, before another one may. SNS answers within a minute,
 or botocore gives up."""
 
-MOST_HITS = 50
+MOST_HITS = 25
 """SNS takes 256 KB, in which the document stands four times. Source: SNS API Reference, Publish."""
 
 # One load, or all that are not over. Nothing else may wake up for the others: the ledger knows no end of a
