@@ -275,13 +275,18 @@ class Pipeline:
 
     def waiting(self) -> int:
         """Messages in the queues of the pipeline, including those in flight."""
+        return sum(sum(states.values()) for states in self._counts().values())
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """How many messages each queue of the pipeline has in each state, all at one moment."""
         status = {queue["name"]: queue for queue in self.cloud.status()["queues"]}
-        return sum(
-            status[url.rsplit("/", 1)[-1]][state]
+        return {
+            kind: {
+                state: status[url.rsplit("/", 1)[-1]][state] for state in ("visible", "in_flight", "delayed")
+            }
             for kind, url in self.queues.items()
             if kind in STAGES
-            for state in ("visible", "in_flight", "delayed")
-        )
+        }
 
     def invocations(self, function: str) -> int:
         """How often a function was invoked, whether it ended or was killed."""
@@ -310,7 +315,13 @@ class Pipeline:
 
     def until_only_waiting_in(self, kind: str, seconds: float = 60) -> None:
         """Waits until one queue has messages, and no other has any."""
-        eventually(lambda: 0 < self.waiting() == self.cloud.counts(self.queues[kind])["visible"], seconds)
+
+        def is_so() -> bool:
+            counts = self._counts()
+            visible = counts[kind]["visible"]
+            return 0 < visible == sum(sum(states.values()) for states in counts.values())
+
+        eventually(is_so, seconds)
 
     def settings(self) -> dict[str, object]:
         """What tests change and must put back, so that the next test finds it as deployed."""
