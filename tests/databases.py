@@ -5,6 +5,7 @@ import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import date
 from pathlib import Path
 
 import boto3
@@ -12,6 +13,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
+from fipe_api.database.writer import PriceRow, write_rows
+from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
 from tests.builders import ROOT_SQL
 from tests.local_cloud_support import CREDENTIALS
 
@@ -84,20 +87,29 @@ def as_role(dsn: str, role: str) -> str:
     return make_dsn(dsn, user=role, password=token)
 
 
-def as_status_function(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of FipeLoadStatus, whose database this is."""
+def as_function(dsn: str, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a function whose database this is, and which signs in as this role."""
     place = parse_dsn(dsn)
     for name, value in {
         "RDS_HOST": place["host"],
         "RDS_PORT": place["port"],
         "RDS_DATABASE": place["dbname"],
-        "RDS_USER": "fipe_status",
+        "RDS_USER": role,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+def write_sample(database: connection, *months: date) -> None:
+    """Writes the prices that the sample has in some months, with FIPE's codes of the months."""
+    codes = {each.month: each.code for each in published_references(max(months))}
+    sample = read_catalogue(SAMPLE_CATALOGUE)
+    for month in months:
+        rows = catalogue_for_month(sample, month).rows
+        write_rows(database, [PriceRow(month, codes[month], *row) for row in rows])
 
 
 def as_administrator(dsn: str) -> str:

@@ -11,11 +11,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from fipe_api.database.writer import PriceRow, write_rows
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from local_cloud.stage_database import stage_database
 from local_cloud.state import LocalState
 from tests.builders import JUNE_2026
+from tests.databases import write_sample
 from tests.e2e.make import ROOT, Place, place
 
 pytestmark = pytest.mark.walkthrough
@@ -45,8 +45,7 @@ def url(here: Place) -> str:
     printed = run(here, "fipe", "deploy", "api=on").splitlines()
     outputs = dict(line.split(" = ", 1) for line in printed if " = " in line)
     with stage_database(LocalState(Path(here.folder))) as (_, master), closing(master.open()) as database:
-        june = (JUNE_2026.month, JUNE_2026.code)
-        write_rows(database, [PriceRow(*june, *row) for row in CATALOGUE.rows])
+        write_sample(database, JUNE_2026.month)
     return outputs["ApiUrl"].removesuffix("/")
 
 

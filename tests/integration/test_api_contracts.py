@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from fipe_api.database.writer import PriceRow, write_rows
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from tests.api_server import Api, serving
 from tests.builders import JUNE_2026
-from tests.databases import database_with_schema
+from tests.databases import database_with_schema, write_sample
 
 PARALLELUM = Path(__file__).parents[1] / "parallelum_v2.json"
 EXAMPLES = 5
@@ -36,8 +35,7 @@ def api(postgres_dsn: str) -> Iterator[Api]:
     """The API over the sample of June 2026."""
     with database_with_schema(postgres_dsn) as dsn:
         with closing(psycopg2.connect(dsn)) as database:
-            june = (JUNE_2026.month, JUNE_2026.code)
-            write_rows(database, [PriceRow(*june, *one) for rows in CATALOGUE.by_model() for one in rows])
+            write_sample(database, JUNE_2026.month)
         with serving(dsn) as running:
             yield running
 

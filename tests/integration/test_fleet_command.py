@@ -16,12 +16,11 @@ from typer.testing import CliRunner, Result
 
 from fipe_api.database.writer import PriceRow, write_messages, write_rows
 from fipe_cli.__main__ import app
-from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, read_catalogue
 from tests.builders import any_price, any_price_message
-from tests.databases import as_role
+from tests.databases import as_role, write_sample
 from tests.local_database import local_database, use_folder
 
-MONTHS = {date(2025, 6, 1): 322, date(2026, 6, 1): 334}
+MONTHS = (date(2025, 6, 1), date(2026, 6, 1))
 FLEET = Path("docs/fleet.csv").resolve()
 
 
@@ -31,10 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("local")
     with local_database(folder) as known:
         with closing(known.open()) as database:
-            sample = read_catalogue(SAMPLE_CATALOGUE)
-            for month, code in MONTHS.items():
-                rows = catalogue_for_month(sample, month).rows
-                write_rows(database, [PriceRow(month, code, *row) for row in rows])
+            write_sample(database, *MONTHS)
         yield folder
 
 

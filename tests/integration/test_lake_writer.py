@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import duckdb
 import pytest
-from psycopg2.extensions import connection, parse_dsn
+from psycopg2.extensions import connection
 from pyarrow import dataset, fs
 
 from fipe_api import fipe_lake_writer
@@ -21,6 +21,7 @@ from fipe_cli.partitions import export_months
 from infrastructure.lake import FILES
 from tests.aws import aws_apis, client
 from tests.builders import JUNE_2026, MAY_2026, AnyContext, sqs_event
+from tests.databases import as_function
 from tests.months import QUESTIONS, SAMPLE, answer, answer_of_files, correct_june, priced
 
 JUNE, MAY = "reference_month=2026-06/prices.parquet", "reference_month=2026-05/prices.parquet"
@@ -37,19 +38,9 @@ def bucket(dsn: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A bucket, and the function's environment."""
     name = f"lake-{uuid4().hex}"
     client("s3", endpoint).create_bucket(Bucket=name)
-    place = parse_dsn(dsn)
-    for variable, value in {
-        "RDS_HOST": place["host"],
-        "RDS_PORT": place["port"],
-        "RDS_DATABASE": place["dbname"],
-        "RDS_USER": "fipe_reader",
-        "EXPORT_BUCKET": name,
-        "AWS_ENDPOINT_URL_S3": endpoint,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }.items():
-        monkeypatch.setenv(variable, value)
+    as_function(dsn, "fipe_reader", monkeypatch)
+    monkeypatch.setenv("EXPORT_BUCKET", name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     function_client.cache_clear()
     yield name
     function_client.cache_clear()

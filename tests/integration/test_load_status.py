@@ -34,14 +34,14 @@ from tests.builders import (
     any_price_message,
     any_run_plan,
 )
-from tests.databases import as_role, as_status_function
+from tests.databases import as_function, as_role
 
 pytestmark = pytest.mark.both_postgres
 
 
 @pytest.fixture(autouse=True)
 def _environment(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_status_function(dsn, monkeypatch)
+    as_function(dsn, "fipe_status", monkeypatch)
 
 
 def ask(**payload: Any) -> dict[str, Any]:

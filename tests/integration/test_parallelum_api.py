@@ -8,13 +8,13 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fipe_api.database.writer import PriceRow, write_rows
+from fipe_api.database.writer import write_rows
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
 from fipe_simulator.answers import OfficialApi, Quirks
 from fipe_simulator.parallelum import Parallelum
 from tests.api_server import Api, serving
 from tests.builders import any_price_row
-from tests.databases import database_with_schema
+from tests.databases import database_with_schema, write_sample
 
 pytestmark = pytest.mark.both_postgres
 
@@ -30,8 +30,7 @@ def api(postgres_dsn: str) -> Iterator[Api]:
     """The API over the sample of June 2026, and a car that changed its name and fuel, and left the table."""
     with database_with_schema(postgres_dsn) as dsn:
         with closing(psycopg2.connect(dsn)) as database:
-            june = (JUNE, 334)
-            write_rows(database, [PriceRow(*june, *one) for rows in CATALOGUE.by_model() for one in rows])
+            write_sample(database, JUNE)
             car = {"brand_code": 9059, "brand": "Other", "model_code": 9007, "fipe_code": "005001-6"}
             write_rows(
                 database,

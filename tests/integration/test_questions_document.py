@@ -12,11 +12,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli import __main__ as fipe
-from fipe_simulator import SAMPLE_CATALOGUE, catalogue_for_month, published_references, read_catalogue
 from fipe_words import ENGLISH, speak
 from tests.builders import JUNE_2026
+from tests.databases import write_sample
 from tests.documents import QUESTIONS, READMES_SPEAK, ROOT, WALKED, commands
 from tests.local_database import local_database
 
@@ -30,11 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("local")
     with local_database(folder) as known:
         with closing(known.open()) as database:
-            sample = read_catalogue(SAMPLE_CATALOGUE)
-            codes = {each.month: each.code for each in published_references(max(MONTHS))}
-            for month in MONTHS:
-                rows = catalogue_for_month(sample, month).rows
-                write_rows(database, [PriceRow(month, codes[month], *row) for row in rows])
+            write_sample(database, *MONTHS)
         yield folder
 
 

@@ -27,6 +27,7 @@ from fipe_page import SHARED, read_words
 from tests.builders import any_price_row, any_run_plan
 from tests.conftest import ROOT
 from tests.databases import database_with_schema
+from tests.page_words import assert_both_languages_say_the_same
 
 BUNDLING = ROOT / "scripts/pages"
 JUNE_2025, MARCH, APRIL, MAY, JUNE = (
@@ -298,21 +299,8 @@ FIVE = ("first", "second", "third", "fourth", "fifth")
 WORDS = read_words(SHARED / "words.json", PARTS / "words.json")
 
 
-def texts(language: str) -> dict[str, list[str]]:
-    def each(value: Any) -> list[str]:
-        return (
-            [value] if isinstance(value, str) else list(value.values() if isinstance(value, dict) else value)
-        )
-
-    return {key: each(value) for key, value in WORDS[language].items()}
-
-
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
-    english, portuguese = texts("en"), texts("pt")
-    assert list(english) == list(portuguese)
-    for key, wordings in english.items():
-        values = [sorted(set(re.findall(r"{(\w+)}", text))) for text in wordings]
-        assert values == [sorted(set(re.findall(r"{(\w+)}", text))) for text in portuguese[key]], key
+    assert_both_languages_say_the_same(WORDS)
 
 
 def test_the_page_uses_all_texts_and_only_those() -> None:

@@ -13,17 +13,14 @@ import pytest
 from psycopg2.extensions import make_dsn
 from typer.testing import CliRunner
 
-from fipe_api.database.writer import PriceRow, write_rows
 from fipe_cli.__main__ import app
-from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
-from fipe_simulator.earlier_months import catalogue_for_month
 from local_cloud.postgres import Connection
 from local_cloud.stage_database import stage_database
 from local_cloud.state import LocalState
-from tests.databases import as_role
+from tests.databases import as_role, write_sample
 from tests.local_database import local_database, use_folder
 
-MONTHS = {date(2025, 6, 1): 322, date(2026, 6, 1): 334}
+MONTHS = (date(2025, 6, 1), date(2026, 6, 1))
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Conn
     folder = tmp_path_factory.mktemp("local")
     with local_database(folder) as known:
         with closing(known.open()) as database:
-            sample = read_catalogue(SAMPLE_CATALOGUE)
-            for month, code in MONTHS.items():
-                rows = catalogue_for_month(sample, month).rows
-                write_rows(database, [PriceRow(month, code, *row) for row in rows])
+            write_sample(database, *MONTHS)
         with stage_database(LocalState(folder)):  # which each command would stop otherwise
             yield folder, known
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fipe_cli.fleet.columns import _NAMES
 from fipe_page import FILES, SHARED, START, read_words
+from tests.page_words import assert_both_languages_say_the_same
 
 WORDS = read_words(SHARED / "words.json", FILES / "words.json")
 SCRIPTS = sorted(FILES.glob("*.js"))
@@ -142,19 +143,8 @@ def test_files_are_read_in_what_spreadsheets_write() -> None:
 # Words -------------------------------------------------------------------------------------------------
 
 
-def texts(language: str) -> dict[str, list[str]]:
-    def each(value: Any) -> list[str]:
-        return [value] if isinstance(value, str) else list(value.values())
-
-    return {key: each(value) for key, value in WORDS[language].items()}
-
-
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
-    english, portuguese = texts("en"), texts("pt")
-    assert list(english) == list(portuguese)
-    for key, wordings in english.items():
-        values = [sorted(set(re.findall(r"{(\w+)}", text))) for text in wordings]
-        assert values == [sorted(set(re.findall(r"{(\w+)}", text))) for text in portuguese[key]], key
+    assert_both_languages_say_the_same(WORDS)
 
 
 def test_the_page_uses_all_its_texts_and_only_those() -> None:
