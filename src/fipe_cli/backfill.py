@@ -16,7 +16,7 @@ from fipe_cli.errors import USAGE, CliError
 from fipe_cli.function_words import understood
 from fipe_cli.ledger import look, read_run
 from fipe_cli.loads import STARTER, StartedLoad, calls_per_minute, cancel, invoke_starter, payload_of, span
-from fipe_cli.month import month_number
+from fipe_cli.month import month_number, runs
 from fipe_cli.month_list import calls_in, is_final, progress_of, read_list
 from fipe_cli.progress import Snapshot, duration
 from fipe_cli.words_of_samples import confidence, percent
@@ -378,14 +378,7 @@ def _incomplete(month: IncompleteMonth, missing: dict[str, list[str]]) -> dict[s
 
 def _months(months: Sequence[date]) -> str:
     """Months in their order; those that follow each other as one range."""
-    ranges: list[list[str]] = []
-    before: date | None = None
-    for month in months:
-        if before is None or abs(12 * (month.year - before.year) + month.month - before.month) != 1:
-            ranges.append([])
-        ranges[-1].append(_month(month))
-        before = month
-    return ", ".join(map(span, ranges))
+    return ", ".join(map(span, runs([_month(month) for month in months])))
 
 
 def _month(month: date) -> str:

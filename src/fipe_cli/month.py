@@ -57,21 +57,21 @@ def no_prices_for(asked: str, known: Iterable[str]) -> CliError:
         _(
             "the database has no prices for {asked}: it has {months}",
             asked=asked,
-            months=", ".join(_spans(sorted(known))),
+            months=", ".join("..".join(dict.fromkeys((run[0], run[-1]))) for run in runs(sorted(known))),
         ),
         USAGE,
     )
 
 
-def _spans(months: Sequence[str]) -> list[str]:
-    """Months in their order, those without a gap as 2024-01..2024-03."""
-    spans: list[list[str]] = []
+def runs(months: Sequence[str]) -> list[list[str]]:
+    """Months, as 2026-06, in their order, up or down; those that follow each other without a gap together."""
+    found: list[list[str]] = []
     for month in months:
-        if spans and month_number(month) == month_number(spans[-1][-1]) + 1:
-            spans[-1].append(month)
+        if found and abs(month_number(month) - month_number(found[-1][-1])) == 1:
+            found[-1].append(month)
         else:
-            spans.append([month])
-    return ["..".join(dict.fromkeys((span[0], span[-1]))) for span in spans]
+            found.append([month])
+    return found
 
 
 def month_number(month: str) -> int:

@@ -315,7 +315,11 @@ def test_the_worst_finding_counts() -> None:
 
 def lake(monkeypatch: pytest.MonkeyPatch, letters: int = 0, **found: str) -> Finding:
     """What is said of the bucket of a stage that has one, by what its function answers."""
-    waiting = {"ApproximateNumberOfMessages": str(letters), "ApproximateNumberOfMessagesNotVisible": "0"}
+    waiting = {
+        "ApproximateNumberOfMessages": str(letters),
+        "ApproximateNumberOfMessagesDelayed": "0",
+        "ApproximateNumberOfMessagesNotVisible": "0",
+    }
     plain = answering(
         monkeypatch, get_queue_url={"QueueUrl": "any"}, get_queue_attributes={"Attributes": waiting}
     )

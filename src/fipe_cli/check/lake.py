@@ -32,19 +32,10 @@ def look_at_lake(deployment: Deployment, facts: Facts | None) -> list[Finding]:
     if facts.database.error:
         mend = _("docs/deploy.md says what it needs: the S3 endpoint, the bucket in this region, its policy")
         return [Finding(Level.FAILED, part, one_line(facts.database.error), mend)]
-    letters, waiting = _messages(deployment, dead=True), _messages(deployment, dead=False)
-    if letters:
-        seen = _("{letters}: months that could not be written", letters=counted(letters, "dead letter"))
+    depth = deployment.cloud.queue_depth(OptionalQueue.EXPORT)
+    if depth.dead:
+        seen = _("{letters}: months that could not be written", letters=counted(depth.dead, "dead letter"))
         return [Finding(Level.FAILED, part, seen, deployment.look_at_logs(Function.LAKE_WRITER))]
     done = understood(facts.database.done)
-    seen = _("{done}; {messages} waiting", done=done, messages=counted(waiting, "message"))
+    seen = _("{done}; {messages} waiting", done=done, messages=counted(depth.messages, "message"))
     return [Finding(Level.OK, part, seen)]
-
-
-def _messages(deployment: Deployment, *, dead: bool) -> int:
-    queue, stage = OptionalQueue.EXPORT, deployment.stage
-    sqs = deployment.cloud.client("sqs")
-    url = sqs.get_queue_url(QueueName=queue.dlq(stage) if dead else queue.of(stage))["QueueUrl"]
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(attributes[name]) for name in names)
