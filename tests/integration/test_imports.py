@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import permutations
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +25,7 @@ from fipe_api.database.writer import PriceRow, write_messages
 from fipe_api.messages import (
     BrandPlanMessage,
     CancellationMessage,
+    ModelYearFuel,
     Named,
     PlannedBrand,
     PricedVehicle,
@@ -238,6 +240,31 @@ def test_a_month_is_imported_until_a_load_of_it_is_complete(
     write_messages(database, messages[-1:])
     assert select(database, loaded) == [("imported",), ("whole",), ("imported",)]
     assert select(database, before) == [("2023-01-01",)]
+
+
+def test_an_imported_price_stays_away_where_a_load_had_one_and_withdrew_it(
+    database: connection, dsn: str, tmp_path: Path
+) -> None:
+    official = rows_of(read_catalogue(SAMPLE_CATALOGUE), 334)[:2]
+    withdrawn = official[1]._replace(model_code=official[0].model_code, model=official[0].model)
+    withdrawn = withdrawn._replace(fipe_code=official[0].fipe_code, model_year=1999)
+    gap = (ModelYearFuel(model_year=1998, fuel_code=1),)
+    *_, first = load_of([official[0], withdrawn])
+    *_, later = map(asked_later, load_of(official[:1]))
+    assert isinstance(first, PriceMessage)
+    assert isinstance(later, PriceMessage)
+    answers = replace(first, unpriced=gap), replace(later, unpriced=gap)
+    file = write_csv(tmp_path / "1999.csv", [withdrawn])
+    orders = [*permutations([[answers[0]], [answers[1]], file]), ([*answers], file), (file, [*answers])]
+    for order in orders:
+        empty(database)
+        for step in order:
+            if isinstance(step, Path):
+                imported(dsn, step)
+            else:
+                write_messages(database, step)
+        held = select(database, "select model_year, source from fipe.vehicle_price")
+        assert held == [(official[0].model_year, "fipe")], order
 
 
 OVER_OFFICIAL = Options(over_official=True)
@@ -465,7 +492,7 @@ def files(draw: st.DrawFn) -> list[PriceRow]:
     return rows
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=SLOW_BY_NATURE, deadline=None)
+@settings(max_examples=EXAMPLES, suppress_health_check=SLOW_BY_NATURE)
 @given(messages=loads(), imports=st.lists(files(), min_size=1, max_size=2), seed=st.integers(0, 2**32))
 def test_loads_of_every_kind_and_imports_end_alike_in_any_order(
     reused: str,

@@ -1,7 +1,8 @@
 """Imported prices give way to loads: what a load says of a month stands as if there had been no import.
 
 Of a reference month, an imported price stands for as long as no load
-- has priced the same vehicle (FIPE code, model year, fuel), whatever its names and codes,
+- has priced the same vehicle (FIPE code, model year, fuel), whatever its names and codes, and though a later
+  load withdrew that price,
 - has answered about its model,
 - was complete for its brand, or for the whole month.
 
@@ -186,6 +187,18 @@ with answered (vehicle_id, reference_month) as (
     join fipe.vehicle on vehicle.model_id = model.id
     join fipe.price on (price.reference_month, price.vehicle_id) = (subject.reference_month, vehicle.id)
         and not fipe.is_imported(price.source)
+    join fipe.vehicle as same
+        on (same.fipe_code, same.model_year, same.fuel_code)
+         = (vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code)
+    join fipe.model as same_model on same_model.id = same.model_id
+        and same_model.vehicle_type = model.vehicle_type
+    union
+    select same.id, subject.reference_month
+    from staged_subject as subject
+    join fipe.model using (vehicle_type, brand_code, model_code)
+    join fipe.vehicle on vehicle.model_id = model.id
+    join fipe.price_revision as revision
+        on (revision.reference_month, revision.vehicle_id) = (subject.reference_month, vehicle.id)
     join fipe.vehicle as same
         on (same.fipe_code, same.model_year, same.fuel_code)
          = (vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code)

@@ -273,6 +273,20 @@ where staged.there is null and vehicle.id = staged.vehicle_id and reference.mont
   ))
 """
 
+FIND_WITHDRAWN = """
+update import_left as staged
+set is_answered = true
+from fipe.price_revision as revision
+join fipe.vehicle as withdrawn on withdrawn.id = revision.vehicle_id
+join fipe.model as withdrawn_model on withdrawn_model.id = withdrawn.model_id
+join fipe.vehicle
+    on (vehicle.fipe_code, vehicle.model_year, vehicle.fuel_code)
+     = (withdrawn.fipe_code, withdrawn.model_year, withdrawn.fuel_code)
+join fipe.model on model.id = vehicle.model_id and model.vehicle_type = withdrawn_model.vehicle_type
+where staged.there is null and vehicle.id = staged.vehicle_id
+  and revision.reference_month = staged.reference_month
+"""
+
 INSERT_PRICES = """
 with added as (
     insert into fipe.price (vehicle_id, reference_month, price_brl, source)

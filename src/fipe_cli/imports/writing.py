@@ -219,7 +219,7 @@ def _stage_compared(cursor: "cursor", table: Any) -> None:
     if not cursor.rowcount:
         return
     cursor.execute("analyze import_left")
-    for statement in (statements.FIND_OTHER_NAMES, statements.FIND_ANSWERED):
+    for statement in (statements.FIND_OTHER_NAMES, statements.FIND_ANSWERED, statements.FIND_WITHDRAWN):
         cursor.execute(statement)
 
 
