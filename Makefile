@@ -158,7 +158,7 @@ soak: $(DEV) ## Run 200 loads among faults, each planned by its seed (half an ho
 	FIPE_SOAK_SEEDS=$(or $(SEED),0..199) python -m pytest -q tests/reliability/test_schedules.py
 
 fuzz: $(DEV) ## Many random tries of the parsers (EXAMPLES, 100,000 of each), the writer and the questions
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py tests/integration/test_any_order.py tests/integration/test_against_plain_python.py
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) python -m pytest -q tests/integration/test_fuzz.py tests/integration/test_any_order.py tests/integration/test_imports.py tests/integration/test_against_plain_python.py
 
 lint: $(DEV) ## Check style and types
 	ruff check .

@@ -21,9 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # The commands speak English in tests, whatever language the person speaks.
 os.environ["LANGUAGE"] = "en"
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# How long an example takes depends on what else the machine does. Tests try the same examples each time, so
+# that a change fails for what it does alone; `make fuzz` looks for new ones.
+settings.register_profile(
+    "tests", deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ, database=None, print_blob=True
+)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:

@@ -55,14 +55,7 @@ from tests.builders import (
 AT_ONCE = 10
 """Answers or messages in one of Hypothesis's examples; ten are a batch."""
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000")) // AT_ONCE
-fuzzed = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize="FUZZ_EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+fuzzed = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 # Bodies -----------------------------------------------------------------------------------------------------
 

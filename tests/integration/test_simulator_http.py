@@ -473,7 +473,7 @@ def test_closes_the_connection_of_a_request_it_cannot_read(
     assert b"Connection: close" in answer
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_survives_any_bytes(simulator: FipeSimulator, noise: bytes) -> None:
     raw(simulator, noise)
