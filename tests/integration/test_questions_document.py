@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fipe_cli import __main__ as fipe
+from fipe_cli.__main__ import app
+from fipe_cli.commands import database, prices, printing
 from fipe_words import ENGLISH, speak
 from tests.builders import JUNE_2026
 from tests.databases import write_sample
@@ -94,7 +95,8 @@ def on_a_terminal(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, co
         monkeypatch.delenv(name, raising=False)
     printed = io.StringIO()
     terminal = Console(width=80, file=printed, force_terminal=True, color_system=None, highlight=False)
-    monkeypatch.setattr(fipe, "console", terminal)
-    ended = CliRunner().invoke(fipe.app, shlex.split(command)[1:])
+    for module in (printing, database, prices):
+        monkeypatch.setattr(module, "console", terminal)
+    ended = CliRunner().invoke(app, shlex.split(command)[1:])
     assert ended.exit_code == 0, ended.output
     return printed.getvalue()
