@@ -18,11 +18,7 @@ DEV     := $(VENV)/.dev
 ##@ Get going
 .PHONY: help setup
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-zA-Z][a-zA-Z_| -]*:.*## / {gsub(/ [a-z]+-/, "|", $$1); printf "  %-21s", $$1; at = 23; \
-			count = split($$2, words, " "); for (i = 1; i <= count; i++) { \
-				if (at + length(words[i]) > 78) {printf "\n%23s", ""; at = 23}; \
-				printf " %s", words[i]; at += length(words[i]) + 1}; print ""}' $(MAKEFILE_LIST)
+	@awk -f scripts/make_help.awk src/fipe_words/pt/LC_MESSAGES/messages.po $(MAKEFILE_LIST)
 
 setup: $(DEV) ## Install everything, pinned, into .venv and node_modules
 

@@ -4,6 +4,7 @@ New messages come in without a translation, those that are gone go. A person tra
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,8 @@ msgstr ""
 """
 CALLS = {"_": 1, "marked": 1, "LoadRequestError": 1, "plural": 2, "ngettext": 2}
 """What takes messages, and how many of its arguments are some."""
+MAKE_HELP = re.compile("(?:^##@|:.*##) (.+)")
+"""A heading, or what a target does, in what `make help` shows."""
 
 
 class Message(NamedTuple):
@@ -47,6 +50,10 @@ def messages() -> Iterator[Message]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield from messages_in(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
     yield from _help()
+    for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines():
+        found = MAKE_HELP.search(line)
+        if found:
+            yield Message(found[1], None, "Makefile")
     for setting in StageSettings.model_fields.values():
         yield Message(setting.description or "", None, "stage_settings.py")
     # typer's own words that it looks up with gettext; what else it says is in command_language.

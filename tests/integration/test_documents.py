@@ -155,8 +155,18 @@ def test_make_help_has_a_line_for_every_target() -> None:
     assert set(phony.split()[1:]) - listed == set()
 
 
-def test_make_help_fits_a_terminal_of_80_columns() -> None:
-    assert [line for line in _make("help").splitlines() if len(line) > 80] == []
+@pytest.mark.parametrize("spoken", ["C.UTF-8", "pt_BR.UTF-8"])
+def test_make_help_fits_a_terminal_of_80_columns(spoken: str) -> None:
+    assert [line for line in _make("help", spoken=spoken).splitlines() if len(line) > 80] == []
+
+
+def test_make_help_says_in_portuguese_what_the_catalogue_has() -> None:
+    english, portuguese = (_make("help", spoken=spoken) for spoken in ("C.UTF-8", "pt_BR.UTF-8"))
+    of_make = {found.id: found.string for found in read_catalogue() if "Makefile" in dict(found.locations)}
+    assert len(of_make) > 30
+    for text, said in of_make.items():
+        assert "".join(text.split()) in "".join(english.split()), text
+        assert "".join(said.split()) in "".join(portuguese.split()), said
 
 
 @pytest.mark.parametrize("language", ["en", "pt"])
@@ -170,8 +180,11 @@ def test_the_help_of_fipe_fits_a_terminal_of_80_columns_and_cuts_nothing(languag
     assert [line for line in shown[1:] if line.endswith("...")] == []
 
 
-def _make(*arguments: str) -> str:
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def _make(*arguments: str, spoken: str = "C.UTF-8") -> str:
+    environment = {**os.environ, "LANGUAGE": "", "LC_ALL": "", "LC_MESSAGES": "", "LANG": spoken}
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def _targets(shown: str) -> list[str]:
