@@ -1,8 +1,12 @@
 """The whole application, for a server and for Lambda."""
 
+import re
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from fipe_page.application import add_page
 from fipe_query import v1
@@ -36,7 +40,7 @@ def create_application(pool: Pool) -> FastAPI:
     app.include_router(v1.valuations)
     describe_problems(app)
     parallelum = create_parallelum()
-    app.mount(PARALLELUM, parallelum)
+    app.router.routes.append(_Below(PARALLELUM, parallelum))
     add_page(app)
     cache = AnswerCache()
     for each in (app, parallelum):
@@ -48,3 +52,11 @@ def create_application(pool: Pool) -> FastAPI:
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], expose_headers=["ETag"]
     )
     return app
+
+
+class _Below(Mount):
+    """All paths below one; Mount itself leaves out those with a line break."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, app)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)

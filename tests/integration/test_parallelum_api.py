@@ -142,7 +142,9 @@ def test_a_path_may_end_with_a_slash(api: Api, path: str) -> None:
     ("path", "what"),
     [
         ("references/x", "path"),
+        ("x%0Ay", "path"),
         ("boats/brands", "vehicle type"),
+        ("cars%0A/brands", "vehicle type"),
         ("cars/brands?reference=1", "reference"),
         ("cars/brands?reference=x", "reference"),
         ("cars/brands?reference=209913", "reference"),
