@@ -38,39 +38,46 @@ class Answer(NamedTuple):
         return Response(self.body, headers={**headers, "Content-Type": self.media_type})
 
 
+class Asked(NamedTuple):
+    """A path and its query, whole: a parsed URL leaves out line breaks and what follows a #."""
+
+    path: str
+    query: bytes
+
+
 class AnswerCache:
     """The answers that were asked for last, up to a number of bytes."""
 
     def __init__(self, bytes_kept: int = BYTES_KEPT) -> None:
         self._bytes_kept = bytes_kept
         self._bytes = 0
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._answers: OrderedDict[Asked, Answer] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, url: str, version: str) -> Answer | None:
-        """The answer to a URL, if it was read from this version of the database."""
+    def find(self, asked: Asked, version: str) -> Answer | None:
+        """The answer to what is asked, if it was read from this version of the database."""
         with self._lock:
-            answer = self._answers.get(url)
+            answer = self._answers.get(asked)
             if answer is None or answer.version != version:
                 return None
-            self._answers.move_to_end(url)
+            self._answers.move_to_end(asked)
             return answer
 
-    def keep(self, url: str, answer: Answer) -> None:
+    def keep(self, asked: Asked, answer: Answer) -> None:
         """Keep an answer in place of older ones."""
         if len(answer.body) > LARGEST_KEPT:
             return
         with self._lock:
-            self._drop(url)
-            self._answers[url] = answer
-            self._bytes += _size(url, answer)
+            self._drop(asked)
+            self._answers[asked] = answer
+            self._bytes += _size(asked, answer)
             while self._bytes > self._bytes_kept:
                 self._drop(next(iter(self._answers)))
 
-    def _drop(self, url: str) -> None:
-        dropped = self._answers.pop(url, None)
+    def _drop(self, asked: Asked) -> None:
+        dropped = self._answers.pop(asked, None)
         if dropped:
-            self._bytes -= _size(url, dropped)
+            self._bytes -= _size(asked, dropped)
 
 
 class CachedRoute(APIRoute):
@@ -83,14 +90,14 @@ class CachedRoute(APIRoute):
         async def handler(request: Request) -> Response:
             pool: Pool = request.app.state.pool
             cache: AnswerCache = request.app.state.cache
-            url = f"{request.url.path}?{request.url.query}"
+            asked = Asked(request.scope["path"], request.scope["query_string"])
             # Before the answer is read: what is written in between makes the kept answer useless, not wrong.
             version = await run_in_threadpool(pool.version)
-            answer = cache.find(url, version)
+            answer = cache.find(asked, version)
             if answer is None:
                 response = await ask(request)
                 answer = _answer(version, response)
-                cache.keep(url, answer)
+                cache.keep(asked, answer)
             return answer.to(request)
 
         return handler
@@ -108,5 +115,5 @@ def _has(request: Request, etag: str) -> bool:
     return etag in given or "*" in given
 
 
-def _size(url: str, answer: Answer) -> int:
-    return len(url) + len(answer.body) + 500
+def _size(asked: Asked, answer: Answer) -> int:
+    return len(asked.path) + len(asked.query) + len(answer.body) + 500

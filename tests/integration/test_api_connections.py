@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection
 
 import psycopg2
 import pytest
@@ -84,6 +85,28 @@ def test_an_answer_is_kept_until_something_is_written(api: Api, dsn: str) -> Non
         write_rows(database, [any_price_row(MAY_2026.month, MAY_2026.code, 200)])
     assert api.get(path, headers=has_it).status_code == 304, "what it says is still the same"
     assert api.get("/api/v2/cars/005340-6/years/2020-1").json()["price"] == "R$ 200,00"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("/v1/search?q=vw#x", "/v1/search?q=vw"),
+        ("/api/v2/cars/brands", "/api/v2/cars%0A/brands"),
+        ("/api/v2/cars/brands?", "/api/v2/cars/brands%3F"),
+    ],
+)
+def test_an_answer_is_kept_for_its_own_address_alone(dsn: str, first: str, then: str) -> None:
+    with serving(dsn) as asked, serving(dsn) as fresh:
+        assert ask_as_written(asked, first) != ask_as_written(fresh, then)
+        assert ask_as_written(asked, then) == ask_as_written(fresh, then)
+
+
+def ask_as_written(api: Api, path: str) -> tuple[int, bytes]:
+    """The answer to a path that libraries would change."""
+    with closing(HTTPConnection(api.url.removeprefix("http://"), timeout=20)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.read()
 
 
 def test_a_month_that_is_being_loaded_is_not_the_one_without_a_name(postgres_dsn: str) -> None:
