@@ -21,7 +21,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg2
-import uvicorn
 from fastapi import FastAPI
 
 from benchmarks.bulk import write_history
@@ -30,6 +29,7 @@ from benchmarks.history import REFERENCES, History
 from benchmarks.price_messages import messages_of
 from benchmarks.rows import Baseline, Row, at_least, at_most
 from fipe_api.database.writer import write_messages
+from fipe_cli.http_server import create_server
 from fipe_query.application import create_application
 from fipe_query.connections import Pool
 from fipe_query.connections import Row as DatabaseRow
@@ -296,10 +296,7 @@ def _serving(dsn: str) -> Iterator[int]:
 
 def _serve(dsn: str, listener: socket.socket) -> None:
     with closing(Pool(lambda: _reader(dsn))) as pool:
-        config = uvicorn.Config(
-            create_application(pool), log_level="critical", access_log=False, lifespan="off"
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        create_server(create_application(pool)).run(sockets=[listener])
 
 
 def _reader(dsn: str) -> "connection":

@@ -12,6 +12,7 @@ import requests
 import uvicorn
 from psycopg2.extensions import connection
 
+from fipe_cli.http_server import CONNECTIONS, create_server
 from fipe_query.application import create_application
 from fipe_query.connections import Pool
 from tests.databases import as_role
@@ -39,16 +40,24 @@ def serving(dsn: str, connections: int = 4) -> Iterator[Api]:
     def connect() -> connection:
         return psycopg2.connect(as_role(dsn, "fipe_reader"))
 
-    with closing(Pool(connect, connections)) as pool, socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        config = uvicorn.Config(create_application(pool), log_level="critical", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield Api(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        finally:
-            server.should_exit = True
-            thread.join()
+    with (
+        closing(Pool(connect, connections)) as pool,
+        socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as listener,
+        running(create_server(create_application(pool)), listener) as url,
+    ):
+        yield Api(url)
+
+
+@contextmanager
+def running(server: uvicorn.Server, listener: socket.socket) -> Iterator[str]:
+    """Runs a server on a socket of this machine; gives its URL."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -5,22 +5,16 @@ from collections.abc import Callable
 from contextlib import closing
 from ipaddress import ip_address
 
-import uvicorn
-
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
+from fipe_cli.http_server import CONNECTIONS, create_server
 from fipe_cli.local_load import interrupted_by_signals
 from fipe_query.application import PARALLELUM, create_application
 from fipe_query.connections import Pool
 from fipe_query.months import newest_month
 from fipe_words import _
 from local_cloud.command_errors import reason_of
-
-CONNECTIONS = 200
-"""Clients that are connected at a time; more get 503 at once."""
-SECONDS_TO_FINISH = 3
-"""How long answers that are under way may take after Ctrl-C."""
 
 
 def serve(cloud: Cloud, host: str, port: int, say: Callable[[str], None]) -> None:
@@ -58,19 +52,8 @@ def serve(cloud: Cloud, host: str, port: int, say: Callable[[str], None]) -> Non
                 parallelum=url + PARALLELUM,
             )
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_application(pool),
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=CONNECTIONS,
-                timeout_graceful_shutdown=SECONDS_TO_FINISH,
-            )
-        )
         try:
-            server.run(sockets=[listener])
+            create_server(create_application(pool)).run(sockets=[listener])
         except KeyboardInterrupt:
             say(_("no longer serving"))
 
