@@ -43,21 +43,20 @@ def answer_failures(app: FastAPI, answer: Callable[[Failure], Response]) -> None
     """
 
     async def handler(_: Request, error: Exception) -> Response:
-        failure = _failure(error)
-        if failure is NO_DATABASE:
-            logger.error("the database cannot be reached: %s", str(error).strip())
-        return answer(failure)
+        return answer(failure_of(error))
 
     for kind in (BusyError, psycopg2.Error, Exception):
         app.add_exception_handler(kind, handler)
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What to tell the client of an error; the log says what happened."""
     if isinstance(error, BusyError):
         return BUSY
     if isinstance(error, QueryCanceled):
         return TOO_LONG
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        logger.error("the database cannot be reached: %s", str(error).strip())
         return NO_DATABASE
     logger.error("a question failed", exc_info=error)
     return UNEXPECTED

@@ -67,6 +67,16 @@ def month_named(pool: Pool, month: date) -> Month | None:
     return _month(found, named=True)
 
 
+def month_asked(pool: Pool, written: str) -> Month | None:
+    """The month that is written as 2026-06, or latest, if it has prices."""
+    return newest_month(pool) if written == "latest" else month_named(pool, first_day(written))
+
+
+def first_day(written: str) -> date:
+    """The first day of a month like 2026-06."""
+    return date.fromisoformat(f"{written}-01")
+
+
 def month_of_code(pool: Pool, code: int) -> Month | None:
     """The month with this reference code of FIPE's, or with this own code: 202404 is April 2024."""
     if code >= 190001:

@@ -13,34 +13,38 @@ from fipe_query import v1_answers as answers
 from fipe_query import v1_questions as questions
 from fipe_query.cached_route import CachedRoute
 from fipe_query.connections import Pool, Row
-from fipe_query.months import Month, month_named, newest_month
+from fipe_query.months import Month, first_day, month_asked, month_named
 from fipe_query.parallelum import Database
 from fipe_query.problems import problem_responses
-from fipe_query.v1_answers import Page, VehicleType
+from fipe_query.v1_answers import (
+    ASKED_MONTH,
+    LARGEST_HISTORY,
+    LARGEST_OFFSET,
+    LARGEST_PAGE,
+    NAMED_MONTH,
+    NO_NUL,
+    WRITTEN_CODE,
+    Page,
+    VehicleType,
+)
+from fipe_query.v1_lookups import is_known, month_state, next_offset, one_more, valuation
 
-LARGEST_OFFSET = 1_000_000
-
-_MONTH = r"^(latest|(19|20)[0-9]{2}-(0[1-9]|1[0-2]))$"
-_NAMED_MONTH = r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$"
-_NO_NUL = r"^[^\x00]*$"
 _A_MONTH = "A month like 2026-06, or latest: the newest complete month."
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many items.")]
-LongLimit = Annotated[int, Query(ge=1, le=5000, description="At most so many items.")]
+Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most so many items.")]
+LongLimit = Annotated[int, Query(ge=1, le=LARGEST_HISTORY, description="At most so many items.")]
 Offset = Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="Pass over so many items.")]
 TypeFilter = Annotated[VehicleType | None, Query(alias="type", description="Only this vehicle type.")]
 BrandFilter = Annotated[
     str | None,
     Query(
         max_length=100,
-        pattern=_NO_NUL,
+        pattern=NO_NUL,
         description="Only brands that have these whole words in their names.",
         examples=["volkswagen"],
     ),
 ]
-FipeCode = Annotated[
-    str, Path(pattern=r"^[0-9]{6}-?[0-9]$", description="The FIPE code.", examples=["005340-6"])
-]
+FipeCode = Annotated[str, Path(pattern=WRITTEN_CODE, description="The FIPE code.", examples=["005340-6"])]
 YearFilter = Annotated[
     int | None,
     Query(ge=1900, le=32000, description="Only this model year; 32000 means zero km.", examples=[2014]),
@@ -56,10 +60,7 @@ class By(StrEnum):
 
 def _found(response: Response, pool: Pool, written: str) -> Month:
     """The month that has prices. Raises HTTPException when it has none."""
-    if written == "latest":
-        month = newest_month(pool)
-    else:
-        month = month_named(pool, date.fromisoformat(f"{written}-01"))
+    month = month_asked(pool, written)
     if month is None:
         asked = "" if written == "latest" else f" of {written}: /v1/months lists the months"
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there are no prices{asked}")
@@ -70,7 +71,7 @@ def _found(response: Response, pool: Pool, written: str) -> Month:
 def _month_of_path(
     response: Response,
     pool: Database,
-    month: Annotated[str, Path(pattern=_MONTH, description=_A_MONTH, examples=["2026-06"])],
+    month: Annotated[str, Path(pattern=ASKED_MONTH, description=_A_MONTH, examples=["2026-06"])],
 ) -> Month:
     return _found(response, pool, month)
 
@@ -78,7 +79,7 @@ def _month_of_path(
 def _month_of_query(
     response: Response,
     pool: Database,
-    month: Annotated[str, Query(pattern=_MONTH, description=_A_MONTH, examples=["2026-06"])] = "latest",
+    month: Annotated[str, Query(pattern=ASKED_MONTH, description=_A_MONTH, examples=["2026-06"])] = "latest",
 ) -> Month:
     return _found(response, pool, month)
 
@@ -89,14 +90,14 @@ def _month_before(
     since: Annotated[
         str | None,
         Query(
-            pattern=_NAMED_MONTH,
+            pattern=NAMED_MONTH,
             description="The earlier month; by default the last one before that is complete.",
             examples=["2026-05"],
         ),
     ] = None,
 ) -> date | None:
     """The month to compare with; None if there is none."""
-    earlier = date.fromisoformat(f"{since}-01") if since else None
+    earlier = first_day(since) if since else None
     if earlier and month_named(pool, earlier) is None:
         raise HTTPException(
             HTTPStatus.NOT_FOUND, f"there are no prices of {since}: /v1/months lists the months"
@@ -126,9 +127,9 @@ def list_months(
     request: Request, pool: Database, limit: Limit = 100, offset: Offset = 0
 ) -> Page[answers.MonthState]:
     """The months that have prices, the newest first, and how far each is loaded."""
-    found = pool.rows(questions.MONTHS, **_one_more(limit, offset))
+    found = pool.rows(questions.MONTHS, **one_more(limit, offset))
     rows, following = _page(request, found, limit, offset)
-    return Page(items=[_state(row) for row in rows], next=following)
+    return Page(items=[month_state(row) for row in rows], next=following)
 
 
 @router.get("/search")
@@ -140,7 +141,7 @@ def search(
         Query(
             min_length=1,
             max_length=200,
-            pattern=_NO_NUL,
+            pattern=NO_NUL,
             description="Beginnings of words of brand and model, or a FIPE code.",
             examples=["amarok high"],
         ),
@@ -151,7 +152,7 @@ def search(
 ) -> Page[answers.Found]:
     """Models by what is typed. Accents and case do not matter; nor a wrong letter, if nothing fits better."""
     kind = vehicle_type and vehicle_type.number
-    found = pool.rows(questions.SEARCH, search=q, vehicle_type=kind, **_one_more(limit, offset))
+    found = pool.rows(questions.SEARCH, search=q, vehicle_type=kind, **one_more(limit, offset))
     rows, following = _page(request, found, limit, offset)
     return Page(items=[answers.Found(**row._asdict()) for row in rows], next=following)
 
@@ -171,13 +172,21 @@ def history(
     pool: Database,
     fipe_code: FipeCode,
     model_year: YearFilter = None,
+    since: Annotated[
+        str | None,
+        Query(pattern=NAMED_MONTH, description="Only this month and later ones.", examples=["2025-06"]),
+    ] = None,
     limit: LongLimit = 1000,
     offset: Offset = 0,
 ) -> Page[answers.HistoryPrice]:
     """The prices of the vehicles of a FIPE code, month by month, across new names and changes of fuel."""
     _refuse_unknown(pool, fipe_code)
     found = pool.rows(
-        questions.HISTORY, fipe_code=fipe_code, model_year=model_year, **_one_more(limit, offset)
+        questions.HISTORY,
+        fipe_code=fipe_code,
+        model_year=model_year,
+        since=first_day(since) if since else None,
+        **one_more(limit, offset),
     )
     rows, following = _page(request, found, limit, offset)
     return Page(items=[answers.HistoryPrice(**row._asdict()) for row in rows], next=following)
@@ -212,7 +221,7 @@ def changes(
         difference=difference,
         vehicle_type=vehicle_type and vehicle_type.number,
         brand=brand,
-        **_one_more(limit, offset),
+        **one_more(limit, offset),
     )
     rows, following = _page(request, found, limit, offset)
     return Page(items=[answers.Change(**row._asdict()) for row in rows], next=following)
@@ -225,7 +234,9 @@ def movers(
     before: MonthBefore,
     vehicle_type: TypeFilter = None,
     brand: BrandFilter = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many in each direction.")] = 10,
+    limit: Annotated[
+        int, Query(ge=1, le=LARGEST_PAGE, description="At most so many in each direction.")
+    ] = 10,
 ) -> answers.Movers:
     """The vehicles whose prices rose most, and those whose prices fell most. Prices of zero are left out."""
     found = pool.rows(
@@ -262,42 +273,20 @@ def value(response: Response, pool: Database, fleet: answers.Fleet) -> answers.V
     month = _found(response, pool, fleet.month)
     since = _found(response, pool, fleet.since).month if fleet.since else None
     del response.headers["Cache-Control"]
-    found = pool.rows(
-        questions.VALUE,
-        codes=[each.code for each in fleet.vehicles],
-        years=[each.year for each in fleet.vehicles],
-        fuels=[each.fuel for each in fleet.vehicles],
-        month=month.month,
-        since=since,
-    )
-    return answers.Valuation(
-        month=month.month,
-        month_before=since,
-        value_brl=sum(row.price_brl for row in found if row.price_brl is not None),
-        without_price=sum(row.price_brl is None for row in found),
-        vehicles=[answers.Valued(**row._asdict()) for row in found],
-    )
+    return valuation(pool, fleet.vehicles, month.month, since)
 
 
 def _refuse_unknown(pool: Pool, fipe_code: str) -> None:
-    if not pool.rows(questions.IS_KNOWN, fipe_code=fipe_code)[0].is_known:
+    if not is_known(pool, fipe_code):
         raise HTTPException(
             HTTPStatus.NOT_FOUND, f"no vehicle has ever had the FIPE code {fipe_code}: /v1/search finds codes"
         )
 
 
-def _state(row: Row) -> answers.MonthState:
-    return answers.MonthState(**row._asdict(), complete=row.loaded in ("whole", "imported"))
-
-
-def _one_more(limit: int, offset: int) -> dict[str, Any]:
-    """One row more than asked for tells whether there is another page."""
-    return {"limit": limit + 1, "offset": offset}
-
-
 def _page(request: Request, found: list[Row], limit: int, offset: int) -> tuple[list[Row], str | None]:
     """The rows of a page, and the path of the next one."""
-    if len(found) <= limit or offset + limit > LARGEST_OFFSET:
+    following = next_offset(found, limit, offset)
+    if following is None:
         return found[:limit], None
-    url = request.url.include_query_params(limit=limit, offset=offset + limit)
+    url = request.url.include_query_params(limit=limit, offset=following)
     return found[:limit], re.sub(r"^[a-z]+://[^/]+", "", str(url))

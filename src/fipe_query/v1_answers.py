@@ -8,6 +8,16 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 Item = TypeVar("Item", bound=BaseModel)
 
+NAMED_MONTH = r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$"
+ASKED_MONTH = r"^(latest|(19|20)[0-9]{2}-(0[1-9]|1[0-2]))$"
+WRITTEN_CODE = r"^[0-9]{6}-?[0-9]$"
+NO_NUL = r"^[^\x00]*$"
+"""The forms of what people and programs write: a month, a FIPE code, and any text that PostgreSQL takes."""
+
+LARGEST_PAGE = 1000
+LARGEST_HISTORY = 5000
+LARGEST_OFFSET = 1_000_000
+
 
 class VehicleType(StrEnum):
     """The vehicle types."""
@@ -209,7 +219,7 @@ def _as_text(written: Any) -> Any:
     return f"{written:.15g}" if is_number else written
 
 
-_Text = Annotated[str, Field(max_length=50, pattern=r"^[^\x00]*$")]
+_Text = Annotated[str, Field(max_length=50, pattern=NO_NUL)]
 Written = Annotated[_Text, BeforeValidator(_as_text, json_schema_input_type=_Text | float)]
 
 
@@ -233,13 +243,13 @@ class Fleet(BaseModel):
 
     month: str = Field(
         default="latest",
-        pattern=r"^(latest|(19|20)[0-9]{2}-(0[1-9]|1[0-2]))$",
+        pattern=ASKED_MONTH,
         description="The month of the prices; latest is the newest complete one.",
         examples=["2026-06"],
     )
     since: str | None = Field(
         default=None,
-        pattern=r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$",
+        pattern=NAMED_MONTH,
         description="An earlier month to compare with.",
         examples=["2025-06"],
     )

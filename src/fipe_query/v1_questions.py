@@ -40,6 +40,7 @@ select reference_month, (
        brand, model, model_year, zero_km, fuel, published_fuel, price_brl, change_brl,
        change_percent
 from fipe.price_history(%(fipe_code)s, %(model_year)s)
+where %(since)s::date is null or reference_month >= %(since)s
 limit %(limit)s offset %(offset)s
 """
 

@@ -84,6 +84,8 @@ def test_prices_of_a_code_in_a_month(api: Api) -> None:
 def test_history_goes_across_a_change_of_fuel(api: Api) -> None:
     history = found(api, "vehicles/005340-6/history?model_year=2020")
     names = ("reference_month", "fuel", "published_fuel", "price_brl", "change_percent")
+    since_june = found(api, "vehicles/005340-6/history?model_year=2020&since=2026-06")
+    assert values(since_june["items"], "reference_month", "change_percent") == [("2026-06-01", -6.25)]
     assert {each["vehicle_type"] for each in history["items"]} == {"car"}
     assert values(history["items"], *names) == [
         ("2026-04-01", "Flex", "Gasolina", 50_000, None),
