@@ -30,6 +30,7 @@ ELSEWHERE = {
     "make diff-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "make destroy-dev": "needs an account; on the local cloud in tests/e2e/test_deploy.py",
     "fipe serve": "goes on until Ctrl-C: tests/integration/test_serve_command.py",
+    "fipe mcp": "goes on until its input ends: tests/integration/test_mcp_command.py",
     "curl": "asks `fipe serve`",
     "export": "is the shell's",
 }

@@ -1,9 +1,9 @@
 """How the commands sign in to the stage's database, on this machine or on AWS.
 
-`fipe query`, `fipe export`, `fipe report` and `fipe serve` sign in as fipe_reader, which can only read the
-schema fipe. `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe watch add`
-and `remove` sign in as fipe_watcher, which can change nothing but watch rules. `fipe psql` signs in as the
-master user. A database on this machine lets its own user in over a Unix socket.
+`fipe query`, `fipe export`, `fipe report`, `fipe serve` and `fipe mcp` sign in as fipe_reader, which can only
+read the schema fipe. `fipe import` signs in as fipe_importer, which can add prices and change none. `fipe
+watch add` and `remove` sign in as fipe_watcher, which can change nothing but watch rules. `fipe psql` signs
+in as the master user. A database on this machine lets its own user in over a Unix socket.
 """
 
 import json

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CDK = {"infrastructure", "stage_settings", "fipe_api_stack", "fipe_data_stack", "app"}
 MAY_IMPORT = {
     "src/fipe_api": set(),
+    "src/fipe_mcp": {"fipe_query"},
     "src/fipe_query": {"fipe_api", "fipe_page"},
     "src/fipe_simulator": set(),
     "src/fipe_words": set(),
@@ -19,6 +20,7 @@ MAY_IMPORT = {
     # It shares the names and settings of a stage with the CDK application.
     "src/fipe_cli": {
         "fipe_api",
+        "fipe_mcp",
         "fipe_page",
         "fipe_query",
         "fipe_words",

@@ -1,5 +1,6 @@
 """The commands that use the prices."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -175,3 +176,11 @@ def serve(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8000) -
     from fipe_cli.serve import serve as serve_api
 
     serve_api(cloud_of(context), host, port, partial(say, console))
+
+
+@commands.command()
+def mcp(context: typer.Context) -> None:
+    """Answer questions of an assistant about the prices: an MCP server on standard input and output."""
+    from fipe_cli.mcp import serve_assistant
+
+    serve_assistant(cloud_of(context), partial(print, file=sys.stderr, flush=True))

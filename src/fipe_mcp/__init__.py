@@ -1,0 +1,1 @@
+"""The prices for assistants: tools of the Model Context Protocol, read only."""
