@@ -27,7 +27,7 @@ from fipe_cli.cloud import Cloud
 from fipe_cli.errors import USAGE, CliError
 from fipe_words import _, marked
 from infrastructure import names
-from local_cloud.postgres import Connection, PostgresCluster
+from local_cloud.postgres import Connection, PostgresCluster, PostgresError
 from local_cloud.stage_database import find_database, stage_database
 
 if TYPE_CHECKING:
@@ -183,7 +183,10 @@ class LocalDatabase(Database):
         return self._cluster.socket_environment(self._master.user, self._master.database)
 
     def _variables_of(self, role: str) -> dict[str, str]:
-        return self._cluster.socket_environment(role, self._master.database)
+        try:
+            return self._cluster.socket_environment(role, self._master.database)
+        except PostgresError as error:  # somebody stopped it meanwhile
+            raise psycopg2.OperationalError(str(error)) from error
 
     def _explain_refusal(self, role: str, error: psycopg2.OperationalError) -> CliError:
         return CliError(_("this machine's database does not let {role} in: {error}", role=role, error=error))

@@ -1,7 +1,5 @@
 """Serves the prices to an assistant, which starts this process and speaks with it over its pipes."""
 
-import logging
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,12 +10,11 @@ from mcp.server.mcpserver.exceptions import ToolError
 from fipe_cli.background import in_background
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import Database, open_database
-from fipe_cli.errors import aws_errors
+from fipe_cli.errors import CliError, aws_errors
 from fipe_cli.local_load import interrupted_by_signals
 from fipe_mcp.server import PriceServer
 from fipe_query.connections import Pool
 from fipe_words import _
-from local_cloud.command_errors import CommandError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -40,7 +37,6 @@ def serve_assistant(cloud: Cloud, say: Callable[[str], None]) -> None:
         CliError: the stage has no database on this machine.
     """
     interrupted_by_signals()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     with (
         open_database(cloud) as database,
         closing(Pool(lambda: _open_reader(database), CONNECTIONS)) as pool,
@@ -55,9 +51,9 @@ def serve_assistant(cloud: Cloud, say: Callable[[str], None]) -> None:
 
 
 def _open_reader(database: Database) -> "connection":
-    """A connection of fipe_reader. Raises ToolError when it is this machine or AWS that lets nobody in."""
+    """A connection of fipe_reader. Raises ToolError, which says why it may not sign in."""
     try:
         with aws_errors():
             return database.open_reader()
-    except CommandError as error:
+    except CliError as error:
         raise ToolError(" ".join(str(error).split())) from error

@@ -10,6 +10,8 @@ from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
 from fipe_cli.http_server import CONNECTIONS, create_server
 from fipe_cli.local_load import interrupted_by_signals
+from fipe_mcp.http import PATH as MCP
+from fipe_mcp.http import add_tools
 from fipe_query.application import PARALLELUM, create_application
 from fipe_query.connections import Pool
 from fipe_query.months import newest_month
@@ -46,14 +48,17 @@ def serve(cloud: Cloud, host: str, port: int, say: Callable[[str], None]) -> Non
         url = _url(listener)
         say(
             _(
-                "the page: {url}; for programs: {url}/v1, and {parallelum} in place of Parallelum's"
-                " (Ctrl-C ends it)",
+                "the page: {url}; for programs: {url}/v1, and {parallelum} in place of Parallelum's;"
+                " for assistants: {mcp} (Ctrl-C ends it)",
                 url=url,
                 parallelum=url + PARALLELUM,
+                mcp=url + MCP,
             )
         )
+        application = create_application(pool)
+        add_tools(application, pool, host)
         try:
-            create_server(create_application(pool)).run(sockets=[listener])
+            create_server(application).run(sockets=[listener])
         except KeyboardInterrupt:
             say(_("no longer serving"))
 

@@ -4,6 +4,7 @@ Source: Model Context Protocol, Specification, "Tools": an error that an assista
 with isError, not an error of the protocol.
 """
 
+import logging
 from importlib.metadata import version
 from inspect import getdoc
 from typing import Any
@@ -33,12 +34,15 @@ class PriceServer(MCPServer[Any]):
     """
 
     def __init__(self, pool: Pool) -> None:
+        # Before the SDK does it, in colours and boxes.
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
         super().__init__(
             "fipe",
             title="FIPE",
             instructions=INSTRUCTIONS,
             version=version("fipe-data-api"),
             log_level="WARNING",
+            subscriptions=False,
         )
         tools = Tools(pool)
         for tool in (tools.search, tools.price, tools.history, tools.valuation, tools.months):

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import requests
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,19 +90,34 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IO[str]]:
         yield file
 
 
-@pytest.fixture(scope="module", params=["auto", "legacy"])
+@contextmanager
+def served(folder: Path, log: IO[str]) -> Iterator[str]:
+    """The address of the tools in `fipe serve`."""
+    command = [sys.executable, "-m", "fipe_cli", "serve", "--port", "0"]
+    environment = {**os.environ, "FIPE_LOCAL_DIR": str(folder)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process.stdout.readline().partition("for assistants: ")[2].partition(" ")[0]
+        process.send_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module", params=["auto", "legacy", "http"])
 def assistant(
     request: pytest.FixtureRequest,
     folder: Path,
     prices: None,  # noqa: ARG001
     log: IO[str],
 ) -> Iterator[Assistant]:
-    """Clients of today, and of the years before, which shake hands first."""
-    with start_blocking_portal() as portal:
+    """Clients of today, and of the years before, which shake hands first; and one that asks `fipe serve`."""
+    with start_blocking_portal() as portal, ExitStack() as services:
         server = StdioServerParameters(
             command=sys.executable, args=COMMAND, env={"FIPE_LOCAL_DIR": str(folder), "LANGUAGE": "en"}
         )
-        client = Client(stdio_client(server, log), mode=request.param)
+        if request.param == "http":
+            client = Client(services.enter_context(served(folder, log)))
+        else:
+            client = Client(stdio_client(server, log), mode=request.param)
         with portal.wrap_async_context_manager(client) as connected:
             yield Assistant(portal, connected)
 
@@ -298,7 +314,7 @@ def test_it_says_when_the_database_is_gone_and_goes_on_when_it_is_back(
 ) -> None:
     cluster.stop()
     try:
-        assert assistant.error("months") == "PostgreSQL FipeDataStack-dev-cluster is not running"
+        assert assistant.error("months") == "the database does not answer: try again later"
     finally:
         cluster.start()
     assert len(assistant.ask("months")["items"]) == 2
@@ -321,6 +337,24 @@ def test_what_goes_wrong_inside_is_one_line(error: Exception, expected: str) -> 
         client = Client(PriceServer(Pool(connect)))
         with portal.wrap_async_context_manager(client) as connected:
             assert Assistant(portal, connected).error("months") == expected
+
+
+def test_over_http_it_takes_only_posts_of_this_machines_own_pages_and_of_a_size(
+    folder: Path,
+    prices: None,  # noqa: ARG001
+    log: IO[str],
+) -> None:
+    headers = {"Accept": "application/json, text/event-stream"}
+    with served(folder, log) as url, requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(url, json=CALL, headers=headers, timeout=10)
+        foreign = session.post(url, json=CALL, headers=headers | {"Origin": "https://a.example"}, timeout=10)
+        disguised = session.post(url, json=CALL, headers=headers | {"Host": "a.example"}, timeout=10)
+        large = session.post(url, data=b" " * 2 * 1024 * 1024, headers=headers, timeout=10)
+        listened = session.get(url, headers=headers, timeout=10)
+    assert answer.json()["result"]["structuredContent"]["month"] == "2026-06-01"
+    refused = [each.status_code for each in (foreign, disguised, large, listened)]
+    assert refused == [403, 421, 413, 405]
 
 
 CALL = {

@@ -28,8 +28,8 @@ def test_serves_until_it_is_interrupted(master: Connection) -> None:
         assert served.stdout.readline() == "serving dev on this machine; the newest month is 2026-06\n"
         said = served.stdout.readline()
         url = said.removeprefix("the page: ").partition(";")[0]
-        rest = f"for programs: {url}/v1, and {url}/api/v2 in place of Parallelum's (Ctrl-C ends it)\n"
-        assert said == f"the page: {url}; {rest}"
+        programs = f"for programs: {url}/v1, and {url}/api/v2 in place of Parallelum's"
+        assert said == f"the page: {url}; {programs}; for assistants: {url}/mcp (Ctrl-C ends it)\n"
         with requests.Session() as session:
             session.trust_env = False
             found = session.get(f"{url}/api/v2/cars/brands", timeout=10).json()
