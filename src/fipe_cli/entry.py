@@ -9,6 +9,8 @@ def main() -> None:
     """Run the command. Exits with its code; 130 when it is interrupted."""
     if sys.stdout is None:  # closed, as by `>&-` in a shell; rich and csv need one
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  it stays open to the end
+    if sys.stdin is None:  # closed, as by `<&-`; then there is nothing to read
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115
     try:
         from fipe_cli.__main__ import app
 

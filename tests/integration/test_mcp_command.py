@@ -410,6 +410,11 @@ class TestProcess:
         assert said.startswith(STARTED)
         assert "Traceback" not in said
 
+    def test_without_an_input_it_ends_at_once(self) -> None:
+        command = f"'{sys.executable}' -c 'from fipe_cli.entry import main; main()' mcp <&-"
+        ended = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", STARTED)
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_ends_when_it_is_interrupted(self, number: signal.Signals) -> None:
         with self.started() as process:
