@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk.aws_sns import ITopic
 from constructs import Construct
 
-from infrastructure import names
+from infrastructure import lake, names, webhook
 from infrastructure.alarms import Alarms
 from infrastructure.announcer import Announcer
 from infrastructure.api_function import ApiFunction, build_api_code
@@ -22,9 +22,11 @@ from infrastructure.pace import PaceTable
 from infrastructure.query_function import QueryFunction
 from infrastructure.queues import QueueWithDlq
 from infrastructure.schedule import LoadSchedule
-from infrastructure.webhook import RECEIVES as WEBHOOK_RECEIVES
 from infrastructure.webhook import Webhook
 from stage_settings import StageSettings
+
+ANNOUNCEMENTS = {Queue.WEBHOOK: webhook.ANNOUNCEMENTS, Queue.EXPORT: lake.ANNOUNCEMENTS}
+"""The kinds of announcements that each queue gets from the topic, if the stage has the queue."""
 
 
 class FipeApiStack(NestedStack):
@@ -98,31 +100,31 @@ class FipeApiStack(NestedStack):
             Function.SOMA_INGESTOR: ingestor,
             Function.ANNOUNCER: announcer,
         }
-        webhook = None
         if settings.webhook_url:
-            queue = queues[Queue.WEBHOOK] = self._build_queue(Queue.WEBHOOK, settings, WEBHOOK_RECEIVES)
-            webhook = Webhook(self, settings=settings, api_code=api_code, queue=queue)
-            functions[Function.WEBHOOK] = webhook
-        topic = self._watch(functions, queues, database, settings)
-        announcer.tell(topic)
-        if webhook:
-            webhook.listen(topic)
-        if settings.api == "on":
-            # No alarm watches it: whoever asks it sees its errors.
-            query = QueryFunction(
-                self, settings=settings, api_code=api_code, database=database, psycopg2_layer=psycopg2_layer
-            )
-            self._add_output("ApiUrl", query.url)
+            queue = queues[Queue.WEBHOOK] = self._build_queue(Queue.WEBHOOK, settings, webhook.RECEIVES)
+            functions[Function.WEBHOOK] = Webhook(self, settings=settings, api_code=api_code, queue=queue)
         if settings.export_bucket:
-            Lake(
+            queue = queues[Queue.EXPORT] = self._build_queue(Queue.EXPORT, settings)
+            functions[Function.LAKE_WRITER] = Lake(
                 self,
                 "Lake",
                 settings=settings,
                 api_code=api_code,
                 database=database,
                 psycopg2_layer=psycopg2_layer,
-                topic=topic,
+                queue=queue,
+            ).writer
+        topic = self._watch(functions, queues, database, settings)
+        announcer.tell(topic)
+        for kind, announcements in ANNOUNCEMENTS.items():
+            if kind in queues:
+                queues[kind].listen(topic, announcements)
+        if settings.api == "on":
+            # No alarm watches it: whoever asks it sees its errors.
+            query = QueryFunction(
+                self, settings=settings, api_code=api_code, database=database, psycopg2_layer=psycopg2_layer
             )
+            self._add_output("ApiUrl", query.url)
         if settings.schedule != "off":
             LoadSchedule(self, "Schedule", stage=settings.stage, expression=settings.schedule, start=start)
         self._add_output("FipeManufacturerLambda", start.function_name)

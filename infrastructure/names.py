@@ -47,8 +47,15 @@ OPTIONAL_FUNCTIONS = frozenset({Function.WEBHOOK, Function.QUERY, Function.LAKE_
 """The functions that only some stages have."""
 
 
-class QueueName(StrEnum):
-    """What queues have in common. Each has a dead letter queue."""
+class Queue(StrEnum):
+    """The queues, each with a dead letter queue: the pipeline's in order, then what is to be told."""
+
+    MANUFACTURER = "manufacturer"
+    MODEL = "model"
+    PRICE = "price"
+    ANNOUNCEMENT = "announcement"
+    WEBHOOK = "webhook"
+    EXPORT = "export"
 
     def of(self, stage: str) -> str:
         """The queue's name."""
@@ -57,25 +64,6 @@ class QueueName(StrEnum):
     def dlq(self, stage: str) -> str:
         """The name of its dead letter queue."""
         return f"fipe-{self}-dlq-{stage}"
-
-
-class OptionalQueue(QueueName):
-    """The queues that only some stages have."""
-
-    EXPORT = "export"
-
-
-class Queue(QueueName):
-    """The queues whose dead letters a redrive moves back: the pipeline's in order, then what is to be told.
-
-    Every stage has them, but for the webhook's.
-    """
-
-    MANUFACTURER = "manufacturer"
-    MODEL = "model"
-    PRICE = "price"
-    ANNOUNCEMENT = "announcement"
-    WEBHOOK = "webhook"
 
     @property
     def consumer(self) -> Function:
@@ -89,10 +77,13 @@ _CONSUMERS = {
     Queue.PRICE: Function.SOMA_INGESTOR,
     Queue.ANNOUNCEMENT: Function.ANNOUNCER,
     Queue.WEBHOOK: Function.WEBHOOK,
+    Queue.EXPORT: Function.LAKE_WRITER,
 }
 
 PIPELINE = (Queue.MANUFACTURER, Queue.MODEL, Queue.PRICE)
 """The queues that a load goes through. While one of them has messages, a load is at work."""
+OPTIONAL_QUEUES = frozenset({Queue.WEBHOOK, Queue.EXPORT})
+"""The queues that only some stages have. The stage's topic sends them its announcements."""
 
 
 def log_group(function_name: str) -> str:

@@ -1,10 +1,14 @@
 """A queue and its dead letter queue."""
 
+from collections.abc import Sequence
+
 from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infrastructure.names import QueueName
+from infrastructure.names import Queue
 from stage_settings import StageSettings
 
 VISIBILITY_IN_FUNCTION_TIMEOUTS = 6
@@ -28,7 +32,7 @@ class QueueWithDlq(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        kind: QueueName,
+        kind: Queue,
         settings: StageSettings,
         one_by_one: bool = False,
         receives: int | None = None,
@@ -38,6 +42,18 @@ class QueueWithDlq(Construct):
         self._timeouts = 1 if one_by_one else VISIBILITY_IN_FUNCTION_TIMEOUTS
         self.dlq = self._build_dlq(kind.dlq(settings.stage), name, settings)
         self.queue = self._build_queue(name, settings, receives or settings.max_receive_count)
+
+    def listen(self, topic: sns.ITopic, announcements: Sequence[str]) -> None:
+        """Has a topic send its announcements of these kinds to the queue. Alarms have no kind."""
+        topic.add_subscription(
+            subscriptions.SqsSubscription(
+                self.queue,
+                raw_message_delivery=True,
+                filter_policy={
+                    "kind": sns.SubscriptionFilter.string_filter(allowlist=list(announcements)),
+                },
+            )
+        )
 
     def _build_dlq(self, name: str, source_name: str, settings: StageSettings) -> sqs.Queue:
         # Uses the queue's name, not the construct: two queues that refer to each other are a cycle in

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infrastructure.api_function import ApiCode, ApiFunction
@@ -19,8 +17,7 @@ RECEIVES = 12
 """How often an announcement is posted before it is a dead letter: the waits between grow to three hours, so
 that a receiver may be out for about half a day."""
 ANNOUNCEMENTS = ("load_complete", "load_incomplete", "load_stalled", "month_changed", "backfill_ended")
-"""The kinds of announcements. Alarms come to the same topic, and have no kind. A test compares these with
-fipe_api.load.announcement."""
+"""The kinds of announcements. A test compares these with fipe_api.load.announcement."""
 
 
 class Webhook(ApiFunction):
@@ -51,7 +48,6 @@ class Webhook(ApiFunction):
                 "WEBHOOK_DLQ_URL": queue.dlq.queue_url,
             },
         )
-        self._queue = queue
         self.consume(queue, CONCURRENCY, one_by_one=True)
         # What the receiver wants no more goes there at once.
         queue.dlq.grant(self, "sqs:SendMessage")
@@ -60,18 +56,6 @@ class Webhook(ApiFunction):
             self.add_to_role_policy(
                 iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=list(secrets))
             )
-
-    def listen(self, topic: sns.ITopic) -> None:
-        """Has the topic send its announcements to the queue."""
-        topic.add_subscription(
-            subscriptions.SqsSubscription(
-                self._queue.queue,
-                raw_message_delivery=True,
-                filter_policy={
-                    "kind": sns.SubscriptionFilter.string_filter(allowlist=list(ANNOUNCEMENTS)),
-                },
-            )
-        )
 
 
 def _secrets(settings: StageSettings) -> Sequence[str]:

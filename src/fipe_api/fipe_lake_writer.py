@@ -38,6 +38,10 @@ class LakeError(Exception):
     """A month cannot be written; says why."""
 
 
+class NoMonthError(LakeError):
+    """What was asked for is not a month."""
+
+
 class _Asked(Struct):
     """An announcement, or what a person invokes the function with: the month, as YYYY-MM."""
 
@@ -83,15 +87,22 @@ def _look(_: LambdaContext) -> dict[str, Any]:
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:  # noqa: ARG001
     """Writes the months of announcements that SQS brings, or `{"reference_month": "2026-06"}`.
 
+    What a person asks for that is not a month is not a failure of the function: no alarm goes off.
+
     Returns:
-        To SQS, which messages failed; to a person, what became of the month.
+        To SQS, which messages failed; to a person, what became of the month, or `errorType` and
+        `errorMessage`.
 
     Raises:
-        LakeError: a person asked for something that is not a month, or it could not be written.
+        LakeError: the month that a person asked for could not be written.
     """
     if "Records" in event:
         return process_batch(event, lambda body: write(_ASKED.decode(body).reference_month), lambda _: {})
-    return to_builtins(write(str(event.get("reference_month"))))
+    try:
+        return to_builtins(write(str(event.get("reference_month"))))
+    except NoMonthError as error:
+        logger.warning("not a month", reason=str(error))
+        return {"errorType": type(error).__name__, "errorMessage": str(error)}
 
 
 def write(name: str) -> Written:
@@ -101,7 +112,8 @@ def write(name: str) -> Written:
     looks again after it has written.
 
     Raises:
-        LakeError: the name is not a month, or it changes all the time.
+        NoMonthError: the name is not a month.
+        LakeError: it changes all the time.
         psycopg2.Error, ClientError, BotoCoreError: the database or S3 cannot be reached, or refuses.
     """
     month = _month(name)
@@ -129,7 +141,7 @@ def _month(name: str) -> date:
     try:
         return datetime.strptime(name, "%Y-%m").date()
     except ValueError:
-        raise LakeError(f'invalid reference_month {name!r}: use a month like "2026-06"') from None
+        raise NoMonthError(f'invalid reference_month {name!r}: use a month like "2026-06"') from None
 
 
 def _bucket_name() -> str:

@@ -17,7 +17,7 @@ from fipe_api.aws.clients import invoke
 from fipe_cli.errors import UNREACHABLE, USAGE, CliError
 from fipe_cli.function_words import understood
 from fipe_words import _
-from infrastructure.names import PIPELINE, Function, Queue, QueueName
+from infrastructure.names import PIPELINE, Function, Queue
 from local_cloud.deployment import CDK_HOME, CREDENTIALS, cdk_environment, tools_path, valid_aws_settings
 from local_cloud.state import Endpoint, LocalState
 
@@ -191,7 +191,7 @@ class Cloud:
         """The queues of the pipeline, in its order. Raises CliError when one is not there."""
         return {queue: self.queue_depth(queue) for queue in PIPELINE}
 
-    def queue_depth(self, queue: QueueName) -> QueueDepth:
+    def queue_depth(self, queue: Queue) -> QueueDepth:
         """One of the queues. Raises CliError when it is not there."""
         waiting, delayed, in_flight = self._messages(queue.of(self.stage))
         dead = sum(self._messages(queue.dlq(self.stage)))

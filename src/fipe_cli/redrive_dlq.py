@@ -8,11 +8,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -21,12 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from fipe_api.aws.self_check import is_check
+from fipe_api.load.announcement import Kind
 from fipe_api.messages import LookMessage, to_json
 from fipe_cli.cloud import Cloud
 from fipe_cli.errors import INTERRUPTED, CliError
 from fipe_words import _, counted, marked, plural
 from infrastructure import names
-from infrastructure.names import Queue
+from infrastructure.names import OPTIONAL_QUEUES, Queue
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import ListMessageMoveTasksResultEntryTypeDef, MessageTypeDef
@@ -40,6 +41,7 @@ FOLLOW_SECONDS = 1.0
 LOOKS = 4
 """How often messages that somebody else hides are looked at again."""
 UNKNOWN_REASON = marked("no error in the log: the function timed out or crashed, or the log was deleted")
+ANNOUNCEMENTS = get_args(Kind)
 
 _Count = Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -307,9 +309,10 @@ def dead_letter_queues(cloud: Cloud, wanted: str) -> list[DeadLetterQueue]:
     """
     if wanted != "all":
         return [DeadLetterQueue(cloud, Queue(wanted))]
-    found = [DeadLetterQueue(cloud, queue) for queue in Queue if queue != Queue.WEBHOOK]
-    with suppress(CliError):  # the stage has no webhook
-        found.append(DeadLetterQueue(cloud, Queue.WEBHOOK))
+    found = []
+    for queue in Queue:
+        with suppress(CliError) if queue in OPTIONAL_QUEUES else nullcontext():
+            found.append(DeadLetterQueue(cloud, queue))
     return found
 
 
@@ -339,6 +342,8 @@ def _subject(body: str) -> str:
             return _("the end of the list of months of run {run_id}", run_id=message["run_id"])
         if isinstance(message, dict) and message.get("kind") == "look":
             return _("a look at a load's news")
+        if isinstance(message, dict) and message.get("kind") in ANNOUNCEMENTS:
+            return " ".join(filter(None, (message["kind"], message["reference_month"])))
         parts = [message["reference"]["month"][:7], message["brand"]["name"]]
         if "model" in message:
             parts.append(message["model"]["name"])

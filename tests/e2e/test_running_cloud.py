@@ -22,6 +22,7 @@ from tests.fipex import write_csv
 from tests.local_cloud_support import eventually
 
 PATIENCE_SECONDS = 60
+MONTH_FILE = "reference_month=2026-06/prices.parquet"
 
 
 class Cloud:
@@ -365,6 +366,30 @@ def test_fipe_redrives_what_failed(cloud: Cloud) -> None:
     sqs.purge_queue(QueueUrl=cloud.outputs["PriceQueueUrl"])
 
 
+def lose_and_redrive_a_month(cloud: Cloud, queue: str, dead: str) -> None:
+    """Takes the bucket away while a month is announced, and has it written once the bucket is back."""
+    lake, sqs = client("s3", cloud.endpoint), client("sqs", cloud.endpoint)
+
+    def letters() -> bool:
+        found = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["ApproximateNumberOfMessages"])
+        return found["Attributes"]["ApproximateNumberOfMessages"] == "1"
+
+    lake.delete_object(Bucket="lake", Key=MONTH_FILE)
+    lake.delete_bucket(Bucket="lake")
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
+    told = {"version": 1, "kind": "load_complete", "reference_month": "2026-06"}
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(told))
+    eventually(letters, PATIENCE_SECONDS)
+    shown = cloud.fipe("--stage", "stg", "redrive", "export", "--dry-run").stdout
+    assert "load_complete 2026-06" in shown
+    assert "NoSuchBucket" in shown
+    assert "failed   export DLQ: 1 dead letter. To do: " in cloud.fipe("--stage", "stg", "check").stdout
+    lake.create_bucket(Bucket="lake")
+    moved = cloud.fipe("--stage", "stg", "redrive", "--json").stdout
+    assert json.loads(moved)["moved"]["export"] == 1
+    eventually(lambda: lake.list_objects_v2(Bucket="lake").get("Contents"), PATIENCE_SECONDS)
+
+
 @pytest.mark.walkthrough
 def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud: Cloud) -> None:
     lake = client("s3", cloud.endpoint)
@@ -382,12 +407,15 @@ def test_a_stage_is_deployed_loaded_and_destroyed_without_any_aws_setting(cloud:
     assert loaded.stdout.rstrip().endswith("complete"), loaded.stdout + loaded.stderr
     assert "FipeSomaIngestor: prices written" in cloud.here.make("logs-stg").stdout
     (file,) = eventually(lambda: lake.list_objects_v2(Bucket="lake").get("Contents"), PATIENCE_SECONDS)
-    assert file["Key"] == "reference_month=2026-06/prices.parquet"
+    assert file["Key"] == MONTH_FILE
     exported = cloud.fipe("--stage", "stg", "export", "s3://lake", "--partitioned")
     assert "1 month unchanged since the last export" in exported.stdout, exported.stderr
     checked = cloud.fipe("--stage", "stg", "check").stdout
-    assert "Parquet in a bucket: reached s3://lake, which has 2026-06; 0 messages waiting" in checked
+    assert "Parquet in a bucket: reached s3://lake, which has 2026-06\n" in checked
+    assert "export DLQ and back: a message came back to FipeLakeWriter, which dropped it" in checked
     assert "database, as fipe_dashboard: signs in with the password of its secret" in checked
+    outputs = dict(line.split(" = ", 1) for line in deployed.stdout.splitlines() if " = " in line)
+    lose_and_redrive_a_month(cloud, outputs["ExportQueueUrl"], outputs["ExportDLQUrl"])
     refused = cloud.here.make("destroy-stg")
     assert "error: not confirmed: to delete FipeDataStack-stg in account 123456789012" in refused.stderr
     destroyed = cloud.here.make("destroy-stg", "CONFIRM=1")

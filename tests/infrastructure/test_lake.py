@@ -9,6 +9,7 @@ from infrastructure.paths import API_LAYER, PSYCOPG2_LAYER, PYARROW_LAYER
 from tests.infrastructure.synthesis import Stacks, stage, statements_allowing, synthesize
 
 FUNCTION = "FipeLakeWriter-dev"
+ALARM = "AWS::CloudWatch::Alarm"
 MEGABYTES_OF_A_FUNCTION = 250
 """Its code and layers together, unzipped (Lambda developer guide, "Lambda quotas")."""
 
@@ -35,6 +36,7 @@ def test_a_stage_without_a_bucket_has_nothing_of_it():
     assert FUNCTION not in plain.by_name("AWS::Lambda::Function", "FunctionName")
     assert "AWS::EC2::VPCEndpoint" not in {each["Type"] for each in plain.resources().values()}
     assert "fipe-export-queue-dev" not in plain.by_name("AWS::SQS::Queue", "QueueName")
+    assert not [name for name in plain.by_name(ALARM, "AlarmName") if "export" in name or "Lake" in name]
 
 
 def test_it_reads_the_database_as_a_reader_and_may_write_nothing_but_the_files_of_months(stacks: Stacks):
@@ -78,8 +80,24 @@ def test_it_is_told_of_months_that_are_complete_or_have_changed(stacks: Stacks):
     queue = queues["fipe-export-queue-dev"]
     assert queue["VisibilityTimeout"] >= function(stacks)["Timeout"]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
-    alarm = stacks.by_name("AWS::CloudWatch::Alarm", "AlarmName")["fipe-export-dlq-not-empty-dev"]
-    assert alarm["AlarmActions"] == [subscription["TopicArn"]]
+
+
+def test_its_queue_and_function_are_watched_as_all_others_are(stacks: Stacks):
+    topic = stacks.only("AWS::SNS::Subscription")["TopicArn"]
+    alarms = stacks.by_name(ALARM, "AlarmName")
+    more = alarms.keys() - stage("dev").by_name(ALARM, "AlarmName").keys()
+    assert more == {
+        "fipe-export-dlq-not-empty-dev",
+        "fipe-export-message-old-dev",
+        "fipe-FipeLakeWriter-errors-dev",
+        "fipe-FipeLakeWriter-throttles-dev",
+    }
+    assert all(alarms[name]["AlarmActions"] == [topic] for name in more)
+    assert (
+        "`make redrive-dev QUEUE=export DRY_RUN=1`"
+        in (alarms["fipe-export-dlq-not-empty-dev"]["AlarmDescription"])
+    )
+    assert {"ExportQueueUrl", "ExportDLQUrl"} <= stacks.parent.to_json()["Outputs"].keys()
 
 
 @pytest.mark.skipif(

@@ -637,7 +637,7 @@ def test_what_needs_a_database_says_how_to_make_it(
         (["report", "--run", "1"], "invalid run id '1': use one"),
         (
             ["redrive", "prices"],
-            "unknown queue prices: use manufacturer, model, price, announcement, webhook or all",
+            "unknown queue prices: use manufacturer, model, price, announcement, webhook, export or all",
         ),
     ],
 )

@@ -25,8 +25,10 @@ from fipe_cli.check.queues import Source
 from fipe_cli.cloud import Cloud as FipeCloud
 from fipe_cli.errors import CliError
 from fipe_cli.redrive_dlq import UNKNOWN_REASON, DeadLetterQueue, move_back, show
-from infrastructure.names import Function, Queue
+from infrastructure.names import PIPELINE, Function, Queue
 from tests.local_cloud_support import CREDENTIALS, Cloud, eventually, running_cloud
+
+WIDE = {"COLUMNS": "200"}
 
 stages = (f"stage{number}" for number in count())
 
@@ -331,12 +333,47 @@ def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
     assert f"fipe-price-dlq-{stage.name}: 2 messages" in shown.getvalue()
 
 
+@pytest.fixture
+def _on_the_cloud(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the command find the cloud."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", cloud.endpoint.url), ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_on_the_cloud")
+def test_a_month_that_could_not_be_written_is_a_dead_letter_that_the_command_brings_back(
+    cloud: Cloud,
+) -> None:
+    urls = {}
+    for queue in (*PIPELINE, Queue.ANNOUNCEMENT, Queue.EXPORT):  # a stage with a bucket, without a webhook
+        dead = cloud.put_queue(queue.dlq("stg"))
+        redrive = json.dumps({"deadLetterTargetArn": cloud.arn_of(dead), "maxReceiveCount": 5})
+        urls[queue] = cloud.put_queue(queue.of("stg"), RedrivePolicy=redrive, VisibilityTimeout=0)
+    export = urls[Queue.EXPORT]
+    cloud.send(export, '{"version": 1, "kind": "load_complete", "reference_month": "2026-06"}')
+    sqs = cloud.client("sqs")
+    received = [len(sqs.receive_message(QueueUrl=export).get("Messages", [])) for _ in range(6)]
+    assert (received, cloud.counts(dead)["visible"]) == ([1, 1, 1, 1, 1, 0], 1)
+
+    shown = CliRunner().invoke(app, ["--stage", "stg", "redrive", "export", "--dry-run"], env=WIDE)
+    assert "fipe-export-dlq-stg: 1 message\n" in shown.stdout
+    assert "load_complete 2026-06 " in shown.stdout
+    moved = CliRunner().invoke(app, ["--stage", "stg", "redrive", "--json"])
+    assert json.loads(moved.stdout)["moved"] == {**dict.fromkeys(urls, 0), "export": 1}
+    assert (cloud.counts(export)["visible"], cloud.counts(dead)["visible"]) == (1, 0)
+
+
+@pytest.mark.usefixtures("_on_the_cloud")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (
             ("redrive", "prices"),
-            "error: unknown queue prices: use manufacturer, model, price, announcement, webhook or all",
+            "error: unknown queue prices: use manufacturer, model, price, announcement, webhook, export or"
+            " all",
         ),
         (
             ("--stage", "prd", "redrive"),
@@ -345,14 +382,7 @@ def test_what_was_seen_counts_also_while_the_depth_of_the_queue_lags_behind(
         ),
     ],
 )
-def test_the_command_refuses_in_one_line(
-    cloud: Cloud, arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (
-        ("AWS_ENDPOINT_URL", cloud.endpoint.url), ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing"),
-    ):  # fmt: skip
-        monkeypatch.setenv(name, value)
+def test_the_command_refuses_in_one_line(cloud: Cloud, arguments: tuple[str, ...], words: str) -> None:
     ended = CliRunner().invoke(app, list(arguments))
     assert ended.exit_code != 0
     assert ended.stderr == words.format(url=cloud.endpoint.url) + "\n"

@@ -313,32 +313,30 @@ def test_the_worst_finding_counts() -> None:
     assert worst([Finding(Level.WARNING, "", ""), Finding(Level.OK, "", "")]) is Level.WARNING
 
 
-def lake(monkeypatch: pytest.MonkeyPatch, letters: int = 0, **found: str) -> Finding:
+def lake(**found: str) -> str:
     """What is said of the bucket of a stage that has one, by what its function answers."""
-    waiting = {
-        "ApproximateNumberOfMessages": str(letters),
-        "ApproximateNumberOfMessagesDelayed": "0",
-        "ApproximateNumberOfMessagesNotVisible": "0",
-    }
-    plain = answering(
-        monkeypatch, get_queue_url={"QueueUrl": "any"}, get_queue_attributes={"Attributes": waiting}
-    )
+    plain = Deployment(on_aws(), "CREATE_COMPLETE", {}, {})
     assert [finding.seen for finding in look_at_lake(plain, None)] == [
         "none is written; EXPORT_BUCKET=... at a deploy would"
     ]
     deployment = replace(plain, resources={"AWS::Lambda::Function": frozenset({"FipeLakeWriter-dev"})})
     answered = Facts("3.14.2", {}, database=DatabaseFacts("fipe_reader", "require", **found))
     (finding,) = look_at_lake(deployment, answered)
-    return finding
+    return finding.line()
 
 
-def test_the_bucket_is_reached_or_it_is_said_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bucket_is_reached_or_it_is_said_why_not() -> None:
     done = "reached s3://lake, which has 2026-06"
-    assert lake(monkeypatch, done=done).line() == f"ok       Parquet in a bucket: {done}; 0 messages waiting"
-    refused = lake(monkeypatch, error="s3://lake: Connect timeout on endpoint URL")
-    assert refused.line() == (
+    assert lake(done=done) == f"ok       Parquet in a bucket: {done}"
+    assert lake(error="s3://lake: Connect timeout on endpoint URL") == (
         "failed   Parquet in a bucket: s3://lake: Connect timeout on endpoint URL. To do: docs/deploy.md says"
         " what it needs: the S3 endpoint, the bucket in this region, its policy"
     )
-    dead = lake(monkeypatch, letters=2, done=done)
-    assert (dead.level, dead.seen) == (Level.FAILED, "2 dead letters: months that could not be written")
+
+
+def test_a_stage_has_the_queues_that_it_was_deployed_with() -> None:
+    everywhere = [Queue.MANUFACTURER, Queue.MODEL, Queue.PRICE, Queue.ANNOUNCEMENT]
+    plain = Deployment(on_aws(), "CREATE_COMPLETE", {}, {queue.of("dev"): 5 for queue in everywhere})
+    assert plain.queues == everywhere
+    more = {Queue.WEBHOOK.of("dev"): 12, Queue.EXPORT.of("dev"): 5}
+    assert replace(plain, receives={**plain.receives, **more}).queues == list(Queue)

@@ -11,7 +11,7 @@ from fipe_cli.check.findings import Finding, Level
 from fipe_cli.cloud import QUICK, Cloud
 from fipe_words import _
 from infrastructure import names
-from infrastructure.names import OPTIONAL_FUNCTIONS, Function, Queue
+from infrastructure.names import OPTIONAL_FUNCTIONS, OPTIONAL_QUEUES, Function, Queue
 
 _NESTED = "AWS::CloudFormation::Stack"
 NEVER_WAS = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
@@ -54,13 +54,8 @@ class Deployment:
 
     @property
     def queues(self) -> list[Queue]:
-        """The queues that there should be."""
-        return [each for each in Queue if each != Queue.WEBHOOK or self.has_webhook]
-
-    @property
-    def has_webhook(self) -> bool:
-        """Whether a webhook was deployed."""
-        return Queue.WEBHOOK.of(self.stage) in self.receives
+        """The queues that there should be: some only if they were asked for."""
+        return [each for each in Queue if each not in OPTIONAL_QUEUES or each.of(self.stage) in self.receives]
 
     @property
     def deploy_again(self) -> str:

@@ -5,14 +5,13 @@ from botocore.exceptions import ClientError
 from fipe_cli.check.deployment import Deployment
 from fipe_cli.check.findings import Finding, Level
 from fipe_cli.check.functions import one_line
-from fipe_cli.check.lake import has_lake
 from fipe_cli.errors import CliError
 from fipe_cli.ledger import read_waits
 from fipe_cli.month_list import progress_of, read_list
 from fipe_cli.progress import Waits, list_words, refused
 from fipe_words import _, marked, plural
 from infrastructure import names
-from infrastructure.names import Function, Queue
+from infrastructure.names import OPTIONAL_QUEUES, Function
 
 LATE_SECONDS = 3600
 """What was not told for so long has met a fault. Usually it takes at most 15 minutes."""
@@ -95,7 +94,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
     """Whether the topic is there, and those who asked for its messages have confirmed that."""
     part, topic = _("topic of the alarms"), names.alarm_topic(deployment.stage)
     # The stage's own queues are no people.
-    own = tuple(f":{queue.of(deployment.stage)}" for queue in (names.OptionalQueue.EXPORT, Queue.WEBHOOK))
+    own = tuple(f":{queue.of(deployment.stage)}" for queue in OPTIONAL_QUEUES)
     arns = [arn for arn in deployment.resources.get("AWS::SNS::Topic", ()) if arn.endswith(topic)]
     sns = deployment.cloud.client("sns")
     try:
@@ -119,7 +118,7 @@ def look_at_topic(deployment: Deployment) -> list[Finding]:
         confirmed = ", ".join(each["Endpoint"] for each in found)
         return [Finding(Level.OK, part, _("{who} is notified", who=confirmed))]
     deployed = len(deployment.resources.get("AWS::SNS::Subscription", ()))
-    if deployed > has_lake(deployment) + deployment.has_webhook:
+    if deployed > len(OPTIONAL_QUEUES.intersection(deployment.queues)):
         subscribe = deployment.cloud.aws_command(
             *("sns", "subscribe", "--topic-arn", arns[0], "--protocol", "email"),
             *("--notification-endpoint", "ADDRESS"),

@@ -211,7 +211,7 @@ def _end_as(seen: "Snapshot") -> None:
 def redrive(
     context: typer.Context,
     queue: Annotated[
-        str, typer.Argument(help="manufacturer, model, price, announcement, webhook, or all.")
+        str, typer.Argument(help="manufacturer, model, price, announcement, webhook, export, or all.")
     ] = "all",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show them.")] = False,
     rate: Annotated[
