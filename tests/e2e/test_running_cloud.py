@@ -381,7 +381,7 @@ def lose_and_redrive_a_month(cloud: Cloud, queue: str, dead: str) -> None:
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(told))
     eventually(letters, PATIENCE_SECONDS)
     shown = cloud.fipe("--stage", "stg", "redrive", "export", "--dry-run").stdout
-    assert "load_complete 2026-06" in shown
+    assert "load_complete" in shown
     assert "NoSuchBucket" in shown
     assert "failed   export DLQ: 1 dead letter. To do: " in cloud.fipe("--stage", "stg", "check").stdout
     lake.create_bucket(Bucket="lake")
