@@ -1711,18 +1711,6 @@ create table if not exists fipe.import_confirmation (
 comment on table fipe.import_confirmation is
     'One row per imported reference month that a sample has confirmed. fipe.confirmed_month has those that still hold.';
 
-create or replace view fipe.confirmed_month as
-select confirmation.reference_month, confirmation.vehicle_types, confirmation.prices_asked, confirmation.run_id,
-       confirmation.confirmed_at
-from fipe.import_confirmation as confirmation
-where confirmation.imported = (
-    select sum(import_month.added) from fipe.import_month
-    where import_month.reference_month = confirmation.reference_month
-);
-comment on view fipe.confirmed_month is
-    'One row per imported reference month that a sample has confirmed, until another import adds prices to it or a load of'
-    ' the whole month takes their place. Key: reference_month.';
-
 create table if not exists fipe.import_kept_apart (
     import_file_id integer not null references fipe.import_file (id),
     line           bigint  not null,
@@ -1741,11 +1729,28 @@ create table if not exists fipe.import_replaced (
     price_brl       numeric(12,2) not null,
     source          smallint,
     replaced_at     timestamptz   not null default now(),
-    primary key (reference_month, vehicle_id, import_file_id)
+    primary key (reference_month, vehicle_id, replaced_at)
 );
 comment on table fipe.import_replaced is
     'One row per price of a load whose place an import took, as `fipe import --over-official` asks: what the load had'
     ' said. The next load that asks about the model takes its place back.';
+
+-- Both counts only grow, until a load of the whole month ends the first. So another number means other prices.
+create or replace function fipe.imported_prices(month date) returns integer
+language sql stable strict parallel safe
+return (select sum(import_month.added) from fipe.import_month where import_month.reference_month = imported_prices.month)
+    + (select count(*) from fipe.import_replaced where import_replaced.reference_month = imported_prices.month);
+comment on function fipe.imported_prices(date) is
+    'Internal: how many prices imports have added to a month and replaced in it; null when none have added any.';
+
+create or replace view fipe.confirmed_month as
+select confirmation.reference_month, confirmation.vehicle_types, confirmation.prices_asked, confirmation.run_id,
+       confirmation.confirmed_at
+from fipe.import_confirmation as confirmation
+where confirmation.imported = fipe.imported_prices(confirmation.reference_month);
+comment on view fipe.confirmed_month is
+    'One row per imported reference month that a sample has confirmed, until another import adds prices to it or replaces'
+    ' some, or a load of the whole month takes their place. Key: reference_month.';
 
 -- The importer itself may change no price. This leaves a trace of each.
 create or replace function fipe.replace_prices(
@@ -1765,8 +1770,6 @@ begin atomic
         from given
         join fipe.price on (price.reference_month, price.vehicle_id) = (given.month, given.vehicle_id)
         where price.price_brl <> given.price_brl and not fipe.is_imported(price.source)
-        on conflict (reference_month, vehicle_id, import_file_id) do update
-        set price_brl = excluded.price_brl, source = excluded.source, replaced_at = now()
         returning reference_month, vehicle_id
     ),
     replaced as (
@@ -2407,7 +2410,7 @@ language sql immutable parallel safe as $$
              ' unpriced or rejected; null when there are none, and the model has prices'),
             ('id', 'a number of this database, which has no meaning outside of it'),
             ('import_file_id', 'the file: fipe.import_file.id'),
-            ('imported', 'how many prices imports had added to the month when the sample was chosen'),
+            ('imported', 'how many prices imports had added to the month, and replaced in it, when the sample was chosen'),
             ('kept_apart', 'rows that are not stored as prices: see fipe.import_kept_apart'),
             ('known', 'rows that the database held already'),
             ('last_month', 'the last reference month with a price; null when all are withdrawn'),
@@ -2747,7 +2750,8 @@ grant select on
     fipe.load_status, fipe.load_missing, fipe.load_unpriced, fipe.import_status, fipe.model_of_code
     to fipe_status;
 -- It chooses the prices by which an imported month is confirmed.
-grant select on fipe.vehicle_price, fipe.import_month, fipe.reference_month, fipe.confirmed_month to fipe_status;
+grant select on fipe.vehicle_price, fipe.import_month, fipe.import_replaced, fipe.reference_month, fipe.confirmed_month
+    to fipe_status;
 grant execute on function fipe.watch_hits(date) to fipe_status;
 -- Adds and removes watch rules. What was told goes with its rule.
 grant insert (fipe_code, model_year, fuel_code, below_brl, above_brl, changes_by_percent, note), delete

@@ -256,7 +256,7 @@ class Sample(_Strict, frozen=True, kw_only=True):
     Attributes:
         reference: the month.
         brands: the names that the month has, by the vehicle types whose brands are left to compare.
-        imported: how many prices imports had added to the month.
+        imported: how many prices imports had added to the month, and replaced in it.
         left: what is left to ask in this round.
         doubted: what had no usable answer in this round.
         rounds: rounds that left such vehicles.
@@ -468,7 +468,7 @@ class ConfirmationMessage(_Strict, frozen=True, kw_only=True, tag_field="kind", 
     Attributes:
         vehicle_types: those that count.
         prices_asked: how many prices the sample had; all were alike.
-        imported: how many prices imports had added to the month when it was chosen.
+        imported: how many prices imports had added to the month, and replaced in it, when it was chosen.
         confirmed_at: when the last price was answered. Of two messages the newer counts.
     """
 

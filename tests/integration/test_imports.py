@@ -22,9 +22,11 @@ from rich.console import Console
 
 from benchmarks.month import REAL_MONTH
 from fipe_api.database.writer import PriceRow, write_messages
+from fipe_api.load import status
 from fipe_api.messages import (
     BrandPlanMessage,
     CancellationMessage,
+    ConfirmationMessage,
     ModelYearFuel,
     Named,
     PlannedBrand,
@@ -37,8 +39,8 @@ from fipe_api.messages import (
 from fipe_cli.imports import files as reading
 from fipe_cli.imports.run import Imported, Options, import_files
 from fipe_simulator import SAMPLE_CATALOGUE, Catalogue, catalogue_for_month, read_catalogue
-from tests.builders import any_brand_plan, any_price_message, any_run_plan
-from tests.databases import as_role, database_with_schema
+from tests.builders import JUNE_2026, AnyContext, any_brand_plan, any_price_message, any_run_plan
+from tests.databases import as_function, as_role, database_with_schema
 from tests.fipex import write_csv
 from tests.history import MONTHS, random_history
 from tests.integration.test_any_order import (
@@ -310,6 +312,52 @@ def asked_later(message: PriceQueueMessage) -> PriceQueueMessage:
     """The same, as another load says it a day later."""
     again = replace(message, run_id=UUID(int=1))
     return replace(again, asked_at=ASKED + timedelta(days=1)) if isinstance(again, PriceMessage) else again
+
+
+def test_a_month_whose_prices_were_replaced_is_no_longer_confirmed(
+    database: connection, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_function(dsn, "fipe_status", monkeypatch)
+    days = iter(range(100))
+
+    def chosen() -> int:
+        """What is known of the month when a sample of it is chosen."""
+        wanted = {"month": "2026-06-01", "size": 5, "seed": 1, "vehicle_types": [1, 2, 3]}
+        stamp: int = status.handler({"sample": wanted}, AnyContext())["sample"]["imported"]
+        return stamp
+
+    def confirm(known: int) -> bool:
+        """Whether the month is confirmed after a sample that was chosen when so much was known."""
+        said = ConfirmationMessage(
+            run_id=UUID(int=9), reference=JUNE_2026, vehicle_types=(1, 2, 3), prices_asked=5, imported=known,
+            confirmed_at=ASKED + timedelta(days=next(days)),
+        )  # fmt: skip
+        write_messages(database, [said])
+        return is_confirmed()
+
+    def is_confirmed() -> bool:
+        return select(database, "select count(*) from fipe.confirmed_month") == [(1,)]
+
+    rows = rows_of(read_catalogue(SAMPLE_CATALOGUE), 334)
+    official = next(message for message in load_of(rows) if isinstance(message, PriceMessage))
+    write_messages(database, [official])
+    imported(dsn, write_csv(tmp_path / "all.csv", rows))
+    before = chosen()
+    assert confirm(before)
+    other = write_csv(tmp_path / "other.csv", [row._replace(price_brl=Decimal("7.00")) for row in rows])
+    (apart,) = imported(dsn, other)
+    assert (apart.written.replaced, is_confirmed()) == (0, True), "nothing was replaced"
+    replaced = len(official.prices)
+    for number in range(2):  # the load's prices come back, and are replaced once more
+        (taken,) = imported(dsn, other, options=OVER_OFFICIAL)
+        assert (taken.written.replaced, is_confirmed()) == (replaced, False)
+        assert not confirm(before), "that sample was chosen before"
+        before = chosen()
+        assert confirm(before)
+        write_messages(database, [replace(official, asked_at=ASKED + timedelta(days=number + 1))])
+    assert select(database, "select count(*), min(price_brl) > 7 from fipe.import_replaced") == [
+        (2 * replaced, True)
+    ]
 
 
 def test_what_replaces_prices_works_for_imports_alone(database: connection, dsn: str) -> None:

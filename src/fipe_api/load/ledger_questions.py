@@ -45,7 +45,7 @@ class ImportedSample(Struct):
     """Prices of an imported month, chosen at random.
 
     Attributes:
-        imported: how many prices imports have added to the month.
+        imported: how many prices imports have added to the month, and replaced in it.
         vehicles: those that were chosen.
         brands: the names of all its brands, by vehicle type.
     """

@@ -146,7 +146,7 @@ where reference_month = %(month)s and vehicle_type = any(%(types)s::smallint[])
 group by vehicle_type
 """
 
-SELECT_IMPORTED = "select sum(added) from fipe.import_month where reference_month = %s"
+SELECT_IMPORTED = "select fipe.imported_prices(%s)"
 
 SELECT_CONFIRMED = """
 select to_char(reference_month, 'YYYY-MM-DD'), prices_asked
