@@ -355,8 +355,8 @@ class StageSettings(BaseModel):
         default=3,
         ge=1,
         le=24,
-        description="the hours without a new price, while messages wait, before the alarm load-stalled, 1 to"
-        " 24",
+        description="the hours without a new price after which a load counts as stalled, and that is told,"
+        " 1 to 24",
     )
     database_alarm_gib: int = Field(
         default=20,

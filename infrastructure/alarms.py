@@ -1,6 +1,6 @@
 """The alarms of a stage, and the SNS topic that they notify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aws_cdk import ArnFormat, Duration, Stack, Tags
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -56,7 +56,7 @@ class Alarms(Construct):
             self._watch_queue(kind, queue, settings)
         for name, function in functions.items():
             self._watch_function(name, function)
-        self._watch_loads([queues[kind] for kind in names.PIPELINE], settings)
+        self._watch_loads(queues, settings)
         self._watch_database(cluster, settings)
 
     def _build_topic(self, settings: StageSettings) -> sns.Topic:
@@ -125,31 +125,53 @@ class Alarms(Construct):
             " executions is used up (10 in a new account). Ask AWS for a higher quota.",
         )
 
-    def _watch_loads(self, queues: Sequence[QueueWithDlq], settings: StageSettings) -> None:
+    def _watch_loads(self, queues: Mapping[Queue, QueueWithDlq], settings: StageSettings) -> None:
+        """Whether they stall, end incomplete, or nobody sees what becomes of them.
+
+        FipeAnnouncer tells that a load has stalled, with its figures. So an alarm says it only while
+        FipeAnnouncer does not look: as long as a load waits for results, it works on a message every 15
+        minutes. If it works on them but cannot see the loads, it counts that.
+        """
         hour = Duration.hours(1)
+        pipeline = [queues[kind].queue for kind in names.PIPELINE]
         waiting = {
-            f"waiting{number}": queue.queue.metric_approximate_number_of_messages_visible(
+            f"waiting{number}": queue.metric_approximate_number_of_messages_visible(
                 period=hour, statistic="Maximum"
             )
-            for number, queue in enumerate(queues)
+            for number, queue in enumerate(pipeline)
         }
         # A message that leaves the last queue is in the database. SQS reports 0 for a polled queue without
         # messages, while our own metrics just stop, and a sum over missing values would be missing as well.
-        written = queues[-1].queue.metric_number_of_messages_deleted(period=hour, statistic="Sum")
+        written, looks = (
+            queue.metric_number_of_messages_deleted(period=hour, statistic="Sum")
+            for queue in (pipeline[-1], queues[Queue.ANNOUNCEMENT].queue)
+        )
         self._alarm(
             "LoadStalled",
             "load-stalled",
             cloudwatch.MathExpression(
-                expression=f"IF(({' + '.join(waiting)}) > 0 AND written < 1, 1, 0)",
-                using_metrics={**waiting, "written": written},
-                label="messages wait, but no price arrives",
+                expression=f"IF(({' + '.join(waiting)}) > 0 AND written < 1 AND looks < 1, 1, 0)",
+                using_metrics={**waiting, "written": written, "looks": looks},
+                label="messages wait, but no price arrives, and nobody looks",
                 period=hour,
             ),
             threshold=1,
             periods=settings.stalled_hours,
-            what_to_do=f"Messages wait, but no price has arrived for {settings.stalled_hours} h. The source"
-            " may be down or block this address:"
-            f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h` shows which.",
+            what_to_do=f"Messages wait, but for {settings.stalled_hours} h no price has arrived, and"
+            f" {Function.ANNOUNCER} has not looked at a load, or it would have told that. The source may be"
+            " down or block this address while a load starts, or functions do not run:"
+            f" `make logs-{self._stage} LEVEL=WARNING SINCE={settings.stalled_hours}h` and"
+            f" `make check-{self._stage}` show which.",
+        )
+        self._alarm(
+            "LooksFailed",
+            "looks-failed",
+            fipe_metric(names.LOOKS_FAILED, Function.ANNOUNCER, self._stage, hour),
+            threshold=1,
+            periods=2,
+            what_to_do=f"For two hours {Function.ANNOUNCER} could not ask what becomes of the loads, so"
+            " nobody is told. The database may be stopped, or no function reaches it:"
+            f" `make check-{self._stage}` shows which.",
         )
         self._alarm(
             "LoadIncomplete",

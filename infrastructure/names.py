@@ -8,6 +8,8 @@ from enum import StrEnum
 METRICS_NAMESPACE = "Fipe"
 LOADS_COMPLETE, LOADS_INCOMPLETE = "LoadsComplete", "LoadsIncomplete"
 """Metrics: loads that ended in one state of fipe_api.load.state or the other. A test compares the names."""
+LOOKS_FAILED = "LooksFailed"
+"""Metric: looks at loads that failed; fipe_api.fipe_announcer counts them. A test compares the names."""
 
 NO_DNS_HOSTNAMES = "fipe:no-dns-hostnames"
 """A key of the CDK context: `fipe` puts the VPC's id there if the VPC gives no host names. Only the

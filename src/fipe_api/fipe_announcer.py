@@ -45,6 +45,8 @@ LOST_SECONDS = 4 * 86_400.0
 """A load that has got nothing for so long gets nothing any more: the queues have deleted its messages."""
 UNTOLD_SECONDS = 60.0
 """When to look again at what another function has claimed, and may fail to tell."""
+LOOKS_FAILED = "LooksFailed"
+"""A metric. While it is counted, an alarm speaks, since this function cannot."""
 FAILURES = 200
 """A look that fails is tried for about two days. Then the alarm of the DLQ goes off."""
 
@@ -85,6 +87,7 @@ def _work(body: str) -> list[Outgoing]:
             {"run_id": message.run_id, "reference": message.reference, "began_at": message.began_at}
         )
     except (BotoCoreError, ClientError, LoadStatusError) as error:
+        metrics.add_metric(LOOKS_FAILED, "Count", 1)
         if message.failures >= FAILURES:
             raise
         logger.warning("cannot look at the ledger", run_id=str(message.run_id), error=str(error))

@@ -288,7 +288,7 @@ def test_the_logs_of_all_functions_are_shown_in_one(deployed: Deployment) -> Non
 
 def test_alarms_the_dashboard_and_the_schedule_are_there(deployed: Deployment) -> None:
     alarms = client("cloudwatch", deployed.endpoint.url).describe_alarms()["MetricAlarms"]
-    assert len([alarm for alarm in alarms if alarm["AlarmName"].endswith("-dev")]) == 23
+    assert len([alarm for alarm in alarms if alarm["AlarmName"].endswith("-dev")]) == 24
     assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {
         deployed.output("AlarmTopicArn")
     }

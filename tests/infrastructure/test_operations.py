@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fipe_api.fipe_announcer import LOOKS_FAILED
 from fipe_api.load.request import parse_request
 from fipe_api.load.state import LoadState
 from infrastructure import names
@@ -43,6 +44,7 @@ def test_there_is_an_alarm_for_everything_that_needs_attention(alarms: dict[str,
         *(f"{function}-{trouble}" for function in FUNCTIONS for trouble in ("errors", "throttles")),
         "load-stalled",
         "load-incomplete",
+        "looks-failed",
         "database-large",
         "database-local-storage-low",
         "database-connections",
@@ -86,7 +88,9 @@ def test_one_error_of_a_function_is_enough_and_throttling_has_to_last(
         assert (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, periods, 300)
 
 
-def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alarms: dict[str, Any]):
+def test_an_alarm_says_that_a_load_is_stalled_only_while_nobody_looks_who_would_tell_it(
+    stacks: Stacks, alarms: dict[str, Any], name: str
+):
     alarm = alarms["load-stalled"]
     queries = {query["Id"]: query for query in alarm["Metrics"]}
     metrics = {
@@ -95,12 +99,22 @@ def test_a_load_is_stalled_when_messages_wait_but_none_is_written_for_hours(alar
     assert {name: metric["MetricName"] for name, metric in metrics.items()} == {
         **{f"waiting{number}": "ApproximateNumberOfMessagesVisible" for number in range(3)},
         "written": "NumberOfMessagesDeleted",
+        "looks": "NumberOfMessagesDeleted",
     }
     assert metrics["written"]["Dimensions"] == metrics["waiting2"]["Dimensions"]
+    announcements = stacks.logical_id("AWS::SQS::Queue", "QueueName", f"fipe-announcement-queue-{name}")
+    assert metrics["looks"]["Dimensions"][0]["Value"] == {"Fn::GetAtt": [announcements, "QueueName"]}
     (formula,) = (query["Expression"] for query in alarm["Metrics"] if query["ReturnData"])
-    assert formula == "IF((waiting0 + waiting1 + waiting2) > 0 AND written < 1, 1, 0)"
+    assert formula == "IF((waiting0 + waiting1 + waiting2) > 0 AND written < 1 AND looks < 1, 1, 0)"
     assert {query["MetricStat"]["Period"] for query in queries.values() if "MetricStat" in query} == {3600}
     assert alarm["EvaluationPeriods"] == 3
+
+
+def test_looks_that_fail_for_two_hours_are_reported(alarms: dict[str, Any], name: str):
+    alarm = alarms["looks-failed"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Fipe", LOOKS_FAILED, "Sum")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": f"FipeAnnouncer-{name}"}]
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 2, 3600)
 
 
 def test_a_load_that_ends_incomplete_is_reported_by_its_own_stage(alarms: dict[str, Any], name: str):

@@ -300,6 +300,7 @@ def test_a_load_that_gets_nothing_is_told_once(database: connection) -> None:
     assert (told["kind"], told["state"], told["prices"]) == ("load_stalled", "loading", 1)
     assert told["text"].startswith("FIPE dev: the load of 2026-06 has stalled, 1 price so far")
     assert "1 of 2 models have arrived" in told["text"]
+    assert "`fipe --stage dev status` says whether the source is out" in told["text"]
     assert look_at(run, stalled_after=0.0, told=[told["id"]])["untold"] == 0
 
 

@@ -12,7 +12,7 @@ from fipe_api import fipe_announcer
 from fipe_api.aws import clients
 from fipe_api.aws.queue_publisher import Outgoing
 from fipe_api.environment import announcer_environment, consumer_environment
-from fipe_api.fipe_announcer import LATE_SECONDS, LOST_SECONDS, pause_after
+from fipe_api.fipe_announcer import LATE_SECONDS, LOOKS_FAILED, LOST_SECONDS, pause_after
 from fipe_api.load.announcement import Document
 from fipe_api.load.stability import LoadStatusError
 from fipe_api.load.state import LoadState
@@ -190,6 +190,15 @@ def test_a_pause_that_sqs_does_not_allow_is_several(stage: Stage) -> None:
     stage.work(again)
     assert len(stage.asked) == asked, "neither the function nor the database is woken for it"
     assert [delay for _, delay in stage.sent()] == [900]
+
+
+def test_looks_that_fail_are_counted_for_the_alarm(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.work(a_look())
+    assert LOOKS_FAILED not in capsys.readouterr().out
+    stage.fails = True
+    stage.work(a_look())
+    counted = next(line for line in capsys.readouterr().out.splitlines() if LOOKS_FAILED in line)
+    assert json.loads(counted)[LOOKS_FAILED] == [1.0]
 
 
 def test_what_fails_is_looked_at_again_for_two_days(stage: Stage) -> None:

@@ -133,6 +133,11 @@ def _lines(told: Document) -> Iterator[str]:
     if told.watch:
         yield "Watched:"
         yield from (f"- {hit['text']}" for hit in told.watch)
+    if told.kind == "load_stalled":
+        yield (
+            f"`fipe --stage {told.stage} status` says whether the source is out, and"
+            f" `fipe --stage {told.stage} logs --level WARNING --since 1d` more."
+        )
     if told.kind in ("load_incomplete", "load_stalled"):
         yield f"`fipe --stage {told.stage} resume {told.run_id}` asks for what is missing again."
     yield f"Run {told.run_id}."
