@@ -10,7 +10,7 @@ from fipe_words import _
 from local_cloud.command_errors import USAGE, CommandGroup
 from local_cloud.lifecycle import LocalCloudError, start, status, stop
 from local_cloud.sentences import console_of_sentences
-from local_cloud.state import REGION, Endpoint, LocalState
+from local_cloud.state import ACCESS_KEY, REGION, Endpoint, LocalState
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -49,7 +49,7 @@ def up(port: Port = 0) -> None:
     print(_("The local cloud is ready at {url}", url=endpoint.url))
     print(_("To use it from this shell:"))
     print(f"  export AWS_ENDPOINT_URL={endpoint.url}")
-    print("  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing")
+    print(f"  export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={ACCESS_KEY}")
     print(f"  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}")
 
 

@@ -16,7 +16,7 @@ from fipe_words import _
 from local_cloud.command_errors import USAGE, CommandError
 from local_cloud.deployed import BOOTSTRAP_STACK, Deployed, fingerprint
 from local_cloud.lifecycle import LocalCloudError, status
-from local_cloud.state import REGION, REPOSITORY, Endpoint, LocalState
+from local_cloud.state import ACCESS_KEY, REGION, REPOSITORY, Endpoint, LocalState
 from local_cloud.steps import step
 
 ACCOUNT = "123456789012"
@@ -31,9 +31,9 @@ CACHES = REPOSITORY / ".venv/.cache"
 """Of the CDK. Not in the home folder, which may be read-only."""
 CDK_HOME = CACHES / "cdk"
 CREDENTIALS = {
-    "aws_access_key_id": "testing",
-    "aws_secret_access_key": "testing",
-    "aws_session_token": "testing",
+    "aws_access_key_id": ACCESS_KEY,
+    "aws_secret_access_key": ACCESS_KEY,
+    "aws_session_token": ACCESS_KEY,
     "region_name": REGION,
 }
 
@@ -181,8 +181,8 @@ def cdk_environment(endpoint: Endpoint) -> dict[str, str]:
         "CDK_HOME": str(CDK_HOME),
         "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(CACHES / "jsii"),
         "AWS_ENDPOINT_URL": endpoint.url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -17,6 +17,9 @@ from local_cloud.command_errors import CommandError
 REGION = "us-east-1"
 """The one region of the local cloud; its account is moto's, 123456789012."""
 
+ACCESS_KEY = "testing"
+"""The access key of the account, and its own secret: it may do everything."""
+
 STATUS_PATH = "/local-cloud/status"
 """GET: what runs and waits."""
 

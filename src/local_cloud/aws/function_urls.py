@@ -1,13 +1,13 @@
 """Function URLs: HTTP requests become events of a function, and its answers become HTTP answers.
 
-A URL with AWS_IAM takes only requests that are signed for Lambda. Whose signature it is, and what they may
-do, is not checked: the local cloud has no permissions.
+A URL with AWS_IAM takes only requests that are signed for Lambda; one with NONE takes others, too. Either way
+the caller needs two permissions, from their own policies or from the function's.
 Source: Lambda developer guide, "Invoking Lambda function URLs" and "Control access to Lambda function URLs".
 """
 
 import base64
 import json
-import re
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +18,9 @@ from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from local_cloud.aws.iam.identities import ANYONE, Identity
+from local_cloud.aws.iam.policies import Call, for_caller
+from local_cloud.aws.iam.signatures import Request, SignatureError, UnsignedError, signer_of
 from local_cloud.aws.runner.function_runner import ThrottledError
 from local_cloud.aws.runner.function_specs import spec_of
 from local_cloud.aws.services import services
@@ -25,9 +28,12 @@ from local_cloud.state import REGION
 
 PATH = "/local-cloud/function-url/"
 
-_SIGNED = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=\S+/lambda/aws4_request, *SignedHeaders=\S+, *Signature=[0-9a-f]{64}"
+_FORBIDDEN = (
+    "Forbidden. For troubleshooting Function URL authorization issues, see:"
+    " https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 )
+
+logger = logging.getLogger("local_cloud")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -57,10 +63,19 @@ def _answer(environ: dict[str, Any], body: bytes) -> _Answer:
     function = _function(unquote(name))
     if function is None or function.url_config is None:
         return _message(404, None)
-    is_open = function.url_config.config.get("AuthType") == "NONE"
-    if not is_open and not _SIGNED.fullmatch(environ.get("HTTP_AUTHORIZATION", "")):
-        return _message(403, "Forbidden")
-    event = json.dumps(_event(environ, f"/{rest}", query, body)).encode()
+    headers = _headers(environ)
+    auth_type = function.url_config.config["AuthType"]
+    try:
+        request = Request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, body)
+        caller = ANYONE if auth_type == "NONE" else signer_of(request, "lambda")
+    except UnsignedError:
+        return _refusal("AccessDeniedException", {"Message": _FORBIDDEN})
+    except SignatureError as error:
+        return _refusal(error.code, {"message": str(error)})
+    if missing := _missing_permission(function, auth_type, caller):
+        logger.info("%s: %s has no permission for %s", name, next(iter(caller.arns), "a caller"), missing)
+        return _refusal("AccessDeniedException", {"Message": _FORBIDDEN})
+    event = json.dumps(_event(environ, headers, f"/{rest}", query, body)).encode()
     reserved = function.reserved_concurrency
     limit = None if reserved is None else int(reserved)
     try:
@@ -79,13 +94,32 @@ def _function(name: str) -> Any:
         return None
 
 
-def _event(environ: dict[str, Any], path: str, query: str, body: bytes) -> dict[str, Any]:
-    """The event of payload format 2.0. Names of headers are in small letters."""
-    headers = {
+def _missing_permission(function: Any, auth_type: str, caller: Identity) -> str | None:
+    """The first action that the caller needs on the function, and may not do."""
+    needed = {
+        "lambda:InvokeFunctionUrl": {"lambda:functionurlauthtype": auth_type},
+        "lambda:InvokeFunction": {"lambda:invokedviafunctionurl": "true"},
+    }
+    granted = for_caller(function.policy.statements, caller.arns)
+    for action, context in needed.items():
+        if not caller.may(Call(action, function.function_arn, {**caller.context, **context}), granted):
+            return action
+    return None
+
+
+def _headers(environ: dict[str, Any]) -> dict[str, str]:
+    """The headers of a request, by their names in small letters."""
+    return {
         name.removeprefix("HTTP_").replace("_", "-").lower(): value
         for name, value in environ.items()
         if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
     }
+
+
+def _event(
+    environ: dict[str, Any], headers: Mapping[str, str], path: str, query: str, body: bytes
+) -> dict[str, Any]:
+    """The event of payload format 2.0."""
     http = {
         "method": environ["REQUEST_METHOD"],
         "path": path,
@@ -98,7 +132,7 @@ def _event(environ: dict[str, Any], path: str, query: str, body: bytes) -> dict[
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": query,
-        "headers": headers,
+        "headers": dict(headers),
         "requestContext": {
             "accountId": DEFAULT_ACCOUNT_ID,
             "domainName": headers.get("host", ""),
@@ -120,6 +154,11 @@ def _as_http(answered: Any) -> _Answer:
     text = answered.get("body") or ""
     body = base64.b64decode(text) if answered.get("isBase64Encoded") else text.encode()
     return _Answer(answered["statusCode"], answered.get("headers") or {}, body)
+
+
+def _refusal(code: str, document: dict[str, str]) -> _Answer:
+    headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code}
+    return _Answer(403, headers, json.dumps(document).encode())
 
 
 def _message(status: int, text: str | None) -> _Answer:

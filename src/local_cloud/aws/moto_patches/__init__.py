@@ -18,6 +18,7 @@ def install(start_poller: functions.StartPoller) -> None:
     functions.run_functions()
     functions.refuse_what_lambda_refuses()
     functions.poll_queues(start_poller)
+    functions.keep_conditions_of_urls()
     functions.tell_account_settings()
     topics.let_mail_subscriptions_wait()
     topics.refuse_what_sns_refuses()

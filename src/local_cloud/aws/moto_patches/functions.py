@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.awslambda import models as awslambda
-from moto.awslambda import urls
+from moto.awslambda import policy, urls
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.awslambda.responses import LambdaResponse
 from moto.logs.models import logs_backends
@@ -112,6 +112,25 @@ def refuse_what_lambda_refuses() -> None:
         update_event_source_mapping=update_event_source_mapping,
     )
     replace(awslambda.LambdaFunction, update_configuration=update_configuration)
+
+
+def keep_conditions_of_urls() -> None:
+    """moto drops what a permission says about function URLs: it would be for every call."""
+    decode = policy.Policy.decode_policy
+
+    def decode_policy(self: Any, obj: dict[str, Any]) -> Any:
+        auth_type, via_url = obj.pop("FunctionUrlAuthType", None), obj.pop("InvokedViaFunctionUrl", None)
+        decoded = decode(self, obj)
+        conditions = (
+            ("StringEquals", "lambda:FunctionUrlAuthType", auth_type),
+            ("Bool", "lambda:InvokedViaFunctionUrl", None if via_url is None else str(via_url).lower()),
+        )
+        for operator, key, value in conditions:
+            if value is not None:
+                decoded.statements[0].setdefault("Condition", {}).setdefault(operator, {})[key] = value
+        return decoded
+
+    replace(policy.Policy, decode_policy=decode_policy)
 
 
 def tell_account_settings() -> None:

@@ -19,7 +19,7 @@ from local_cloud.aws.runner.environment import (
 )
 from local_cloud.aws.runner.function_logs import FunctionLog, PublishLogs
 from local_cloud.guard import ProcessGuard
-from local_cloud.state import LocalState, file_name
+from local_cloud.state import ACCESS_KEY, LocalState, file_name
 
 logger = logging.getLogger(__name__)
 
@@ -228,9 +228,9 @@ class FunctionRunner:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_REGION": spec.region,
             "AWS_DEFAULT_REGION": spec.region,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_SESSION_TOKEN": "testing",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+            "AWS_SESSION_TOKEN": ACCESS_KEY,
             **dict(spec.variables),
             "_HANDLER": spec.handler,
             "AWS_ENDPOINT_URL": self._endpoint_url,
