@@ -23,7 +23,7 @@ class TokenError(Exception):
 def check_token(token: str, host: str, port: int, user: str) -> None:
     """Checks that a token lets this user sign in at this address now.
 
-    The local cloud has no users of IAM, so it takes each access key for its own secret, such as `testing`.
+    The gateway knows no users of IAM, so it takes each access key for its own secret, such as `testing`.
 
     Raises:
         TokenError: it does not.

@@ -20,11 +20,10 @@ def test_it_is_off_by_default() -> None:
 def test_only_signed_requests_are_let_in(stacks: Stacks) -> None:
     assert stacks.only(URL)["AuthType"] == "AWS_IAM"
     assert "ApiUrl" in stacks.parent.to_json()["Outputs"]
-    assert not [
-        permission
-        for permission in stacks.resources("AWS::Lambda::Permission").values()
-        if permission["Properties"].get("Principal") == "*"
-    ]
+    permissions = stacks.resources("AWS::Lambda::Permission").values()
+    assert not [one for one in permissions if one["Properties"].get("Principal") == "*"]
+    (function,) = (name for name, one in stacks.resources(FUNCTION).items() if NAME in str(one["Properties"]))
+    assert not [one for one in permissions if function in str(one["Properties"]["FunctionName"])]
 
 
 def test_it_is_a_reader_and_takes_no_more_connections_than_were_allowed(stacks: Stacks) -> None:
