@@ -6,8 +6,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -264,6 +266,30 @@ def test_all_that_was_signed_counts_however_it_is_spelled(url: str) -> None:
     )
     assert answered.status_code == 201
     assert base64.b64decode(answered.json()["body"]) == b"\xff"
+    spaced = signed(f"{url}?q=a%20b%2Bc")
+    assert ask(f"{url}?q=a+b%2Bc", headers=spaced).status_code == 201
+    assert ask(f"{url}?q=a+b+c", headers=spaced).json() == MISMATCH
+
+
+def test_a_path_has_no_fragment_in_which_a_change_could_hide(url: str) -> None:
+    there = urlsplit(url)
+    for path, status in ((f"{there.path}v1", 201), (f"{there.path}v1#2", 403)):
+        connection = HTTPConnection(there.netloc, timeout=60)
+        connection.request("GET", path, headers=signed(f"{url}v1"))
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_the_host_must_be_signed(url: str) -> None:
+    class WithoutHost(SigV4Auth):
+        def headers_to_sign(self, request: AWSRequest) -> Any:
+            headers = super().headers_to_sign(request)
+            del headers["host"]
+            return headers
+
+    request = AWSRequest("GET", url)
+    WithoutHost(KEYS, "lambda", "us-east-1").add_auth(request)
+    assert ask(url, headers=dict(request.headers)).json() == MISMATCH
 
 
 def test_a_signature_is_for_five_minutes_and_for_lambda_here(url: str) -> None:
@@ -408,7 +434,9 @@ def test_a_session_has_the_permissions_of_its_role(
     assert called(url, assume(allow(INVOKE))).json() == FORBIDDEN
     assert called(url, assume(BOTH, deny(URL))).json() == FORBIDDEN
     assert called(url, assume(BOTH, Policy=document(allow(URL)))).json() == FORBIDDEN
-    assert called(url, assume(BOTH, Policy=document(allow("*", Resource="*")))).status_code == 201
+    everything = allow("*", Resource="*")
+    assert called(url, assume(BOTH, Policy=document(everything))).status_code == 201
+    assert called(url, assume(BOTH, Policy=document(everything, deny(INVOKE)))).json() == FORBIDDEN
     boundary = users.iam.create_policy(PolicyName="boundary", PolicyDocument=document(allow(INVOKE)))
     assert called(url, assume(BOTH, boundary=boundary["Policy"]["Arn"])).json() == FORBIDDEN
     over = assume(BOTH, name="over")
@@ -481,6 +509,7 @@ def test_curl_signs_what_is_checked(url: str, users: Users, assume: Callable[...
     assert curl(user, f"{url}v1/valuations", "-d", '{"a": 1}') == "201"
     assert curl(user, f"{url}v1/valuations", "--json", '{"a": 1}') == "201"
     assert curl(user, url, "-X", "PUT", "-H", "X-Any: value") == "201"
+    assert curl(user, url, "-H", "User-Agent: tester", "-H", "X-Amz-Meta-Any:  a  b") == "201"
     assert curl(assume(BOTH), f"{url}v1/months") == "201"
     assert curl(Credentials(user.access_key, "wrong"), url) == "403"
     assert curl(users.add(allow(URL)).keys, url) == "403"
