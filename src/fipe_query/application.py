@@ -16,7 +16,6 @@ from fipe_query.parallelum import create_parallelum
 from fipe_query.problems import answer_problems, describe_problems
 
 PARALLELUM = "/api/v2"
-LARGEST_BODY = 1024 * 1024
 WORTH_COMPRESSING = 16 * 1024
 """Bytes. A history repeats its names in each row: it becomes a tenth."""
 
@@ -34,7 +33,6 @@ def create_application(pool: Pool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=LARGEST_BODY,
     )
     app.include_router(v1.router)
     app.include_router(v1.valuations)

@@ -29,6 +29,8 @@ from fipe_query.v1_answers import (
 )
 from fipe_query.v1_lookups import is_known, month_state, next_offset, one_more, valuation
 
+LARGEST_BODY = 1024 * 1024
+
 _A_MONTH = "A month like 2026-06, or latest: the newest complete month."
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most so many items.")]
@@ -117,8 +119,12 @@ router = APIRouter(
 TOO_LARGE: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is larger than 1 MiB.", "content": {"text/plain": {}}}
 }
+# A limit for the whole application would break off answers to those who send a large body with a GET.
 valuations = APIRouter(
-    prefix="/v1", responses=problem_responses(400, 404, 422, 503, 504) | TOO_LARGE, tags=["FIPE"]
+    prefix="/v1",
+    responses=problem_responses(400, 404, 422, 503, 504) | TOO_LARGE,
+    tags=["FIPE"],
+    max_body_size=LARGEST_BODY,
 )
 
 

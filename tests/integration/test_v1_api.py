@@ -189,6 +189,12 @@ def test_a_body_of_more_than_a_mebibyte_is_not_read(api: Api) -> None:
     assert api.post("/v1/valuations", data=in_pieces).status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/v1/months", "/api/v2/references", "/", "/page/page.js"])
+def test_the_body_of_a_question_does_not_matter(api: Api, path: str) -> None:
+    answered = api.get(path, data=b" " * (1024 * 1024 + 1))
+    assert (answered.status_code, answered.content) == (200, api.get(path).content)
+
+
 def test_a_whole_month_may_be_kept_for_an_hour(api: Api) -> None:
     kept = [
         api.get(f"/v1/{path}").headers["Cache-Control"]
