@@ -2,10 +2,9 @@
 
 import json
 import re
-from pathlib import Path
+from importlib.metadata import distribution
 from typing import Any
 
-import cfnlint
 import pytest
 
 from stage_settings import ENGINE_VERSIONS, SettingsError, StageSettings
@@ -202,7 +201,10 @@ def test_the_newest_17_is_the_default():
 
 
 def test_the_versions_are_those_that_cfn_lint_knows():
-    rules = Path(cfnlint.__file__).parent / "data/schemas/extensions/aws_rds_dbcluster/engine_version.json"
+    # Without an import of the package, which takes a second.
+    rules = distribution("cfn-lint").locate_file(
+        "cfnlint/data/schemas/extensions/aws_rds_dbcluster/engine_version.json"
+    )
     (known,) = (
         rule["then"]["properties"]["EngineVersion"]["enum"]
         for rule in json.loads(rules.read_text())["allOf"]
