@@ -61,7 +61,7 @@ import os
 
 from fipe_api import fipe_announcer, fipe_webhook
 from fipe_api.aws import queue_publisher
-from fipe_api.load import announcements, backfill, rounds, sample
+from fipe_api.load import announcements, backfill, rounds, sample, start
 from fipe_api.source import http_source, rate_control, tolerant_pace
 
 announcements.LEASE_SECONDS = 2.0
@@ -74,7 +74,8 @@ backfill.OUTAGE_SECONDS = 2.0
 sample.PART = 5
 rounds.FIRST_DELAY_SECONDS = float(os.environ.get("ROUND_DELAY_SECONDS", "0.2"))
 http_source.FIRST_BACKOFF_SECONDS = 0.02
-http_source.LONGEST_WAIT_SECONDS = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))
+longest_wait = float(os.environ.get("LONGEST_WAIT_SECONDS", "15"))
+http_source.LONGEST_WAIT_SECONDS = start.LONGEST_WAIT_SECONDS = longest_wait
 http_source.DOWN_SECONDS = (0.2, 1.0)
 http_source.TIMEOUT_SECONDS = 2.0
 rate_control.USUAL_REST_SECONDS = 0.2
