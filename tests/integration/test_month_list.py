@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fipe_api.aws import clients
 from fipe_api.environment import LoaderEnvironment, loader_environment
-from fipe_api.load import backfill, ledger_questions, sample
+from fipe_api.load import backfill, ledger_questions, sample, start
 from fipe_api.load.backfill_list import BACKFILL_KEY, AskedSample, DoneMonth, Lists, MonthList
 from fipe_api.load.ledger_questions import ImportedSample, LoadStatusError, Month, Progress
 from fipe_api.load.request import LoadRequestError, parse_request
@@ -37,6 +37,8 @@ from fipe_cli.month_list import progress_of
 from fipe_simulator import CatalogueRow, Fault, Faults, FipeSimulator, catalogue_for_month
 from tests.aws import client, make_pace_table
 from tests.builders import AnyContext
+
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 LATER = timedelta(hours=3)
 CACHED = (loader_environment, clients.client, factory._session, factory._pace)
@@ -124,6 +126,8 @@ def stage(endpoint: str, simulator: FipeSimulator, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     for each in CACHED:
         each.cache_clear()
+    # A source that is down is left alone for 5 s: longer than a start waits itself.
+    monkeypatch.setattr(start, "LONGEST_WAIT_SECONDS", 1)
     stage = Stage(table)
     monkeypatch.setattr(ledger_questions, "progress", stage.progress)
     monkeypatch.setattr(ledger_questions, "resume", lambda *_: stage.lacking)
