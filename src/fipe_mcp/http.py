@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from fipe_query.connections import Pool
+from fipe_query.v1_answers import LARGEST_BODY
 
 if TYPE_CHECKING:
     from fipe_mcp.server import PriceServer
@@ -40,7 +41,11 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         server = await run_in_threadpool(lambda: self._server)
         app = server.streamable_http_app(
-            streamable_http_path=PATH, stateless_http=True, json_response=True, host=self._host
+            streamable_http_path=PATH,
+            stateless_http=True,
+            json_response=True,
+            host=self._host,
+            max_request_body_size=LARGEST_BODY,
         )
         async with server.session_manager.run():
             await app(scope, receive, send)

@@ -18,6 +18,7 @@ from fipe_query.parallelum import Database
 from fipe_query.problems import problem_responses
 from fipe_query.v1_answers import (
     ASKED_MONTH,
+    LARGEST_BODY,
     LARGEST_HISTORY,
     LARGEST_OFFSET,
     LARGEST_PAGE,
@@ -28,8 +29,6 @@ from fipe_query.v1_answers import (
     VehicleType,
 )
 from fipe_query.v1_lookups import is_known, month_state, next_offset, one_more, valuation
-
-LARGEST_BODY = 1024 * 1024
 
 _A_MONTH = "A month like 2026-06, or latest: the newest complete month."
 

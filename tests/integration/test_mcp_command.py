@@ -97,9 +97,11 @@ def served(folder: Path, log: IO[str]) -> Iterator[str]:
     environment = {**os.environ, "FIPE_LOCAL_DIR": str(folder)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout
-        process.stdout.readline()
-        yield process.stdout.readline().partition("for assistants: ")[2].partition(" ")[0]
-        process.send_signal(signal.SIGINT)
+        try:
+            process.stdout.readline()
+            yield process.stdout.readline().partition("for assistants: ")[2].partition(" ")[0]
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 @pytest.fixture(scope="module", params=["auto", "legacy", "http"])
