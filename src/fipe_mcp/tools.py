@@ -18,7 +18,6 @@ from fipe_query.months import first_day, month_asked
 from fipe_query.v1_answers import (
     ASKED_MONTH,
     LARGEST_FLEET,
-    LARGEST_HISTORY,
     LARGEST_OFFSET,
     LARGEST_PAGE,
     NAMED_MONTH,
@@ -27,6 +26,7 @@ from fipe_query.v1_answers import (
     Item,
     VehicleType,
 )
+from fipe_query.v1_history import History, histories
 from fipe_query.v1_lookups import is_known, month_state, next_offset, one_more, valuation
 
 FipeCode = Annotated[
@@ -61,6 +61,10 @@ Limit = Annotated[
 ]
 
 
+LARGEST_HISTORY = 1000
+"""Prices. An assistant reads each of them; one model year has one or two a month."""
+
+
 class Part(BaseModel, Generic[Item]):
     """A part of a list."""
 
@@ -73,6 +77,12 @@ class Prices(BaseModel):
 
     month: answers.Month
     vehicles: list[answers.Vehicle] = Field(description="By model year, the newest first, and fuel.")
+
+
+class Histories(BaseModel):
+    """The vehicles of a FIPE code, each with its prices by month."""
+
+    vehicles: list[History] = Field(description="By model year, the newest first, and fuel.")
 
 
 class Tools:
@@ -149,31 +159,29 @@ class Tools:
                 description="Only this month, like 2025-06, and later ones; null for all.",
             ),
         ] = None,
-        limit: Annotated[
-            int,
-            Field(ge=1, le=LARGEST_HISTORY, description=f"At most so many prices: 1 to {LARGEST_HISTORY:,}."),
-        ] = 500,
-        offset: Offset = 0,
-    ) -> Part[answers.HistoryPrice]:
-        """How the price of a vehicle changed: month by month, the oldest first, with each month's change.
+    ) -> Histories:
+        """How the price of a vehicle changed: its names once, and its prices by month, the oldest first.
 
-        Follows a vehicle across new names and changes of fuel. Name a model year and `since`, unless
-        everything is wanted: a code with 20 model years has thousands of prices.
+        Follows a vehicle across new names and changes of fuel. Name a model year, or `since`: a code with 20
+        model years has thousands of prices, and an answer has at most 1,000.
         """
         found = self._pool.rows(
             questions.HISTORY,
             fipe_code=fipe_code,
             model_year=model_year,
             since=first_day(since) if since else None,
-            **one_more(limit, offset),
         )
-        if not found and offset == 0:
+        if not found:
             self._refuse_unknown(fipe_code)
             which = f" of model year {model_year}" if model_year else ""
             when = f" since {since}" if since else ""
             raise ToolError(f"{fipe_code} has no prices{which}{when}: ask for all, or see `price`")
-        items = [answers.HistoryPrice(**row._asdict()) for row in found[:limit]]
-        return Part(items=items, next_offset=next_offset(found, limit, offset))
+        if len(found) > LARGEST_HISTORY:
+            raise ToolError(
+                f"{fipe_code} has {len(found):,} prices there, and an answer has at most {LARGEST_HISTORY:,}:"
+                " name a model_year, or a later since"
+            )
+        return Histories(vehicles=histories(found))
 
     def valuation(
         self,

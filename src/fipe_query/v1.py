@@ -19,7 +19,6 @@ from fipe_query.problems import problem_responses
 from fipe_query.v1_answers import (
     ASKED_MONTH,
     LARGEST_BODY,
-    LARGEST_HISTORY,
     LARGEST_OFFSET,
     LARGEST_PAGE,
     NAMED_MONTH,
@@ -28,12 +27,12 @@ from fipe_query.v1_answers import (
     Page,
     VehicleType,
 )
+from fipe_query.v1_history import History, histories
 from fipe_query.v1_lookups import is_known, month_state, next_offset, one_more, valuation
 
 _A_MONTH = "A month like 2026-06, or latest: the newest complete month."
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most so many items.")]
-LongLimit = Annotated[int, Query(ge=1, le=LARGEST_HISTORY, description="At most so many items.")]
 Offset = Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="Pass over so many items.")]
 TypeFilter = Annotated[VehicleType | None, Query(alias="type", description="Only this vehicle type.")]
 BrandFilter = Annotated[
@@ -173,7 +172,6 @@ def prices(pool: Database, fipe_code: FipeCode, month: QueryMonth) -> list[answe
 
 @router.get("/vehicles/{fipe_code}/history")
 def history(
-    request: Request,
     pool: Database,
     fipe_code: FipeCode,
     model_year: YearFilter = None,
@@ -181,20 +179,11 @@ def history(
         str | None,
         Query(pattern=NAMED_MONTH, description="Only this month and later ones.", examples=["2025-06"]),
     ] = None,
-    limit: LongLimit = 1000,
-    offset: Offset = 0,
-) -> Page[answers.HistoryPrice]:
-    """The prices of the vehicles of a FIPE code, month by month, across new names and changes of fuel."""
+) -> list[History]:
+    """The vehicles of a FIPE code, the newest model year first, each with its prices in all months."""
     _refuse_unknown(pool, fipe_code)
-    found = pool.rows(
-        questions.HISTORY,
-        fipe_code=fipe_code,
-        model_year=model_year,
-        since=first_day(since) if since else None,
-        **one_more(limit, offset),
-    )
-    rows, following = _page(request, found, limit, offset)
-    return Page(items=[answers.HistoryPrice(**row._asdict()) for row in rows], next=following)
+    first = first_day(since) if since else None
+    return histories(pool.rows(questions.HISTORY, fipe_code=fipe_code, model_year=model_year, since=first))
 
 
 @router.get("/vehicles/{fipe_code}/depreciation")

@@ -15,7 +15,6 @@ NO_NUL = r"^[^\x00]*$"
 """The forms of what people and programs write: a month, a FIPE code, and any text that PostgreSQL takes."""
 
 LARGEST_PAGE = 1000
-LARGEST_HISTORY = 5000
 LARGEST_OFFSET = 1_000_000
 LARGEST_BODY = 1024 * 1024
 
@@ -101,22 +100,6 @@ class Vehicle(BaseModel):
     fuel: Fuel
     fipe_code: FipeCode
     price_brl: Reais
-
-
-class HistoryPrice(BaseModel):
-    """What a vehicle cost in a month, and the change since its price before."""
-
-    reference_month: Month
-    vehicle_type: Type
-    brand: Brand
-    model: Model
-    model_year: ModelYear
-    zero_km: bool
-    fuel: Fuel = Field(description="The newest fuel of the vehicle: the same in all its months.")
-    published_fuel: Fuel = Field(description="The fuel that FIPE named in this month.")
-    price_brl: Reais
-    change_brl: Reais | None
-    change_percent: Percent | None
 
 
 class Aged(BaseModel):

@@ -37,11 +37,9 @@ select reference_month, (
            where vehicle.fipe_code = fipe.code_of(%(fipe_code)s)
            limit 1
        ) as vehicle_type,
-       brand, model, model_year, zero_km, fuel, published_fuel, price_brl, change_brl,
-       change_percent
+       brand, model, model_year, zero_km, fuel, published_fuel, price_brl
 from fipe.price_history(%(fipe_code)s, %(model_year)s)
 where %(since)s::date is null or reference_month >= %(since)s
-limit %(limit)s offset %(offset)s
 """
 
 DEPRECIATION = """

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, Tool
 from psycopg2 import OperationalError
 from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection
 
 from fipe_api.database.writer import write_rows
+from fipe_mcp import tools
 from fipe_mcp.server import PriceServer
 from fipe_query.connections import BusyError, Pool
 from local_cloud.postgres import PostgresCluster
@@ -165,15 +167,12 @@ def test_price_of_each_model_year_and_fuel(assistant: Assistant) -> None:
 
 
 def test_history_of_a_model_year(assistant: Assistant) -> None:
-    names = ("reference_month", "fuel", "price_brl", "change_brl", "change_percent")
     asked = {"fipe_code": "005340-6", "model_year": 2020}
-    both = [("2026-06-01", "Gasolina", 44_000, None, None), ("2026-05-01", "Flex", 48_000, None, None)]
-    fallen = ("2026-06-01", "Flex", 45_000, -3_000, -6.25)
-    assert values(assistant.ask("history", **asked)["items"], *names) == [*both, fallen]
-    assert values(assistant.ask("history", since="2026-06", **asked)["items"], *names) == [both[0], fallen]
-    part = assistant.ask("history", limit=2, **asked)
-    assert (values(part["items"], *names), part["next_offset"]) == (both, 2)
-    assert values(assistant.ask("history", limit=2, offset=2, **asked)["items"], *names) == [fallen]
+    assert values(assistant.ask("history", **asked)["vehicles"], "fuel", "prices") == [
+        ("Gasolina", {"2026-06-01": 44_000}), ("Flex", {"2026-05-01": 48_000, "2026-06-01": 45_000}),
+    ]  # fmt: skip
+    since_june = assistant.ask("history", since="2026-06", **asked)["vehicles"]
+    assert values(since_june, "prices") == [({"2026-06-01": 44_000},), ({"2026-06-01": 45_000},)]
 
 
 def test_valuation_of_a_list(assistant: Assistant) -> None:
@@ -271,7 +270,7 @@ CALLS = st.sampled_from(
     [
         ("search", ("query", "vehicle_type", "limit", "offset")),
         ("price", ("fipe_code", "model_year", "month")),
-        ("history", ("fipe_code", "model_year", "since", "limit", "offset")),
+        ("history", ("fipe_code", "model_year", "since")),
         ("valuation", ("vehicles", "month", "since")),
         ("months", ("limit", "offset")),
     ]
@@ -320,6 +319,21 @@ def test_it_says_when_the_database_is_gone_and_goes_on_when_it_is_back(
     finally:
         cluster.start()
     assert len(assistant.ask("months")["items"]) == 2
+
+
+def test_a_history_that_is_too_long_for_an_assistant_says_how_to_ask_for_less(
+    prices: None,  # noqa: ARG001
+    cluster: PostgresCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tools, "LARGEST_HISTORY", 3)
+    known = cluster.connection()
+    assert known
+    with closing(Pool(known.open)) as pool, pytest.raises(ToolError) as refused:
+        tools.Tools(pool).history("005340-6")
+    assert str(refused.value) == (
+        "005340-6 has 4 prices there, and an answer has at most 3: name a model_year, or a later since"
+    )
 
 
 @pytest.mark.parametrize(

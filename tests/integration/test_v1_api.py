@@ -82,16 +82,30 @@ def test_prices_of_a_code_in_a_month(api: Api) -> None:
 
 
 def test_history_goes_across_a_change_of_fuel(api: Api) -> None:
-    history = found(api, "vehicles/005340-6/history?model_year=2020")
-    names = ("reference_month", "fuel", "published_fuel", "price_brl", "change_percent")
-    since_june = found(api, "vehicles/005340-6/history?model_year=2020&since=2026-06")
-    assert values(since_june["items"], "reference_month", "change_percent") == [("2026-06-01", -6.25)]
-    assert {each["vehicle_type"] for each in history["items"]} == {"car"}
-    assert values(history["items"], *names) == [
-        ("2026-04-01", "Flex", "Gasolina", 50_000, None),
-        ("2026-05-01", "Flex", "Flex", 48_000, -4.0),
-        ("2026-06-01", "Flex", "Flex", 45_000, -6.25),
+    names = {"brand": VW, "model": "Gol 1.0"}
+    assert found(api, "vehicles/005340-6/history?model_year=2020") == [
+        {
+            **names, "vehicle_type": "car", "model_year": 2020, "zero_km": False, "fuel": "Flex",
+            "published": [
+                {**names, "fuel": "Gasolina", "first_month": "2026-04-01", "last_month": "2026-04-01"},
+                {**names, "fuel": "Flex", "first_month": "2026-05-01", "last_month": "2026-06-01"},
+            ],
+            "prices": {"2026-04-01": 50_000, "2026-05-01": 48_000, "2026-06-01": 45_000},
+        }
+    ]  # fmt: skip
+
+
+def test_a_history_begins_where_since_says(api: Api) -> None:
+    (since_june,) = found(api, "vehicles/005340-6/history?model_year=2020&since=2026-06")
+    assert since_june["prices"] == {"2026-06-01": 45_000}
+
+
+def test_a_history_has_each_vehicle_of_the_code(api: Api) -> None:
+    names = ("model_year", "zero_km", "prices")
+    assert values(found(api, "vehicles/005340-6/history"), *names)[:1] == [
+        (32000, True, {"2026-06-01": 90_000})
     ]
+    assert len(found(api, "vehicles/0053406/history")) == 2
 
 
 def test_depreciation_is_in_percent_of_the_newest(api: Api) -> None:

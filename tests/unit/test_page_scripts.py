@@ -25,21 +25,30 @@ def computed(module: str, expression: str) -> Any:
     return json.loads(ended.stdout)
 
 
-def point(month: str, price: float, **given: Any) -> dict[str, Any]:
+def point(month: str, price: float) -> dict[str, Any]:
+    return {"reference_month": f"{month}-01", "price_brl": price}
+
+
+def history(prices: dict[str, float], **given: Any) -> dict[str, Any]:
+    """A vehicle as the API tells it."""
     usual = {
-        "brand": "VW", "model": "Gol", "model_year": 2014, "zero_km": False, "fuel": "Flex",
-        "published_fuel": "Flex",
-    }  # fmt: skip
-    return usual | {"reference_month": f"{month}-01", "price_brl": price} | given
+        "brand": "VW",
+        "model": "Gol",
+        "model_year": 2014,
+        "zero_km": False,
+        "fuel": "Flex",
+        "published": [],
+    }
+    return usual | {"prices": {f"{month}-01": price for month, price in prices.items()}} | given
 
 
 def test_a_history_is_told_apart_by_series() -> None:
-    rows = [
-        point("2026-04", 1), point("2026-05", 2),
-        point("2026-04", 3),  # side by side with the first, under another model
-        point("2026-06", 4, model_year=32000, zero_km=True),
-    ]  # fmt: skip
-    series = computed("history.js", f"it.seriesOf({json.dumps(rows)})")
+    told = [
+        history({"2026-04": 1, "2026-05": 2}),
+        history({"2026-04": 3}),  # side by side with the first, under another model
+        history({"2026-06": 4}, model_year=32000, zero_km=True),
+    ]
+    series = computed("history.js", f"it.seriesOf({json.dumps(told)})")
     assert [(each["key"], [row["price_brl"] for row in each["points"]]) for each in series] == [
         ("2014-Flex", [1, 2]), ("2014-Flex-2", [3]), ("0km-Flex", [4]),
     ]  # fmt: skip
@@ -47,26 +56,30 @@ def test_a_history_is_told_apart_by_series() -> None:
 
 def test_without_a_known_key_the_newest_year_with_a_year_of_prices_is_chosen() -> None:
     year = [f"2025-{number:02}" for number in range(6, 13)] + [f"2026-{number:02}" for number in range(1, 7)]
-    rows = [
-        *(point(month, 1, model_year=1999, fuel="Álcool") for month in year),
-        *(point(month, 1) for month in year),
-        *(point(month, 1, model_year=2026) for month in year[-3:]),
-        point("2026-05", 1, model_year=32000, zero_km=True),
+    told = [
+        history(dict.fromkeys(year, 1), model_year=1999, fuel="Álcool"),
+        history(dict.fromkeys(year, 1)),
+        history(dict.fromkeys(year[-3:], 1), model_year=2026),
+        history({"2026-05": 1}, model_year=32000, zero_km=True),
     ]
     keys = ["1999-Álcool", "", "2050-Flex"]
-    expression = f"{keys}.map((key) => it.chosenSeries(it.seriesOf({json.dumps(rows)}), key).key)"
+    expression = f"{keys}.map((key) => it.chosenSeries(it.seriesOf({json.dumps(told)}), key).key)"
     assert computed("history.js", expression) == ["1999-Álcool", "2014-Flex", "2014-Flex"]
 
 
-def test_a_vehicle_keeps_its_names_from_when_to_when() -> None:
-    rows = [
-        point("2022-12", 1, published_fuel="Gasolina"), point("2023-01", 1), point("2023-02", 1),
-        point("2023-03", 1, brand="Volkswagen"),
+def test_a_file_names_each_month_as_published() -> None:
+    published = [
+        {"brand": "VW", "model": "Gol", "fuel": fuel, "first_month": first, "last_month": last}
+        for fuel, first, last in [
+            ("Gasolina", "2022-11-01", "2022-12-01"), ("Flex", "2023-01-01", "2023-03-01"),
+        ]
     ]  # fmt: skip
-    names = computed("history.js", f"it.namesOf({json.dumps(rows)})")
-    assert [(each["brand"], each["fuel"], each["from"][:7], each["until"][:7]) for each in names] == [
-        ("VW", "Gasolina", "2022-12", "2022-12"), ("VW", "Flex", "2023-01", "2023-02"),
-        ("Volkswagen", "Flex", "2023-03", "2023-03"),
+    told = [history({"2022-11": 1, "2022-12": 2, "2023-01": 3, "2023-03": 4}, published=published)]
+    rows = computed("history.js", f"it.rowsOf(it.seriesOf({json.dumps(told)}))")
+    assert {row["fuel"] for row in rows} == {"Flex"}
+    assert [(row["reference_month"][:7], row["published_fuel"], row["price_brl"]) for row in rows] == [
+        ("2022-11", "Gasolina", 1), ("2022-12", "Gasolina", 2),
+        ("2023-01", "Flex", 3), ("2023-03", "Flex", 4),
     ]  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 // Questions to the API. The answers are kept until the page is closed.
 
 const kept = new Map();
-const ROWS = 5000;
 
 /** Why there is no answer: the HTTP status, or 0 if the server was not reached. */
 export class NoAnswer extends Error {
@@ -50,7 +49,7 @@ async function all(path, values, limit) {
 
 export const months = () => all("v1/months", {}, 1000);
 export const search = (words, signal) => ask(`v1/search?${query({ q: words, limit: 20 })}`, { signal });
-export const history = (code) => all(`v1/vehicles/${encodeURIComponent(code)}/history`, {}, ROWS);
+export const history = (code) => keep(`v1/vehicles/${encodeURIComponent(code)}/history`);
 export const depreciation = (code) => keep(`v1/vehicles/${encodeURIComponent(code)}/depreciation`);
 export const movers = (month, filter) => keep(`v1/months/${encodeURIComponent(month)}/movers?${query(filter)}`);
 export const brands = (type) => keep(`api/v2/${type}s/brands`);

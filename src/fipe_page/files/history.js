@@ -1,28 +1,26 @@
 // A vehicle's history: which series it has, what they were called, and how their prices changed.
 
-/** The rows of a history by series. Those of a series follow one another, by month. */
-export function seriesOf(rows) {
-  const found = [];
-  for (const row of rows) {
-    const last = found.at(-1)?.points.at(-1);
-    const goesOn =
-      last &&
-      last.model_year === row.model_year &&
-      last.fuel === row.fuel &&
-      row.reference_month > last.reference_month;
-    if (goesOn) found.at(-1).points.push(row);
-    else found.push({ points: [row] });
-  }
+/** The vehicles of a history, each with a key of its own and a point per month. */
+export function seriesOf(histories) {
   const keys = new Map();
-  for (const series of found) {
-    const { brand, model, model_year, zero_km, fuel } = series.points.at(-1);
-    const key = `${zero_km ? "0km" : model_year}-${fuel}`;
+  return histories.map(({ prices, ...vehicle }) => {
+    const key = `${vehicle.zero_km ? "0km" : vehicle.model_year}-${vehicle.fuel}`;
     // What stands side by side under one code, year and fuel is told apart by its place.
     const times = (keys.get(key) ?? 0) + 1;
     keys.set(key, times);
-    Object.assign(series, { brand, model, model_year, zero_km, fuel, key: times > 1 ? `${key}-${times}` : key });
-  }
-  return found;
+    const points = Object.entries(prices).map(([reference_month, price_brl]) => ({ reference_month, price_brl }));
+    return { ...vehicle, key: times > 1 ? `${key}-${times}` : key, points };
+  });
+}
+
+/** The rows of a file: each month of each series, as FIPE published it. */
+export function rowsOf(series) {
+  return series.flatMap(({ points, published, ...vehicle }) =>
+    points.map((point) => {
+      const { brand, model, fuel } = published.find((each) => point.reference_month <= each.last_month);
+      return { ...vehicle, brand, model, published_fuel: fuel, ...point };
+    }),
+  );
 }
 
 /** The series that a key names, or else the newest model year that still has a price, and had one a year ago if any had. */
@@ -34,17 +32,6 @@ export function chosenSeries(all, key) {
   const there = all.filter((series) => last(series) === newest);
   const aged = there.filter((series) => series.points.length > 12);
   return (aged.length ? aged : there).reduce((most, series) => (series.model_year > most.model_year ? series : most));
-}
-
-/** Under which names and fuels FIPE published a series, from when to when; one if it never changed. */
-export function namesOf(points) {
-  const found = [];
-  for (const { brand, model, published_fuel: fuel, reference_month: month } of points) {
-    const last = found.at(-1);
-    if (last && last.brand === brand && last.model === model && last.fuel === fuel) last.until = month;
-    else found.push({ brand, model, fuel, from: month, until: month });
-  }
-  return found;
 }
 
 const monthNumber = (month) => 12 * Number(month.slice(0, 4)) + Number(month.slice(5, 7)) - 1;

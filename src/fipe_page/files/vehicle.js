@@ -1,30 +1,29 @@
 // A vehicle: its prices through time, what it was called, and what remains of it with age.
 import { address, changed, go, wanted } from "./address.js";
 import { NoAnswer, depreciation, history } from "./api.js";
-import { changeSince, chosenSeries, monthsBefore, namesOf, seriesOf } from "./history.js";
+import { changeSince, chosenSeries, monthsBefore, rowsOf, seriesOf } from "./history.js";
 import { charts, choice, copyLink, download, field, notice, seriesName, title, tools, widePanel } from "./parts.js";
 
 export async function render(query) {
   const code = query.get("vehicle");
-  let rows, aged;
+  let histories, aged;
   try {
-    [rows, aged] = await Promise.all([history(code), depreciation(code), charts()]);
+    [histories, aged] = await Promise.all([history(code), depreciation(code), charts()]);
   } catch (error) {
     if (!(error instanceof NoAnswer) || ![404, 422].includes(error.status)) throw error;
     return [title(say("code", { code })), notice(say("unknown_code", { code }))];
   }
-  const series = seriesOf(rows);
+  const series = seriesOf(histories);
   const chosen = chosenSeries(series, query.get("series"));
-  const last = chosen.points.at(-1);
   return [
-    title(vehicleName(last)),
+    title(vehicleName(chosen)),
     element("p", { className: "under", textContent: say("code", { code }) }),
     picker(series, chosen),
     figures(chosen, aged.month),
     tools(
       element("a", { className: "button", href: compared(code, chosen), textContent: say("to_compare") }),
       copyLink(),
-      download(`fipe-${code}`, fileColumns(), () => rows),
+      download(`fipe-${code}`, fileColumns(), () => rowsOf(series)),
     ),
     cards(historyCard(series, chosen), ...namesCard(chosen), ...ageCard(aged)),
   ];
@@ -86,16 +85,15 @@ function historyCard(series, chosen) {
   );
 }
 
-function namesCard({ points }) {
-  const names = namesOf(points);
-  if (names.length < 2) return [];
+function namesCard({ published }) {
+  if (published.length < 2) return [];
   const columns = [
-    text(say("from"), (row) => shortMonth(row.from)),
-    text(say("until"), (row) => shortMonth(row.until)),
+    text(say("from"), (row) => shortMonth(row.first_month)),
+    text(say("until"), (row) => shortMonth(row.last_month)),
     text(say("vehicle"), vehicleName),
     text(say("fuel"), (row) => row.fuel),
   ];
-  return [widePanel(say("names"), note(say("names_note")), table(say("names"), columns, names.toReversed()))];
+  return [widePanel(say("names"), note(say("names_note")), table(say("names"), columns, published.toReversed()))];
 }
 
 function ageCard(aged) {
