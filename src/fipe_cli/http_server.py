@@ -1,7 +1,7 @@
 """The HTTP server of `fipe serve`: a client that keeps it waiting keeps no place from another one."""
 
 import asyncio
-from enum import Enum
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -45,9 +45,12 @@ def create_server(app: "ASGIApp") -> uvicorn.Server:
 class Awaited(Enum):
     """What a client owes the server."""
 
-    HEAD = "the head of a request"
-    BODY = "the rest of a request"
-    READING = "to read an answer"
+    HEAD = auto()
+    """The head of a request, since the connection is open, or since the last answer."""
+    BODY = auto()
+    """The whole body, since its head."""
+    READING = auto()
+    """To read the answer, since the system could not send more of it."""
 
 
 PATIENCE = {Awaited.HEAD: 10.0, Awaited.BODY: 30.0, Awaited.READING: 60.0}

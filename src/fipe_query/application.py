@@ -17,7 +17,7 @@ from fipe_query.problems import answer_problems, describe_problems
 
 PARALLELUM = "/api/v2"
 WORTH_COMPRESSING = 16 * 1024
-"""Bytes. A history repeats its names in each row: it becomes a tenth."""
+"""Bytes. A list of vehicles repeats the names of its fields and brands: it becomes a tenth."""
 
 
 def create_application(pool: Pool) -> FastAPI:
