@@ -108,6 +108,13 @@ class ImpatientProtocol(H11Protocol):
         super().connection_lost(exc)
         self._stop_timer()
 
+    def shutdown(self) -> None:
+        """The server is to end: it finishes its answers, and waits for no further part of a request."""
+        if self._awaited is Awaited.BODY:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def _watch(self) -> None:
         """Start the client's time anew if it owes something else than before."""
         owed = self._owed()

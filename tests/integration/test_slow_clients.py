@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPResponse
 from itertools import cycle
 
 import pytest
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -29,7 +29,10 @@ Client = Callable[[socket.socket], None]
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with what it was sent; /large says much, /late begins late."""
     request = Request(scope, receive)
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        return
     if request.url.path == "/late":
         await asyncio.sleep(2 * MOMENT)
     await PlainTextResponse(LARGE if request.url.path == "/large" else body)(scope, receive, send)
@@ -80,6 +83,12 @@ DRIPPING: list[Client] = [sends_half_a_head, sends_half_a_body, sends_half_a_chu
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
+    with serving() as port:
+        yield port
+
+
+@contextmanager
+def serving() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as listener:
         # Otherwise the system itself takes three megabytes for a client that reads nothing.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -184,3 +193,14 @@ def test_a_large_answer_that_is_read_comes_whole(port: int) -> None:
     with connected(port) as client:
         does_not_read_the_last_answer(client)
         assert read_to_the_end(client).endswith(LARGE)
+
+
+def test_nobody_waits_at_the_end_for_what_a_client_has_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as crowd:
+        with serving() as port:
+            for kind in (says_nothing, *DRIPPING, asks_no_more):
+                kind(crowd.enter_context(connected(port)))
+            assert ask(port) == "200 hello"
+            began = time.monotonic()
+        assert time.monotonic() - began < http_server.SECONDS_TO_FINISH
+    assert not caplog.messages
