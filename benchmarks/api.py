@@ -29,10 +29,10 @@ from benchmarks.history import REFERENCES, History
 from benchmarks.price_messages import messages_of
 from benchmarks.rows import Baseline, Row, at_least, at_most
 from fipe_api.database.writer import write_messages
-from fipe_cli.http_server import create_server
 from fipe_query.application import create_application
 from fipe_query.connections import Pool
 from fipe_query.connections import Row as DatabaseRow
+from fipe_query.server import create_server
 from tests.databases import as_role
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import requests
 import uvicorn
 from psycopg2.extensions import connection
 
-from fipe_cli.http_server import CONNECTIONS, create_server
 from fipe_query.application import create_application
 from fipe_query.connections import Pool
+from fipe_query.server import CONNECTIONS, create_server
 from tests.databases import as_role
 
 

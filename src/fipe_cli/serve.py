@@ -8,13 +8,13 @@ from ipaddress import ip_address
 from fipe_cli.cloud import Cloud
 from fipe_cli.database import open_database
 from fipe_cli.errors import CliError
-from fipe_cli.http_server import CONNECTIONS, create_server
 from fipe_cli.local_load import interrupted_by_signals
 from fipe_mcp.http import PATH as MCP
 from fipe_mcp.http import add_tools
 from fipe_query.application import PARALLELUM, create_application
 from fipe_query.connections import Pool
 from fipe_query.months import newest_month
+from fipe_query.server import CONNECTIONS, create_server
 from fipe_words import _
 from local_cloud.command_errors import reason_of
 

@@ -103,7 +103,7 @@ def test_nothing_that_one_stage_names_collides_with_another_in_the_same_account(
             if key in PHYSICAL_NAMES and isinstance(value, str)
         }
 
-    assert len(names(stage("dev"))) == 50
+    assert len(names(stage("dev"))) == 51
     assert not names(stage("dev")) & names(stage("prd"))
 
 

@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from fipe_cli import http_server
-from fipe_cli.http_server import CONNECTIONS, Awaited, create_server
+from fipe_query.server import CONNECTIONS, PATIENCE, SECONDS_TO_FINISH, Awaited, create_server
 from tests.api_server import running
 
 SLOW_CLIENTS = 250
@@ -99,7 +98,7 @@ def serving() -> Iterator[int]:
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for awaited in Awaited:
-        monkeypatch.setitem(http_server.PATIENCE, awaited, MOMENT)
+        monkeypatch.setitem(PATIENCE, awaited, MOMENT)
 
 
 @contextmanager
@@ -178,7 +177,7 @@ def test_who_waits_for_the_server_keeps_the_place(port: int) -> None:
 
 def test_each_request_has_its_own_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for awaited in Awaited:
-        monkeypatch.setitem(http_server.PATIENCE, awaited, 5 * MOMENT)
+        monkeypatch.setitem(PATIENCE, awaited, 5 * MOMENT)
     with connected(port) as client:
         for _ in range(3):
             for part in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na", b"bc"):
@@ -202,5 +201,5 @@ def test_nobody_waits_at_the_end_for_what_a_client_has_not_sent(caplog: pytest.L
                 kind(crowd.enter_context(connected(port)))
             assert ask(port) == "200 hello"
             began = time.monotonic()
-        assert time.monotonic() - began < http_server.SECONDS_TO_FINISH
+        assert time.monotonic() - began < SECONDS_TO_FINISH
     assert not caplog.messages

@@ -508,15 +508,23 @@ class Pipeline:
     def clear(self) -> None:
         """Empties queues and tables, for the next test."""
         self.calm()
-        self.receiver.reset()
         # Shorter than AWS allows with this function timeout, so that the messages of a killed worker return
         # soon.
         self.hold_messages(VISIBILITY_SECONDS)
-        for url in (*self.queues.values(), *self.dead.values(), self.subscriber):
-            self.cloud.client("sqs").purge_queue(QueueUrl=url)
-        # A worker whose message was delivered twice may still be writing.
-        eventually(lambda: not any(each["running"] for each in self.cloud.status()["functions"].values()))
+        # A worker that is still at work may write, send a message to the next one, or post to the receiver.
+        eventually(self._is_drained)
+        self.receiver.reset()
         self.query(f"truncate {', '.join('fipe.' + table.strip() for table in TABLES.split(','))} cascade")
+
+    def _is_drained(self) -> bool:
+        """Drops all messages. Whether there were none, and no function is at work."""
+        urls = (*self.queues.values(), *self.dead.values(), self.subscriber)
+        drained = all(self.cloud.is_empty(url) for url in urls) and not any(
+            each["running"] for each in self.cloud.status()["functions"].values()
+        )
+        for url in urls:
+            self.cloud.client("sqs").purge_queue(QueueUrl=url)
+        return drained
 
     def _publish(self, catalogue: Catalogue) -> None:
         self.simulator.catalogue = catalogue

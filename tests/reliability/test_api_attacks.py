@@ -17,9 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fipe_cli import http_server
-from fipe_cli.http_server import CONNECTIONS, Awaited
 from fipe_query.connections import Pool
+from fipe_query.server import CONNECTIONS, PATIENCE, Awaited
 from tests.api_server import serving
 from tests.builders import JUNE_2026
 from tests.databases import as_role, database_with_schema, write_sample
@@ -134,7 +133,7 @@ def test_requests_that_mean_harm(
     dsn: str, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for awaited in Awaited:
-        monkeypatch.setitem(http_server.PATIENCE, awaited, 1.0)
+        monkeypatch.setitem(PATIENCE, awaited, 1.0)
     before = contents(dsn)
     with serving(dsn) as api:
         random, asked = Random(20), operations(api)
