@@ -50,10 +50,39 @@ def written(month: date, since: date | None) -> tuple[str, str | None]:
     return f"{month:%Y-%m}", since and f"{since.replace(day=28)}"
 
 
-def questions(
-    history: History, chance: Random
-) -> Iterator[tuple[str, tuple[Any, ...], list[tuple[Any, ...]]]]:
-    """Each question with its arguments and the answer that it should get."""
+Question = tuple[str, tuple[Any, ...], list[tuple[Any, ...]]]
+"""A question with its arguments and the answer that it should get."""
+
+
+def at_once(
+    history: History, asked: list[tuple[str, date, date | None]], newest: date | None
+) -> Iterator[Question]:
+    """The questions that search for words, each asked of many; the words stand before each row."""
+    columns = zip(*((words, *written(*days)) for words, *days in asked), strict=True)
+    arguments = tuple(list(column) for column in columns)
+
+    def question(of_each: str, answer: Callable[..., list[tuple[Any, ...]]]) -> Question:
+        each = "unnest(%s::text[], %s::text[], %s::text[]) as asked (words, month, since)"
+        expected = [(one[0], *row) for one in asked for row in answer(*one)]
+        return (
+            f"select words, answer.* from {each} cross join lateral {of_each} as answer",
+            arguments,
+            expected,
+        )
+
+    yield question("fipe.search_models(words)", lambda words, *_: history.search_models(words))
+    if newest:
+        yield question(
+            "fipe.price_of(words, 2014)", lambda words, *_: history.price_of(words, 2014, newest, None)
+        )
+        yield question(
+            "fipe.price_of(words, null, month, since)",
+            lambda words, *days: history.price_of(words, None, *days),
+        )
+
+
+def questions(history: History, chance: Random) -> Iterator[Question]:
+    """All questions of a history."""
 
     def months() -> tuple[date, date | None]:
         month, since = chance.choice(sorted(MONTHS)), chance.choice([None, *sorted(MONTHS)])
@@ -82,7 +111,9 @@ def questions(
         "tcross", "t cross", "cross60",
         "cross 60", "tcrss", "saabskoda",
     )  # fmt: skip
-    for words in searches:
+    # Most of the time of such a question goes into its plan: all are asked at once, and two alone as well.
+    yield from at_once(history, [(words, *months()) for words in searches], newest)
+    for words in chance.sample(searches, 2):
         yield "select * from fipe.search_models(%s)", (words,), history.search_models(words)
         if newest:
             yield (
