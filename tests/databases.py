@@ -141,7 +141,6 @@ def _write_without_waiting_for_the_disk(admin: connection) -> None:
 def _sign_in_at_once(admin: connection, user: str, password: str) -> None:
     """What makes stolen passwords slow to guess, 4096 rounds, takes a third of the time of each sign-in."""
     cursor = admin.cursor()
-    cursor.execute("alter system set scram_iterations = 1")
     cursor.execute("set scram_iterations = 1")
     cursor.execute(f'alter role "{user}" password %s', (password,))
 
