@@ -1,5 +1,6 @@
 """Real parts for all tests: PostgreSQL, with a fresh database per test."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import psycopg2
 import pytest
 from hypothesis import settings
 from psycopg2.extensions import connection
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.databases import database_with_schema, postgres_server, postgres_versions
 from tests.guard import FolderGuard
@@ -37,6 +39,25 @@ def pytest_configure() -> None:
         postgres_versions()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what stays until the end: it looked at all modules again and again."""
+    gc.freeze()
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives one process all tests of a module, and all of the CDK, whose start takes seconds of work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module: str = nodeid.split("::")[0]
+        return str(Path(module).parent) if "/infrastructure/" in module else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    """How `make test` distributes the tests."""
+    return Scheduling(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
