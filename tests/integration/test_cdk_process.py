@@ -37,7 +37,7 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, number:
     child = psutil.Process(int(eventually(lambda: note.exists() and note.read_text())))
     command.send_signal(number)
     assert "KeyboardInterrupt" in command.communicate(timeout=30)[1]
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=5)
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_a_command_that_ends_by_itself_gives_its_exit_code(tmp_path: Path) -> None:

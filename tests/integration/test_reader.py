@@ -265,18 +265,18 @@ def running(sql: str, master: Connection) -> Iterator["subprocess.Popen[str]"]:
         pytest.param("select pg_sleep(0.01) from generate_series(1, 1e6)", id="among its rows"),
     ],
 )
-def test_ctrl_c_cancels_a_query_on_the_server_within_a_second(master: Connection, sql: str) -> None:
+def test_ctrl_c_cancels_a_query_on_the_server_long_before_its_end(master: Connection, sql: str) -> None:
     with running(sql, master) as command:
         command.send_signal(signal.SIGINT)
-        wait_until(master, queries=0, seconds=1)
-        _, said = command.communicate(timeout=10)
+        wait_until(master, queries=0, seconds=15)
+        _, said = command.communicate(timeout=30)
     assert (command.returncode, said) == (130, "interrupted\n")
 
 
 def test_the_server_gives_up_a_query_whose_command_was_killed(master: Connection) -> None:
     with running("select pg_sleep(50)", master) as command:
         command.kill()
-        wait_until(master, queries=0, seconds=3)
+        wait_until(master, queries=0, seconds=15)
 
 
 # On AWS -----------------------------------------------------------------------------------------------------
