@@ -33,6 +33,7 @@ settings.load_profile("tests")
 
 def pytest_configure() -> None:
     """Refuses an invalid POSTGRES before any test starts, and lets Ctrl-C end what the tests start."""
+    gc.disable()  # until the tests are collected
     # A shell has what it starts in the background ignore SIGINT, and so would every process of a test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -42,8 +43,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spares the garbage collector what stays until the end: it looked at all modules again and again."""
+    """Spares the garbage collector what stays until the end: it would look at all modules again and again."""
     gc.freeze()
+    gc.enable()
 
 
 class Scheduling(LoadScopeScheduling):
