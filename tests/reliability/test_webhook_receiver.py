@@ -2,9 +2,17 @@
 
 import time
 
+import pytest
+
 from tests.local_cloud_support import eventually
 from tests.reliability.pipeline import RECEIVES, WEBHOOK, Pipeline
 from tests.reliability.webhook_receiver import breaks_off, fails, is_slow, takes
+
+
+@pytest.fixture(autouse=True)
+def _patient_queues(pipeline: Pipeline) -> None:
+    """Nobody dies here, so no message must come back soon. On a busy machine work on it may take seconds."""
+    pipeline.hold_messages(30)
 
 
 def until_posted(pipeline: Pipeline, announcements: int) -> None:
