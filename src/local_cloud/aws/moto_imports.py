@@ -4,7 +4,6 @@ Checked against moto 5.2.5 and botocore 1.44.
 """
 
 import functools
-import gc
 from typing import Any
 
 from botocore.loaders import JSONFileLoader
@@ -32,7 +31,5 @@ def _skip_other_regions() -> None:
     utils.load_resource = load_resource
 
 
-# The garbage collector would look at all modules again and again, a fifth of the time. server.py enables it.
-gc.disable()
 _read_files_once()
 _skip_other_regions()

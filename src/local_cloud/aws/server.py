@@ -3,7 +3,6 @@
 Run as `python -m local_cloud.aws.server PORT`; `python -m local_cloud up` does that in the background.
 """
 
-import gc
 import json
 import logging
 import os
@@ -203,8 +202,6 @@ def main(port: int) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=cloud.shut_down).start())
-    gc.freeze()
-    gc.enable()  # see moto_imports.py
     cloud.serve()
     logging.shutdown()
     os._exit(0)  # Python would take a second to free moto's objects, one by one
