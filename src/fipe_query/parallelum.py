@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fipe_query import parallelum_questions as questions
-from fipe_query.cached_route import CachedRoute
+from fipe_query.cached_route import REVALIDATE, CachedRoute
 from fipe_query.connections import Pool, Row
 from fipe_query.failures import answer_failures
 from fipe_query.months import Month, month_of_code, newest_month
@@ -192,12 +192,14 @@ def price_of_code(
 
 @router.get("/{vehicleType}/{fipeCode}/years/{yearId}/history", operation_id="GetHistoryByFipeCode")
 def history(
-    pool: Database, vehicle_type: Type, code: FipeCode, year: YearId, month: AskedMonth
+    response: Response, pool: Database, vehicle_type: Type, code: FipeCode, year: YearId, month: AskedMonth
 ) -> VehicleHistory:
     """A vehicle and all its prices up to the month, across renames and changes of fuel, the newest first.
 
     A vehicle that has left the table is named as in its last month.
     """
+    # Months before the one that is asked for may still come.
+    response.headers["Cache-Control"] = REVALIDATE
     found = _ask(pool, questions.HISTORY, vehicle_type, month, fipe_code=code, **_year(year))
     prices = [
         PriceOfMonth(

@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 
 from fipe_query import v1_answers as answers
 from fipe_query import v1_questions as questions
-from fipe_query.cached_route import CachedRoute
+from fipe_query.cached_route import REVALIDATE, CachedRoute
 from fipe_query.connections import Pool, Row
-from fipe_query.months import Month, first_day, month_asked, month_named
+from fipe_query.months import Month, first_day, month_asked
 from fipe_query.parallelum import Database
 from fipe_query.problems import problem_responses
 from fipe_query.v1_answers import (
@@ -85,6 +85,7 @@ def _month_of_query(
 
 
 def _month_before(
+    response: Response,
     pool: Database,
     month: Annotated[Month, Depends(_month_of_path)],
     since: Annotated[
@@ -97,14 +98,16 @@ def _month_before(
     ] = None,
 ) -> date | None:
     """The month to compare with; None if there is none."""
-    earlier = first_day(since) if since else None
-    if earlier and month_named(pool, earlier) is None:
-        raise HTTPException(
-            HTTPStatus.NOT_FOUND, f"there are no prices of {since}: /v1/months lists the months"
-        )
-    ((before,),) = pool.rows(questions.MONTH_BEFORE, month=month.month, since=earlier)
-    found: date | None = before
-    return found
+    if since is None:
+        # It is another one as soon as a month in between is loaded.
+        response.headers["Cache-Control"] = REVALIDATE
+        ((before,),) = pool.rows(questions.MONTH_BEFORE, month=month.month)
+        found: date | None = before
+        return found
+    earlier = _found(response, pool, since)
+    if month.cache_control == REVALIDATE:
+        response.headers["Cache-Control"] = REVALIDATE
+    return earlier.month
 
 
 PathMonth = Annotated[Month, Depends(_month_of_path)]
@@ -252,11 +255,14 @@ def movers(
 
 @router.get("/months/{month}/summary")
 def summary(
+    response: Response,
     pool: Database,
     month: PathMonth,
     by: Annotated[By | None, Query(description="One item per vehicle type or brand.")] = None,
 ) -> list[answers.Summary]:
     """How many vehicles are new, gone and so on since the month before; none if there is no such month."""
+    # The months before it, which nobody names, may still come.
+    response.headers["Cache-Control"] = REVALIDATE
     found = pool.rows(questions.SUMMARY, month=month.month, by=by)
     return [answers.Summary(**row._asdict()) for row in found]
 

@@ -48,7 +48,7 @@ from fipe.depreciation(%(fipe_code)s, to_char(%(month)s::date, 'YYYY-MM'))
 """
 
 MONTH_BEFORE = """
-select fipe.month_before(to_char(%(month)s::date, 'YYYY-MM'), to_char(%(since)s::date, 'YYYY-MM')) as month
+select fipe.month_before(to_char(%(month)s::date, 'YYYY-MM'), null) as month
 """
 
 CHANGES = """

@@ -120,6 +120,8 @@ def test_a_month_that_is_being_loaded_is_not_the_one_without_a_name(postgres_dsn
             assert api.get("/api/v2/cars/005340-6/years").json()[0]["code"] == "2020-1"
             named = api.get("/api/v2/cars/005340-6/years?reference=334")
             assert (named.json()[0]["code"], named.headers["Cache-Control"]) == ("2014-3", "no-cache")
+            since_loading = api.get("/v1/months/2026-05/movers?since=2026-06")
+            assert since_loading.headers["Cache-Control"] == "no-cache"
 
 
 def test_failures_say_nothing_of_the_inside(api: Api, dsn: str) -> None:

@@ -209,15 +209,29 @@ def test_the_body_of_a_question_does_not_matter(api: Api, path: str) -> None:
     assert (answered.status_code, answered.content) == (200, api.get(path).content)
 
 
-def test_a_whole_month_may_be_kept_for_an_hour(api: Api) -> None:
-    kept = [
-        api.get(f"/v1/{path}").headers["Cache-Control"]
-        for path in ("months/2026-06/movers", "months/latest/movers", "months")
-    ]
-    assert kept == ["public, max-age=3600", "no-cache", "no-cache"]
-    first = api.get("/v1/months/2026-06/movers")
-    again = api.get("/v1/months/2026-06/movers", headers={"If-None-Match": first.headers["ETag"]})
+def cache_control(api: Api, *paths: str) -> set[str]:
+    return {api.get(path).headers["Cache-Control"] for path in paths}
+
+
+def test_what_rests_on_whole_months_that_are_named_may_be_kept_for_an_hour(api: Api) -> None:
+    assert cache_control(
+        api, "/v1/months/2026-06/movers?since=2026-05", "/v1/months/2026-06/changes?since=2026-04",
+        "/v1/vehicles/005340-6/prices?month=2026-06", "/v1/vehicles/005340-6/depreciation?month=2026-06",
+    ) == {"public, max-age=3600"}  # fmt: skip
+    first = api.get("/v1/months/2026-06/movers?since=2026-05")
+    again = api.get(
+        "/v1/months/2026-06/movers?since=2026-05", headers={"If-None-Match": first.headers["ETag"]}
+    )
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_what_other_months_may_change_is_asked_for_again(api: Api) -> None:
+    """Without a name, the month before is another one as soon as a month between is loaded."""
+    assert cache_control(
+        api, "/v1/months", "/v1/months/latest/movers?since=2026-05", "/v1/months/2026-06/movers",
+        "/v1/months/2026-06/changes", "/v1/months/2026-06/summary", "/v1/vehicles/005340-6/history",
+        "/api/v2/cars/005340-6/years/2020-5/history?reference=334",
+    ) == {"no-cache"}  # fmt: skip
 
 
 def test_nothing_is_kept_of_a_list(api: Api) -> None:
