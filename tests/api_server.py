@@ -29,6 +29,12 @@ class Api:
     def get(self, path: str, **options: Any) -> requests.Response:
         return self._session.get(self.url + path, timeout=30, **options)
 
+    def head(self, path: str, **options: Any) -> requests.Response:
+        return self._session.head(self.url + path, timeout=30, **options)
+
+    def options(self, path: str, **options: Any) -> requests.Response:
+        return self._session.options(self.url + path, timeout=30, **options)
+
     def post(self, path: str, **options: Any) -> requests.Response:
         return self._session.post(self.url + path, timeout=30, **options)
 

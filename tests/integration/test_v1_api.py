@@ -234,6 +234,35 @@ def test_what_other_months_may_change_is_asked_for_again(api: Api) -> None:
     ) == {"no-cache"}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/months",
+        "/api/v2/references",
+        "/v1/months/2026-06/changes?limit=1",
+        "/v1/nothing",
+        "/",
+        "/page/page.js",
+    ],
+)
+def test_a_head_is_that_of_the_answer(api: Api, path: str) -> None:
+    head, whole = api.head(path), api.get(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert {**head.headers, "date": ""} == {**whole.headers, "date": ""}
+
+
+def test_pages_of_other_origins_may_send_what_clients_of_parallelum_send(api: Api) -> None:
+    """A browser asks before it sends a token, or the ETag that it has."""
+    asking = {
+        "Origin": "https://example.com",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "x-subscription-token, if-none-match",
+    }
+    answered = api.options("/api/v2/references", headers=asking)
+    allowed = answered.headers["Access-Control-Allow-Headers"].lower()
+    assert (answered.status_code, "x-subscription-token" in allowed) == (200, True)
+
+
 def test_nothing_is_kept_of_a_list(api: Api) -> None:
     answered = api.post("/v1/valuations", json={"vehicles": [{"code": "", "year": ""}]})
     assert (answered.status_code, "Cache-Control" in answered.headers) == (200, False)
