@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from fipe_query.failures import Failure, answer_failures
+from fipe_query.v1_answers import FORMS
 
 
 class InvalidParameter(BaseModel):
@@ -79,8 +80,14 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [
-        InvalidParameter(where=".".join(map(str, each["loc"])), detail=each["msg"]) for each in error.errors()
-    ]
+    told = ((".".join(map(str, each["loc"])), _what_is_wrong(each)) for each in error.errors())
+    # A parameter that two parts of a question ask for is wrong only once.
+    errors = [InvalidParameter(where=where, detail=detail) for where, detail in dict.fromkeys(told)]
     named = "; ".join(f"{each.where}: {each.detail}" for each in errors[:5])
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, named, errors=errors[:100])
+
+
+def _what_is_wrong(error: Mapping[str, Any]) -> str:
+    """For people, who cannot read patterns."""
+    form = FORMS.get(error.get("ctx", {}).get("pattern"))
+    return f"it should be {form}" if form else error["msg"]

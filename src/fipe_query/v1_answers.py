@@ -13,6 +13,13 @@ ASKED_MONTH = r"^(latest|(19|20)[0-9]{2}-(0[1-9]|1[0-2]))$"
 WRITTEN_CODE = r"^[0-9]{6}-?[0-9]$"
 NO_NUL = r"^[^\x00]*$"
 """The forms of what people and programs write: a month, a FIPE code, and any text that PostgreSQL takes."""
+FORMS = {
+    NAMED_MONTH: "a month like 2026-06",
+    ASKED_MONTH: "a month like 2026-06, or latest",
+    WRITTEN_CODE: "a FIPE code like 005340-6",
+    NO_NUL: "text without the character NUL",
+}
+"""The same in words."""
 
 LARGEST_PAGE = 1000
 LARGEST_OFFSET = 1_000_000

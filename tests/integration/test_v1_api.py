@@ -162,10 +162,12 @@ def test_a_list_is_valued_in_its_order(api: Api) -> None:
          "there are no prices of 1999-01: /v1/months lists the months"),
         ("/v1/vehicles/009999-9/history", 404,
          "no vehicle has ever had the FIPE code 009999-9: /v1/search finds codes"),
-        ("/v1/months/2026-13/movers", 422, "path.month: "),
+        ("/v1/months/2026-13/movers", 422, "path.month: it should be a month like 2026-06, or latest"),
+        ("/v1/months/2026-06/movers?since=latest", 422, "query.since: it should be a month like 2026-06"),
+        ("/v1/vehicles/5340-6/prices", 422, "path.fipe_code: it should be a FIPE code like 005340-6"),
         ("/v1/months?limit=1001", 422, "query.limit: Input should be less than or equal to 1000"),
         ("/v1/months?offset=99999999999999999999", 422, "query.offset: "),
-        ("/v1/search?q=%00", 422, "query.q: "),
+        ("/v1/search?q=%00", 422, "query.q: it should be text without the character NUL"),
         ("/v1/search", 422, "query.q: Field required"),
         ("/v1/valuations", 405, "Method Not Allowed"),
     ],
@@ -176,6 +178,7 @@ def test_errors_are_problems(api: Api, path: str, status: int, detail: str) -> N
     assert answered.headers["Content-Type"] == "application/problem+json"
     assert (answered.status_code, problem["status"]) == (status, status)
     assert problem["detail"].startswith(detail), problem
+    assert len({str(each) for each in problem.get("errors", [])}) == len(problem.get("errors", []))
 
 
 @pytest.mark.parametrize(
