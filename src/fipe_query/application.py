@@ -13,7 +13,7 @@ from fipe_query import v1
 from fipe_query.cached_route import AnswerCache
 from fipe_query.connections import Pool
 from fipe_query.parallelum import create_parallelum
-from fipe_query.problems import answer_problems, describe_problems
+from fipe_query.problems import DescribedApi, answer_problems
 
 PARALLELUM = "/api/v2"
 WORTH_COMPRESSING = 16 * 1024
@@ -26,7 +26,7 @@ def create_application(pool: Pool) -> FastAPI:
     Args:
         pool: answers its questions.
     """
-    app = FastAPI(
+    app = DescribedApi(
         title="FIPE",
         summary="The prices of the FIPE table, month by month, over your own database.",
         version="1.0.0",
@@ -36,7 +36,6 @@ def create_application(pool: Pool) -> FastAPI:
     )
     app.include_router(v1.router)
     app.include_router(v1.valuations)
-    describe_problems(app)
     parallelum = create_parallelum()
     app.router.routes.append(_Below(PARALLELUM, parallelum))
     add_page(app)

@@ -27,7 +27,9 @@ class Problem(BaseModel):
     type: str = Field(default="about:blank")
     title: str = Field(description="What the status means.", examples=["Not Found"])
     status: int = Field(examples=[404])
-    detail: str = Field(description="What is wrong.", examples=["no prices of 1999-01: see /v1/months"])
+    detail: str = Field(
+        description="What is wrong.", examples=["there are no prices of 1999-01: /v1/months lists the months"]
+    )
     errors: list[InvalidParameter] = Field(default=[], description="All parameters that are wrong.")
 
 
@@ -49,6 +51,17 @@ def problem(
     return ProblemResponse(shown, status, dict(headers or {}))
 
 
+class DescribedApi(FastAPI):
+    """An application whose description has the form of a problem, to which its paths refer."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description. FastAPI makes it anew when a path is added."""
+        described = super().openapi()
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        described["components"]["schemas"].update(problem.pop("$defs"), Problem=problem)
+        return described
+
+
 def answer_problems(app: FastAPI) -> None:
     """Have an application answer every error with a problem."""
     app.add_exception_handler(HTTPException, _http_error)
@@ -60,13 +73,6 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How OpenAPI describes these errors of a path."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
-
-
-def describe_problems(app: FastAPI) -> None:
-    """Put the form of a problem into the application's description, where its paths refer to it."""
-    described = app.openapi()
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    described["components"]["schemas"].update(problem.pop("$defs"), Problem=problem)
 
 
 def _failed(failure: Failure) -> Response:

@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from openapi_spec_validator import validate
 from schemathesis import GenerationMode
 
 from fipe_simulator import SAMPLE_CATALOGUE, read_catalogue
@@ -69,6 +70,11 @@ def test_answers_as_parallelum_describes_itself(api: Api) -> None:
 
 def test_parallelum_s_paths_answer_as_we_describe_them(api: Api) -> None:
     check_every_path(api.get("/api/v2/openapi.json").json(), f"{api.url}/api/v2")
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/api/v2/openapi.json"])
+def test_a_description_is_valid_and_has_all_that_it_refers_to(api: Api, path: str) -> None:
+    validate(api.get(path).json())
 
 
 def test_our_own_paths_answer_as_we_describe_them(api: Api) -> None:
