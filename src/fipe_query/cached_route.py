@@ -105,14 +105,15 @@ class CachedRoute(APIRoute):
 
 def _answer(version: str, response: Response) -> Answer:
     body = bytes(response.body)
-    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    # A weak one: compressed or not, it is the same answer.
+    etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     cache_control = response.headers.get("cache-control", REVALIDATE)
     return Answer(version, etag, cache_control, response.headers["content-type"], body)
 
 
 def _has(request: Request, etag: str) -> bool:
     given = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-    return etag in given or "*" in given
+    return etag.removeprefix("W/") in given or "*" in given
 
 
 def _size(asked: Asked, answer: Answer) -> int:

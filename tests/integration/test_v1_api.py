@@ -237,6 +237,17 @@ def test_what_other_months_may_change_is_asked_for_again(api: Api) -> None:
     ) == {"no-cache"}  # fmt: skip
 
 
+def test_an_answer_has_the_same_etag_compressed_or_not_so_it_is_a_weak_one(api: Api) -> None:
+    """RFC 9110, "Comparison": a strong one says that each byte is the same."""
+    encodings = ("gzip", "identity")
+    etags = {api.get("/v1/months", headers={"Accept-Encoding": each}).headers["ETag"] for each in encodings}
+    (etag,) = etags
+    assert etag.startswith('W/"')
+    for has in (etag, etag.removeprefix("W/"), f'"x", {etag}', "*"):
+        assert api.get("/v1/months", headers={"If-None-Match": has}).status_code == 304
+    assert api.get("/v1/months", headers={"If-None-Match": 'W/"x"'}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [
