@@ -11,9 +11,10 @@ from psycopg2.extras import NamedTupleCursor
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-CONNECTIONS = 8
-"""PostgreSQL works on as many questions at a time. Others wait for their turn."""
-WAIT_SECONDS = 5.0
+CONNECTIONS = 4
+"""PostgreSQL works on as many questions at a time, and others wait for their turn. More would take the processors
+from a load that is being written."""
+WAIT_SECONDS = 10.0
 STATEMENT_SECONDS = 10
 """How long PostgreSQL may work on one question."""
 
