@@ -6,7 +6,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
 from starlette.exceptions import HTTPException
 
 from fipe_query import v1_answers as answers
@@ -114,8 +115,25 @@ PathMonth = Annotated[Month, Depends(_month_of_path)]
 QueryMonth = Annotated[Month, Depends(_month_of_query)]
 MonthBefore = Annotated[date | None, Depends(_month_before)]
 
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """Raises HTTPException for a name that the path does not know, which is often misspelt."""
+    asked_for = get_flat_params(request.scope["route"].dependant)
+    known = {each.alias for each in asked_for if isinstance(each.field_info, params.Query)}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        taken = ", ".join(sorted(known)) or "none"
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"unknown parameter {unknown[0]}: this path takes {taken}"
+        )
+
+
 router = APIRouter(
-    prefix="/v1", route_class=CachedRoute, responses=problem_responses(404, 422, 503, 504), tags=["FIPE"]
+    prefix="/v1",
+    route_class=CachedRoute,
+    dependencies=[Depends(_refuse_unknown_parameters)],
+    responses=problem_responses(404, 422, 503, 504),
+    tags=["FIPE"],
 )
 TOO_LARGE: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is larger than 1 MiB.", "content": {"text/plain": {}}}
@@ -123,6 +141,7 @@ TOO_LARGE: dict[int | str, dict[str, Any]] = {
 # A limit for the whole application would break off answers to those who send a large body with a GET.
 valuations = APIRouter(
     prefix="/v1",
+    dependencies=[Depends(_refuse_unknown_parameters)],
     responses=problem_responses(400, 404, 422, 503, 504) | TOO_LARGE,
     tags=["FIPE"],
     max_body_size=LARGEST_BODY,

@@ -214,7 +214,7 @@ _Text = Annotated[str, Field(max_length=50, pattern=NO_NUL)]
 Written = Annotated[_Text, BeforeValidator(_as_text, json_schema_input_type=_Text | float)]
 
 
-class FleetVehicle(BaseModel):
+class FleetVehicle(BaseModel, extra="forbid"):
     """A vehicle as people write it."""
 
     code: Written = Field(
@@ -229,7 +229,7 @@ class FleetVehicle(BaseModel):
 LARGEST_FLEET = 1000
 
 
-class Fleet(BaseModel):
+class Fleet(BaseModel, extra="forbid"):
     """A list of vehicles to value."""
 
     month: str = Field(

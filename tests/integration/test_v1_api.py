@@ -157,6 +157,7 @@ def test_a_list_is_valued_in_its_order(api: Api) -> None:
     ("path", "status", "detail"),
     [
         ("/v1/nothing", 404, "Not Found"),
+        ("/v1/search?query=gol", 422, "unknown parameter query: this path takes limit, offset, q, type"),
         ("/v1/months/1999-01/movers", 404, "there are no prices of 1999-01: /v1/months lists the months"),
         ("/v1/months/2026-06/movers?since=1999-01", 404,
          "there are no prices of 1999-01: /v1/months lists the months"),
@@ -192,6 +193,7 @@ def test_errors_are_problems(api: Api, path: str, status: int, detail: str) -> N
         (b'{"vehicles": [{"code": "\\u0000", "year": "2020"}]}', 422),
         (b'{"vehicles": [{"code": true, "year": "2020"}]}', 422),
         (b'{"vehicles": [' + b",".join([b'{"code": "1", "year": "1"}'] * 1001) + b"]}", 422),
+        (b'{"vehicles": [{"code": "1", "year": "1", "fule": "Diesel"}]}', 422),
         (b"[" * 100_000, 400),
     ],
 )
