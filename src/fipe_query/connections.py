@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 CONNECTIONS = 4
-"""PostgreSQL works on as many questions at a time, and others wait for their turn. More would take the processors
-from a load that is being written."""
+"""PostgreSQL works on as many questions at a time, and others wait for their turn. More would take the
+processors from a load that is being written."""
 WAIT_SECONDS = 10.0
 STATEMENT_SECONDS = 10
 """How long PostgreSQL may work on one question."""
