@@ -3,8 +3,9 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -231,13 +232,21 @@ def test_fipe_finds_the_running_cloud_without_settings(cloud: Cloud) -> None:
     }  # fmt: skip
 
 
-def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
+@contextmanager
+def paused(cloud: Cloud, function: str) -> Iterator[None]:
+    """Keeps a function from receiving messages while the block runs."""
     functions = client("lambda", cloud.endpoint)
-    (source,) = functions.list_event_source_mappings(FunctionName="FipePriceLoader-dev")[
-        "EventSourceMappings"
-    ]
+    (source,) = functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
     functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    time.sleep(2)  # a poller checks this once per second, and takes what comes until then
     try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+
+
+def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
+    with paused(cloud, "FipePriceLoader-dev"):
         run_id = cloud.fipe("load", "--brands", "Acura,Fiat").stdout.split()[1]
         eventually(lambda: cloud.messages("ModelQueueUrl"), PATIENCE_SECONDS)
         cancelled = cloud.fipe("cancel", run_id)
@@ -249,8 +258,6 @@ def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
         seen = cloud.fipe("status", run_id)
         assert seen.returncode == 1
         assert "cancelled: what came stays; run `fipe resume` to load the rest" in seen.stdout
-    finally:
-        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
     wait_until_nothing_is_under_way(cloud)
     state = f"select distinct state from fipe.load_status where run_id = '{run_id}'"
     assert cloud.here.query(state) == ["cancelled"]
@@ -267,18 +274,11 @@ def test_a_run_that_the_database_does_not_know_is_not_called_cancelled(cloud: Cl
     unknown = str(UUID(int=1))
     refused = cloud.fipe("cancel", unknown)
     assert (refused.returncode, refused.stdout) == (2, "")
-    functions = client("lambda", cloud.endpoint)
-    (source,) = functions.list_event_source_mappings(FunctionName="FipeModelLoader-dev")[
-        "EventSourceMappings"
-    ]
-    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
-    try:
+    with paused(cloud, "FipeModelLoader-dev"):
         cloud.fipe("load", "--brands", "Acura")
         eventually(lambda: cloud.messages("ManufacturerQueueUrl"), PATIENCE_SECONDS)
         words = f"the database does not know run {unknown} yet; if it waits to start, it is dropped\n"
         assert cloud.fipe("cancel", unknown).stdout == words
-    finally:
-        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
     wait_until_nothing_is_under_way(cloud)
 
 
