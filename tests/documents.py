@@ -44,11 +44,11 @@ def documents() -> list[Path]:
 
 
 def commands(document: Path) -> list[str]:
-    """The lines of the shell blocks of a document, in their order."""
+    """The commands of the shell blocks of a document, in their order; a line that ends in \\ goes on."""
     blocks = re.findall(
         r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    return [line for block in blocks for line in re.sub(r"\\\n\s*", "", block).splitlines() if line.strip()]
 
 
 def runs_here(command: str) -> bool:
