@@ -1,22 +1,13 @@
 """The command about the list of months."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fipe_cli.commands.options import (
-    Brands,
-    Json,
-    Types,
-    cloud_of,
-)
+from fipe_cli.commands.options import Brands, Json, Types, cloud_of
 from fipe_cli.commands.printing import print_answer, progress_console
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError
 from fipe_words import _
-
-if TYPE_CHECKING:
-    pass
-
 
 commands = typer.Typer()
 

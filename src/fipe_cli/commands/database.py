@@ -4,27 +4,15 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fipe_cli.commands.options import (
-    Columns,
-    Csv,
-    Encoding,
-    Json,
-    Lines,
-    Wide,
-    cloud_of,
-)
+from fipe_cli.commands.options import Columns, Csv, Encoding, Json, Lines, Wide, cloud_of
 from fipe_cli.commands.printing import console, form_of, plain_console, print_answer, say
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError
 from fipe_words import _, counted, in_english
 from infrastructure.names import READER_ROLE
-
-if TYPE_CHECKING:
-    pass
-
 
 commands = typer.Typer()
 LONGEST_TIMEOUT_SECONDS = 2_147_483

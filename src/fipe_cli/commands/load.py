@@ -10,15 +10,7 @@ import typer
 
 from fipe_api.load.state import LoadState
 from fipe_cli.cloud import Cloud
-from fipe_cli.commands.options import (
-    Brands,
-    Json,
-    Models,
-    Reference,
-    RunId,
-    Types,
-    cloud_of,
-)
+from fipe_cli.commands.options import Brands, Json, Models, Reference, RunId, Types, cloud_of
 from fipe_cli.commands.printing import console, print_answer, progress_console, say
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError
 from fipe_words import _, plural
@@ -26,7 +18,6 @@ from fipe_words import _, plural
 if TYPE_CHECKING:
     from fipe_cli.ledger import Import, Load
     from fipe_cli.progress import Snapshot
-
 
 commands = typer.Typer()
 

@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -12,10 +12,6 @@ from fipe_cli.commands.options import Csv, Json, Lines, Wide, chosen_language, c
 from fipe_cli.commands.printing import console, form_of, print_answer, progress_console, say
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError
 from fipe_words import _
-
-if TYPE_CHECKING:
-    pass
-
 
 commands = typer.Typer()
 

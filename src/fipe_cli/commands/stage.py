@@ -4,23 +4,15 @@ import json
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fipe_cli.commands.options import (
-    Json,
-    Settings,
-    cloud_of,
-)
+from fipe_cli.commands.options import Json, Settings, cloud_of
 from fipe_cli.commands.printing import console, progress_console, say
 from fipe_cli.errors import INCOMPLETE, USAGE, CliError
 from fipe_cli.stage_logs import Level
 from fipe_words import _, in_english
-
-if TYPE_CHECKING:
-    pass
-
 
 commands = typer.Typer()
 

@@ -1,15 +1,11 @@
 """The commands about watch rules."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fipe_cli.commands.options import Csv, Json, Lines, Wide, cloud_of
 from fipe_cli.commands.printing import console, form_of, print_answer
-
-if TYPE_CHECKING:
-    pass
-
 
 watch = typer.Typer(
     help="Be told of prices when a month is complete: rules, which are in the database.", no_args_is_help=True
