@@ -31,7 +31,7 @@ msgstr ""
 """
 CALLS = {"_": 1, "marked": 1, "LoadRequestError": 1, "plural": 2, "ngettext": 2}
 """What takes messages, and how many of its arguments are some."""
-MAKE_HELP = re.compile("(?:^##@|:.*##) (.+)")
+MAKE_HELP = re.compile("(?:^##@|:.*##) (.+)", re.MULTILINE)
 """A heading, or what a target does, in what `make help` shows."""
 
 
@@ -50,10 +50,8 @@ def messages() -> Iterator[Message]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield from messages_in(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT)))
     yield from _help()
-    for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines():
-        found = MAKE_HELP.search(line)
-        if found:
-            yield Message(found[1], None, "Makefile")
+    for text in MAKE_HELP.findall((ROOT / "Makefile").read_text(encoding="utf-8")):
+        yield Message(text, None, "Makefile")
     for setting in StageSettings.model_fields.values():
         yield Message(setting.description or "", None, "stage_settings.py")
     # typer's own words that it looks up with gettext; what else it says is in command_language.

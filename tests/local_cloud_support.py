@@ -95,8 +95,7 @@ class Cloud:
         return next(queue for queue in self.status()["queues"] if queue["name"] == name)
 
     def is_empty(self, queue_url: str) -> bool:
-        counts = self.counts(queue_url)
-        return not counts["visible"] + counts["in_flight"] + counts["delayed"]
+        return not messages_of(self.counts(queue_url))
 
     def log(self, function_name: str) -> str:
         log = self.state.log_of(function_name)
@@ -154,6 +153,29 @@ def eventually(look: Callable[[], T], seconds: float = 60) -> T:
             return answer
         time.sleep(0.05)
     raise AssertionError(f"nothing came within {seconds} s")
+
+
+def messages_of(queue: dict[str, Any]) -> int:
+    """How many messages a queue has, in whatever state. The queue is an entry of a cloud's status."""
+    messages: int = queue["visible"] + queue["in_flight"] + queue["delayed"]
+    return messages
+
+
+@contextmanager
+def paused(client: Any, function: str) -> Iterator[None]:
+    """Keeps a function from receiving messages while the block runs.
+
+    Args:
+        client: a client of Lambda in a local cloud.
+        function: its name.
+    """
+    (source,) = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    time.sleep(2)  # a poller checks this once per second, and takes what comes until then
+    try:
+        yield
+    finally:
+        client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
 
 def zipped(source: str) -> bytes:

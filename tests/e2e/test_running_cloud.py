@@ -3,9 +3,8 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tests.aws import client
 from tests.documents import walked_commands
 from tests.e2e.make import ROOT, Place, lines, place
 from tests.fipex import write_csv
-from tests.local_cloud_support import eventually
+from tests.local_cloud_support import eventually, paused
 
 PATIENCE_SECONDS = 60
 MONTH_FILE = "reference_month=2026-06/prices.parquet"
@@ -232,21 +231,8 @@ def test_fipe_finds_the_running_cloud_without_settings(cloud: Cloud) -> None:
     }  # fmt: skip
 
 
-@contextmanager
-def paused(cloud: Cloud, function: str) -> Iterator[None]:
-    """Keeps a function from receiving messages while the block runs."""
-    functions = client("lambda", cloud.endpoint)
-    (source,) = functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
-    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
-    time.sleep(2)  # a poller checks this once per second, and takes what comes until then
-    try:
-        yield
-    finally:
-        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
-
-
 def test_a_load_is_cancelled_and_resumed(cloud: Cloud) -> None:
-    with paused(cloud, "FipePriceLoader-dev"):
+    with paused(client("lambda", cloud.endpoint), "FipePriceLoader-dev"):
         run_id = cloud.fipe("load", "--brands", "Acura,Fiat").stdout.split()[1]
         eventually(lambda: cloud.messages("ModelQueueUrl"), PATIENCE_SECONDS)
         cancelled = cloud.fipe("cancel", run_id)
@@ -274,7 +260,7 @@ def test_a_run_that_the_database_does_not_know_is_not_called_cancelled(cloud: Cl
     unknown = str(UUID(int=1))
     refused = cloud.fipe("cancel", unknown)
     assert (refused.returncode, refused.stdout) == (2, "")
-    with paused(cloud, "FipeModelLoader-dev"):
+    with paused(client("lambda", cloud.endpoint), "FipeModelLoader-dev"):
         cloud.fipe("load", "--brands", "Acura")
         eventually(lambda: cloud.messages("ManufacturerQueueUrl"), PATIENCE_SECONDS)
         words = f"the database does not know run {unknown} yet; if it waits to start, it is dropped\n"

@@ -10,7 +10,6 @@ import json
 import random
 import signal
 import socket
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +34,7 @@ from local_cloud.database_gateway import ADMINISTRATOR
 from local_cloud.postgres import Connection, PostgresCluster, make_dsn
 from tests.aws import make_pace_table
 from tests.conftest import ROOT
-from tests.local_cloud_support import ROLE, Cloud, eventually, running_cloud
+from tests.local_cloud_support import ROLE, Cloud, eventually, messages_of, paused, running_cloud
 from tests.reliability.webhook_receiver import Receiver, webhook_receiver
 
 STAGES = ("manufacturer", "model", "price")
@@ -418,17 +417,9 @@ class Pipeline:
         finally:
             client.delete_table(TableName=name)
 
-    @contextmanager
-    def paused(self, kind: str) -> Iterator[None]:
+    def paused(self, kind: str) -> AbstractContextManager[None]:
         """Keeps functions from receiving messages of a queue while the block runs."""
-        client = self.cloud.client("lambda")
-        (source,) = client.list_event_source_mappings(FunctionName=FUNCTIONS[kind][0])["EventSourceMappings"]
-        client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
-        time.sleep(1.5)  # a poller checks this once per second
-        try:
-            yield
-        finally:
-            client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+        return paused(self.cloud.client("lambda"), FUNCTIONS[kind][0])
 
     def end_sessions(self, user: str = "fipe_ingestor") -> int:
         """Ends the ingestor's sessions, as a restart does; returns how many there were."""
@@ -518,13 +509,11 @@ class Pipeline:
 
     def _is_drained(self) -> bool:
         """Drops all messages. Whether there were none, and no function is at work."""
-        urls = (*self.queues.values(), *self.dead.values(), self.subscriber)
-        drained = all(self.cloud.is_empty(url) for url in urls) and not any(
-            each["running"] for each in self.cloud.status()["functions"].values()
-        )
-        for url in urls:
+        status = self.cloud.status()
+        for url in (*self.queues.values(), *self.dead.values(), self.subscriber):
             self.cloud.client("sqs").purge_queue(QueueUrl=url)
-        return drained
+        at_work = any(each["running"] for each in status["functions"].values())
+        return not at_work and not any(map(messages_of, status["queues"]))
 
     def _publish(self, catalogue: Catalogue) -> None:
         self.simulator.catalogue = catalogue
