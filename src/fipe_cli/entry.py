@@ -1,6 +1,7 @@
 """Where `fipe` begins: Ctrl-C ends it in one line, also while its modules are imported."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,3 +21,6 @@ def main() -> None:
 
         print(_("interrupted"), file=sys.stderr)
         sys.exit(130)
+    finally:
+        # All is done, but Python cleans up for a while: a Ctrl-C now is not to change how it ended.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -54,9 +54,9 @@ class CommandGroup(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
         """Read the arguments. Before that the language is chosen: help and errors are in it."""
-        choose_language(args)
-        translate_help(self)
-        with usage_errors():
+        with self.one_line_errors(), usage_errors():
+            choose_language(args)
+            translate_help(self)
             return super().make_context(info_name, args, *more, **options)
 
     def main(self, *args: Any, **options: Any) -> Any:

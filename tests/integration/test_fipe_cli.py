@@ -8,6 +8,7 @@ import re
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -673,9 +674,31 @@ def test_ctrl_c_while_the_command_is_imported_is_one_line(
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "fipe_cli.__main__", Interrupted("fipe_cli.__main__"))
-    with pytest.raises(SystemExit) as ended:
-        main()
+    heard = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, heard)  # which the end of the command ignores
     assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_ctrl_c_while_the_options_are_read_is_one_line() -> None:
+    early = "command_errors.translate_help = lambda _: os.kill(os.getpid(), signal.SIGINT)"
+    imports = "import os, signal; from fipe_cli.entry import main; from local_cloud import command_errors"
+    code = f"{imports}; {early}; main()"
+    ended = subprocess.run([sys.executable, "-c", code, "check"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_after_the_end_changes_nothing() -> None:
+    """While Python cleans up, which takes a while, it would end the process as if nothing had been done."""
+    late = "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    code = f"import atexit, os, signal; from fipe_cli.entry import main; {late}; main()"
+    command = [sys.executable, "-c", code, "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("fipe ")
 
 
 @pytest.mark.usefixtures("fipe")
